@@ -1,0 +1,71 @@
+"""What callbacks that hear of every step have in common."""
+
+import abc
+
+import keras
+
+from gdtrain.cadence import EverySteps
+from gdtrain.telemetry import presets
+from gdtrain.trainer import DescentTrainer
+from gdtrain.writers.background import Background
+
+
+class StepCallback(keras.callbacks.Callback, abc.ABC):
+    """A callback that hears of every step, off the training thread.
+
+    It does not look at the model, so that it never holds up training: it is
+    told of steps after they ran, however many ran as one program.
+
+    Args:
+        quantities: What to measure: `"standard"`, `"minimal"`, or a list of
+            quantities and names of quantities.
+        every_steps: Hear of those steps that are multiples of this.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+    """
+
+    def __init__(self, quantities="standard", every_steps=1):
+        super().__init__()
+        self.quantities = presets.resolve(quantities)
+        self.every_steps = every_steps
+        self._cadence = EverySteps(every_steps)
+        self._names = {quantity.name for quantity in self.quantities}
+        self._background = Background(self.flush)
+
+    def on_train_begin(self, logs=None):
+        """Asks the model to be told of every step.
+
+        Raises:
+            TypeError: if the model is not one of gdtrain's.
+        """
+        if not isinstance(self.model, DescentTrainer):
+            raise TypeError(
+                f"`{type(self).__name__}` needs a gdtrain model, whose steps "
+                f"can be observed. Received: {type(self.model).__name__} "
+                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`, or "
+                "use gdtrain.Model or gdtrain.Sequential."
+            )
+        self.model.step_observers.attach(self)
+
+    def observe(self, table):
+        """Called by the trainer with a `Table` after each block."""
+        self._background.do(self._pass_on, table)
+
+    def close(self):
+        """Called by the trainer when `fit` ends, however it ends."""
+        self._background.close()
+
+    def wait(self):
+        """Returns when everything measured so far has been written."""
+        self._background.wait()
+
+    @abc.abstractmethod
+    def write(self, steps, names, values):
+        """Takes steps, on the writing thread. See `gdtrain.writers`."""
+
+    def flush(self):
+        """Makes what was written readable, on the writing thread."""
+
+    def _pass_on(self, table):
+        self.write(*table.select(self._names, self._cadence))

@@ -1,0 +1,80 @@
+"""Every step's numbers, in memory."""
+
+from gdtrain.callbacks.step_callback import StepCallback
+from gdtrain.writers.memory import MemoryWriter
+
+
+class Telemetry(StepCallback):
+    """Keeps what every step said of itself, as arrays.
+
+    Weights come out bit-equal with it and without it. Fitting again with the
+    same object goes on where it was. What was measured before an exception or
+    Ctrl-C is kept.
+
+    Args:
+        quantities: `"standard"` (loss, learning_rate, nonfinite_count, and
+            gradient_norm; for each layer, gradient_norm, weight_norm and
+            update_ratio), `"minimal"` (loss, learning_rate), or a list of
+            quantities and names of quantities.
+            The scalars that a `train_step` of your own returns come along.
+        every_steps: Keep those steps that are multiples of this. Defaults to
+            1, every step.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> model = gdtrain.Sequential(
+    ...     [keras.Input([1]), keras.layers.Dense(1, name="line")]
+    ... )
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> telemetry = gdtrain.callbacks.Telemetry()
+    >>> x = np.ones([8, 1])
+    >>> _ = model.fit(x, x, batch_size=4, verbose=0, callbacks=[telemetry])
+    >>> telemetry.steps.tolist()
+    [1, 2]
+    >>> telemetry.names[:4]
+    ['loss', 'learning_rate', 'gradient_norm', 'gradient_norm/line']
+    >>> telemetry["learning_rate"]
+    array([0.1, 0.1], dtype=float32)
+    """
+
+    def __init__(self, quantities="standard", every_steps=1):
+        super().__init__(quantities, every_steps)
+        self._writer = MemoryWriter()
+
+    @property
+    def steps(self):
+        """Numbers of the steps kept, int64 `[n]`; the first update is 1."""
+        self.wait()
+        return self._writer.steps
+
+    @property
+    def names(self):
+        """Names of what was measured, a list."""
+        self.wait()
+        return self._writer.names
+
+    def __getitem__(self, name):
+        """Values of one name, float32 `[n]`; NaN where it was not measured.
+
+        Raises:
+            KeyError: if nothing was measured under that name.
+        """
+        self.wait()
+        return self._writer[name]
+
+    def save(self, path):
+        """Writes an `.npz` file with `steps`, `names` and `values` `[n, m]`.
+
+        Args:
+            path: Where to; overwritten if it exists.
+        """
+        self.wait()
+        self._writer.save(path)
+
+    def write(self, steps, names, values):
+        """Takes steps, on the writing thread."""
+        self._writer.write(steps, names, values)

@@ -1,0 +1,71 @@
+"""Checks of arguments, with errors that say what to do. Floor 0."""
+
+import math
+import numbers
+
+
+def positive_integer(name, value):
+    """Returns `value` as an `int`, or says why it cannot be one.
+
+    Args:
+        name: Name of the argument, as the user wrote it.
+        value: What was received.
+
+    Returns:
+        `value`, an `int` of at least 1.
+
+    Raises:
+        TypeError: if `value` is not an integer (`True` is not one).
+        ValueError: if `value` is below 1.
+
+    Example:
+
+    >>> positive_integer("every_steps", 5)
+    5
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be a positive integer. "
+            f"Received: {name}={value!r} of type {type(value).__name__}. "
+            "Write a whole number such as 1."
+        )
+    if value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. "
+            f"Received: {name}={value!r}. Write 1 or more."
+        )
+    return int(value)
+
+
+def positive_number(name, value, remedy):
+    """Returns `value` as a finite `float` above 0, or says why it is none.
+
+    Args:
+        name: Name of the argument, as the user wrote it.
+        value: What was received.
+        remedy: A sentence that tells what to write instead.
+
+    Returns:
+        `value`, a `float`.
+
+    Raises:
+        TypeError: if `value` is not a number.
+        ValueError: if `value` is zero, negative, infinite or NaN.
+
+    Example:
+
+    >>> positive_number("global_clipnorm", 1, "Write 1.0.")
+    1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a number. Received: {name}={value!r} "
+            f"of type {type(value).__name__}. {remedy}"
+        )
+    number = float(value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(
+            f"`{name}` must be a finite number above 0. "
+            f"Received: {name}={value!r}. {remedy}"
+        )
+    return number

@@ -1,0 +1,116 @@
+"""The mean over replicas, and what the loss of one replica means.
+
+A replica's loss is the mean over that replica's examples. Keras divides such
+a loss by the number of replicas, so that the sum over replicas is the mean;
+a loss written by hand it leaves alone. Here both are what they say: inside a
+step, Keras's losses are not divided, and `mean` weighs each replica by its
+examples, so that a batch that does not divide evenly counts each example once.
+
+A step that applies its gradients without `descend` hands them to an optimizer
+that adds them up over replicas: for it, and for it alone, the gradient of a
+Keras loss is divided as Keras would have divided the loss.
+"""
+
+import contextlib
+import threading
+
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+
+_state = threading.local()  # MirroredStrategy: a thread for each replica
+
+
+@contextlib.contextmanager
+def descending():
+    """While open, gradients of Keras losses are those of the replica."""
+    _state.descending = True
+    try:
+        yield
+    finally:
+        _state.descending = False
+
+
+def count():
+    """Number of replicas that train in step."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+@tf.custom_gradient
+def _loss_of_replica(loss):
+    def gradient(upstream):
+        if getattr(_state, "descending", False):
+            return upstream
+        return upstream / tf.cast(count(), upstream.dtype)
+
+    return tf.identity(loss), gradient
+
+
+def undivided_losses(strategy):
+    """A context in which Keras does not divide losses by the replicas.
+
+    It surrounds the tracing of steps; one replica needs none.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return contextlib.nullcontext()
+    return keras_bridge.loss_scaling(_loss_of_replica, lambda loss: loss)
+
+
+def mean(tensors, examples):
+    """The mean of tensors over replicas, weighted by their examples.
+
+        mean = sum over replicas (examples * tensor) / sum (examples)
+
+    A replica without examples counts nothing, even where its tensors are NaN.
+    On one replica the tensors come back as they are.
+
+    Args:
+        tensors: A list of float tensors or indexed slices (which become
+            tensors); `None` stays `None`.
+        examples: How many examples this replica's values are a mean over, a
+            number or scalar tensor.
+
+    Returns:
+        A list like `tensors`, equal on all replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    if count() == 1 or context is None:
+        return list(tensors)
+    present = [tf.convert_to_tensor(t) for t in tensors if t is not None]
+    examples = tf.cast(examples, tf.float32)
+    weighted = [
+        tf.math.multiply_no_nan(t, tf.cast(examples, t.dtype)) for t in present
+    ]
+    *sums, total = _sum(context, [*weighted, examples])
+    means = iter([s / tf.cast(total, s.dtype) for s in sums])
+    return [None if t is None else next(means) for t in tensors]
+
+
+def _sum(context, tensors):
+    """Sums over replicas, for tensors of any dtypes."""
+    sums: dict[int, tf.Tensor] = {}
+    # A dtype at a time: TensorFlow 2.21 packs a list into one tensor.
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        places = [i for i, t in enumerate(tensors) if t.dtype == dtype]
+        reduced = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [tensors[i] for i in places]
+        )
+        sums.update(zip(places, reduced, strict=True))
+    return [sums[i] for i in range(len(tensors))]
+
+
+def equalize(variables, examples):
+    """Sets each variable to its mean over replicas.
+
+    Keras 3 lets each replica keep moving averages of its own, of which only
+    those of the first are saved.
+
+    Args:
+        variables: A list of float variables.
+        examples: How many examples this replica's values come from.
+    """
+    if count() == 1 or not variables:
+        return
+    means = mean([tf.convert_to_tensor(v) for v in variables], examples)
+    for variable, value in zip(variables, means, strict=True):
+        variable.assign(value)

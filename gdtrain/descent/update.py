@@ -1,0 +1,103 @@
+"""The update: a Keras optimizer moves the weights."""
+
+import warnings
+
+import tensorflow as tf
+
+from gdtrain.descent import replicas
+from gdtrain.descent.gradients import loss_scale, multiply
+
+
+def check_optimizer(optimizer):
+    """Refuses an optimizer that accumulates gradients by itself.
+
+    Raises:
+        ValueError: if `gradient_accumulation_steps` is set: Keras then runs
+            schedules that many times too fast, and fails on several replicas.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    for one in getattr(inner, "optimizers", [inner]):
+        steps = getattr(one, "gradient_accumulation_steps", None)
+        if steps:
+            raise ValueError(
+                "The optimizer must not accumulate gradients by itself: its "
+                "learning-rate schedule would count micro-batches instead of "
+                f"updates. Received: {type(one).__name__}("
+                f"gradient_accumulation_steps={steps}). Write "
+                f"`model.compile(..., microbatches={steps})` instead, and "
+                f"give `fit` a batch_size {steps} times as large."
+            )
+
+
+def prepare(optimizer, weights):
+    """Makes the optimizer's own variables, if it has none yet.
+
+    Raises:
+        RuntimeError: if there is no optimizer.
+        ValueError: if there are no weights, or the optimizer accumulates
+            gradients by itself.
+    """
+    if optimizer is None:
+        raise RuntimeError(
+            "There is no optimizer to descend with. Call "
+            "`model.compile(optimizer=...)` first, or pass `optimizer`."
+        )
+    if not weights:
+        raise ValueError(
+            "There are no weights to train: the list of trainable weights is "
+            "empty. Set `trainable = True` on a layer, then compile again."
+        )
+    check_optimizer(optimizer)
+    if not optimizer.built:
+        with tf.init_scope():
+            optimizer.build(weights)
+
+
+def apply(optimizer, gradients, weights):
+    """Moves `weights` against `gradients`, in place.
+
+        w <- w - learning_rate * gradient
+
+    or what the optimizer does instead.
+
+    Args:
+        optimizer: A Keras optimizer, built.
+        gradients: A list of tensors, equal on all replicas; `None` leaves the
+            weight alone.
+        weights: The weights, a list as long.
+    """
+    scale = loss_scale(optimizer)
+    if scale is not None:
+        # A loss-scaling optimizer divides by the scale itself.
+        gradients = [multiply(g, scale) for g in gradients]
+    if replicas.count() > 1:
+        # The optimizer adds up over replicas what is a mean already.
+        share = 1.0 / replicas.count()
+        gradients = [multiply(g, share) for g in gradients]
+    if all(g is not None for g in gradients):
+        optimizer.apply(gradients, weights)
+        return
+    with warnings.catch_warnings():
+        # `missing` has named these weights; Keras would at every trace.
+        warnings.filterwarnings("ignore", "Gradients do not exist")
+        optimizer.apply(gradients, weights)
+
+
+def missing(gradients, weights):
+    """Names of the weights that the loss does not depend on.
+
+    Raises:
+        ValueError: if it depends on none of them.
+    """
+    names = [
+        getattr(w, "path", w.name)
+        for w, g in zip(weights, gradients, strict=True)
+        if g is None
+    ]
+    if len(names) == len(weights):
+        raise ValueError(
+            "The loss depends on none of the weights, so that there is no "
+            f"gradient to descend. Received weights: {names}. Compute the "
+            "loss from the model's output inside `with tf.GradientTape()`."
+        )
+    return names

@@ -1,0 +1,97 @@
+"""The models: Keras's own, with `DescentTrainer` in front. Floor 4."""
+
+import keras
+
+from gdtrain import keras_bridge
+from gdtrain.descent import reductions, update
+from gdtrain.trainer import DescentTrainer
+
+
+@keras.saving.register_keras_serializable(package="gdtrain")
+class Model(DescentTrainer, keras.Model):
+    """A `keras.Model` that descends: subclassed, or from inputs and outputs.
+
+    Example:
+
+    >>> import keras, gdtrain
+    >>> inputs = keras.Input([1])
+    >>> model = gdtrain.Model(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> isinstance(model, keras.Model), model.count_params()
+    (True, 2)
+    """
+
+    def __init__(self, *args, **kwargs):
+        if keras_bridge.is_functional_call(args, kwargs):
+            # Before Keras would rewrite the bases of this class for good.
+            self.__class__ = keras_bridge.functional_subclass(type(self))
+        super().__init__(*args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="gdtrain")
+class Sequential(DescentTrainer, keras.Sequential):
+    """A `keras.Sequential` that descends.
+
+    Example:
+
+    >>> import keras, gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> model.output_shape
+    (None, 1)
+    """
+
+
+def from_keras(model):
+    """Turns a Keras model into one that descends, in place.
+
+    The very same object, with its weights, its optimizer and what it was
+    compiled with; only its class becomes a subclass of what it was, with
+    `DescentTrainer` in front. A subclass of your own of `keras.Model` is
+    loaded from a file as what it was; turn it again then.
+
+    Args:
+        model: A `keras.Model`: sequential, functional or subclassed.
+
+    Returns:
+        `model`.
+
+    Raises:
+        TypeError: if `model` is not a Keras model.
+        ValueError: if it was compiled with an optimizer or loss that
+            `compile` refuses.
+
+    Example:
+
+    >>> import keras, gdtrain
+    >>> model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> gdtrain.from_keras(model) is model
+    True
+    >>> isinstance(model, gdtrain.Sequential)
+    True
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a keras.Model. "
+            f"Received: {model!r} of type {type(model).__name__}."
+        )
+    if isinstance(model, DescentTrainer):
+        return model
+    if model.compiled:
+        update.check_optimizer(model.optimizer)
+        reductions.check_means(model.loss, 1, model.distribute_strategy)
+    model.__class__ = _class_for(model)
+    # Made by Keras's own trainer; ours are made when they are needed.
+    model.train_function = model.test_function = None
+    return model
+
+
+def _class_for(model):
+    """The class of `model` with `DescentTrainer` in front."""
+    if type(model) is keras.Sequential:
+        return Sequential
+    if keras_bridge.is_plain_functional(model):
+        return keras_bridge.functional_subclass(Model)
+    return keras_bridge.subclass_of_same_name(
+        type(model), (DescentTrainer, type(model))
+    )

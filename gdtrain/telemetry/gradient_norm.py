@@ -1,0 +1,36 @@
+"""The length of the gradient, whole and layer by layer."""
+
+import tensorflow as tf
+
+from gdtrain.telemetry import norms
+from gdtrain.telemetry.quantity import Quantity
+
+
+class GradientNorm(Quantity):
+    """Euclidean norm of the gradient: whole model, and each layer.
+
+        gradient_norm = sqrt(sum over weights of sum(gradient ** 2))
+
+    Of the mean over micro-batches and replicas, before clipping. It is 0 at a
+    minimum, grows without bound in a divergence, and is NaN or infinite where
+    a gradient is. Cost: one pass over the gradients.
+
+    References:
+        Goodfellow, Bengio and Courville, Deep Learning, 2016, section 8.2.1.
+
+    Example:
+
+    >>> GradientNorm().name
+    'gradient_norm'
+    """
+
+    name = "gradient_norm"
+
+    def measure(self, record):
+        """`{"gradient_norm": ..., "gradient_norm/<layer>": ...}`."""
+        squares = norms.squared_norms(record.gradients)
+        layers = norms.by_layer(squares, record.layers)
+        return {
+            self.name: tf.sqrt(tf.add_n(squares)),
+            **{f"{self.name}/{layer}": norm for layer, norm in layers.items()},
+        }

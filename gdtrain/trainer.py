@@ -1,0 +1,204 @@
+"""The mixin that makes a Keras model descend: one step, readable. Floor 4."""
+
+import warnings
+
+import keras
+import tensorflow as tf
+
+from gdtrain import checks, keras_bridge
+from gdtrain.descent import (
+    clipping,
+    gradients,
+    microbatches,
+    reductions,
+    replicas,
+    update,
+)
+from gdtrain.engine import step_context
+from gdtrain.engine.step_runner import StepRunner
+
+
+class DescentTrainer(StepRunner):
+    """Trains a Keras model by explicit gradient descent.
+
+    Stands in front of a Keras class: `class Model(DescentTrainer,
+    keras.Model)`. All of Keras's methods stay; see `compile` for the two
+    arguments that come along.
+
+    Example:
+
+    >>> import keras, gdtrain
+    >>> class Line(gdtrain.Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.w = self.add_weight(name="w", initializer="zeros")
+    ...     def call(self, x):
+    ...         return self.w * x
+    >>> line = Line()
+    >>> line.compile(gdtrain.GradientDescent(0.5), loss="mse")
+    >>> x = keras.ops.ones([4, 1])
+    >>> history = line.fit(x, 3 * x, batch_size=4, verbose=0)
+    >>> history.history["loss"], float(line.w)
+    ([9.0], 3.0)
+    """
+
+    global_clipnorm: float | None = None
+    _warned_of: frozenset[str] = frozenset()  # Weights without a gradient
+
+    def train_step(self, data):
+        """One step: forward, loss, gradient, update.
+
+        Args:
+            data: A batch: `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+        Returns:
+            A dict of scalars: the loss and the compiled metrics.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = keras_bridge.compute_loss(self, x, y, y_pred, sample_weight)
+        self.descend(tape, loss)
+        keras_bridge.track_loss(self, loss, microbatches.examples_in(x))
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def descend(self, tape, loss, weights=None, optimizer=None, name=None):
+        """Moves the weights one step against the gradient of a loss.
+
+            gradients = tape.gradient(loss, weights)
+            gradients = mean over micro-batches, then over replicas
+            gradients = clip by global norm
+            w <- w - learning_rate * gradient     (or the compiled optimizer)
+
+        For a `train_step` of your own: it keeps telemetry, clipping and
+        distribution. Called with micro-batches, it waits for the last one.
+
+        Args:
+            tape: The `tf.GradientTape` that recorded `loss`. Call this after
+                its `with` block.
+            loss: A float scalar: a mean over the examples of the batch. On
+                several replicas, over the replica's own examples.
+            weights: The weights to move. Defaults to `trainable_weights`.
+            optimizer: The Keras optimizer that moves them. Defaults to the
+                compiled one.
+            name: A name for this update's telemetry, needed where a step has
+                several: `"generator"` gives `generator/gradient_norm`.
+
+        Raises:
+            ValueError: if there are no weights to move, the loss depends on
+                none of them or is not a scalar, several updates lack names,
+                or the optimizer accumulates gradients by itself.
+            RuntimeError: if there is no optimizer.
+
+        Example:
+
+        >>> import keras, gdtrain
+        >>> class MeanOf(gdtrain.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.mean = self.add_weight(name="mean")
+        ...     def train_step(self, x):
+        ...         with tf.GradientTape() as tape:
+        ...             loss = tf.reduce_mean((x - self.mean) ** 2)
+        ...         self.descend(tape, loss)
+        ...         return {"loss": loss}
+        >>> model = MeanOf()
+        >>> model.compile(gdtrain.GradientDescent(0.5))
+        >>> _ = model.fit(tf.constant([1.0, 2.0, 6.0]), verbose=0)
+        >>> float(model.mean)
+        3.0
+        """
+        step = step_context.current()
+        step.begin_descent(name)
+        weights = self.trainable_weights if weights is None else weights
+        optimizer = optimizer or getattr(self, "optimizer", None)
+        update.prepare(optimizer, weights)
+
+        gradient = gradients.compute(tape, loss, weights, optimizer)
+        self._warn_of_missing(gradient, weights)
+        loss, *gradient = step.mean_so_far([loss, *gradient])
+        if not step.updates_now:
+            return
+        loss, *gradient = replicas.mean([loss, *gradient], step.examples)
+        clipped = clipping.clip(gradient, self.global_clipnorm, optimizer)
+
+        with step.measuring(
+            name, self.name, loss, gradient, weights, optimizer
+        ):
+            update.apply(optimizer, clipped, weights)
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        *args,
+        global_clipnorm=None,
+        microbatches=1,
+        **kwargs,
+    ):
+        """Configures the model for training.
+
+        Args:
+            optimizer: As in `keras.Model.compile`.
+            loss: As in `keras.Model.compile`.
+            *args: As in `keras.Model.compile`.
+            global_clipnorm: Longest gradient that is descended as it is; a
+                longer one is scaled down to this norm, after the mean over
+                micro-batches and replicas. Defaults to `None`, no clipping.
+            microbatches: Into how many parts a batch is split, one after
+                another, for one update by their mean: a large batch in the
+                memory of a small one (as a graph; XLA may still hold all
+                parts at once). Schedules count updates. Batch normalization
+                sees each part by itself. Defaults to 1.
+            **kwargs: As in `keras.Model.compile`.
+
+        Raises:
+            TypeError, ValueError: if an argument cannot be used; the model
+                is then left as it was.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        update.check_optimizer(optimizer)
+        if global_clipnorm is not None:
+            global_clipnorm = checks.positive_number(
+                "global_clipnorm", global_clipnorm, "Or leave it out."
+            )
+        microbatches = checks.positive_integer("microbatches", microbatches)
+        reductions.check_means(loss, microbatches, self.distribute_strategy)
+        super().compile(optimizer, loss, *args, **kwargs)
+        self.global_clipnorm = global_clipnorm
+        self.microbatches = microbatches
+
+    def get_compile_config(self):
+        """The arguments of `compile`, as a dict that can be saved."""
+        config = super().get_compile_config()
+        # A plain Keras model, which a saved or cloned one may come back as,
+        # cannot be compiled with these.
+        if config and issubclass(
+            keras_bridge.class_loaded(self), DescentTrainer
+        ):
+            if self.global_clipnorm is not None:
+                config["global_clipnorm"] = self.global_clipnorm
+            if self.microbatches > 1:
+                config["microbatches"] = self.microbatches
+        return config
+
+    def compile_from_config(self, config):
+        """Compiles as `get_compile_config` says; called by `load_model`."""
+        if type(self).compile is not DescentTrainer.compile:
+            super().compile_from_config(config)  # Says what a user must do.
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def _warn_of_missing(self, gradient, weights):
+        """Names weights that the loss does not depend on, each once."""
+        new = set(update.missing(gradient, weights)) - self._warned_of
+        if new:
+            self._warned_of |= new
+            warnings.warn(
+                "The loss does not depend on these weights, so they stay as "
+                f"they are: {sorted(new)}. Use them in the forward pass, or "
+                "set `trainable = False` on their layer.",
+                stacklevel=3,
+            )
