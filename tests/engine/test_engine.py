@@ -1,0 +1,103 @@
+"""The engine's parts that touch no tensors of a model."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from gdtrain.engine.epoch_means import EpochMeans
+from gdtrain.engine.observers import Observers
+from gdtrain.engine.step_context import StepContext, current, entered
+from gdtrain.telemetry import Loss
+from gdtrain.telemetry.table import Column
+
+
+class Observer:
+    """Keeps what it is told."""
+
+    def __init__(self, quantities=(), error=None):
+        self.quantities = quantities
+        self.error = error
+        self.tables = []
+        self.closed = 0
+
+    def observe(self, table):
+        self.tables.append(table)
+
+    def close(self):
+        self.closed += 1
+        if self.error:
+            raise self.error
+
+
+def test_means_of_many_steps_are_those_of_numpy():
+    random = np.random.default_rng(0)
+    rows = random.uniform(1, 9, (1000, 3)).round()
+    means = EpochMeans()
+    for row in rows:
+        means.add(["a", "b"], row[np.newaxis])
+    taken = means.take()
+    for i, name in enumerate(["a", "b"], start=1):
+        expected = np.average(rows[:, i], weights=rows[:, 0])
+        assert taken[name] == pytest.approx(expected, rel=1e-12)
+
+
+def test_means_of_no_examples_are_not_a_number():
+    means = EpochMeans()
+    means.add(["loss"], np.array([[0.0, 3.0]]))
+    assert np.isnan(means.take()["loss"])
+
+
+def test_observers_number_steps_across_tables():
+    observers, observer = Observers(), Observer()
+    observers.begin(10)
+    observers.attach(observer)
+    observers.attach(observer)
+    columns = (Column("loss", "loss", 0),)
+    for rows in (2, 3):
+        observers.observe(columns, np.zeros([rows, 1]))
+    observers.begin(4)  # A new optimizer starts from 0; steps go on.
+    observers.observe(columns, np.zeros([1, 1]))
+    assert [table.first_step for table in observer.tables] == [11, 13, 16]
+
+
+def test_all_observers_are_closed_even_if_one_raises():
+    observers = Observers()
+    attached = [Observer(), Observer(error=OSError("full")), Observer()]
+    with pytest.raises(OSError, match="full"):
+        with observers.closed_at_end():
+            for observer in attached:
+                observers.attach(observer)
+    assert [observer.closed for observer in attached] == [1, 1, 1]
+    assert observers.quantities == ()
+
+
+def test_fit_within_a_fit_closes_its_own_observers_alone():
+    observers, outer, inner = Observers(), Observer(), Observer()
+    with observers.closed_at_end():
+        observers.attach(outer)
+        with observers.closed_at_end():
+            observers.attach(inner)
+        assert (inner.closed, outer.closed) == (1, 0)
+    assert (inner.closed, outer.closed) == (1, 1)
+
+
+def test_copied_model_is_watched_by_nobody():
+    observers = Observers()
+    observers.attach(Observer((Loss(),)))
+    assert copy.deepcopy(observers).quantities == ()
+
+
+def test_quantities_of_several_observers_are_measured_once():
+    observers = Observers()
+    for _ in range(2):
+        observers.attach(Observer((Loss(),)))
+    assert observers.quantities == (Loss(),)
+
+
+def test_step_is_alone_outside_any_step():
+    context = StepContext(microbatches=2)
+    with entered(context):
+        assert current() is context
+    assert current().microbatches == 1
+    assert current().updates_now

@@ -1,0 +1,268 @@
+"""Each quantity against a slow and obvious twin in NumPy, float64."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gdtrain
+from gdtrain.telemetry.record import Record, layer_of, learning_rates
+from tests import models
+
+STEPS = 6
+
+
+def twin_of_training():
+    """What a 3-4-1 network and momentum do, by hand: a dict by name."""
+    model = models.network()
+    x, y = models.regression_data(STEPS * 4)
+    w1, b1, w2, b2 = (w.astype("float64") for w in model.get_weights())
+    weights = [w1, b1, w2, b2]
+    layers = ["hidden", "hidden", "output", "output"]
+    velocities = [np.zeros_like(w) for w in weights]
+    twin: dict = {}
+
+    def put(name, value):
+        twin.setdefault(name, []).append(value)
+
+    def norm(tensors, layer=None):
+        chosen = [
+            t
+            for t, of in zip(tensors, layers, strict=True)
+            if layer in (None, of)
+        ]
+        return np.sqrt(sum(np.sum(t**2) for t in chosen))
+
+    for step in range(STEPS):
+        xb, yb = x[4 * step : 4 * step + 4], y[4 * step : 4 * step + 4]
+        w1, b1, w2, b2 = weights
+        hidden = np.tanh(xb @ w1 + b1)
+        error = hidden @ w2 + b2 - yb
+        back = 2 * error / len(xb)
+        back_hidden = (back @ w2.T) * (1 - hidden**2)
+        gradients = [
+            xb.T @ back_hidden,
+            back_hidden.sum(0),
+            hidden.T @ back,
+            back.sum(0),
+        ]
+        rate = 0.1 * 0.5 ** (step / 3)
+        velocities = [
+            0.9 * v - rate * g
+            for v, g in zip(velocities, gradients, strict=True)
+        ]
+        put("loss", np.mean(error**2))
+        put("learning_rate", rate)
+        put("gradient_norm", norm(gradients))
+        put("nonfinite_count", 0)
+        before = weights
+        weights = [w + v for w, v in zip(weights, velocities, strict=True)]
+        for layer in ("hidden", "output"):
+            put(f"gradient_norm/{layer}", norm(gradients, layer))
+            put(f"weight_norm/{layer}", norm(weights, layer))
+            put(
+                f"update_ratio/{layer}",
+                norm(velocities, layer) / norm(before, layer),
+            )
+    return twin
+
+
+def test_standard_quantities_are_those_of_their_twin():
+    model = models.network()
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    model.compile(
+        gdtrain.GradientDescent(schedule, momentum=0.9),
+        "mse",
+        global_clipnorm=1e6,  # Never reached: norms are from before the clip
+    )
+    x, y = models.regression_data(STEPS * 4)
+    telemetry = gdtrain.callbacks.Telemetry()
+    model.fit(
+        x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[telemetry]
+    )
+    twin = twin_of_training()
+    assert set(telemetry.names) == set(twin)
+    for name, values in twin.items():
+        np.testing.assert_allclose(
+            telemetry[name], values, rtol=1e-5, err_msg=name
+        )
+
+
+def test_gradient_norm_is_from_before_the_clip():
+    norms = []
+    for clip in (None, 0.01):
+        model = models.network()
+        model.compile("sgd", "mse", global_clipnorm=clip)
+        telemetry = gdtrain.callbacks.Telemetry(["gradient_norm"])
+        x, y = models.regression_data(4)
+        model.fit(x, y, verbose=0, callbacks=[telemetry])
+        norms.append(telemetry["gradient_norm"][0])
+    assert norms[0] == norms[1] > 0.1
+
+
+def record(**changes):
+    """A record of two weights of two layers, with some of it changed."""
+    whole = {
+        "loss": tf.constant(2.0),
+        "learning_rates": {"": tf.constant(0.5)},
+        "gradients": [tf.constant([3.0, 4.0]), tf.constant(12.0)],
+        "weights_before": [tf.constant([1.0, 0.0]), tf.constant(0.0)],
+        "weights_after": [tf.constant([1.0, 2.0]), tf.constant(5.0)],
+        "layers": ["a", "b"],
+    }
+    return Record(**{**whole, **changes})
+
+
+def measured(quantity, **changes):
+    scalars = quantity.measure(record(**changes))
+    return {name: float(value) for name, value in scalars.items()}
+
+
+def test_gradient_norm_of_whole_and_layers():
+    assert measured(gdtrain.telemetry.GradientNorm()) == {
+        "gradient_norm": 13.0,
+        "gradient_norm/a": 5.0,
+        "gradient_norm/b": 12.0,
+    }
+
+
+def test_gradient_norm_of_zero_gradient_is_zero():
+    zeros = [tf.zeros([2]), tf.zeros([])]
+    norms = measured(gdtrain.telemetry.GradientNorm(), gradients=zeros)
+    assert set(norms.values()) == {0.0}
+
+
+def test_update_ratio_of_weights_that_are_zero():
+    ratios = measured(gdtrain.telemetry.UpdateRatio())
+    assert ratios == {"update_ratio/a": 2.0, "update_ratio/b": np.inf}
+    still = measured(
+        gdtrain.telemetry.UpdateRatio(),
+        weights_after=[tf.constant([1.0, 0.0]), tf.constant(0.0)],
+    )
+    assert still["update_ratio/a"] == 0.0
+    assert np.isnan(still["update_ratio/b"])
+
+
+def test_nonfinite_count_counts_entries_and_the_loss():
+    gradients = [tf.constant([np.nan, np.inf]), tf.constant(-np.inf)]
+    count = measured(
+        gdtrain.telemetry.NonfiniteCount(),
+        gradients=gradients,
+        loss=tf.constant(np.nan),
+    )
+    assert count == {"nonfinite_count": 4.0}
+
+
+def test_norms_do_not_overflow_in_half_precision():
+    large = [tf.constant([300.0] * 4, tf.float16), tf.constant(0.0)]
+    norms = measured(gdtrain.telemetry.GradientNorm(), gradients=large)
+    assert norms["gradient_norm"] == 600.0
+
+
+def test_repeated_rows_of_an_embedding_are_added_before_the_norm():
+    model = gdtrain.Sequential(
+        [keras.Input([2], dtype="int32"), keras.layers.Embedding(3, 1)]
+    )
+    model.compile("sgd", keras.losses.MeanAbsoluteError())
+    telemetry = gdtrain.callbacks.Telemetry(["gradient_norm"])
+    rows = np.zeros([1, 2], "int32")  # Row 0 twice: gradient -1/2 each
+    model.fit(rows, np.ones([1, 2, 1]), verbose=0, callbacks=[telemetry])
+    assert telemetry["gradient_norm"] == pytest.approx([1.0])
+
+
+def test_learning_rates_of_an_optimizer_made_of_several():
+    optimizer = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(
+            keras.optimizers.Adam(0.25, name="rest"),
+            {"line/w": keras.optimizers.SGD(0.5, name="slope")},
+        )
+    )
+    rates = learning_rates(optimizer)
+    assert {k: float(v) for k, v in rates.items()} == {
+        "slope": 0.5,
+        "rest": 0.25,
+    }
+    scalars = gdtrain.telemetry.LearningRate().measure(
+        record(learning_rates=rates)
+    )
+    assert set(scalars) == {"learning_rate/slope", "learning_rate/rest"}
+
+
+def test_layer_of_a_weight_is_its_path_without_the_model():
+    model = models.line()
+    assert layer_of(model.w, "line") == "line"
+    inner = models.network()
+    outer = keras.Sequential([keras.Input([3]), inner], name="outer")
+    names = {layer_of(w, "outer") for w in outer.weights}
+    assert names == {"network/hidden", "network/output"}
+    assert layer_of(tf.Variable(1.0, name="bare"), "line") == "bare"
+
+
+class LossSquared(gdtrain.telemetry.Quantity):
+    """A quantity of a user's own."""
+
+    name = "loss_squared"
+
+    def measure(self, record):
+        return {self.name: record.loss**2}
+
+
+def test_quantity_of_ones_own_is_measured():
+    model = models.network()
+    model.compile("sgd", "mse")
+    telemetry = gdtrain.callbacks.Telemetry(["loss", LossSquared()])
+    x, y = models.regression_data(8)
+    model.fit(x, y, batch_size=2, verbose=0, callbacks=[telemetry])
+    assert telemetry.names == ["loss", "loss_squared"]
+    np.testing.assert_allclose(
+        telemetry["loss_squared"], telemetry["loss"] ** 2, rtol=1e-6
+    )
+
+
+def test_each_observer_gets_what_it_asked_for():
+    model = models.network()
+    model.compile("sgd", "mse")
+    few = gdtrain.callbacks.Telemetry(["loss"], every_steps=2)
+    all_ = gdtrain.callbacks.Telemetry("minimal")
+    x, y = models.regression_data(8)
+    model.fit(x, y, batch_size=2, verbose=0, callbacks=[few, all_])
+    assert (few.names, few.steps.tolist()) == (["loss"], [2, 4])
+    assert all_.names == ["loss", "learning_rate"]
+    np.testing.assert_array_equal(few["loss"], all_["loss"][1::2])
+
+
+def test_two_quantities_of_one_name_are_refused():
+    class Other(LossSquared):
+        pass
+
+    model = models.network()
+    model.compile("sgd", "mse")
+    observers = [
+        gdtrain.callbacks.Telemetry([quantity])
+        for quantity in (LossSquared(), Other())
+    ]
+    x, y = models.regression_data(8)
+    with pytest.raises(ValueError, match="share the name 'loss_squared'"):
+        model.fit(x, y, verbose=0, callbacks=observers)
+
+
+BAD_QUANTITIES = {
+    "unknown preset": ("fast", ValueError, "one of"),
+    "name of a quantity outside a list": ("loss", ValueError, r"\['loss'\]"),
+    "unknown name": (["speed"], ValueError, "Received: 'speed'"),
+    "class instead of object": (
+        [gdtrain.telemetry.Loss],
+        TypeError,
+        r"Write Loss\(\)",
+    ),
+    "number": (3, TypeError, "Received: quantities=3"),
+    "number in a list": ([3], TypeError, "Received: 3"),
+    "name twice": (["loss", "loss"], ValueError, "a name each"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_QUANTITIES)
+def test_bad_quantities_are_refused(case):
+    quantities, error, message = BAD_QUANTITIES[case]
+    with pytest.raises(error, match=message):
+        gdtrain.callbacks.Telemetry(quantities)

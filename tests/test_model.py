@@ -1,0 +1,219 @@
+"""The models: made, saved, loaded, cloned and turned from Keras's."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+
+import gdtrain
+from tests import models
+
+X, Y = models.regression_data(40)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Registered(gdtrain.Model):
+    """A subclass with a config of its own."""
+
+    def __init__(self, units=2, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense = keras.layers.Dense(units)
+        self.out = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.out(self.dense(x))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class RegisteredFunctional(gdtrain.Model):
+    """A subclass that is built from inputs and outputs."""
+
+
+def functional(base=gdtrain.Model):
+    inputs = keras.Input([3])
+    return base(inputs, keras.layers.Dense(1)(inputs), name="functional")
+
+
+KINDS = {
+    "sequential": models.network,
+    "functional": functional,
+    "functional subclass": lambda: functional(RegisteredFunctional),
+    "subclass": Registered,
+}
+
+
+def fit(model):
+    return model.fit(X, Y, batch_size=16, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_model_goes_on_bit_equal_where_it_was(kind, tmp_path):
+    model = KINDS[kind]()
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        "mse",
+        metrics=["mae"],
+        global_clipnorm=0.5,
+        microbatches=2,
+    )
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, gdtrain.DescentTrainer)
+    assert type(loaded).__name__ == type(model).__name__
+    assert (loaded.global_clipnorm, loaded.microbatches) == (0.5, 2)
+    telemetry = gdtrain.callbacks.Telemetry()
+    model_history = fit(model).history
+    loaded_history = loaded.fit(
+        X,
+        Y,
+        batch_size=16,
+        shuffle=False,
+        verbose=0,
+        callbacks=[telemetry],
+    ).history
+    assert model_history == loaded_history
+    assert telemetry.steps.tolist() == [4, 5, 6]
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clone_and_config_make_a_model_that_trains(kind):
+    model = KINDS[kind]()
+    model.compile("adam", "mse")
+    fit(model)
+    clone = keras.models.clone_model(model)
+    again = type(model).from_config(model.get_config())
+    for other in (clone, again):
+        other.compile("adam", "mse")
+        fit(other)
+        shapes = [w.shape for w in model.get_weights()]
+        assert [w.shape for w in other.get_weights()] == shapes
+    assert isinstance(again, gdtrain.DescentTrainer)
+
+
+@pytest.mark.parametrize("kind", ["functional", "functional subclass"])
+def test_clone_of_a_functional_model_descends(kind):
+    clone = keras.models.clone_model(KINDS[kind]())
+    assert isinstance(clone, gdtrain.Model)
+
+
+def test_model_can_be_copied_deeply():
+    model = models.network()
+    model.compile("sgd", "mse")
+    fit(model)
+    twin = copy.deepcopy(model)
+    assert fit(twin).history == fit(model).history
+
+
+def test_plain_keras_loads_the_weights(tmp_path):
+    model = models.network()
+    model.save_weights(tmp_path / "model.weights.h5")
+    plain = models.network(keras.Sequential, seed=1)
+    plain.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(
+        plain.predict(X, verbose=0), model.predict(X, verbose=0)
+    )
+
+
+def test_user_compile_is_warned_of_on_load_as_in_keras(tmp_path):
+    @keras.saving.register_keras_serializable(package="tests")
+    class OwnCompile(gdtrain.Sequential):
+        def compile(self, rate):
+            super().compile(keras.optimizers.SGD(rate), "mse")
+
+    model = OwnCompile([keras.Input([3]), keras.layers.Dense(1)])
+    model.compile(0.1)
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="`compile\\(\\)` was not called"):
+        keras.saving.load_model(tmp_path / "model.keras")
+
+
+class PlainSubclass(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+KERAS_KINDS = {
+    "sequential": lambda: models.network(keras.Sequential),
+    "functional": lambda: functional(keras.Model),
+    "subclass": PlainSubclass,
+}
+
+
+@pytest.mark.parametrize("kind", KERAS_KINDS)
+def test_keras_model_turns_into_one_that_descends_and_goes_on(kind):
+    plain, turned = KERAS_KINDS[kind](), KERAS_KINDS[kind]()
+    for model in (plain, turned):
+        keras.utils.set_random_seed(1)
+        model.build((None, 3)) if kind != "subclass" else model(X)
+        model.compile("adam", "mse")
+    turned.set_weights(plain.get_weights())
+    fit(plain), fit(turned)
+    assert gdtrain.from_keras(turned) is turned
+    telemetry = gdtrain.callbacks.Telemetry()
+    turned.fit(
+        X, Y, batch_size=16, shuffle=False, verbose=0, callbacks=[telemetry]
+    )
+    fit(plain)
+    assert telemetry.steps.tolist() == [4, 5, 6]
+    assert models.distance(turned.get_weights(), plain.get_weights()) < 1e-6
+    assert gdtrain.from_keras(turned) is turned
+
+
+def test_turned_models_are_of_the_public_classes():
+    turned = gdtrain.from_keras(functional(keras.Model))
+    assert isinstance(turned, gdtrain.Model)
+    turned = gdtrain.from_keras(models.network(keras.Sequential))
+    assert type(turned) is gdtrain.Sequential
+    assert not isinstance(functional(keras.Model), gdtrain.DescentTrainer)
+
+
+def test_turned_model_can_be_saved_and_loaded(tmp_path):
+    model = gdtrain.from_keras(functional(keras.Model))
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, gdtrain.Model)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class PlainRegistered(PlainSubclass):
+    """A subclass of Keras's, which is loaded as one."""
+
+
+def test_turned_subclass_is_loaded_as_what_it_was(tmp_path):
+    model = PlainRegistered()
+    model(X)
+    gdtrain.from_keras(model)
+    model.compile("adam", "mse", microbatches=2, global_clipnorm=1.0)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is PlainRegistered
+    gdtrain.from_keras(loaded).compile(loaded.optimizer, "mse", microbatches=2)
+    assert fit(loaded).history["loss"] != []
+
+
+def test_what_is_not_a_keras_model_is_refused():
+    with pytest.raises(TypeError, match="must be a keras.Model. Received: 3"):
+        gdtrain.from_keras(3)
+
+
+def test_keras_model_that_accumulates_is_refused_and_left_alone():
+    model = models.network(keras.Sequential)
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    model.compile(optimizer, "mse")
+    with pytest.raises(ValueError, match="microbatches=2"):
+        gdtrain.from_keras(model)
+    assert type(model) is keras.Sequential
