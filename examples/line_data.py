@@ -1,0 +1,267 @@
+"""Lines, and the points to fit one to: made, or read from a table."""
+
+import csv
+import dataclasses
+import math
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from _console import InputError
+
+
+class Line(NamedTuple):
+    """y = w x + b."""
+
+    w: float
+    b: float
+
+    def at(self, x):
+        """Its y at `x`."""
+        return self.w * x + self.b
+
+
+START = Line(w=0.0, b=-1.0)
+TRUTH = Line(w=0.1, b=0.5)
+
+
+def least_squares(x, y):
+    """The exact `Line` of least mean squared error."""
+    centred = x - x.mean()
+    w = (centred @ (y - y.mean())) / (centred @ centred)
+    return Line(float(w), float(y.mean() - w * x.mean()))
+
+
+def curvature(x):
+    """Eigenvalues of 2 X'X / n, the loss's Hessian: the flat, the steep."""
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    return np.linalg.eigvalsh(2 * design.T @ design / len(x))
+
+
+def distance(line, other, x):
+    """Root mean square, over the points, between two lines.
+
+    Squared, it is how much larger the loss is than the exact line's.
+    """
+    difference = Line(line.w - other.w, line.b - other.b)
+    return float(np.sqrt(np.mean(difference.at(x) ** 2)))
+
+
+class Scale(NamedTuple):
+    """value = mean + spread x scaled value."""
+
+    mean: float = 0.0
+    spread: float = 1.0
+
+
+class Units(NamedTuple):
+    """How large a difference matters in w, in b and in the loss."""
+
+    w: float
+    b: float
+    loss: float
+
+
+@dataclasses.dataclass
+class Data:
+    """Points to fit: arrays `[n]`, float64, with how to scale and call them."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_name: str
+    y_name: str
+    title: str
+    description: str
+    truth: Line = None
+    x_scale: Scale = Scale()
+    y_scale: Scale = Scale()
+
+    @property
+    def scaled(self):
+        """The x and y to descend on."""
+        return (
+            (self.x - self.x_scale.mean) / self.x_scale.spread,
+            (self.y - self.y_scale.mean) / self.y_scale.spread,
+        )
+
+    def unscaled(self, line):
+        """The same line, from scaled units to those of the data."""
+        w = line.w * self.y_scale.spread / self.x_scale.spread
+        at_zero = self.y_scale.mean + self.y_scale.spread * line.b
+        return Line(w, at_zero - w * self.x_scale.mean)
+
+    @property
+    def units(self):
+        """The `Units` of the data."""
+        spread = self.y.std() or 1.0
+        return Units(spread / self.x.std(), spread, spread**2)
+
+
+def make_points(seed):
+    """Makes points of a known line.
+
+    Their x is the same for each seed, and so is the curvature: the default
+    learning rate, 99.4% of the stable limit, bounces visibly but dies away.
+    """
+    noise = 0.1
+    x = np.linspace(-1.0, 4.0, 60)
+    y = TRUTH.at(x) + np.random.default_rng(seed).normal(0.0, noise, x.shape)
+    line = f"y = {TRUTH.w:g} x + {TRUTH.b:g}"
+    description = (
+        f"{len(x)} points of {line}, with noise of standard deviation "
+        f"{noise:g} (seed {seed})."
+    )
+    title = f"Gradient descent finds {line}"
+    return Data(x, y, "x", "y", title, description, TRUTH)
+
+
+def read_diabetes():
+    """Reads scikit-learn's table of 442 patients; it is part of the package.
+
+    Efron, Hastie, Johnstone and Tibshirani, "Least Angle Regression", 2004.
+    """
+    try:
+        from sklearn.datasets import load_diabetes
+    except ImportError as error:
+        raise InputError(
+            "--data diabetes needs scikit-learn. Install it with "
+            "`pip install scikit-learn`."
+        ) from error
+    table = load_diabetes(scaled=False)
+    x = table.data[:, table.feature_names.index("bmi")]
+    return standardised(
+        x,
+        table.target,
+        x_name="body-mass index",
+        y_name="disease progression after a year",
+        source="diabetes",
+    )
+
+
+def standardised(x, y, *, x_name, y_name, source):
+    """Makes the `Data` of a real table.
+
+    Raises:
+        InputError: if there are too few rows, x is constant, or the numbers
+            are too far apart for float64.
+    """
+    if len(x) < 2:
+        raise InputError(
+            f"{source} has {len(x)} row{'' if len(x) == 1 else 's'} of data; a "
+            "line needs two or more."
+        )
+    if x.min() == x.max():
+        raise InputError(
+            f"{source}: column '{x_name}' is {x[0]:g} in every row, which "
+            "leaves the slope open. Name another column with --x."
+        )
+    with np.errstate(all="ignore"):
+        x_scale = Scale(x.mean(), x.std())
+        y_scale = Scale(y.mean(), y.std() if y.min() < y.max() else 1.0)
+    # So that squares of them are numbers, too.
+    if not all(1e-99 < scale.spread < 1e99 for scale in (x_scale, y_scale)):
+        raise InputError(
+            f"{source}: the numbers are too large or too close together to "
+            "compute their spread. Change their unit."
+        )
+    description = (
+        f"{source}, {len(x)} rows: '{y_name}' from '{x_name}'.\n"
+        "Both are shifted and scaled to mean 0 and standard deviation 1 for "
+        "the descent,\nso that no direction is steeper than another and one "
+        "learning rate suits any\ntable. Printed are w, b and loss in the "
+        "table's own units. The start, w = 0 and\nb = -1, is a flat line one "
+        "standard deviation below the mean."
+    )
+    title = f"{pathlib.Path(source).name}: {y_name} from {x_name}"
+    return Data(
+        x,
+        y,
+        x_name,
+        y_name,
+        title,
+        description,
+        x_scale=x_scale,
+        y_scale=y_scale,
+    )
+
+
+def read_csv(path, x_name, y_name):
+    """Reads two columns of a CSV file.
+
+    Raises:
+        InputError: if the file cannot be read or does not have the columns.
+    """
+    try:
+        # `utf-8-sig` drops the mark that spreadsheets put in front.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}. Give --data the path of "
+            "a CSV file, or the word points or diabetes."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8 ({error.reason}). Save it as CSV "
+            "in UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {reader.line_num}, is not CSV: {error}. Save it "
+            "as comma-separated values."
+        ) from error
+    if not rows:
+        raise InputError(
+            f"{path} is empty. Its first line must name the columns."
+        )
+    (_, header), *rows = rows
+    header = [name.strip() for name in header]
+    positions = [
+        find_column(path, header, option, name)
+        for option, name in (("--x", x_name), ("--y", y_name))
+    ]
+    numbers = [
+        read_row(path, line, row, header, positions) for line, row in rows
+    ]
+    x, y = np.array(numbers, float).reshape(-1, 2).T
+    return standardised(x, y, x_name=x_name, y_name=y_name, source=path)
+
+
+def find_column(path, header, option, name):
+    """Tells the position of a named column."""
+    if header.count(name) == 1:
+        return header.index(name)
+    if name is None:
+        what = f"needs {option}, the name of a column"
+    elif name in header:
+        what = f"has more than one column '{name}'"
+    else:
+        what = f"has no column '{name}'"
+    names = ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
+    raise InputError(
+        f"{path} {what}. Its columns: {names}. Name one with {option}."
+    )
+
+
+def read_row(path, line, row, header, positions):
+    """Tells the numbers in some cells of a row."""
+    if len(row) != len(header):
+        raise InputError(
+            f"{path}, line {line}, has {len(row)} cells, but there are "
+            f"{len(header)} columns. Put quotes around cells with commas."
+        )
+    numbers = []
+    for position in positions:
+        try:
+            number = float(row[position])
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(
+                f"{path}, line {line}: column '{header[position]}' has "
+                f"{row[position][:40]!r}, not a finite number. Remove the "
+                "row, or name another column with --x or --y."
+            )
+        numbers.append(number)
+    return numbers
