@@ -64,6 +64,17 @@ def test_two_writers_in_one_second_have_files_of_their_own(tmp_path):
     assert len(glob.glob(f"{tmp_path}/*tfevents*")) == 2
 
 
+def test_many_files_of_one_second_are_read_in_order(tmp_path):
+    steps = list(range(1, 13))  # Across 9, 10, 11, wherever the count stands
+    for step in steps:
+        for _ in range(9):
+            TensorBoardWriter(tmp_path / "other").close()
+        writer = TensorBoardWriter(tmp_path / "run", clock=lambda: 5.0)
+        writer.write([step], ["loss"], [[0.5]])
+        writer.close()
+    assert [step for step, _ in read(tmp_path / "run")["loss"]] == steps
+
+
 def test_memory_of_no_steps_is_empty(tmp_path):
     writer = MemoryWriter()
     assert writer.steps.shape == (0,) and writer.names == []
