@@ -96,7 +96,9 @@ class DescentTrainer(StepRunner):
         >>> class MeanOf(gdtrain.Model):
         ...     def __init__(self):
         ...         super().__init__()
-        ...         self.mean = self.add_weight(name="mean")
+        ...         self.mean = self.add_weight(
+        ...             name="mean", initializer="zeros"
+        ...         )
         ...     def train_step(self, x):
         ...         with tf.GradientTape() as tape:
         ...             loss = tf.reduce_mean((x - self.mean) ** 2)
