@@ -7,9 +7,18 @@ import contextlib
 import threading
 from typing import Any
 
+import numpy as np
+from keras.src import tree
+from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as keras_loss
 from keras.src.models import functional as keras_functional
 from keras.src.saving import object_registration
+from keras.src.trainers import data_adapters
+from keras.src.trainers.data_adapters import (
+    array_slicing,
+    data_adapter_utils,
+)
+from keras.src.utils import python_utils
 
 
 def functional_subclass(model_class):
@@ -83,25 +92,6 @@ def track_loss(model, loss, examples):
     Needs `_loss_tracker`; without it the loss of an epoch is missing.
     """
     model._loss_tracker.update_state(loss, sample_weight=examples)
-
-
-# A mixin has no parent of its own; to the type checker, it may have any.
-_Mixin: Any = object
-
-
-class EpochLogs(_Mixin):
-    """Mixin: Keras's `fit` and `evaluate` ask `epoch_logs` for the epoch.
-
-    They call `_get_metrics_result_or_logs` with what the last execution
-    returned; without it, epochs show the values of the last step.
-    """
-
-    def epoch_logs(self, logs):
-        """What `History` shows of an epoch, given the last step's logs."""
-        return super()._get_metrics_result_or_logs(logs)
-
-    def _get_metrics_result_or_logs(self, logs):
-        return self.epoch_logs(logs)
 
 
 def built_metrics(model):
@@ -193,3 +183,147 @@ def is_functional_call(args, kwargs):
         or (len(args) == 1 and "outputs" in kwargs)
         or ("inputs" in kwargs and "outputs" in kwargs)
     )
+
+
+def data_adapter(
+    x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
+):
+    """Keras's adapter of whatever `fit` takes as data.
+
+    It checks the data, turns class weights into sample weights, and makes
+    `tf.data` datasets of it. Needs `get_data_adapter`; without it no data can
+    be trained on.
+    """
+    return data_adapters.get_data_adapter(
+        x=x,
+        y=y,
+        sample_weight=sample_weight,
+        batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch,
+        shuffle=shuffle,
+        class_weight=class_weight,
+    )
+
+
+def arrays_of(adapter):
+    """The arrays that a data adapter brings, or `None` if it brings others.
+
+    Returns:
+        A structure of NumPy arrays and dense tensors; `None` stays. `None`
+        where any of them is ragged or sparse, and for other adapters.
+
+    Needs `ArrayDataAdapter._inputs`; without it arrays come as a dataset.
+    """
+    if not isinstance(adapter, data_adapters.ArrayDataAdapter):
+        return None
+    inputs = tree.lists_to_tuples(adapter._inputs)
+    if any(_is_ragged_or_sparse(leaf) for leaf in tree.flatten(inputs)):
+        return None
+    return tree.map_structure(_as_array, inputs)
+
+
+def _is_ragged_or_sparse(leaf):
+    utils = data_adapter_utils
+    return (
+        utils.is_tensorflow_ragged(leaf)
+        or utils.is_tensorflow_sparse(leaf)
+        or utils.is_jax_sparse(leaf)
+        or utils.is_scipy_sparse(leaf)
+    )
+
+
+def _as_array(leaf):
+    is_array = isinstance(leaf, np.ndarray) and leaf.dtype != object
+    if leaf is None or is_array or data_adapter_utils.is_tensorflow_tensor(leaf):
+        return leaf
+    # Pandas, PyTorch, JAX, and arrays of strings
+    converted = array_slicing.convert_to_sliceable(leaf, "tensorflow")
+    if data_adapter_utils.is_tensorflow_tensor(converted):
+        return converted
+    return np.asarray(converted)
+
+
+def train_validation_split(arrays, share):
+    """`(training, validation)` arrays, of which the latter are the last.
+
+    Needs `train_validation_split`; without it `validation_split` breaks.
+    """
+    return array_slicing.train_validation_split(arrays, share)
+
+
+def pythonify_logs(logs):
+    """Logs with Python numbers in the place of scalars, as callbacks see them.
+
+    Needs `pythonify_logs`; without it, callbacks would see tensors.
+    """
+    return python_utils.pythonify_logs(logs)
+
+
+def assert_compiled(model, method):
+    """Raises a `ValueError` if a model is not compiled.
+
+    Needs `_assert_compile_called`; without it the error comes later.
+    """
+    model._assert_compile_called(method)
+
+
+def maybe_build(model, batch_spec):
+    """Builds a model made under a strategy, with its loss and metrics.
+
+    Variables cannot be made by a step that runs on several replicas. As Keras
+    does, models made under none are left to their first step.
+
+    Args:
+        model: The model.
+        batch_spec: A structure of `tf.TensorSpec`, of a batch.
+
+    Needs `_distribute_strategy` and `_symbolic_build`; without them, models
+    that are built by their first batch cannot be trained on several replicas.
+    """
+    if model._distribute_strategy is not None:
+        with model.distribute_strategy.scope():
+            model._symbolic_build(data_batch=batch_spec)
+
+
+def concatenated(outputs):
+    """Outputs of several batches as NumPy arrays, one after another.
+
+    Args:
+        outputs: A list of structures of tensors.
+
+    Needs `potentially_ragged_concat` and `convert_to_np_if_not_ragged`;
+    without them `predict` breaks.
+    """
+    return tree.map_structure_up_to(
+        outputs[0],
+        lambda *leaves: keras_trainer.convert_to_np_if_not_ragged(
+            keras_trainer.potentially_ragged_concat(list(leaves))
+        ),
+        *outputs,
+    )
+
+
+def flat_metrics(model, logs):
+    """Logs in the order in which `evaluate` returns them.
+
+    Needs `_flatten_metrics_in_order`; without it `evaluate` breaks.
+    """
+    return model._flatten_metrics_in_order(logs)
+
+
+def initial_epoch(model):
+    """The epoch that a callback set to begin with, or `None`.
+
+    Needs `_initial_epoch`, which `keras.callbacks.BackupAndRestore` sets;
+    without it a resumed run begins with the first epoch.
+    """
+    return model._initial_epoch
+
+
+def is_default_hook(method):
+    """Whether a hook of a callback is the empty one of `Callback`.
+
+    Needs the mark of `keras.src.utils.default`; without it every callback
+    seems to look at every batch, and training is slow.
+    """
+    return getattr(method, "_is_default", False)

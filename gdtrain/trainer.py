@@ -136,6 +136,8 @@ class DescentTrainer(StepRunner):
         *args,
         global_clipnorm=None,
         microbatches=1,
+        steps_per_execution="auto",
+        jit_compile="auto",
         **kwargs,
     ):
         """Configures the model for training.
@@ -152,6 +154,14 @@ class DescentTrainer(StepRunner):
                 memory of a small one (as a graph; XLA may still hold all
                 parts at once). Schedules count updates. Batch normalization
                 sees each part by itself. Defaults to 1.
+            steps_per_execution: How many steps run as one program: a number,
+                obeyed as in Keras, or `"auto"`, the default: until something
+                in Python must see the model (`gdtrain.engine.sight` says
+                what), or about 0.2 seconds.
+            jit_compile: Whether XLA compiles the steps: `True`, `False`, or
+                `"auto"`, the default: what a short measurement finds faster,
+                in runs that are long enough to pay for it. Steps over arrays
+                are compiled a block as a whole, others one by one.
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
@@ -166,7 +176,23 @@ class DescentTrainer(StepRunner):
             )
         microbatches = checks.positive_integer("microbatches", microbatches)
         reductions.check_means(loss, microbatches, self.distribute_strategy)
-        super().compile(optimizer, loss, *args, **kwargs)
+        if steps_per_execution != "auto":
+            steps_per_execution = checks.positive_integer(
+                "steps_per_execution", steps_per_execution
+            )
+        super().compile(
+            optimizer,
+            loss,
+            *args,
+            # Keras's own loops know no "auto".
+            steps_per_execution=(
+                1 if steps_per_execution == "auto" else steps_per_execution
+            ),
+            jit_compile=jit_compile,
+            **kwargs,
+        )
+        self.steps_setting = steps_per_execution
+        self.jit_compile_setting = jit_compile
         self.global_clipnorm = global_clipnorm
         self.microbatches = microbatches
 

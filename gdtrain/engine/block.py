@@ -1,177 +1,192 @@
-"""A block: steps that run as one compiled program and bring back their rows.
+"""A block: steps that run as one compiled program and bring back their rows."""
 
-A row holds the number of examples of the step, the scalars that the step
-returned, and the quantities that were measured.
-"""
-
-import itertools
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, step
-from gdtrain.telemetry.table import Column
+from gdtrain.engine.epoch_end import EpochEnd
 
-_TENSORFLOW_ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
+
+class Steps(NamedTuple):
+    """What a block brings back.
+
+    Args:
+        logs: What the last step returned; `None` if that is all in its row.
+        rows: Float32 `[steps, numbers]`.
+        ends: For each epoch that ended, what `EpochEnd.results` gave,
+            float64 `[epochs, 2 * names]`; `None` if that is not part of it.
+    """
+
+    logs: Any
+    rows: Any
+    ends: Any
 
 
 class Block:
-    """Up to `model.steps_per_execution` steps, on all replicas.
+    """Steps over a feed, on all replicas, as one program.
 
     Args:
         model: A `DescentTrainer`, compiled.
-        step_function: Its `train_step` or `test_step`.
-        quantities: The quantities to measure, a tuple.
-        microbatches: Into how many micro-batches to split a batch.
+        step: A `ReplicatedStep`.
+        feed: What the batches come from; see `gdtrain.feeds`. The program
+            serves all feeds of the same `key`.
+        room: For XLA, how many steps it may have at most; `None` for a graph.
     """
 
-    def __init__(self, model, step_function, quantities=(), microbatches=1):
-        # Both are set while the step is traced.
-        self.returned: tuple[str, ...] = ()  # Names of scalars it returned
-        self.columns: tuple[Column, ...] | None = None  # Worth observing
+    def __init__(self, model, step, feed, room=None):
+        self.room = room
+        self._xla = room is not None
         self._model = model
-        self._step_function = step_function
-        self._quantities = quantities
-        self._microbatches = microbatches
-        self._steps = model.steps_per_execution
-        self._run_eagerly = model.run_eagerly
-        self._step = self._on_all_replicas
-        if not self._run_eagerly:
-            self._step = tf.function(
-                self._on_all_replicas,
-                autograph=False,
-                reduce_retracing=True,
-                jit_compile=model.jit_compile,
-            )
-            self._compiled = tf.function(
-                self._in_graph, autograph=False, reduce_retracing=True
-            )
+        self._step = step
+        self._feed = feed
+        self._end = None
+        self._logs = None  # As the step returns them
+        self._program = None
 
-    def __call__(self, iterator):
-        """Runs the steps.
+    @property
+    def ends_epochs(self):
+        """Whether it may go on from one epoch into the next."""
+        return self._end is not None
+
+    def __call__(self, source, steps):
+        """Runs steps.
 
         Args:
-            iterator: Yields batches.
+            source: What the feed says to be the source of these steps.
+            steps: How many; fewer if there are no more batches.
 
         Returns:
-            `(logs, rows)`: what the last step returned, and float32 of shape
-            `[steps, numbers]`.
-
-        Raises:
-            StopIteration, tf.errors.OutOfRangeError: if there is no batch.
+            `Steps`.
         """
         with replicas.undivided_losses(self._model.distribute_strategy):
-            if self._run_eagerly or not isinstance(
-                iterator, _TENSORFLOW_ITERATORS
-            ):
-                return self._in_python(iterator)
-            return self._compiled(iterator)
-
-    def _in_python(self, iterator):
-        """The loop over steps, when Python drives it."""
-        rows = []
-        for data in itertools.islice(iterator, self._steps):
-            logs, row = self._step(data)
-            rows.append(row)
-        if not rows:
-            raise StopIteration
-        return logs, tf.stack(rows)
-
-    def _in_graph(self, iterator):
-        """The loop over steps, as a graph.
-
-        The first step stands before the loop: what it returns gives the loop
-        the structure of what it carries.
-        """
-        logs, row = self._step(iterator.get_next())
-        if self._steps == 1:
-            return logs, row[tf.newaxis]
-        rows = tf.TensorArray(tf.float32, self._steps, element_shape=row.shape)
-
-        def more(i, data, logs, rows):
-            return (i < self._steps) & data.has_value()
-
-        def one(i, data, logs, rows):
-            logs, row = self._step(data.get_value())
-            # The last turn must not take a batch that it will not use.
-            data = tf.cond(
-                i + 1 < self._steps,
-                iterator.get_next_as_optional,
-                lambda: data,
+            if self._model.run_eagerly:
+                return self._eagerly(source, steps)
+            logs, rows, done, ends, ended = self._compiled(source)(
+                source, tf.constant(steps)
             )
-            return i + 1, data, logs, rows.write(i, row)
+        return Steps(
+            self._packed(logs),
+            rows.numpy()[: done.numpy()],
+            self._end and ends.numpy()[: ended.numpy()],
+        )
 
-        done, _, logs, rows = tf.while_loop(
+    def _eagerly(self, source, steps):
+        opened = self._feed.open(source, False)
+        cursor = self._feed.first(opened)
+        logs, rows = None, []
+        while len(rows) < steps and self._feed.has_batch(cursor):
+            logs, row = self._feed.with_batch(
+                opened, cursor, False, self._step.run
+            )
+            rows.append(row.numpy())
+            cursor = self._feed.advance(opened, cursor, len(rows) < steps)
+        return Steps(logs, tf.stack(rows).numpy() if rows else [], None)
+
+    def _compiled(self, source):
+        """The program, traced when it is first needed."""
+        if self._program is None:
+            signature = self._feed.signature(source, self._xla)
+            self._trace_step(signature)
+            self._program = tf.function(
+                self._loop, autograph=False, jit_compile=self._xla or None
+            ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+        return self._program
+
+    def _trace_step(self, signature):
+        """Finds out what the step returns. Its trace is used by the loop."""
+
+        def first(source):
+            opened = self._feed.open(source, self._xla)
+            return self._feed.with_batch(
+                opened, self._feed.first(opened), self._xla, self._step.run
+            )
+
+        function = tf.function(first, autograph=False)
+        logs, row = function.get_concrete_function(
+            signature
+        ).structured_outputs
+        self._width = row.shape[0]
+        self._logs = logs
+        if self._feed.epochs_can_follow and self._step.returns_scalars:
+            end = EpochEnd(self._model, self._step.returned)
+            self._end = end if end.can_be_compiled() else None
+
+    def _loop(self, source, steps):
+        """The loop over steps, traced."""
+        feed = self._feed
+        opened = feed.open(source, self._xla)
+
+        def more(i, cursor, *rest):
+            return tf.less(i, steps) & feed.has_batch(cursor)
+
+        def one(i, cursor, logs, rows, ended, ends):
+            self._begin_epoch(opened, cursor)
+            logs, row = feed.with_batch(
+                opened, cursor, self._xla, self._step.run
+            )
+            logs = _tensors(logs)
+            rows = rows.write(i, row)
+            ended, ends = self._end_epoch(opened, cursor, ended, ends)
+            # A batch is fetched after the update, never beside it: an error
+            # of the data finds the weights whole.
+            with tf.control_dependencies([row]):
+                cursor = feed.advance(opened, cursor, i + 1 < steps)
+            return i + 1, cursor, logs, rows, ended, ends
+
+        room = steps if self.room is None else self.room
+        logs = [tf.zeros(t.shape, t.dtype) for t in _tensors(self._logs)]
+        rows = tf.TensorArray(tf.float32, room, element_shape=[self._width])
+        done, _, logs, rows, ended, ends = tf.while_loop(
             more,
             one,
-            (1, iterator.get_next_as_optional(), logs, rows.write(0, row)),
+            (0, feed.first(opened), logs, rows, 0, self._ends(room)),
         )
-        return logs, rows.gather(tf.range(done))
+        ends = ends if self._end is None else ends.stack()
+        return logs, rows.stack(), done, ends, ended
 
-    def _on_all_replicas(self, data):
-        """One step: a batch to `(logs, row)`."""
-        strategy = self._model.distribute_strategy
-        logs, local, measured = strategy.run(self._on_replica, args=(data,))
-        if strategy.num_replicas_in_sync > 1:
-            logs = keras.tree.map_structure(
-                lambda value: tf.reduce_mean(
-                    strategy.experimental_local_results(value), axis=0
-                ),
-                logs,
+    def _packed(self, tensors):
+        """What the step returned, with the values of the last one."""
+        rest = iter(tensors)
+        return keras.tree.map_structure(
+            lambda leaf: next(rest) if tf.is_tensor(leaf) else leaf,
+            self._logs,
+        )
+
+    def _ends(self, room):
+        """Where results of epochs that end are written to."""
+        if self._end is None:
+            return 0
+        return tf.TensorArray(
+            tf.float64, room, element_shape=[2 * self._end.width]
+        )
+
+    def _begin_epoch(self, opened, cursor):
+        if self._end is not None:
+            _when(
+                self._feed.starts_epoch(opened, cursor),
+                lambda: (self._end.begin(), 0)[1],
+                lambda: 0,
             )
-            local = strategy.reduce("SUM", local, axis=None)
-            local = tf.concat(
-                [local[:1], tf.math.divide_no_nan(local[1:], local[0])], 0
-            )
-            measured = strategy.experimental_local_results(measured)[0]
-        return logs, tf.concat([local, measured], 0)
 
-    def _on_replica(self, data):
-        """One step on one replica.
-
-        Returns:
-            `(logs, local, measured)`: its logs; the number of its examples
-            and the scalars that it returned, which on several replicas are
-            multiplied by that number; and what it measured, equal on all.
-        """
-        result = step.run(
-            self._step_function, data, self._microbatches, self._quantities
-        )
-        if self.columns is None:
-            self._name_columns(result)
-        examples = tf.cast(result.examples, tf.float32)
-        returned = _vector(result.returned.values())
-        if replicas.count() > 1:
-            returned = tf.math.multiply_no_nan(returned, examples)
-        measured = _vector(scalar for scalar, _ in result.measured.values())
-        return (
-            result.logs,
-            tf.concat([examples[tf.newaxis], returned], 0),
-            measured,
+    def _end_epoch(self, opened, cursor, ended, ends):
+        if self._end is None:
+            return ended, ends
+        return _when(
+            self._feed.ends_epoch(opened, cursor),
+            lambda: (ended + 1, ends.write(ended, self._end.results())),
+            lambda: (ended, ends),
         )
 
-    def _name_columns(self, result):
-        """Says which number of a row is what. Called while tracing."""
-        self.returned = tuple(result.returned)
-        first = 1 + len(self.returned)
-        columns = [
-            Column(name, quantity, first + i)
-            for i, (name, (_, quantity)) in enumerate(result.measured.items())
-        ]
-        hidden = set(result.measured)
-        if result.measured:
-            # What `descend` measured says more than a running mean does.
-            hidden.update(epoch_logs.names_of_metrics(self._model))
-        columns += [
-            Column(name, None, 1 + i)
-            for i, name in enumerate(self.returned)
-            if name not in hidden
-        ]
-        self.columns = tuple(columns)
+
+def _when(condition, then, otherwise):
+    """`tf.cond`, but for what is known while tracing."""
+    if condition is True:
+        return then()
+    return tf.cond(condition, then, otherwise)
 
 
-def _vector(scalars):
-    """Scalars as a float32 vector; of length 0 if there are none."""
-    scalars = [tf.cast(scalar, tf.float32) for scalar in scalars]
-    return tf.stack(scalars) if scalars else tf.zeros([0])
+def _tensors(structure):
+    """The tensors in a structure that a step returned."""
+    return [leaf for leaf in keras.tree.flatten(structure) if tf.is_tensor(leaf)]

@@ -1,17 +1,18 @@
-"""What `History` shows of an epoch."""
+"""What `History` shows of an epoch.
 
-import numpy as np
+For each name that the step returned: the result of the metric of that name, if
+the step updated it, as in Keras; else the mean over the epoch of the scalars
+returned. (Keras shows a metric of that name even if it was never updated, as
+0, and otherwise the scalar of the last step.)
+"""
+
+import tensorflow as tf
 
 from gdtrain import keras_bridge
 
 
 def of(model, logs, means):
     """The logs of an epoch, from those of its last step.
-
-    For each name that the step returned: the result of the metric of that
-    name, if the step updated it, as in Keras; else the mean over the epoch of
-    the scalars returned. (Keras shows a metric of that name even if it was
-    never updated, as 0, and otherwise the scalar of the last step.)
 
     Args:
         model: The model.
@@ -23,10 +24,29 @@ def of(model, logs, means):
     """
     if not isinstance(logs, dict):
         return logs
-    results = _results(model)
+    shown = {
+        name: result for name, (result, updated) in results(model).items()
+        if updated
+    }
     return {
-        name: results.get(name, means.get(name, value))
+        name: shown.get(name, means.get(name, value))
         for name, value in logs.items()
+    }
+
+
+def results(model):
+    """Results of metrics: `{name: (result, whether it was updated)}`."""
+    metrics = keras_bridge.built_metrics(model)
+    updated = {
+        name: _updated(metric) for metric in metrics for name in _result(metric)
+    }
+    if len(metrics) == len(model.metrics):
+        found = model.get_metrics_result()
+    else:
+        found = {k: v for m in metrics for k, v in _result(m).items()}
+    return {
+        name: (result, updated.get(name, True))
+        for name, result in found.items()
     }
 
 
@@ -39,22 +59,6 @@ def names_of_metrics(model):
     ]
 
 
-def _results(model):
-    """Results of the metrics that were updated since their reset."""
-    metrics = keras_bridge.built_metrics(model)
-    if len(metrics) == len(model.metrics):
-        results = model.get_metrics_result()
-    else:
-        results = {}
-        for metric in metrics:
-            results.update(_result(metric))
-    for metric in metrics:
-        if not _updated(metric):
-            for name in _result(metric):
-                results.pop(name, None)
-    return results
-
-
 def _result(metric):
     result = metric.result()
     return result if isinstance(result, dict) else {metric.name: result}
@@ -62,6 +66,11 @@ def _result(metric):
 
 def _updated(metric):
     """Whether a metric counted anything: its state is not all zero."""
-    return not metric.variables or any(
-        np.any(variable.numpy()) for variable in metric.variables
+    if not metric.variables:
+        return True
+    return tf.reduce_any(
+        [
+            tf.reduce_any(tf.not_equal(variable, tf.zeros([], variable.dtype)))
+            for variable in metric.variables
+        ]
     )

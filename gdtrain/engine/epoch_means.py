@@ -4,59 +4,57 @@ import numpy as np
 
 
 class EpochMeans:
-    """Example-weighted means of scalars, without waiting for the device.
+    """Example-weighted means of scalars, for epochs that end anywhere.
 
         mean = sum over steps (examples * value) / sum (examples)
 
-    in float64. Steps are only added to a list; the list is added up when it
-    grows long, or when somebody asks.
+    in float64.
 
     Example:
 
     >>> means = EpochMeans()
-    >>> means.add(["loss"], np.array([[4, 1.0]]))
-    >>> means.add(["loss"], np.array([[2, 4.0]]))
-    >>> means.take()
-    {'loss': 2.0}
-    >>> means.take()
-    {}
+    >>> rows = np.array([[4, 1.0], [2, 4.0], [4, 5.0]], "float32")
+    >>> means.add(rows, width=1, lengths=[2, 1])  # An epoch, and one begun
+    array([[2.]])
+    >>> means.so_far()
+    array([5.])
     """
 
-    _LONG = 256
-
     def __init__(self):
-        self._pending = []
-        self._sums = {}
+        self._sums = None  # Of the epoch that has begun; examples first
 
-    def add(self, names, rows):
+    def add(self, rows, width, lengths):
         """Adds steps.
 
         Args:
-            names: Names of the scalars, a sequence of m.
-            rows: Of shape `[steps, 1 + m or more]`: the number of examples
-                of each step, its scalars, and others. A tensor or array.
+            rows: Of shape `[steps, 1 + width or more]`: the number of examples
+                of each step, its scalars, and others.
+            width: How many scalars there are.
+            lengths: How many of the steps are in each epoch; the last is one
+                that has not ended, and may be of length 0.
+
+        Returns:
+            Means of the epochs that ended, `[epochs, width]`.
         """
-        self._pending.append((names, rows))
-        if len(self._pending) >= self._LONG:
-            self._add_up()
+        sums = np.zeros([len(lengths), 1 + width])
+        numbers = np.asarray(rows, np.float64)[:, : 1 + width]
+        weighted = numbers * numbers[:, :1]
+        weighted[:, 0] = numbers[:, 0]
+        starts = np.cumsum([0, *lengths[:-1]])
+        present = np.asarray(lengths) > 0
+        if present.any():
+            sums[present] = np.add.reduceat(weighted, starts[present], axis=0)
+        if self._sums is not None:
+            sums[0] += self._sums
+        self._sums = sums[-1]
+        return _means(sums[:-1])
 
-    def take(self):
-        """The means since the last call, a dict; starts anew."""
-        self._add_up()
-        sums, self._sums = self._sums, {}
-        return {
-            name: float(total / examples) if examples else float("nan")
-            for name, (total, examples) in sums.items()
-        }
+    def so_far(self):
+        """Means of the epoch that has begun, `[width]`; starts anew."""
+        sums, self._sums = self._sums, None
+        return None if sums is None else _means(sums)
 
-    def _add_up(self):
-        pending, self._pending = self._pending, []
-        for names, rows in pending:
-            rows = np.asarray(rows, np.float64)
-            examples = rows[:, 0]
-            for name, values in zip(names, rows[:, 1:].T):
-                total, count = self._sums.get(name, (0.0, 0.0))
-                self._sums[name] = (
-                    total + float(examples @ values),
-                    count + float(examples.sum()),
-                )
+
+def _means(sums):
+    with np.errstate(invalid="ignore"):
+        return sums[..., 1:] / sums[..., :1]

@@ -1,13 +1,17 @@
-"""What Keras's `fit` and `evaluate` call: a block, and who hears of it."""
+"""Runs steps of a model, and passes on what they measured."""
 
-from gdtrain.engine import block, epoch_logs, epoch_means
+import itertools
+
+from gdtrain.descent import replicas
+from gdtrain.engine.program import Program
+from gdtrain.engine.replicated_step import ReplicatedStep
 
 
 class Execution:
-    """Runs a block each time it is called, and passes its rows on.
+    """What `make_train_function` and `make_test_function` make.
 
-    A block is made for each set of quantities that is asked for, so that
-    training without telemetry pays nothing for it.
+    A program is made for each kind of feed, and for each set of quantities
+    that is asked for, so that training without telemetry pays nothing for it.
 
     Args:
         model: A `DescentTrainer`, compiled.
@@ -17,49 +21,72 @@ class Execution:
     """
 
     def __init__(self, model, step_function, observers=None, microbatches=1):
-        self.logs = None  # What the last step returned
-        self._means = epoch_means.EpochMeans()
         self._model = model
         self._step_function = step_function
         self._observers = observers
         self._microbatches = microbatches
-        self._blocks = {}
+        self._programs = {}
+
+    def program(self, feed):
+        """The `Program` that runs a feed and measures what is asked for."""
+        return self._made(feed.key, Program, feed)
+
+    def run(self, feed, epoch, step, steps, left):
+        """Runs steps. See `gdtrain.engine.program.Program.run`."""
+        program = self.program(feed)
+        done, ends_epochs = program.run(feed, epoch, step, steps, left)
+        self._observe(program.step, done.rows)
+        return done, ends_epochs
 
     def __call__(self, iterator):
-        """Runs up to `model.steps_per_execution` steps.
+        """Runs steps on batches that are at hand, as Keras calls it.
 
         Args:
-            iterator: Yields batches.
+            iterator: Yields batches; up to `model.steps_per_execution` are
+                taken.
 
         Returns:
             What the last step returned.
 
         Raises:
-            StopIteration, tf.errors.OutOfRangeError: if there is no batch.
+            StopIteration: if there is no batch.
         """
-        current = self._block()
-        self.logs, rows = current(iterator)
-        self._means.add(current.returned, rows)
-        if self._observers:
-            self._observers.observe(current.columns, rows)
-        return self.logs
+        step = self._made("batches", self._step_on_batch)
+        logs = row = None
+        with replicas.undivided_losses(self._model.distribute_strategy):
+            for data in itertools.islice(
+                iterator, self._model.steps_per_execution
+            ):
+                logs, row = step.run(data)
+                self._observe(step, row.numpy()[None])
+        if row is None:
+            raise StopIteration
+        return step.logs_of(row.numpy()) if step.returns_scalars else logs
 
-    def begin(self):
-        """Forgets steps of an epoch that was not finished."""
-        self._means.take()
+    def _step_on_batch(self, model, function, quantities, microbatches):
+        return ReplicatedStep(
+            model,
+            function,
+            lambda data: data,
+            quantities,
+            microbatches,
+            xla=model.jit_compile,
+        )
 
-    def epoch_logs(self):
-        """What `History` shows of the steps since the last call."""
-        return epoch_logs.of(self._model, self.logs, self._means.take())
-
-    def _block(self):
-        """The block that measures what the observers want now."""
+    def _made(self, key, make, *feed):
+        """A program or step that measures what the observers want now."""
         quantities = self._observers.quantities if self._observers else ()
-        if quantities not in self._blocks:
-            self._blocks[quantities] = block.Block(
+        key = key, quantities, self._model.run_eagerly
+        if key not in self._programs:
+            self._programs[key] = make(
                 self._model,
                 self._step_function,
+                *feed,
                 quantities,
                 self._microbatches,
             )
-        return self._blocks[quantities]
+        return self._programs[key]
+
+    def _observe(self, step, rows):
+        if self._observers and len(rows):
+            self._observers.observe(step.columns, rows)

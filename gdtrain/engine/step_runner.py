@@ -1,4 +1,4 @@
-"""How Keras's `fit` and `evaluate` come to run the steps of a model."""
+"""`fit`, `evaluate` and `predict` of a model, by blocks of steps."""
 
 import functools
 from typing import Any
@@ -7,20 +7,31 @@ import keras
 
 from gdtrain import keras_bridge
 from gdtrain.descent import replicas
-from gdtrain.engine import execution, observers, step_context
+from gdtrain.engine import (
+    evaluation,
+    execution,
+    fitting,
+    observers,
+    prediction,
+    step_context,
+)
+
+# A mixin has no parent of its own; to the type checker, it may have any.
+_Mixin: Any = object
 
 
-class StepRunner(keras_bridge.EpochLogs):
-    """Mixin: runs `train_step` and `test_step` by executions of blocks.
+class StepRunner(_Mixin):
+    """Mixin: runs `train_step` and `test_step` in blocks of many steps.
 
-    Keras's `fit` stays as it is; it calls the functions made here.
+    A model with a `make_train_function` of its own is run by Keras's loop.
     """
 
     microbatches = 1
-    train_function: Any  # Set by Keras's trainer
-    test_function: Any
+    steps_setting: Any = "auto"  # Of `compile`: steps_per_execution
+    jit_compile_setting: Any = "auto"  # Of `compile`: jit_compile
+    validation_feed: Any = None  # Kept from one epoch of `fit` to the next
 
-    # For the signature alone: Keras documents `fit` on a parent of its own.
+    # For the signatures alone: Keras documents these on a parent of its own.
     @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args, **kwargs):
         """Trains; arguments and return value are `keras.Model.fit`'s.
@@ -28,10 +39,32 @@ class StepRunner(keras_bridge.EpochLogs):
         However it ends, observers such as `gdtrain.callbacks.Telemetry` have
         all that was measured. `History` shows what each step returned: the
         mean over the epoch, weighted by examples, of scalars; the result of
-        metrics.
+        metrics. Ctrl-C is raised at the end of a block, within about 0.2
+        seconds, and leaves the model as after its last step.
         """
         with self.step_observers.closed_at_end():
-            return super().fit(*args, **kwargs)
+            if self._has_its_own("make_train_function"):
+                return super().fit(*args, **kwargs)
+            return fitting.fit(self, *args, **kwargs)
+
+    @functools.wraps(keras.Model.evaluate, assigned=())
+    def evaluate(self, *args, **kwargs):
+        """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
+        within_fit = kwargs.get("_use_cached_eval_dataset", False)
+        by_keras = within_fit and self._has_its_own("make_train_function")
+        if by_keras or self._has_its_own("make_test_function"):
+            return super().evaluate(*args, **kwargs)
+        kwargs.pop("_use_cached_eval_dataset", None)
+        return evaluation.evaluate(
+            self, *args, within_fit=within_fit, **kwargs
+        )
+
+    @functools.wraps(keras.Model.predict, assigned=())
+    def predict(self, *args, **kwargs):
+        """Predicts; as `keras.Model.predict`, in blocks of steps."""
+        if self._has_its_own("make_predict_function"):
+            return super().predict(*args, **kwargs)
+        return prediction.predict(self, *args, **kwargs)
 
     @functools.cached_property
     def step_observers(self):
@@ -39,7 +72,7 @@ class StepRunner(keras_bridge.EpochLogs):
         return observers.Observers()
 
     def make_train_function(self, force=False):
-        """Makes `train_function`, which runs the steps of one execution."""
+        """Makes `train_function`, which runs steps of `train_step`."""
         if self.train_function is None or force:
             self.train_function = execution.Execution(
                 self,
@@ -47,26 +80,22 @@ class StepRunner(keras_bridge.EpochLogs):
                 self.step_observers,
                 self.microbatches,
             )
-        self.train_function.begin()
         if self.optimizer is not None:
             self.step_observers.begin(int(self.optimizer.iterations.numpy()))
 
     def make_test_function(self, force=False):
-        """Makes `test_function`, which runs `test_step`."""
+        """Makes `test_function`, which runs steps of `test_step`."""
         if self.test_function is None or force:
             self.test_function = execution.Execution(self, self.test_step)
-        self.test_function.begin()
 
-    def epoch_logs(self, logs):
-        """What `History` shows of an epoch whose last step returned `logs`."""
-        if not logs:
-            return logs  # An epoch without a batch: no metric has a result.
-        for function in (self.train_function, self.test_function):
-            if isinstance(function, execution.Execution) and (
-                logs is function.logs
-            ):
-                return function.epoch_logs()
-        return super().epoch_logs(logs)
+    def make_predict_function(self, force=False):
+        """Makes `predict_function`, which runs steps of `predict_step`."""
+        if self.predict_function is None or force:
+            self.predict_function = prediction.Prediction(self)
+
+    def _has_its_own(self, name):
+        """Whether a method is not the one of this class, but of the user's."""
+        return getattr(type(self), name) is not getattr(StepRunner, name)
 
     def _step_on_replica(self, data):
         """`train_step`, and what must be equal on all replicas after it."""

@@ -1,0 +1,135 @@
+"""Steps that have run, handed out section by section."""
+
+import collections
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdtrain.engine import epoch_logs
+from gdtrain.engine.epoch_means import EpochMeans
+from gdtrain.engine.interrupts import Interrupts
+
+
+class Section(NamedTuple):
+    """Steps of one epoch, as callbacks hear of them.
+
+    Args:
+        steps: How many.
+        logs: A function that gives what the last of them returned.
+        epoch_logs: What `History` shows of the epoch that ends with them;
+            `None` if it does not, or if that is still to be found out.
+    """
+
+    steps: int
+    logs: Any
+    epoch_logs: Any
+
+
+class Ahead:
+    """Runs blocks, which may run ahead of what is handed out.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+        execution: The `Execution` that runs the steps.
+        feed: The feed.
+        pace: The `Pace`.
+        piece: How many steps a section has at most.
+        horizon: Given an epoch, says how many epochs, with it, end before
+            something in Python must see the model, and how many are left.
+    """
+
+    def __init__(self, model, execution, feed, pace, piece, horizon):
+        self._model = model
+        self._execution = execution
+        self._feed = feed
+        self._pace = pace
+        self._piece = piece
+        self._horizon = horizon
+        self._ready = collections.deque()
+        self._means = EpochMeans()
+        self._logs = {}  # What the last step returned
+        self._step = None  # The `ReplicatedStep` that ran last
+        self._spans = False
+        self._interrupts = Interrupts()
+
+    def next(self, epoch, step):
+        """The section that begins there; `None` if the data ran out."""
+        if not self._ready:
+            self._run(epoch, step)
+        return self._ready.popleft() if self._ready else None
+
+    def end(self):
+        """Raises a Ctrl-C that came in the last block."""
+        self._interrupts.raise_pending()
+
+    def begin_epoch(self):
+        """Resets the metrics, unless the program does."""
+        if not self._spans and not self._ready:
+            self._model.reset_metrics()
+
+    def epoch_logs(self):
+        """What `History` shows of an epoch that is broken off or just over."""
+        if self._step is None:
+            return {}
+        means = self._means.so_far()
+        if means is None:
+            return {}
+        named = dict(zip(self._step.returned, means.tolist(), strict=True))
+        return epoch_logs.of(self._model, self._logs, named)
+
+    def _run(self, epoch, step):
+        """Runs the next block."""
+        self._interrupts.raise_pending()
+        in_epoch = until_seen = left = None
+        length = self._feed.steps_per_epoch
+        if length is not None:
+            epochs_until_seen, epochs_left = self._horizon(epoch)
+            in_epoch = until_seen = length - step
+            left = in_epoch + (epochs_left - 1) * length
+            if self._spans and self._pace.may_span_epochs:
+                until_seen = in_epoch + (epochs_until_seen - 1) * length
+        program = self._execution.program(self._feed)
+        steps = self._pace.steps(program.speed, in_epoch, until_seen)
+        steps = min(steps, self._feed.most_steps)
+        with self._interrupts.held_back():
+            done, self._spans = self._execution.run(
+                self._feed, epoch, step, steps, left or 0
+            )
+            self._step = program.step
+            if len(done.rows):
+                self._cut(done, in_epoch, length)
+
+    def _cut(self, done, in_epoch, length):
+        """Cuts what a block brought into epochs, and those into sections."""
+        names = self._step.returned
+        lengths, epoch_logs = [len(done.rows)], []
+        ended = 0 if done.ends is None else len(done.ends)
+        if ended:
+            lengths = [in_epoch] + [length] * (ended - 1)
+            lengths.append(len(done.rows) - sum(lengths))
+        means = self._means.add(done.rows, len(names), lengths)
+        if ended:
+            results, updated = np.split(done.ends, 2, axis=1)
+            shown = np.where(updated, results, means).tolist()
+            epoch_logs = [dict(zip(names, values)) for values in shown]
+        last = 0
+        for count, logs in zip(lengths, [*epoch_logs, None], strict=True):
+            while count:
+                steps = min(count, self._piece)
+                count -= steps
+                last += steps
+                self._ready.append(
+                    Section(
+                        steps,
+                        self._logs_at(done, last - 1),
+                        None if count else logs,
+                    )
+                )
+
+    def _logs_at(self, done, index):
+        """A function that gives what a step returned."""
+        self._logs = done.logs
+        if self._step.returns_scalars:
+            self._logs = dict.fromkeys(self._step.returned)
+            return lambda: self._step.logs_of(done.rows[index])
+        return lambda: done.logs

@@ -1,0 +1,71 @@
+"""The loop over the steps of an epoch."""
+
+from typing import Any, NamedTuple
+
+from gdtrain.engine import sight
+
+
+class Hooks(NamedTuple):
+    """What is called around the steps that run between two looks.
+
+    Args:
+        begin: `begin(step)`, or `None` if nobody wants to know.
+        end: `end(step, logs)` with the last of the steps.
+        stopped: `stopped()` says whether to break off.
+    """
+
+    begin: Any
+    end: Any
+    stopped: Any
+
+
+def hooks_of(callbacks, mode, stopped):
+    """`Hooks` of a `CallbackList`.
+
+    Args:
+        callbacks: The list.
+        mode: `"train"`, `"test"` or `"predict"`.
+        stopped: As in `Hooks`.
+    """
+    if not sight.hooks_batches(callbacks.callbacks, mode):
+        return Hooks(None, None, stopped)
+    return Hooks(
+        getattr(callbacks, f"on_{mode}_batch_begin"),
+        getattr(callbacks, f"on_{mode}_batch_end"),
+        stopped,
+    )
+
+
+def run(ahead, feed, hooks, counted=None, epoch=0):
+    """Runs one epoch.
+
+    Args:
+        ahead: The `Ahead` that runs the steps.
+        feed: Its feed.
+        hooks: `Hooks`.
+        counted: How many steps an execution counts for, whether or not it has
+            as many, as in Keras; `None` to count those that it has.
+        epoch: Which one.
+
+    Returns:
+        What `History` shows of the epoch.
+    """
+    ahead.begin_epoch()
+    step, section = 0, None
+    length = feed.steps_per_epoch
+    while length is None or step < length:
+        if hooks.begin:
+            hooks.begin(step)
+        section = ahead.next(epoch, step)
+        if section is None:
+            break
+        if hooks.end:
+            last = step + (counted or section.steps) - 1
+            hooks.end(last, section.logs())
+        step += section.steps
+        if hooks.stopped():
+            break
+    feed.end_epoch(step, ran_out=section is None)
+    if section is not None and section.epoch_logs is not None:
+        return section.epoch_logs
+    return ahead.epoch_logs()

@@ -1,0 +1,74 @@
+"""What `evaluate` does: `test_step` over the data once, in blocks of steps."""
+
+from gdtrain import checks, keras_bridge
+from gdtrain.engine import callback_list, epoch_loop, pacing, sight
+from gdtrain.engine.ahead import Ahead
+from gdtrain.feeds import choice
+
+
+def evaluate(
+    model,
+    x=None,
+    y=None,
+    batch_size=None,
+    verbose="auto",
+    sample_weight=None,
+    steps=None,
+    callbacks=None,
+    return_dict=False,
+    within_fit=False,
+):
+    """Evaluates; arguments and return value are `keras.Model.evaluate`'s.
+
+    Args:
+        within_fit: Whether `fit` asks for it, which does so again and again.
+
+    Raises:
+        ValueError: if the model is not compiled, or data or an argument
+            cannot be used.
+    """
+    keras_bridge.assert_compiled(model, "evaluate")
+    checks.steps("steps", steps)
+    feed = model.validation_feed if within_fit else None
+    if feed is None:
+        feed = choice.feed(
+            x,
+            y,
+            sample_weight,
+            strategy=model.distribute_strategy,
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+        )
+        keras_bridge.maybe_build(model, feed.batch_spec)
+    if within_fit:
+        model.validation_feed = feed
+    feed.rewind()
+    callbacks = callback_list.of(model, callbacks, verbose, feed)
+    logs = _run(model, feed, callbacks)
+    return logs if return_dict else keras_bridge.flat_metrics(model, logs)
+
+
+def _run(model, feed, callbacks):
+    """One pass over the data; returns Python numbers by name."""
+    model.make_test_function()
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    pace = pacing.Pace(
+        model.steps_setting, sight.of(callbacks.callbacks, "test")
+    )
+    ahead = Ahead(
+        model,
+        model.test_function,
+        feed,
+        pace,
+        pacing.piece(pace, callbacks.callbacks, "test"),
+        horizon=lambda epoch: (1, 1),
+    )
+    hooks = epoch_loop.hooks_of(
+        callbacks, "test", stopped=lambda: model.stop_evaluating
+    )
+    logs = epoch_loop.run(ahead, feed, hooks, pace.counted)
+    ahead.end()
+    logs = keras_bridge.pythonify_logs(logs)
+    callbacks.on_test_end(logs)
+    return logs

@@ -1,0 +1,67 @@
+"""How many steps a block has."""
+
+import math
+
+import keras
+
+from gdtrain.engine import sight
+
+SECONDS = 0.2  # A block lasts about that long, unless it has to end earlier
+
+
+class Pace:
+    """Says how many steps to run before Python looks again.
+
+    Args:
+        setting: What `compile` was told: `"auto"`, or the number of steps of
+            each execution.
+        sees: What the most demanding callback sees; see
+            `gdtrain.engine.sight`.
+    """
+
+    def __init__(self, setting, sees):
+        self.setting = 1 if sees == "batches" and setting == "auto" else setting
+
+    @property
+    def counted(self):
+        """How many steps an execution counts for; `None` if those it has."""
+        return None if self.setting == "auto" else self.setting
+
+    @property
+    def may_span_epochs(self):
+        """Whether a block may go on from one epoch into the next."""
+        return self.setting == "auto"
+
+    def steps(self, speed, in_epoch, until_seen):
+        """How many steps the next block has.
+
+        Args:
+            speed: How fast steps are, a `Speed`.
+            in_epoch: How many are left in this epoch; `None` if unknown.
+            until_seen: How many are left until something in Python must see
+                the model; `None` if unknown.
+        """
+        if self.setting != "auto":
+            return min(self.setting, in_epoch or math.inf)
+        return min(speed.steps_in(SECONDS), until_seen or math.inf)
+
+
+def piece(pace, callbacks, mode):
+    """How many steps callbacks are told of at once.
+
+    Each, if one of them is told of batches; but the progress bar is content
+    to hear of the last step of a block.
+
+    Args:
+        pace: The `Pace`.
+        callbacks: A list of callbacks.
+        mode: `"train"`, `"test"` or `"predict"`.
+    """
+    if pace.setting != "auto":
+        return pace.setting
+    others = [
+        callback
+        for callback in callbacks
+        if type(callback) is not keras.callbacks.ProgbarLogger
+    ]
+    return 1 if sight.hooks_batches(others, mode) else math.inf

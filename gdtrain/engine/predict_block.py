@@ -1,0 +1,137 @@
+"""Prediction of many batches as one compiled program."""
+
+import keras
+import tensorflow as tf
+
+
+class PredictBlock:
+    """Predicts, on all replicas.
+
+    Args:
+        model: A `DescentTrainer`.
+        feed: What the batches come from, without its data; `None` if `step`
+            alone is called, with batches.
+    """
+
+    def __init__(self, model, feed=None):
+        self._model = model
+        self._feed = feed
+        self._take = feed.take if feed else lambda batch: batch
+        self._program = None
+        self._can_concatenate = True
+        self.step = self._on_all_replicas
+        if not model.run_eagerly:
+            self.step = tf.function(
+                self._on_all_replicas,
+                autograph=False,
+                reduce_retracing=True,
+                jit_compile=model.jit_compile or None,
+            )
+
+    def __call__(self, source, steps):
+        """Predicts batches.
+
+        Args:
+            source: What the feed says to be the source of these steps.
+            steps: How many; one if their outputs are no dense tensors of one
+                shape, and fewer if there are no more batches.
+
+        Returns:
+            `(outputs, steps)`: of all examples, and how many steps those are;
+            `(None, 0)` if there is no batch.
+        """
+        if self._model.run_eagerly:
+            return self._one(source)
+        if self._program is None:
+            self._trace(source)
+        if not self._can_concatenate:
+            return self._one(source)
+        outputs, done = self._program(source, tf.constant(steps))
+        return (outputs, int(done)) if done else (None, 0)
+
+    def _one(self, source):
+        """The next batch."""
+        opened = self._feed.open(source, False)
+        cursor = self._feed.first(opened)
+        if not self._feed.has_batch(cursor):
+            return None, 0
+        return self._feed.with_batch(opened, cursor, False, self.step), 1
+
+    def _trace(self, source):
+        """Makes the program, if outputs can be put one after another."""
+
+        def first(source):
+            opened = self._feed.open(source, False)
+            cursor = self._feed.first(opened)
+            return self._feed.with_batch(opened, cursor, False, self.step)
+
+        signature = self._feed.signature(source, False)
+        outputs = tf.function(first, autograph=False).get_concrete_function(
+            signature
+        ).structured_outputs
+        self._outputs = outputs
+        self._can_concatenate = all(
+            isinstance(leaf, tf.Tensor)
+            and leaf.shape.rank
+            and leaf.shape[1:].is_fully_defined()
+            for leaf in keras.tree.flatten(outputs)
+        )
+        if not self._can_concatenate:
+            self._program = self.step
+            return
+        self._program = tf.function(
+            self._loop, autograph=False
+        ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+
+    def _loop(self, source, steps):
+        feed = self._feed
+        opened = feed.open(source, False)
+        arrays = [
+            tf.TensorArray(
+                leaf.dtype,
+                size=0,
+                dynamic_size=True,
+                infer_shape=False,
+                element_shape=[None, *leaf.shape[1:]],
+            )
+            for leaf in keras.tree.flatten(self._outputs)
+        ]
+
+        def more(i, cursor, arrays):
+            return tf.less(i, steps) & feed.has_batch(cursor)
+
+        def one(i, cursor, arrays):
+            outputs = feed.with_batch(opened, cursor, False, self.step)
+            arrays = [
+                array.write(i, leaf)
+                for array, leaf in zip(
+                    arrays, keras.tree.flatten(outputs), strict=True
+                )
+            ]
+            return i + 1, feed.advance(opened, cursor, i + 1 < steps), arrays
+
+        done, _, arrays = tf.while_loop(
+            more, one, (0, feed.first(opened), arrays)
+        )
+        outputs = keras.tree.pack_sequence_as(
+            self._outputs, [array.concat() for array in arrays]
+        )
+        return outputs, done
+
+    def _on_all_replicas(self, fetched):
+        strategy = self._model.distribute_strategy
+        outputs = strategy.run(self._on_replica, args=(fetched,))
+        if strategy.num_replicas_in_sync == 1:
+            return outputs
+        return keras.tree.map_structure(
+            lambda leaf: strategy.gather(leaf, axis=0), outputs
+        )
+
+    def _on_replica(self, fetched):
+        batch = keras.tree.map_structure(
+            lambda leaf: None
+            if isinstance(leaf, tf.experimental.Optional)
+            else leaf,
+            self._take(fetched),
+        )
+        return self._model.predict_step(batch)

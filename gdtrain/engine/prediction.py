@@ -1,0 +1,122 @@
+"""What `predict` does: `predict_step` over the data once, in blocks."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+from gdtrain import checks, keras_bridge
+from gdtrain.engine import callback_list, epoch_loop, pacing, sight
+from gdtrain.engine.interrupts import Interrupts
+from gdtrain.engine.predict_block import PredictBlock
+from gdtrain.engine.speed import Speed
+from gdtrain.feeds import choice
+
+
+def predict(
+    model, x, batch_size=None, verbose="auto", steps=None, callbacks=None
+):
+    """Predicts; arguments and return value are `keras.Model.predict`'s.
+
+    Raises:
+        ValueError: if the data cannot be used, or there are none.
+    """
+    checks.steps("steps", steps)
+    feed = choice.feed(
+        x,
+        strategy=model.distribute_strategy,
+        batch_size=batch_size,
+        steps_per_epoch=steps,
+    )
+    callbacks = callback_list.of(model, callbacks, verbose, feed)
+    model.make_predict_function()
+    model.stop_predicting = False
+    callbacks.on_predict_begin()
+    outputs = _run(model, feed, callbacks)
+    callbacks.on_predict_end()
+    if not outputs:
+        raise ValueError(
+            "There is nothing to predict: the data has no batch. Received: "
+            f"x={x!r}."
+        )
+    return keras_bridge.concatenated(outputs)
+
+
+def _run(model, feed, callbacks):
+    """Outputs of each block, a list."""
+    pace = pacing.Pace(
+        model.steps_setting, sight.of(callbacks.callbacks, "predict")
+    )
+    hooks = epoch_loop.hooks_of(
+        callbacks, "predict", stopped=lambda: model.stop_predicting
+    )
+    interrupts = Interrupts()
+    outputs, step, length = [], 0, feed.steps_per_epoch
+    while length is None or step < length:
+        interrupts.raise_pending()
+        if hooks.begin:
+            hooks.begin(step)
+        left = None if length is None else length - step
+        with interrupts.held_back():
+            some, count = model.predict_function.run(feed, step, pace, left)
+        if not count:
+            break
+        outputs.append(some)
+        if hooks.end:
+            last = step + (pace.counted or count) - 1
+            hooks.end(last, {"outputs": some})
+        step += count
+        if hooks.stopped():
+            break
+    feed.end_epoch(step, ran_out=length is not None and step < length)
+    interrupts.raise_pending()
+    return outputs
+
+
+class Prediction:
+    """What `make_predict_function` makes.
+
+    Args:
+        model: A `DescentTrainer`.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._blocks = {}
+
+    def run(self, feed, step, pace, left):
+        """Runs a block.
+
+        Args:
+            feed: The feed.
+            step: Where it begins.
+            pace: The `Pace`.
+            left: How many steps are left; `None` if unknown.
+
+        Returns:
+            `(outputs, steps)`.
+        """
+        key = feed.key, self._model.run_eagerly
+        if key not in self._blocks:
+            block = PredictBlock(self._model, feed.plan())
+            self._blocks[key] = block, Speed()
+        block, speed = self._blocks[key]
+        start = time.perf_counter()
+        steps = min(pace.steps(speed, left, left), feed.most_steps)
+        outputs, count = block(feed.source(0, step, steps), steps)
+        speed.add(count, time.perf_counter() - start)
+        return outputs, count
+
+    def __call__(self, data):
+        """Predicts batches that are at hand, as Keras calls it.
+
+        Args:
+            data: A list of batches.
+        """
+        if "batches" not in self._blocks:
+            self._blocks["batches"] = PredictBlock(self._model)
+        outputs = [self._blocks["batches"].step(batch) for batch in data]
+        return keras.tree.map_structure(
+            lambda *leaves: tf.concat(leaves, 0) if leaves[1:] else leaves[0],
+            *outputs,
+        )

@@ -1,0 +1,138 @@
+"""The program of a step over a feed: a graph, or compiled by XLA."""
+
+import logging
+import time
+
+from gdtrain.engine.block import Block
+from gdtrain.engine.replicated_step import ReplicatedStep
+from gdtrain.engine.speed import Speed
+
+_log = logging.getLogger("gdtrain")
+
+# XLA is tried when training by the graph takes this many times as long as it
+# took to make the graph, which tells roughly how long XLA will take.
+_WORTH_TRYING = 5
+_TRIAL = 0.05  # Seconds that the graph would take for the steps of a trial
+_ROOM = 2**12  # Steps that a block has room for under XLA
+
+
+class Program:
+    """Runs steps over all feeds that have one `key`.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+        step_function: Its `train_step` or `test_step`.
+        feed: One of the feeds.
+        quantities: The quantities to measure, a tuple.
+        microbatches: Into how many micro-batches to split a batch.
+    """
+
+    def __init__(self, model, step_function, feed, quantities, microbatches):
+        # XLA compiles a block as a whole if its data are on the device; else
+        # it compiles each step.
+        whole = (
+            feed.epochs_can_follow
+            and not model.run_eagerly
+            and model.distribute_strategy.num_replicas_in_sync == 1
+        )
+        asked = model.jit_compile_setting
+        self._model = model
+        self._plan = feed.plan()
+        self.step = ReplicatedStep(
+            model,
+            step_function,
+            self._plan.take,
+            quantities,
+            microbatches,
+            xla=asked is True and not whole,
+        )
+        self._blocks = {}  # By how many steps they have room for
+        self._uses_xla = asked is True and whole
+        self._undecided = asked == "auto" and whole
+        self._on_trial = False
+        self._graph, self._xla = Speed(), Speed()
+
+    @property
+    def speed(self):
+        """How long steps take, the way they are run now."""
+        return self._xla if self._uses_xla else self._graph
+
+    def run(self, feed, epoch, step, steps, left):
+        """Runs steps.
+
+        Args:
+            feed: The feed.
+            epoch, step: Where to begin.
+            steps: How many.
+            left: How many are left of the run, as far as that is known.
+
+        Returns:
+            `(done, ends_epochs)`: `gdtrain.engine.block.Steps`, fewer than
+            asked for if the data ran out or the program has no room for more;
+            and whether ends of epochs are among them.
+        """
+        if self._undecided and steps > 1 and self._is_worth_trying(left):
+            self._try_xla(feed, epoch, step)
+        if self._on_trial:
+            steps = min(steps, self._graph.steps_in(_TRIAL))
+        start = time.perf_counter()
+        block = self._block(steps)
+        steps = min(steps, block.room or steps)
+        done = block(feed.source(epoch, step, steps, block.room), steps)
+        self.speed.add(len(done.rows), time.perf_counter() - start)
+        if self._on_trial:
+            self._decide()
+        return done, block.ends_epochs
+
+    def _block(self, steps):
+        """The block that runs so many steps."""
+        room = None
+        if self._uses_xla:
+            room = 1 if steps == 1 else int(min(_ROOM, self._plan.most_steps))
+        if room not in self._blocks:
+            self._blocks[room] = Block(
+                self._model, self.step, self._plan, room
+            )
+        return self._blocks[room]
+
+    def _is_worth_trying(self, left):
+        """Whether enough is done or to be done to pay for a trial of XLA."""
+        graph = self._graph
+        if graph.spent < _TRIAL:  # Too little to know its speed
+            return False
+        seconds = graph.spent + left * graph.seconds_per_step
+        return seconds > _WORTH_TRYING * graph.first
+
+    def _try_xla(self, feed, epoch, step):
+        """Compiles by XLA; the next steps run that way, to be timed."""
+        self._undecided = False
+        self._uses_xla = self._on_trial = True
+        start = time.perf_counter()
+        try:
+            block = self._block(steps=2)
+            block(feed.source(epoch, step, 0, block.room), 0)
+        except Exception as error:  # As many kinds as there are operations
+            self._uses_xla = self._on_trial = False
+            _log.warning(
+                "XLA cannot compile %s, which goes on as a graph: %s",
+                self._model.name,
+                str(error).partition("\n")[0],
+            )
+        self._xla.add(0, time.perf_counter() - start)
+
+    def _decide(self):
+        """Keeps to the faster way."""
+        self._on_trial = False
+        graph, xla = (
+            1e6 * speed.seconds_per_step for speed in (self._graph, self._xla)
+        )
+        self._uses_xla = xla < graph
+        _log.info(
+            'jit_compile="auto": %s. A step of %s takes %.1f microseconds by '
+            "XLA and %.1f as a graph; XLA took %.1f s to compile.",
+            "XLA" if self._uses_xla else "a graph",
+            self._model.name,
+            xla,
+            graph,
+            self._xla.first,
+        )

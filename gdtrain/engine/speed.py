@@ -1,0 +1,41 @@
+"""How long steps take."""
+
+
+class Speed:
+    """Seconds a step, from the blocks that have run.
+
+    Example:
+
+    >>> speed = Speed()
+    >>> speed.add(steps=1, seconds=0.9)  # With compilation
+    >>> speed.add(steps=1, seconds=0.001)
+    >>> speed.steps_in(1.0)  # No more than 8 times as many as last time
+    8
+    >>> speed.add(steps=8, seconds=0.008)
+    >>> speed.steps_in(0.02)
+    20
+    """
+
+    _GROWTH = 8
+
+    def __init__(self):
+        self.first = None  # Seconds of the first block, with compilation
+        self.seconds_per_step = None
+        self.spent = 0.0  # Seconds of all blocks but the first
+        self._last = 1
+
+    def add(self, steps, seconds):
+        """Takes note of a block of steps."""
+        if self.first is None:
+            self.first = seconds
+        elif steps:
+            self.seconds_per_step = seconds / steps
+            self.spent += seconds
+            self._last = steps
+
+    def steps_in(self, seconds):
+        """How many steps to run in about so many seconds, at least 1."""
+        if self.seconds_per_step is None:
+            return 1
+        steps = int(seconds / self.seconds_per_step)
+        return max(1, min(steps, self._GROWTH * self._last))

@@ -1,0 +1,76 @@
+"""Which feed serves the data that a user gave."""
+
+import math
+import random
+
+import keras
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.feeds import memory
+from gdtrain.feeds.dataset import Dataset
+from gdtrain.feeds.order import Order
+from gdtrain.feeds.resident import Resident
+from gdtrain.feeds.streamed import Streamed
+
+
+def feed(
+    x,
+    y=None,
+    sample_weight=None,
+    *,
+    strategy,
+    batch_size=None,
+    steps_per_epoch=None,
+    shuffle=False,
+    class_weight=None,
+):
+    """The feed of whatever `keras.Model.fit` takes as data.
+
+    Arrays are kept on the device if they take no more than
+    `gdtrain.feeds.memory.limit()`, and else gathered on the host, a batch at
+    a time. Ragged and sparse arrays, and arrays of which an epoch takes
+    another number of steps than they have batches, come as Keras brings them.
+
+    The order of shuffled arrays follows from a seed that is drawn from
+    Python's generator, so that `keras.utils.set_random_seed` repeats it.
+
+    Args:
+        x, y, sample_weight, batch_size, steps_per_epoch, shuffle,
+            class_weight: As in `keras.Model.fit`.
+        strategy: The `tf.distribute.Strategy` to train under.
+
+    Raises:
+        ValueError: if the data cannot be used.
+    """
+    steps_per_epoch = _limited(steps_per_epoch)
+    adapter = keras_bridge.data_adapter(
+        x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
+    )
+    arrays = keras_bridge.arrays_of(adapter)
+    if arrays is None or steps_per_epoch not in (None, adapter.num_batches):
+        return Dataset(adapter, strategy, steps_per_epoch)
+    leaves = [a for a in keras.tree.flatten(arrays) if a is not None]
+    order = Order(
+        len(leaves[0]),
+        adapter.batch_size,
+        shuffle,
+        random.getrandbits(63) if shuffle else 0,
+    )
+    small = sum(_bytes(leaf) for leaf in leaves) <= memory.limit()
+    return (Resident if small else Streamed)(
+        arrays, adapter.batch_size, order, strategy
+    )
+
+
+def _limited(steps_per_epoch):
+    """`steps_per_epoch`, or less where `keras.config` says so."""
+    most = keras.config.max_steps_per_epoch()
+    if most and (not steps_per_epoch or most < steps_per_epoch):
+        return most
+    return steps_per_epoch
+
+
+def _bytes(array):
+    """The size of an array or tensor."""
+    return math.prod(array.shape) * tf.as_dtype(array.dtype).size

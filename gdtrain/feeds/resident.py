@@ -1,0 +1,242 @@
+"""Arrays that are kept on the device; a batch is a gather by index."""
+
+import copy
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_LARGEST_ORDER = 2**22  # Indices passed to a block: 32 MiB
+
+
+class Source(NamedTuple):
+    """What a block of steps makes its batches from.
+
+    Args:
+        arrays: A list of tensors; on several replicas a copy on each.
+        order: Indices of examples, int64 `[epochs x examples]`, from the
+            epoch that the block begins in; empty if they are not shuffled.
+        examples: How many examples there are, an int64 scalar.
+        first: The step of its epoch that the block begins with, an int64
+            scalar.
+    """
+
+    arrays: Any
+    order: Any
+    examples: Any
+    first: Any
+
+
+class Resident:
+    """A feed of arrays that are on the device. See `gdtrain.feeds`.
+
+    Args:
+        arrays: A structure of arrays of the same length; `None` stays.
+        batch_size: How many examples are in a batch; the last may have fewer.
+        order: The `Order` of the examples.
+        strategy: The `tf.distribute.Strategy` to train under.
+    """
+
+    epochs_can_follow = True
+
+    def __init__(self, arrays, batch_size, order, strategy):
+        self._structure = arrays_or_none(arrays)
+        tensors = [
+            tf.cast(leaf, as_float(leaf.dtype))
+            for leaf in keras.tree.flatten(arrays)
+            if leaf is not None
+        ]
+        self.examples = int(tensors[0].shape[0])
+        self._batch_size = min(batch_size, self.examples)
+        self.steps_per_epoch = math.ceil(self.examples / self._batch_size)
+        self._even = self.examples % self._batch_size == 0
+        self._whole = self.steps_per_epoch == 1
+        self._order = order
+        # A batch of everything needs no order.
+        self._shuffled = bool(order.shuffle) and not self._whole
+        self._replicas = strategy.num_replicas_in_sync
+        self._arrays = [_on_each_replica(t, strategy) for t in tensors]
+        length = self.examples if self._whole else None
+        self._specs = [
+            tf.TensorSpec([length, *t.shape[1:]], t.dtype) for t in tensors
+        ]
+        self.key = repr(
+            ("resident", self._structure, self._specs)
+            + (self._batch_size, self._even, self._shuffled, self._replicas)
+        )
+
+    @property
+    def most_steps(self):
+        """How many steps a block may have, so that `order` stays small."""
+        epochs = max(1, _LARGEST_ORDER // self.examples)
+        return epochs * self.steps_per_epoch if self._shuffled else math.inf
+
+    @property
+    def batch_spec(self):
+        """A structure of `tf.TensorSpec`, of a batch."""
+        return self._packed(
+            tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+            for spec in self._specs
+        )
+
+    def rewind(self):
+        """Goes back to the first batch; nothing is to be done."""
+
+    def plan(self):
+        """This feed without its data: what a program depends on."""
+        plan = copy.copy(self)
+        plan._arrays = plan._order = None
+        return plan
+
+    def source(self, epoch, step, steps, room=None):
+        """What a block makes its batches from.
+
+        Args:
+            epoch, step: Where it begins; the steps of an epoch count from 0.
+            steps: How many steps it has.
+            room: How many steps its `order` is to be long enough for,
+                wherever it begins. Defaults to the steps it has.
+        """
+        order = np.zeros([0], np.int64)
+        if self._shuffled:
+            epochs = math.ceil(max(1, step + steps) / self.steps_per_epoch)
+            order = self._order.of_epochs(epoch, epochs).ravel()
+        if self._shuffled and room is not None:
+            most = math.ceil(room / self.steps_per_epoch) + 1
+            order = np.resize(order, [most * self.examples])
+        return Source(
+            self._arrays, order, np.int64(self.examples), np.int64(step)
+        )
+
+    def end_epoch(self, steps, ran_out):
+        """Says that the epoch is over; nothing is to be done."""
+
+    def signature(self, source, static):
+        """What a program that takes `source` is traced for.
+
+        Args:
+            source: A `Source`.
+            static: Whether for data of this size alone, as XLA needs it.
+        """
+        scalar = tf.TensorSpec([], tf.int64)
+        order = tf.TensorSpec([len(source.order) if static else None], "int64")
+        arrays = self._specs
+        if static or self._replicas > 1:
+            arrays = source.arrays
+        return Source(arrays, order, scalar, scalar)
+
+    # What follows is traced. It depends on nothing of `self` that is not in
+    # `key`, but for `examples` where `static` says that it may.
+
+    def open(self, source, static):
+        """The source, and how many steps an epoch has."""
+        if static:
+            source = source._replace(examples=self.examples)
+        if self._whole:
+            return source, 1
+        return source, -(-source.examples // self._batch_size)
+
+    def first(self, opened):
+        """The cursor that the loop over steps begins with."""
+        return opened[0].first
+
+    def has_batch(self, cursor):
+        """Whether the cursor is at a batch."""
+        return True
+
+    def advance(self, opened, cursor, wanted):
+        """The cursor of the next step."""
+        return cursor + 1
+
+    def starts_epoch(self, opened, cursor):
+        """Whether a step is the first of its epoch."""
+        return self._whole or tf.equal(cursor % opened[1], 0)
+
+    def ends_epoch(self, opened, cursor):
+        """Whether a step is the last of its epoch."""
+        return self._whole or tf.equal((cursor + 1) % opened[1], 0)
+
+    def with_batch(self, opened, cursor, static, run):
+        """Calls `run(fetched)`, of which `take` makes the batch.
+
+        XLA must know how many examples a batch has: there, the last batch of
+        an epoch is a case of its own.
+        """
+        if self._whole and self._replicas == 1:
+            return run((opened[0].arrays, None))
+        if self._even:
+            return run(self._fetch(opened, cursor, self._batch_size))
+        if static:
+            last = self.examples % self._batch_size
+            return tf.cond(
+                self.ends_epoch(opened, cursor),
+                lambda: run(self._fetch(opened, cursor, last)),
+                lambda: run(self._fetch(opened, cursor, self._batch_size)),
+            )
+        return run(self._fetch(opened, cursor, None))
+
+    def _fetch(self, opened, cursor, size):
+        """`(arrays, indices)` of a batch; of all that is left without size."""
+        source, steps = opened
+        begin = (cursor % steps) * self._batch_size
+        if size is None:
+            size = tf.minimum(
+                tf.cast(self._batch_size, tf.int64), source.examples - begin
+            )
+        if not self._shuffled:
+            return source.arrays, begin + tf.range(size, dtype=tf.int64)
+        start = (cursor // steps) * source.examples + begin
+        return source.arrays, tf.slice(source.order, [start], [size])
+
+    def take(self, fetched):
+        """A batch, or this replica's part of it. Called on each replica."""
+        arrays, indices = fetched
+        if indices is not None:
+            indices = _share(indices) if self._replicas > 1 else indices
+            arrays = [tf.gather(array, indices) for array in arrays]
+        return self._packed(arrays)
+
+    def _packed(self, leaves):
+        """Leaves in the structure of the user's data."""
+        rest = iter(leaves)
+        return keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(rest), self._structure
+        )
+
+
+def as_float(dtype):
+    """The dtype that data is trained on: of floats, Keras's `floatx`."""
+    dtype = tf.as_dtype(dtype)
+    return tf.as_dtype(keras.config.floatx()) if dtype.is_floating else dtype
+
+
+def arrays_or_none(structure):
+    """A structure with `None` where it has `None`, and 0 elsewhere."""
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else 0, structure
+    )
+
+
+def _on_each_replica(tensor, strategy):
+    """A copy of a tensor on the device of each replica."""
+    if strategy.num_replicas_in_sync == 1:
+        return tensor
+    return strategy.experimental_distribute_values_from_function(
+        lambda _: tf.identity(tensor)
+    )
+
+
+def _share(indices):
+    """This replica's part of a batch; they differ by at most one example."""
+    context = tf.distribute.get_replica_context()
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
+    replicas = context.num_replicas_in_sync
+    size = indices.shape[0]
+    if size is not None and size % replicas == 0:
+        part = size // replicas
+        return tf.slice(indices, [replica * part], [part])
+    size = tf.size(indices, tf.int64)
+    begin, end = size * replica // replicas, size * (replica + 1) // replicas
+    return tf.slice(indices, [begin], [end - begin])

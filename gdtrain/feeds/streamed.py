@@ -1,0 +1,93 @@
+"""Arrays too large for the device: batches are gathered on the host."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain.feeds.dataset import Dataset
+from gdtrain.feeds.resident import arrays_or_none, as_float
+
+_AHEAD = 2  # Batches that are gathered while a step runs
+
+
+class Streamed(Dataset):
+    """A feed of arrays that stay where they are, a memory map for example.
+
+    Its batches are those of a `Resident` feed of the same order. Beside the
+    arrays, it needs memory for a few batches and the order of one epoch.
+
+    Args:
+        arrays: A structure of NumPy arrays of the same length; `None` stays.
+        batch_size: How many examples are in a batch; the last may have fewer.
+        order: The `Order` of the examples.
+        strategy: The `tf.distribute.Strategy` to train under.
+    """
+
+    def __init__(self, arrays, batch_size, order, strategy):
+        self._structure = arrays_or_none(arrays)
+        self._arrays = [
+            a for a in keras.tree.flatten(arrays) if a is not None
+        ]
+        self._dtypes = [as_float(a.dtype) for a in self._arrays]
+        self.examples = len(self._arrays[0])
+        self._batch_size = min(batch_size, self.examples)
+        self.num_batches = math.ceil(self.examples / self._batch_size)
+        self._order = order
+        self._indices = np.arange(self.examples)
+        super().__init__(self, strategy)
+
+    def on_epoch_begin(self):
+        """Sets the order of the epoch."""
+        if self._order.shuffle:
+            self._indices = self._order.of_epochs(self._epoch, 1)[0]
+
+    def on_epoch_end(self):
+        """Does nothing; an adapter of Keras may need it."""
+
+    def _distributed(self, strategy):
+        # Each worker gathers what its own replicas take, and no more.
+        replicas = strategy.num_replicas_in_sync
+        if replicas == 1:
+            return self._batches(0, 1, 1)
+        return strategy.distribute_datasets_from_function(
+            lambda context: self._batches(
+                context.input_pipeline_id,
+                replicas // context.num_input_pipelines,
+                replicas,
+            )
+        )
+
+    def _batches(self, pipeline, local, replicas):
+        """The parts of batches that one worker takes, one after another."""
+        even = self.examples % self._batch_size == 0
+        length = self._batch_size if even and replicas == 1 else None
+
+        def gather(count):
+            step, replica = divmod(int(count), local)
+            replica += pipeline * local
+            batch = self._indices[step * self._batch_size :]
+            batch = batch[: self._batch_size]
+            begin = len(batch) * replica // replicas
+            end = len(batch) * (replica + 1) // replicas
+            return [
+                np.asarray(array[batch[begin:end]], dtype.as_numpy_dtype)
+                for array, dtype in zip(
+                    self._arrays, self._dtypes, strict=True
+                )
+            ]
+
+        def packed(count):
+            parts = tf.numpy_function(gather, [count], self._dtypes)
+            rest = iter(
+                tf.ensure_shape(part, [length, *array.shape[1:]])
+                for part, array in zip(parts, self._arrays, strict=True)
+            )
+            return keras.tree.map_structure(
+                lambda leaf: None if leaf is None else next(rest),
+                self._structure,
+            )
+
+        counts = tf.data.Dataset.range(self.num_batches * local)
+        return counts.map(packed).prefetch(_AHEAD)
