@@ -327,3 +327,11 @@ def is_default_hook(method):
     seems to look at every batch, and training is slow.
     """
     return getattr(method, "_is_default", False)
+
+
+def profiles(tensorboard):
+    """Whether a `keras.callbacks.TensorBoard` profiles some batches.
+
+    Needs `_should_trace`; without it, it is taken to do so.
+    """
+    return getattr(tensorboard, "_should_trace", True)

@@ -191,8 +191,8 @@ class DescentTrainer(StepRunner):
             jit_compile=jit_compile,
             **kwargs,
         )
-        self.steps_setting = steps_per_execution
-        self.jit_compile_setting = jit_compile
+        self.asked_for_steps = steps_per_execution
+        self.asked_for_jit_compile = jit_compile, self.jit_compile
         self.global_clipnorm = global_clipnorm
         self.microbatches = microbatches
 

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"checks", "keras_bridge"},
     {"cadence"},
-    {"descent", "writers"},
+    {"descent", "feeds", "writers"},
     {"telemetry"},
     {"engine"},
     {"trainer"},

@@ -44,7 +44,7 @@ class Program:
             self._plan.take,
             quantities,
             microbatches,
-            xla=asked is True and not whole,
+            xla=model.jit_compile and not whole,
         )
         self._blocks = {}  # By how many steps they have room for
         self._uses_xla = asked is True and whole

@@ -27,7 +27,7 @@ def _by_save_freq(callback):
 
 def _by_update_freq(callback):
     quiet = callback.update_freq == "epoch" and not (
-        callback.profile_batch or callback.write_steps_per_second
+        keras_bridge.profiles(callback) or callback.write_steps_per_second
     )
     return "epochs" if quiet else "batches"
 

@@ -27,8 +27,9 @@ class StepRunner(_Mixin):
     """
 
     microbatches = 1
-    steps_setting: Any = "auto"  # Of `compile`: steps_per_execution
-    jit_compile_setting: Any = "auto"  # Of `compile`: jit_compile
+    # What `compile` was told, and what Keras made of it
+    asked_for_steps: Any = "auto"
+    asked_for_jit_compile: Any = ("auto", None)
     validation_feed: Any = None  # Kept from one epoch of `fit` to the next
 
     # For the signatures alone: Keras documents these on a parent of its own.
@@ -65,6 +66,27 @@ class StepRunner(_Mixin):
         if self._has_its_own("make_predict_function"):
             return super().predict(*args, **kwargs)
         return prediction.predict(self, *args, **kwargs)
+
+    @property
+    def steps_setting(self):
+        """How many steps run as one program: `"auto"` or a number.
+
+        `steps_per_execution` may be set after `compile`, as in Keras.
+        """
+        if self.asked_for_steps == "auto" and self.steps_per_execution == 1:
+            return "auto"
+        return self.steps_per_execution
+
+    @property
+    def jit_compile_setting(self):
+        """Whether XLA compiles: `"auto"`, `True` or `False`.
+
+        `jit_compile` may be set after `compile`, as in Keras.
+        """
+        asked, resolved = self.asked_for_jit_compile
+        if asked == "auto" and self.jit_compile in (resolved, None):
+            return "auto"
+        return self.jit_compile
 
     @functools.cached_property
     def step_observers(self):

@@ -84,8 +84,8 @@ class Dataset:
         """
         if ran_out and (self._wanted or not steps):
             warnings.warn(
-                f"The data ran out after {steps} steps of this epoch"
-                + (f", of {self._wanted} wanted" if self._wanted else "")
+                f"Your input ran out of data after {steps} steps of an epoch"
+                + (f" of {self._wanted}" if self._wanted else "")
                 + ". Give `fit` a dataset that has steps_per_epoch * epochs "
                 "batches, for example by `.repeat()`, or a smaller "
                 "`steps_per_epoch`.",

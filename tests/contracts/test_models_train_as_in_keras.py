@@ -221,7 +221,6 @@ def test_frozen_layer_has_no_telemetry():
 
 
 FIT_ARGUMENTS = {
-    "shuffle": {"shuffle": True},
     "sample_weight": {"sample_weight": np.linspace(0, 2, 40)},
     "class_weight": {"class_weight": {0: 1.0, 1: 3.0, -1: 0.5}},
     "validation_split": {"validation_split": 0.25},
@@ -263,10 +262,10 @@ SOURCES = {
     "dataset": lambda: {"x": dataset()},
     "endless dataset": lambda: {
         "x": dataset().repeat(),
-        "steps_per_epoch": 3,
+        "steps_per_epoch": 4,
     },
     "PyDataset": lambda: {"x": Batches()},
-    "generator": lambda: {"x": generator(), "steps_per_epoch": 3},
+    "generator": lambda: {"x": generator(), "steps_per_epoch": 4},
     "tensors": lambda: {
         "x": tf.constant(X),
         "y": tf.constant(Y),

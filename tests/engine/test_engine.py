@@ -1,6 +1,7 @@
 """The engine's parts that touch no tensors of a model."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -30,22 +31,29 @@ class Observer:
             raise self.error
 
 
-def test_means_of_many_steps_are_those_of_numpy():
+def test_means_of_epochs_that_end_anywhere_are_those_of_numpy():
     random = np.random.default_rng(0)
-    rows = random.uniform(1, 9, (1000, 3)).round()
-    means = EpochMeans()
-    for row in rows:
-        means.add(["a", "b"], row[np.newaxis])
-    taken = means.take()
-    for i, name in enumerate(["a", "b"], start=1):
-        expected = np.average(rows[:, i], weights=rows[:, 0])
-        assert taken[name] == pytest.approx(expected, rel=1e-12)
+    rows = random.uniform(1, 9, (1000, 4)).round()
+    ends = [0, 1, 2, 300, 650, 1000]
+    blocks = [(0, 1), (1, 200), (200, 300), (300, 999), (999, 1000)]
+    means, taken = EpochMeans(), []
+    for begin, end in blocks:
+        inside = [e for e in ends if begin < e <= end]
+        lengths = np.diff([begin, *inside, end])
+        taken.extend(means.add(rows[begin:end], 2, lengths))
+    assert len(taken) == len(ends) - 1
+    for (begin, end), mean in zip(itertools.pairwise(ends), taken):
+        expected = np.average(
+            rows[begin:end, 1:3], axis=0, weights=rows[begin:end, 0]
+        )
+        np.testing.assert_allclose(mean, expected, rtol=1e-12)
 
 
 def test_means_of_no_examples_are_not_a_number():
     means = EpochMeans()
-    means.add(["loss"], np.array([[0.0, 3.0]]))
-    assert np.isnan(means.take()["loss"])
+    means.add(np.array([[0.0, 3.0]]), 1, [1])
+    assert np.isnan(means.so_far()).all()
+    assert means.so_far() is None
 
 
 def test_observers_number_steps_across_tables():
