@@ -71,21 +71,21 @@ def positive_number(name, value, remedy):
     return number
 
 
-def steps(name, value):
-    """Checks a number of steps, which may be left out.
+def at_least_one(name, value):
+    """Checks a number that may be left out.
 
     Raises:
         ValueError: if `value` is below 1.
 
     Example:
 
-    >>> steps("steps_per_epoch", None)
-    >>> steps("steps_per_epoch", 0)
+    >>> at_least_one("steps_per_epoch", None)
+    >>> at_least_one("steps_per_epoch", 0)
     Traceback (most recent call last):
     ValueError: `steps_per_epoch` must be at least 1... Received: steps_per...
     """
     if value is not None and value < 1:
         raise ValueError(
-            f"`{name}` must be at least 1, or left out for all the data. "
+            f"`{name}` must be at least 1, or left out. "
             f"Received: {name}={value!r}."
         )

@@ -5,7 +5,6 @@ Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 
 import contextlib
 import threading
-from typing import Any
 
 import numpy as np
 from keras.src import tree
@@ -233,14 +232,13 @@ def _is_ragged_or_sparse(leaf):
 
 
 def _as_array(leaf):
+    is_tensor = data_adapter_utils.is_tensorflow_tensor
     is_array = isinstance(leaf, np.ndarray) and leaf.dtype != object
-    if leaf is None or is_array or data_adapter_utils.is_tensorflow_tensor(leaf):
+    if leaf is None or is_array or is_tensor(leaf):
         return leaf
     # Pandas, PyTorch, JAX, and arrays of strings
     converted = array_slicing.convert_to_sliceable(leaf, "tensorflow")
-    if data_adapter_utils.is_tensorflow_tensor(converted):
-        return converted
-    return np.asarray(converted)
+    return converted if is_tensor(converted) else np.asarray(converted)
 
 
 def train_validation_split(arrays, share):
@@ -335,3 +333,13 @@ def profiles(tensorboard):
     Needs `_should_trace`; without it, it is taken to do so.
     """
     return getattr(tensorboard, "_should_trace", True)
+
+
+def finish_hooks(callbacks):
+    """Waits for hooks of batches that a `CallbackList` runs on its threads.
+
+    Needs `_async_train` and `_flush_futures`; without them, hooks of batches
+    might come after the end of their epoch.
+    """
+    if callbacks._async_train:
+        callbacks._flush_futures()

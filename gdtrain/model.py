@@ -83,6 +83,10 @@ def from_keras(model):
     model.__class__ = _class_for(model)
     # Made by Keras's own trainer; ours are made when they are needed.
     model.train_function = model.test_function = None
+    model.predict_function = None
+    if not model.jit_compile:
+        # Keras does not tell whether that was asked for.
+        model.asked_for_jit_compile = "auto", model.jit_compile
     return model
 
 

@@ -208,6 +208,8 @@ class DescentTrainer(StepRunner):
                 config["global_clipnorm"] = self.global_clipnorm
             if self.microbatches > 1:
                 config["microbatches"] = self.microbatches
+            config["steps_per_execution"] = self.steps_setting
+            config["jit_compile"] = self.jit_compile_setting
         return config
 
     def compile_from_config(self, config):

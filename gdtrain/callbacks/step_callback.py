@@ -25,6 +25,8 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
         TypeError, ValueError: if an argument cannot be used.
     """
 
+    sees = "logs"  # See `gdtrain.engine.sight`
+
     def __init__(self, quantities="standard", every_steps=1):
         super().__init__()
         self.quantities = presets.resolve(quantities)

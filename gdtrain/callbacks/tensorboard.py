@@ -3,7 +3,7 @@
 import os
 
 from gdtrain.callbacks.step_callback import StepCallback
-from gdtrain.telemetry.record import learning_rates
+from gdtrain.telemetry import record
 from gdtrain.writers.tensorboard import TensorBoardWriter
 
 
@@ -54,6 +54,12 @@ class TensorBoard(StepCallback):
         self._writers = {}
         self._training = False
 
+    @property
+    def sees(self):
+        """Epochs, if the learning rate may change within them."""
+        scheduled = record.is_scheduled(self.model.optimizer)
+        return "epochs" if scheduled else "logs"
+
     def on_train_begin(self, logs=None):
         """Begins to listen."""
         super().on_train_begin(logs)
@@ -69,7 +75,8 @@ class TensorBoard(StepCallback):
             if k.startswith("val_")
         }
         if self.model.optimizer is not None and "learning_rate" not in train:
-            for name, rate in learning_rates(self.model.optimizer).items():
+            rates = record.learning_rates(self.model.optimizer)
+            for name, rate in rates.items():
                 key = f"learning_rate_{name}" if name else "learning_rate"
                 train[key] = rate.numpy()
         self._write_scalars("train", epoch, train, "epoch_{}")

@@ -110,8 +110,14 @@ class Ahead:
         means = self._means.add(done.rows, len(names), lengths)
         if ended:
             results, updated = np.split(done.ends, 2, axis=1)
-            shown = np.where(updated, results, means).tolist()
-            epoch_logs = [dict(zip(names, values)) for values in shown]
+            shown = np.where(updated, results, means)
+            # In the order in which Keras's callbacks get them
+            by_name = np.argsort(names)
+            names = sorted(names)
+            epoch_logs = [
+                dict(zip(names, values))
+                for values in shown[:, by_name].tolist()
+            ]
         last = 0
         for count, logs in zip(lengths, [*epoch_logs, None], strict=True):
             while count:

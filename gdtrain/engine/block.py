@@ -189,4 +189,5 @@ def _when(condition, then, otherwise):
 
 def _tensors(structure):
     """The tensors in a structure that a step returned."""
-    return [leaf for leaf in keras.tree.flatten(structure) if tf.is_tensor(leaf)]
+    leaves = keras.tree.flatten(structure)
+    return [leaf for leaf in leaves if tf.is_tensor(leaf)]

@@ -2,6 +2,26 @@
 
 import keras
 
+from gdtrain import keras_bridge
+
+
+class CallbackList(keras.callbacks.CallbackList):
+    """Keras's list, without what takes most of its time.
+
+    Keras looks at each number of each epoch's logs to see whether it is a
+    tensor, which takes longer than a small epoch. Logs that come from a block
+    are Python's numbers already.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Tells all of them of the end of an epoch."""
+        if not logs or any(type(v) is not float for v in logs.values()):
+            super().on_epoch_end(epoch, logs)
+            return
+        keras_bridge.finish_hooks(self)
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, logs)
+
 
 def of(model, callbacks, verbose, feed, epochs=1, add_history=False):
     """A `keras.callbacks.CallbackList`, with those that Keras adds.
@@ -16,7 +36,7 @@ def of(model, callbacks, verbose, feed, epochs=1, add_history=False):
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
-    return keras.callbacks.CallbackList(
+    return CallbackList(
         callbacks,
         add_history=add_history,
         add_progbar=verbose != 0,

@@ -28,7 +28,7 @@ def evaluate(
             cannot be used.
     """
     keras_bridge.assert_compiled(model, "evaluate")
-    checks.steps("steps", steps)
+    checks.at_least_one("steps", steps)
     feed = model.validation_feed if within_fit else None
     if feed is None:
         feed = choice.feed(

@@ -34,8 +34,8 @@ def fit(
             cannot be used.
     """
     keras_bridge.assert_compiled(model, "fit")
-    checks.steps("steps_per_epoch", steps_per_epoch)
-    checks.steps("validation_steps", validation_steps)
+    checks.at_least_one("steps_per_epoch", steps_per_epoch)
+    checks.at_least_one("validation_steps", validation_steps)
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = (
             keras_bridge.train_validation_split(

@@ -21,7 +21,7 @@ def predict(
     Raises:
         ValueError: if the data cannot be used, or there are none.
     """
-    checks.steps("steps", steps)
+    checks.at_least_one("steps", steps)
     feed = choice.feed(
         x,
         strategy=model.distribute_strategy,

@@ -12,7 +12,7 @@ _log = logging.getLogger("gdtrain")
 # XLA is tried when training by the graph takes this many times as long as it
 # took to make the graph, which tells roughly how long XLA will take.
 _WORTH_TRYING = 5
-_TRIAL = 0.05  # Seconds that the graph would take for the steps of a trial
+_TRIAL = 0.01  # Seconds that the graph would take for the steps of a trial
 _ROOM = 2**12  # Steps that a block has room for under XLA
 
 
@@ -98,7 +98,7 @@ class Program:
     def _is_worth_trying(self, left):
         """Whether enough is done or to be done to pay for a trial of XLA."""
         graph = self._graph
-        if graph.spent < _TRIAL:  # Too little to know its speed
+        if graph.spent < 5 * _TRIAL:  # Too little to know its speed
             return False
         seconds = graph.spent + left * graph.seconds_per_step
         return seconds > _WORTH_TRYING * graph.first

@@ -6,7 +6,7 @@ import random
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain import checks, keras_bridge
 from gdtrain.feeds import memory
 from gdtrain.feeds.dataset import Dataset
 from gdtrain.feeds.order import Order
@@ -43,6 +43,7 @@ def feed(
     Raises:
         ValueError: if the data cannot be used.
     """
+    checks.at_least_one("batch_size", batch_size or None)
     steps_per_epoch = _limited(steps_per_epoch)
     adapter = keras_bridge.data_adapter(
         x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
@@ -51,6 +52,11 @@ def feed(
     if arrays is None or steps_per_epoch not in (None, adapter.num_batches):
         return Dataset(adapter, strategy, steps_per_epoch)
     leaves = [a for a in keras.tree.flatten(arrays) if a is not None]
+    if not len(leaves[0]):
+        raise ValueError(
+            "The data must have at least one example. Received arrays of "
+            f"shapes {[tuple(a.shape) for a in leaves]}."
+        )
     order = Order(
         len(leaves[0]),
         adapter.batch_size,

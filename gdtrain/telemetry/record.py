@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -41,13 +42,30 @@ def learning_rates(optimizer):
     Returns:
         A dict of float32 scalars; the key is `""` where there is but one.
     """
+    return {
+        name: tf.cast(one.learning_rate, tf.float32)
+        for name, one in _with_rates(optimizer).items()
+    }
+
+
+def is_scheduled(optimizer):
+    """Whether the learning rate changes by itself from step to step.
+
+    Args:
+        optimizer: A Keras optimizer, or `None`.
+    """
+    return optimizer is not None and any(
+        not isinstance(one.learning_rate, keras.Variable)
+        for one in _with_rates(optimizer).values()
+    )
+
+
+def _with_rates(optimizer):
+    """The optimizers that have a learning rate, by name."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if hasattr(inner, "optimizers"):
-        return {
-            one.name: tf.cast(one.learning_rate, tf.float32)
-            for one in inner.optimizers
-        }
-    return {"": tf.cast(inner.learning_rate, tf.float32)}
+        return {one.name: one for one in inner.optimizers}
+    return {"": inner}
 
 
 def layer_of(weight, model_name):
