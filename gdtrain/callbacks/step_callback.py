@@ -1,6 +1,7 @@
 """What callbacks that hear of every step have in common."""
 
 import abc
+from typing import Any
 
 import keras
 
@@ -25,7 +26,7 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
         TypeError, ValueError: if an argument cannot be used.
     """
 
-    sees = "logs"  # See `gdtrain.engine.sight`
+    sees: Any = "logs"  # See `gdtrain.engine.sight`
 
     def __init__(self, quantities="standard", every_steps=1):
         super().__init__()

@@ -45,10 +45,10 @@ class Ahead:
         self._pace = pace
         self._piece = piece
         self._horizon = horizon
-        self._ready = collections.deque()
+        self._ready: collections.deque = collections.deque()
         self._means = EpochMeans()
         self._logs = {}  # What the last step returned
-        self._step = None  # The `ReplicatedStep` that ran last
+        self._step: Any = None  # The `ReplicatedStep` that ran last
         self._spans = False
         self._interrupts = Interrupts()
 

@@ -75,7 +75,8 @@ class Block:
     def _eagerly(self, source, steps):
         opened = self._feed.open(source, False)
         cursor = self._feed.first(opened)
-        logs, rows = None, []
+        logs = None
+        rows: list[Any] = []
         while len(rows) < steps and self._feed.has_batch(cursor):
             logs, row = self._feed.with_batch(
                 opened, cursor, False, self._step.run

@@ -1,5 +1,7 @@
 """Prediction of many batches as one compiled program."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +19,7 @@ class PredictBlock:
         self._model = model
         self._feed = feed
         self._take = feed.take if feed else lambda batch: batch
-        self._program = None
+        self._program: Any = None
         self._can_concatenate = True
         self.step = self._on_all_replicas
         if not model.run_eagerly:

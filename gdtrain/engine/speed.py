@@ -1,5 +1,7 @@
 """How long steps take."""
 
+from typing import Any
+
 
 class Speed:
     """Seconds a step, from the blocks that have run.
@@ -19,8 +21,8 @@ class Speed:
     _GROWTH = 8
 
     def __init__(self):
-        self.first = None  # Seconds of the first block, with compilation
-        self.seconds_per_step = None
+        self.first: Any = None  # Seconds of the first block, compiled then
+        self.seconds_per_step: Any = None
         self.spent = 0.0  # Seconds of all blocks but the first
         self._last = 1
 

@@ -30,6 +30,9 @@ class StepRunner(_Mixin):
     # What `compile` was told, and what Keras made of it
     asked_for_steps: Any = "auto"
     asked_for_jit_compile: Any = ("auto", None)
+    train_function: Any  # Set by Keras's trainer
+    test_function: Any
+    predict_function: Any
     validation_feed: Any = None  # Kept from one epoch of `fit` to the next
 
     # For the signatures alone: Keras documents these on a parent of its own.
@@ -56,9 +59,8 @@ class StepRunner(_Mixin):
         if by_keras or self._has_its_own("make_test_function"):
             return super().evaluate(*args, **kwargs)
         kwargs.pop("_use_cached_eval_dataset", None)
-        return evaluation.evaluate(
-            self, *args, within_fit=within_fit, **kwargs
-        )
+        kwargs["within_fit"] = within_fit
+        return evaluation.evaluate(self, *args, **kwargs)
 
     @functools.wraps(keras.Model.predict, assigned=())
     def predict(self, *args, **kwargs):

@@ -57,7 +57,7 @@ class Resident:
         # A batch of everything needs no order.
         self._shuffled = bool(order.shuffle) and not self._whole
         self._replicas = strategy.num_replicas_in_sync
-        self._arrays = [_on_each_replica(t, strategy) for t in tensors]
+        self._arrays: Any = [_on_each_replica(t, strategy) for t in tensors]
         length = self.examples if self._whole else None
         self._specs = [
             tf.TensorSpec([length, *t.shape[1:]], t.dtype) for t in tensors
