@@ -93,7 +93,7 @@ class Ahead:
         steps = min(steps, self._feed.most_steps)
         with self._interrupts.held_back():
             done, self._spans = self._execution.run(
-                self._feed, epoch, step, steps, left or 0
+                self._feed, epoch, step, steps, self._pace.most, left or 0
             )
             self._step = program.step
             if len(done.rows):

@@ -24,6 +24,22 @@ class Steps(NamedTuple):
     ends: Any
 
 
+class Done(NamedTuple):
+    """What the loop carries from step to step.
+
+    Args:
+        steps: How many are done.
+        cursor: Where the feed is.
+        logs: What the last step returned, a list of tensors.
+        rows: A row for each step, a `tf.TensorArray`.
+    """
+
+    steps: Any
+    cursor: Any
+    logs: Any
+    rows: Any
+
+
 class Block:
     """Steps over a feed, on all replicas, as one program.
 
@@ -77,10 +93,8 @@ class Block:
         cursor = self._feed.first(opened)
         logs = None
         rows: list[Any] = []
-        while len(rows) < steps and self._feed.has_batch(cursor):
-            logs, row = self._feed.with_batch(
-                opened, cursor, False, self._step.run
-            )
+        while len(rows) < steps and self._feed.has_batch(opened, cursor):
+            logs, row = self._step.run(self._feed.fetch(opened, cursor))
             rows.append(row.numpy())
             cursor = self._feed.advance(opened, cursor, len(rows) < steps)
         return Steps(logs, tf.stack(rows).numpy() if rows else [], None)
@@ -100,9 +114,8 @@ class Block:
 
         def first(source):
             opened = self._feed.open(source, self._xla)
-            return self._feed.with_batch(
-                opened, self._feed.first(opened), self._xla, self._step.run
-            )
+            cursor = self._feed.first(opened)
+            return self._step.run(self._feed.fetch(opened, cursor))
 
         function = tf.function(first, autograph=False)
         logs, row = function.get_concrete_function(
@@ -118,34 +131,83 @@ class Block:
         """The loop over steps, traced."""
         feed = self._feed
         opened = feed.open(source, self._xla)
-
-        def more(i, cursor, *rest):
-            return tf.less(i, steps) & feed.has_batch(cursor)
-
-        def one(i, cursor, logs, rows, ended, ends):
-            self._begin_epoch(opened, cursor)
-            logs, row = feed.with_batch(
-                opened, cursor, self._xla, self._step.run
-            )
-            logs = _tensors(logs)
-            rows = rows.write(i, row)
-            ended, ends = self._end_epoch(opened, cursor, ended, ends)
-            # A batch is fetched after the update, never beside it: an error
-            # of the data finds the weights whole.
-            with tf.control_dependencies([row]):
-                cursor = feed.advance(opened, cursor, i + 1 < steps)
-            return i + 1, cursor, logs, rows, ended, ends
-
         room = steps if self.room is None else self.room
-        logs = [tf.zeros(t.shape, t.dtype) for t in _tensors(self._logs)]
-        rows = tf.TensorArray(tf.float32, room, element_shape=[self._width])
-        done, _, logs, rows, ended, ends = tf.while_loop(
-            more,
-            one,
-            (0, feed.first(opened), logs, rows, 0, self._ends(room)),
+        done = Done(
+            steps=0,
+            cursor=feed.first(opened),
+            logs=[tf.zeros(t.shape, t.dtype) for t in _tensors(self._logs)],
+            rows=tf.TensorArray(
+                tf.float32, room, element_shape=[self._width]
+            ),
         )
-        ends = ends if self._end is None else ends.stack()
-        return logs, rows.stack(), done, ends, ended
+        if not feed.epochs_can_follow:
+            done = self._batches(opened, steps, done)
+            return done.logs, done.rows.stack(), done.steps, 0, 0
+        width = 2 * self._end.width if self._end else 0
+        ends = tf.TensorArray(tf.float64, room, element_shape=[width])
+        done, ended, ends = tf.while_loop(
+            lambda done, ended, ends: tf.less(done.steps, steps),
+            lambda *state: self._epoch(opened, steps, *state),
+            (done, 0, ends),
+        )
+        return done.logs, done.rows.stack(), done.steps, ends.stack(), ended
+
+    def _batches(self, opened, steps, done):
+        """The loop over the batches of an epoch, but for an uneven last."""
+
+        def more(done):
+            return tf.less(done.steps, steps) & self._feed.has_batch(
+                opened, done.cursor
+            )
+
+        def one(done):
+            return (self._one(opened, steps, done),)
+
+        return tf.while_loop(more, one, (done,))[0]
+
+    def _one(self, opened, steps, done, last=False):
+        """One step."""
+        batch = self._feed.fetch(opened, done.cursor, last)
+        logs, row = self._step.run(batch)
+        # A batch is fetched after the update, never beside it: an error of
+        # the data finds the weights whole.
+        with tf.control_dependencies([row]):
+            more = done.steps + 1 < steps
+            cursor = self._feed.advance(opened, done.cursor, more)
+        return Done(
+            done.steps + 1,
+            cursor,
+            _tensors(logs),
+            done.rows.write(done.steps, row),
+        )
+
+    def _epoch(self, opened, steps, done, ended, ends):
+        """An epoch, or what is wanted of it."""
+        feed = self._feed
+        if self._end:
+            _when(
+                feed.starts_epoch(done.cursor),
+                lambda: (self._end.begin(), 0)[1],
+                lambda: 0,
+            )
+        if feed.has_one_batch:
+            done = self._one(opened, steps, done)
+        else:
+            done = self._batches(opened, steps, done)
+        if feed.has_uneven_last(opened):
+            done = tf.cond(
+                tf.less(done.steps, steps),
+                lambda: self._one(opened, steps, done, last=True),
+                lambda: done,
+            )
+        if self._end:
+            ended, ends = _when(
+                feed.ends_epoch(opened, done.cursor),
+                lambda: (ended + 1, ends.write(ended, self._end.results())),
+                lambda: (ended, ends),
+            )
+        cursor = feed.next_epoch(done.cursor)
+        return done._replace(cursor=cursor), ended, ends
 
     def _packed(self, tensors):
         """What the step returned, with the values of the last one."""

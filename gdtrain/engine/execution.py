@@ -31,10 +31,12 @@ class Execution:
         """The `Program` that runs a feed and measures what is asked for."""
         return self._made(feed.key, Program, feed)
 
-    def run(self, feed, epoch, step, steps, left):
+    def run(self, feed, epoch, step, steps, most, left):
         """Runs steps. See `gdtrain.engine.program.Program.run`."""
         program = self.program(feed)
-        done, ends_epochs = program.run(feed, epoch, step, steps, left)
+        done, ends_epochs = program.run(
+            feed, epoch, step, steps, most, left
+        )
         self._observe(program.step, done.rows)
         return done, ends_epochs
 

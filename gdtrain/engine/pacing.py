@@ -28,6 +28,11 @@ class Pace:
         return None if self.setting == "auto" else self.setting
 
     @property
+    def most(self):
+        """How many steps a block may have at most."""
+        return math.inf if self.setting == "auto" else self.setting
+
+    @property
     def may_span_epochs(self):
         """Whether a block may go on from one epoch into the next."""
         return self.setting == "auto"

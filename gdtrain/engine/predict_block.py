@@ -55,9 +55,9 @@ class PredictBlock:
         """The next batch."""
         opened = self._feed.open(source, False)
         cursor = self._feed.first(opened)
-        if not self._feed.has_batch(cursor):
+        if not self._feed.has_batch(opened, cursor):
             return None, 0
-        return self._feed.with_batch(opened, cursor, False, self.step), 1
+        return self.step(self._feed.fetch(opened, cursor)), 1
 
     def _trace(self, source):
         """Makes the program, if outputs can be put one after another."""
@@ -65,7 +65,7 @@ class PredictBlock:
         def first(source):
             opened = self._feed.open(source, False)
             cursor = self._feed.first(opened)
-            return self._feed.with_batch(opened, cursor, False, self.step)
+            return self.step(self._feed.fetch(opened, cursor))
 
         signature = self._feed.signature(source, False)
         outputs = tf.function(first, autograph=False).get_concrete_function(
@@ -100,10 +100,10 @@ class PredictBlock:
         ]
 
         def more(i, cursor, arrays):
-            return tf.less(i, steps) & feed.has_batch(cursor)
+            return tf.less(i, steps) & feed.has_batch(opened, cursor)
 
         def one(i, cursor, arrays):
-            outputs = feed.with_batch(opened, cursor, False, self.step)
+            outputs = self.step(feed.fetch(opened, cursor))
             arrays = [
                 array.write(i, leaf)
                 for array, leaf in zip(

@@ -57,13 +57,14 @@ class Program:
         """How long steps take, the way they are run now."""
         return self._xla if self._uses_xla else self._graph
 
-    def run(self, feed, epoch, step, steps, left):
+    def run(self, feed, epoch, step, steps, most, left):
         """Runs steps.
 
         Args:
             feed: The feed.
             epoch, step: Where to begin.
             steps: How many.
+            most: How many it may be told to run at once.
             left: How many are left of the run, as far as that is known.
 
         Returns:
@@ -71,12 +72,12 @@ class Program:
             asked for if the data ran out or the program has no room for more;
             and whether ends of epochs are among them.
         """
-        if self._undecided and steps > 1 and self._is_worth_trying(left):
-            self._try_xla(feed, epoch, step)
+        if self._undecided and most > 1 and self._is_worth_trying(left):
+            self._try_xla(feed, epoch, step, most)
         if self._on_trial:
             steps = min(steps, self._graph.steps_in(_TRIAL))
         start = time.perf_counter()
-        block = self._block(steps)
+        block = self._block(most)
         steps = min(steps, block.room or steps)
         done = block(feed.source(epoch, step, steps, block.room), steps)
         self.speed.add(len(done.rows), time.perf_counter() - start)
@@ -84,11 +85,11 @@ class Program:
             self._decide()
         return done, block.ends_epochs
 
-    def _block(self, steps):
-        """The block that runs so many steps."""
+    def _block(self, most):
+        """The block that runs up to so many steps."""
         room = None
         if self._uses_xla:
-            room = 1 if steps == 1 else int(min(_ROOM, self._plan.most_steps))
+            room = int(min(_ROOM, most, self._plan.most_steps))
         if room not in self._blocks:
             self._blocks[room] = Block(
                 self._model, self.step, self._plan, room
@@ -103,13 +104,13 @@ class Program:
         seconds = graph.spent + left * graph.seconds_per_step
         return seconds > _WORTH_TRYING * graph.first
 
-    def _try_xla(self, feed, epoch, step):
+    def _try_xla(self, feed, epoch, step, most):
         """Compiles by XLA; the next steps run that way, to be timed."""
         self._undecided = False
         self._uses_xla = self._on_trial = True
         start = time.perf_counter()
         try:
-            block = self._block(steps=2)
+            block = self._block(most)
             block(feed.source(epoch, step, 0, block.room), 0)
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False

@@ -24,20 +24,23 @@ class Speed:
         self.first: Any = None  # Seconds of the first block, compiled then
         self.seconds_per_step: Any = None
         self.spent = 0.0  # Seconds of all blocks but the first
-        self._last = 1
+        self._most = 1
 
     def add(self, steps, seconds):
         """Takes note of a block of steps."""
         if self.first is None:
             self.first = seconds
-        elif steps:
+            return
+        self.spent += seconds
+        # A block of few steps, such as what is left of a run, tells more of
+        # the time around them.
+        if steps >= self._most / 2:
             self.seconds_per_step = seconds / steps
-            self.spent += seconds
-            self._last = steps
+            self._most = steps
 
     def steps_in(self, seconds):
         """How many steps to run in about so many seconds, at least 1."""
         if self.seconds_per_step is None:
             return 1
         steps = int(seconds / self.seconds_per_step)
-        return max(1, min(steps, self._GROWTH * self._last))
+        return max(1, min(steps, self._GROWTH * self._most))

@@ -109,7 +109,7 @@ class Dataset:
         """The first batch, if there is one."""
         return opened.get_next_as_optional()
 
-    def has_batch(self, cursor):
+    def has_batch(self, opened, cursor):
         """Whether there is a batch."""
         return cursor.has_value()
 
@@ -117,9 +117,9 @@ class Dataset:
         """The next batch, if there is one. It is taken only if `wanted`."""
         return tf.cond(wanted, opened.get_next_as_optional, lambda: cursor)
 
-    def with_batch(self, opened, cursor, static, run):
-        """Calls `run(batch)`."""
-        return run(cursor.get_value())
+    def fetch(self, opened, cursor, last=False):
+        """The batch."""
+        return cursor.get_value()
 
     def take(self, fetched):
         """The batch, or this replica's part of it."""

@@ -29,6 +29,34 @@ class Source(NamedTuple):
     first: Any
 
 
+class Opened(NamedTuple):
+    """What stays the same from step to step of a block.
+
+    Args:
+        source: The `Source`.
+        examples: How many examples there are.
+        steps: How many steps an epoch has.
+        uneven: Whether the last of them is fetched by itself.
+    """
+
+    source: Any
+    examples: Any
+    steps: Any
+    uneven: bool
+
+
+class Cursor(NamedTuple):
+    """Where a block is.
+
+    Args:
+        epoch: Epochs since the one that the block began in, int64.
+        step: The step of its epoch, int64.
+    """
+
+    epoch: Any
+    step: Any
+
+
 class Resident:
     """A feed of arrays that are on the device. See `gdtrain.feeds`.
 
@@ -130,65 +158,72 @@ class Resident:
     # What follows is traced. It depends on nothing of `self` that is not in
     # `key`, but for `examples` where `static` says that it may.
 
+    @property
+    def has_one_batch(self):
+        """Whether an epoch is one batch of everything."""
+        return self._whole
+
     def open(self, source, static):
-        """The source, and how many steps an epoch has."""
-        if static:
-            source = source._replace(examples=self.examples)
-        if self._whole:
-            return source, 1
-        return source, -(-source.examples // self._batch_size)
+        """What does not change from step to step.
+
+        XLA must know how many examples a batch has: there, the last batch of
+        an epoch is one by itself unless it is as large as the others.
+        """
+        examples = self.examples if static else source.examples
+        steps = -(-examples // self._batch_size)
+        uneven = static and not self._even
+        return Opened(source, examples, steps, uneven)
+
+    def has_uneven_last(self, opened):
+        """Whether the last batch of an epoch is fetched by itself."""
+        return opened.uneven
 
     def first(self, opened):
         """The cursor that the loop over steps begins with."""
-        return opened[0].first
+        return Cursor(tf.constant(0, tf.int64), opened.source.first)
 
-    def has_batch(self, cursor):
-        """Whether the cursor is at a batch."""
-        return True
+    def has_batch(self, opened, cursor):
+        """Whether there is a batch, but for an uneven last."""
+        return tf.less(cursor.step, opened.steps - int(opened.uneven))
 
     def advance(self, opened, cursor, wanted):
         """The cursor of the next step."""
-        return cursor + 1
+        return cursor._replace(step=cursor.step + 1)
 
-    def starts_epoch(self, opened, cursor):
+    def starts_epoch(self, cursor):
         """Whether a step is the first of its epoch."""
-        return self._whole or tf.equal(cursor % opened[1], 0)
+        return self._whole or tf.equal(cursor.step, 0)
 
     def ends_epoch(self, opened, cursor):
-        """Whether a step is the last of its epoch."""
-        return self._whole or tf.equal((cursor + 1) % opened[1], 0)
+        """Whether all steps of an epoch are done."""
+        return self._whole or tf.equal(cursor.step, opened.steps)
 
-    def with_batch(self, opened, cursor, static, run):
-        """Calls `run(fetched)`, of which `take` makes the batch.
+    def next_epoch(self, cursor):
+        """The cursor of the first step of the next epoch."""
+        return Cursor(cursor.epoch + 1, tf.constant(0, tf.int64))
 
-        XLA must know how many examples a batch has: there, the last batch of
-        an epoch is a case of its own.
+    def fetch(self, opened, cursor, last=False):
+        """What `take` makes a batch of: `(arrays, indices)`.
+
+        Args:
+            last: Whether it is the uneven last one.
         """
         if self._whole and self._replicas == 1:
-            return run((opened[0].arrays, None))
-        if self._even:
-            return run(self._fetch(opened, cursor, self._batch_size))
-        if static:
-            last = self.examples % self._batch_size
-            return tf.cond(
-                self.ends_epoch(opened, cursor),
-                lambda: run(self._fetch(opened, cursor, last)),
-                lambda: run(self._fetch(opened, cursor, self._batch_size)),
-            )
-        return run(self._fetch(opened, cursor, None))
-
-    def _fetch(self, opened, cursor, size):
-        """`(arrays, indices)` of a batch; of all that is left without size."""
-        source, steps = opened
-        begin = (cursor % steps) * self._batch_size
-        if size is None:
+            return opened.source.arrays, None
+        begin = cursor.step * self._batch_size
+        if last:
+            size = self.examples % self._batch_size
+        elif self._even or opened.uneven:
+            size = self._batch_size
+        else:
             size = tf.minimum(
-                tf.cast(self._batch_size, tf.int64), source.examples - begin
+                tf.cast(self._batch_size, tf.int64), opened.examples - begin
             )
         if not self._shuffled:
-            return source.arrays, begin + tf.range(size, dtype=tf.int64)
-        start = (cursor // steps) * source.examples + begin
-        return source.arrays, tf.slice(source.order, [start], [size])
+            return opened.source.arrays, begin + tf.range(size, dtype=tf.int64)
+        start = cursor.epoch * opened.examples + begin
+        indices = tf.slice(opened.source.order, [start], [size])
+        return opened.source.arrays, indices
 
     def take(self, fetched):
         """A batch, or this replica's part of it. Called on each replica."""

@@ -29,8 +29,9 @@ class GradientNorm(Quantity):
     def measure(self, record):
         """`{"gradient_norm": ..., "gradient_norm/<layer>": ...}`."""
         squares = norms.squared_norms(record.gradients)
-        layers = norms.by_layer(squares, record.layers)
         return {
-            self.name: tf.sqrt(tf.add_n(squares)),
-            **{f"{self.name}/{layer}": norm for layer, norm in layers.items()},
+            self.name: tf.sqrt(tf.reduce_sum(squares)),
+            **norms.named(
+                self.name, *norms.by_layer(squares, record.layers)
+            ),
         }

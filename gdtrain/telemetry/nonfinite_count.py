@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from gdtrain.telemetry import norms
 from gdtrain.telemetry.quantity import Quantity
 
 
@@ -12,7 +13,7 @@ class NonfiniteCount(Quantity):
                           + (1 if the loss is not finite else 0)
 
     0 in a healthy step. Exact up to 2 ** 24, as float32 counts. Cost: one
-    pass over the gradients.
+    pass over the gradients, which it shares with `GradientNorm`.
 
     Example:
 
@@ -24,8 +25,23 @@ class NonfiniteCount(Quantity):
 
     def measure(self, record):
         """`{"nonfinite_count": scalar}`."""
-        counts = [
+        tensors = [record.loss, *record.gradients]
+        # Where the sum of squares is finite, so is all that it is a sum of.
+        total = tf.reduce_sum(norms.squared_norms(tensors))
+        return {
+            self.name: tf.cond(
+                tf.math.is_finite(total),
+                lambda: tf.constant(0.0),
+                lambda: _count(tensors),
+            )
+        }
+
+
+def _count(tensors):
+    """How many entries are not finite, a float32 scalar."""
+    return tf.add_n(
+        [
             tf.reduce_sum(tf.cast(~tf.math.is_finite(t), tf.float32))
-            for t in [record.loss, *record.gradients]
+            for t in tensors
         ]
-        return {self.name: tf.add_n(counts)}
+    )

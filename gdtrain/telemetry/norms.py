@@ -10,22 +10,32 @@ def squared_norms(tensors):
         tensors: A list of float tensors of any shape.
 
     Returns:
-        A list of float32 scalars; infinite where squares overflow.
+        A float32 vector; infinite where squares overflow.
     """
-    return [tf.reduce_sum(tf.square(tf.cast(t, tf.float32))) for t in tensors]
+    # Few operations a tensor, as a small network spends more time on their
+    # number than on its numbers; and flat ones, of which XLA is twice as fast.
+    flat = [tf.reshape(tf.cast(t, tf.float32), [-1]) for t in tensors]
+    return 2.0 * tf.stack([tf.nn.l2_loss(t) for t in flat])
 
 
 def by_layer(squares, layers):
     """Norms by layer: the root of the sum of squares of its weights.
 
     Args:
-        squares: A list of scalars, one for each weight.
+        squares: A vector, a number for each weight.
         layers: The name of each weight's layer.
 
     Returns:
-        A dict from layer to scalar, in the order of first appearance.
+        `(names, norms)`: the layers in the order of first appearance, and a
+        vector of as many norms.
     """
-    groups: dict[str, list] = {}
-    for layer, square in zip(layers, squares, strict=True):
-        groups.setdefault(layer, []).append(square)
-    return {layer: tf.sqrt(tf.add_n(group)) for layer, group in groups.items()}
+    names = list(dict.fromkeys(layers))
+    places = [names.index(layer) for layer in layers]
+    sums = tf.math.unsorted_segment_sum(squares, places, len(names))
+    return names, tf.sqrt(sums)
+
+
+def named(prefix, names, values):
+    """`{"<prefix>/<name>": scalar}` of a vector of values."""
+    values = tf.unstack(values, num=len(names))
+    return {f"{prefix}/{n}": v for n, v in zip(names, values, strict=True)}

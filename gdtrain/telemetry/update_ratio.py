@@ -37,11 +37,10 @@ class UpdateRatio(Quantity):
                 record.weights_after, record.weights_before, strict=True
             )
         ]
-        moved = norms.by_layer(norms.squared_norms(updates), record.layers)
-        lengths = norms.by_layer(
+        names, moved = norms.by_layer(
+            norms.squared_norms(updates), record.layers
+        )
+        _, lengths = norms.by_layer(
             norms.squared_norms(record.weights_before), record.layers
         )
-        return {
-            f"{self.name}/{layer}": moved[layer] / lengths[layer]
-            for layer in moved
-        }
+        return norms.named(self.name, names, moved / lengths)

@@ -22,5 +22,6 @@ class WeightNorm(Quantity):
     def measure(self, record):
         """`{"weight_norm/<layer>": ...}`."""
         squares = norms.squared_norms(record.weights_after)
-        layers = norms.by_layer(squares, record.layers)
-        return {f"{self.name}/{layer}": norm for layer, norm in layers.items()}
+        return norms.named(
+            self.name, *norms.by_layer(squares, record.layers)
+        )
