@@ -53,7 +53,16 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
 
     def observe(self, table):
         """Called by the trainer with a `Table` after each block."""
-        self._background.do(self._pass_on, table)
+        if self.writes:
+            self._background.do(self._pass_on, table)
+
+    @property
+    def writes(self):
+        """Whether this process is to write: of several workers, the chief.
+
+        All of them measure, so that they run one and the same program.
+        """
+        return self.model.distribute_strategy.extended.should_save_summary
 
     def close(self):
         """Called by the trainer when `fit` ends, however it ends."""

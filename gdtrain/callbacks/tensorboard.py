@@ -114,7 +114,7 @@ class TensorBoard(StepCallback):
             for name, value in logs.items()
             if isinstance(value, (int, float)) or hasattr(value, "dtype")
         }
-        if numbers:
+        if numbers and self.writes:
             self._background.do(
                 lambda: self._writer(run).write(
                     [step], list(numbers), [list(numbers.values())]

@@ -62,7 +62,10 @@ class ReplicatedStep:
         )
         if strategy.num_replicas_in_sync > 1:
             logs = keras.tree.map_structure(
-                lambda value: strategy.reduce("MEAN", value, axis=None), logs
+                lambda value: value
+                if value is None
+                else strategy.reduce("MEAN", value, axis=None),
+                logs,
             )
             local = strategy.reduce("SUM", local, axis=None)
             local = tf.concat(

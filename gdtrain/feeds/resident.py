@@ -150,9 +150,12 @@ class Resident:
         """
         scalar = tf.TensorSpec([], tf.int64)
         order = tf.TensorSpec([len(source.order) if static else None], "int64")
-        arrays = self._specs
-        if static or self._replicas > 1:
-            arrays = source.arrays
+        arrays = source.arrays
+        if not static:
+            arrays = [
+                _for_each_replica(spec, array)
+                for spec, array in zip(self._specs, arrays, strict=True)
+            ]
         return Source(arrays, order, scalar, scalar)
 
     # What follows is traced. It depends on nothing of `self` that is not in
@@ -261,6 +264,14 @@ def _on_each_replica(tensor, strategy):
     return strategy.experimental_distribute_values_from_function(
         lambda _: tf.identity(tensor)
     )
+
+
+def _for_each_replica(spec, array):
+    """A spec for an array, or for its copies on each replica."""
+    copies = tf.nest.flatten(array, expand_composites=True)
+    if copies[0] is array:
+        return spec
+    return type(tf.type_spec_from_value(array))(*[spec] * len(copies))
 
 
 def _share(indices):

@@ -48,6 +48,7 @@ class Streamed(Dataset):
 
     def _distributed(self, strategy):
         # Each worker gathers what its own replicas take, and no more.
+        self.batch_spec = self._batches(0, 1, 1).element_spec
         replicas = strategy.num_replicas_in_sync
         if replicas == 1:
             return self._batches(0, 1, 1)

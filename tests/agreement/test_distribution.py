@@ -1,0 +1,89 @@
+"""One device, two replicas and two processes train to the same numbers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.agreement import distributed_fit
+
+
+def free_ports(count):
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """What each of two workers printed."""
+    folder = tmp_path_factory.mktemp("workers")
+    workers = [f"localhost:{port}" for port in free_ports(2)]
+    processes = []
+    for index in range(2):
+        task = {"type": "worker", "index": index}
+        config = {"cluster": {"worker": workers}, "task": task}
+        processes.append(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.agreement.distributed_fit",
+                    folder / str(index),
+                ],
+                env={**os.environ, "TF_CONFIG": json.dumps(config)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [p.returncode for p in processes] == [0, 0], errors
+    return [json.loads((folder / str(i)).read_text()) for i in range(2)]
+
+
+def assert_same(ours, expected, names=None):
+    for name in names or expected:
+        for one, other in zip(
+            tf.nest.flatten(ours[name]),
+            tf.nest.flatten(expected[name]),
+            strict=True,
+        ):
+            np.testing.assert_allclose(
+                one, other, rtol=1e-6, atol=1e-6, err_msg=name
+            )
+
+
+@pytest.fixture(scope="module", params=distributed_fit.FEEDS)
+def feed(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def one_device(feed):
+    return distributed_fit.results(tf.distribute.get_strategy(), feed)
+
+
+def test_two_replicas_train_as_one(feed, one_device, two_replicas):
+    assert_same(distributed_fit.results(two_replicas, feed), one_device)
+
+
+def test_two_processes_train_as_one(feed, one_device, two_processes):
+    chief, other = (results[feed] for results in two_processes)
+    assert_same(chief, one_device)
+    assert_same(other, chief, ["weights", "history", "evaluate", "predict"])
+
+
+def test_telemetry_is_the_chief_s(feed, two_processes):
+    chief, other = (results[feed] for results in two_processes)
+    assert chief["steps"] == list(range(1, 10))
+    assert (other["steps"], other["telemetry"]) == ([], {})
