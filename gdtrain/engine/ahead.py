@@ -86,9 +86,9 @@ class Ahead:
             epochs_until_seen, epochs_left = self._horizon(epoch)
             in_epoch = until_seen = length - step
             left = in_epoch + (epochs_left - 1) * length
-            if self._spans and self._pace.may_span_epochs:
-                until_seen = in_epoch + (epochs_until_seen - 1) * length
         program = self._execution.program(self._feed)
+        if self._spans and self._pace.may_span_epochs(program.speed, length):
+            until_seen = in_epoch + (epochs_until_seen - 1) * length
         steps = self._pace.steps(program.speed, in_epoch, until_seen)
         steps = min(steps, self._feed.most_steps)
         with self._interrupts.held_back():
@@ -109,7 +109,10 @@ class Ahead:
             lengths.append(len(done.rows) - sum(lengths))
         means = self._means.add(done.rows, len(names), lengths)
         if ended:
-            results, updated = np.split(done.ends, 2, axis=1)
+            results, updated = (
+                done.ends[:, : len(names)],
+                done.ends[:, len(names) :],
+            )
             shown = np.where(updated, results, means)
             # In the order in which Keras's callbacks get them
             by_name = np.argsort(names)

@@ -15,12 +15,17 @@ class CallbackList(keras.callbacks.CallbackList):
 
     def on_epoch_end(self, epoch, logs=None):
         """Tells all of them of the end of an epoch."""
-        if not logs or any(type(v) is not float for v in logs.values()):
+        if not _are_numbers(logs):
             super().on_epoch_end(epoch, logs)
             return
         keras_bridge.finish_hooks(self)
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
+
+
+def _are_numbers(logs):
+    """Whether logs are in the order and of the kind that callbacks get."""
+    return bool(logs) and all(type(v) is float for v in logs.values())
 
 
 def of(model, callbacks, verbose, feed, epochs=1, add_history=False):

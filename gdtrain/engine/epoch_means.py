@@ -37,13 +37,13 @@ class EpochMeans:
             Means of the epochs that ended, `[epochs, width]`.
         """
         sums = np.zeros([len(lengths), 1 + width])
+        lengths = np.asarray(lengths)
         numbers = np.asarray(rows, np.float64)[:, : 1 + width]
         weighted = numbers * numbers[:, :1]
         weighted[:, 0] = numbers[:, 0]
-        starts = np.cumsum([0, *lengths[:-1]])
-        present = np.asarray(lengths) > 0
-        if present.any():
-            sums[present] = np.add.reduceat(weighted, starts[present], axis=0)
+        present = lengths > 0
+        starts = (np.cumsum(lengths) - lengths)[present]
+        sums[present] = np.add.reduceat(weighted, starts, axis=0)
         if self._sums is not None:
             sums[0] += self._sums
         self._sums = sums[-1]

@@ -7,6 +7,7 @@ import keras
 from gdtrain.engine import sight
 
 SECONDS = 0.2  # A block lasts about that long, unless it has to end earlier
+SHORT_EPOCH = 0.02  # Seconds; the time around a block is about 0.0005
 
 
 class Pace:
@@ -32,10 +33,17 @@ class Pace:
         """How many steps a block may have at most."""
         return math.inf if self.setting == "auto" else self.setting
 
-    @property
-    def may_span_epochs(self):
-        """Whether a block may go on from one epoch into the next."""
-        return self.setting == "auto"
+    def may_span_epochs(self, speed, length):
+        """Whether a block may go on from one epoch into the next.
+
+        Where epochs are longer than the time around a block, nothing would be
+        gained; and callbacks that look at a clock see when epochs end.
+
+        Args:
+            speed: How fast steps are, a `Speed`.
+            length: How many steps an epoch has.
+        """
+        return self.setting == "auto" and speed.seconds(length) < SHORT_EPOCH
 
     def steps(self, speed, in_epoch, until_seen):
         """How many steps the next block has.

@@ -1,5 +1,6 @@
 """How long steps take."""
 
+import math
 from typing import Any
 
 
@@ -37,6 +38,12 @@ class Speed:
         if steps >= self._most / 2:
             self.seconds_per_step = seconds / steps
             self._most = steps
+
+    def seconds(self, steps):
+        """How long so many steps take; infinite if that is not known."""
+        if self.seconds_per_step is None:
+            return math.inf
+        return steps * self.seconds_per_step
 
     def steps_in(self, seconds):
         """How many steps to run in about so many seconds, at least 1."""

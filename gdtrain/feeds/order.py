@@ -34,6 +34,7 @@ class Order:
         self._examples = examples
         self._batch_size = batch_size
         self._seed = seed
+        self._last = None, None  # A group and its orders
         self._together = 1
         if shuffle != "batch":
             self._together = max(1, _SHUFFLED_TOGETHER // examples)
@@ -50,6 +51,11 @@ class Order:
 
     def _group(self, group):
         """The orders of the epochs that are shuffled together."""
+        if self._last[0] != group:
+            self._last = group, self._shuffled(group)
+        return self._last[1]
+
+    def _shuffled(self, group):
         random = np.random.Generator(
             np.random.Philox(key=[self._seed, group])
         )

@@ -16,30 +16,28 @@ class Source(NamedTuple):
 
     Args:
         arrays: A list of tensors; on several replicas a copy on each.
-        order: Indices of examples, int64 `[epochs x examples]`, from the
-            epoch that the block begins in; empty if they are not shuffled.
-        examples: How many examples there are, an int64 scalar.
-        first: The step of its epoch that the block begins with, an int64
-            scalar.
+        numbers: An int64 vector, since each argument of a program costs time:
+            how many examples there are; the step of its epoch that the block
+            begins with; and, if they are shuffled, indices of examples
+            `[epochs x examples]` from that epoch on.
     """
 
     arrays: Any
-    order: Any
-    examples: Any
-    first: Any
+    numbers: Any
 
 
 class Opened(NamedTuple):
     """What stays the same from step to step of a block.
 
     Args:
-        source: The `Source`.
+        arrays, numbers: Those of the `Source`.
         examples: How many examples there are.
         steps: How many steps an epoch has.
         uneven: Whether the last of them is fetched by itself.
     """
 
-    source: Any
+    arrays: Any
+    numbers: Any
     examples: Any
     steps: Any
     uneven: bool
@@ -127,16 +125,15 @@ class Resident:
             room: How many steps its `order` is to be long enough for,
                 wherever it begins. Defaults to the steps it has.
         """
-        order = np.zeros([0], np.int64)
+        numbers = np.array([self.examples, step])
         if self._shuffled:
             epochs = math.ceil(max(1, step + steps) / self.steps_per_epoch)
             order = self._order.of_epochs(epoch, epochs).ravel()
-        if self._shuffled and room is not None:
-            most = math.ceil(room / self.steps_per_epoch) + 1
-            order = np.resize(order, [most * self.examples])
-        return Source(
-            self._arrays, order, np.int64(self.examples), np.int64(step)
-        )
+            if room is not None:
+                most = math.ceil(room / self.steps_per_epoch) + 1
+                order = np.resize(order, [most * self.examples])
+            numbers = np.concatenate([numbers, order])
+        return Source(self._arrays, tf.constant(numbers))
 
     def end_epoch(self, steps, ran_out):
         """Says that the epoch is over; nothing is to be done."""
@@ -148,15 +145,13 @@ class Resident:
             source: A `Source`.
             static: Whether for data of this size alone, as XLA needs it.
         """
-        scalar = tf.TensorSpec([], tf.int64)
-        order = tf.TensorSpec([len(source.order) if static else None], "int64")
-        arrays = source.arrays
-        if not static:
-            arrays = [
-                _for_each_replica(spec, array)
-                for spec, array in zip(self._specs, arrays, strict=True)
-            ]
-        return Source(arrays, order, scalar, scalar)
+        if static:
+            return source
+        arrays = [
+            _for_each_replica(spec, array)
+            for spec, array in zip(self._specs, source.arrays, strict=True)
+        ]
+        return Source(arrays, tf.TensorSpec([None], tf.int64))
 
     # What follows is traced. It depends on nothing of `self` that is not in
     # `key`, but for `examples` where `static` says that it may.
@@ -172,10 +167,10 @@ class Resident:
         XLA must know how many examples a batch has: there, the last batch of
         an epoch is one by itself unless it is as large as the others.
         """
-        examples = self.examples if static else source.examples
+        examples = self.examples if static else source.numbers[0]
         steps = -(-examples // self._batch_size)
         uneven = static and not self._even
-        return Opened(source, examples, steps, uneven)
+        return Opened(source.arrays, source.numbers, examples, steps, uneven)
 
     def has_uneven_last(self, opened):
         """Whether the last batch of an epoch is fetched by itself."""
@@ -183,7 +178,7 @@ class Resident:
 
     def first(self, opened):
         """The cursor that the loop over steps begins with."""
-        return Cursor(tf.constant(0, tf.int64), opened.source.first)
+        return Cursor(tf.constant(0, tf.int64), opened.numbers[1])
 
     def has_batch(self, opened, cursor):
         """Whether there is a batch, but for an uneven last."""
@@ -212,7 +207,7 @@ class Resident:
             last: Whether it is the uneven last one.
         """
         if self._whole and self._replicas == 1:
-            return opened.source.arrays, None
+            return opened.arrays, None
         begin = cursor.step * self._batch_size
         if last:
             size = self.examples % self._batch_size
@@ -223,10 +218,9 @@ class Resident:
                 tf.cast(self._batch_size, tf.int64), opened.examples - begin
             )
         if not self._shuffled:
-            return opened.source.arrays, begin + tf.range(size, dtype=tf.int64)
-        start = cursor.epoch * opened.examples + begin
-        indices = tf.slice(opened.source.order, [start], [size])
-        return opened.source.arrays, indices
+            return opened.arrays, begin + tf.range(size, dtype=tf.int64)
+        start = 2 + cursor.epoch * opened.examples + begin
+        return opened.arrays, tf.slice(opened.numbers, [start], [size])
 
     def take(self, fetched):
         """A batch, or this replica's part of it. Called on each replica."""

@@ -1,0 +1,294 @@
+"""How many steps run as one program, and what of it is seen."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gdtrain
+from gdtrain.engine import program, sight
+from gdtrain.engine.execution import Execution
+from gdtrain.engine.pacing import Pace
+from gdtrain.engine.speed import Speed
+
+X = np.random.default_rng(0).normal(size=[20, 2]).astype("float32")
+Y = X @ np.array([[1.0], [2.0]], "float32")
+
+
+def network(layers=(), **arguments):
+    model = gdtrain.Sequential(
+        [keras.Input([2]), *layers, keras.layers.Dense(1)]
+    )
+    arguments = {"jit_compile": False, **arguments}
+    model.compile(gdtrain.GradientDescent(0.1), "mse", **arguments)
+    return model
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """How many steps each block of training had, a list."""
+    counts, run = [], Execution.run
+
+    def counted(self, *arguments):
+        done, ends = run(self, *arguments)
+        if self._observers is not None:
+            counts.append(len(done.rows))
+        return done, ends
+
+    monkeypatch.setattr(Execution, "run", counted)
+    return counts
+
+
+def epochs_of_blocks(counts, length):
+    """Within which epochs each block began and ended."""
+    ends = np.cumsum(counts)
+    return [
+        (int(end - count) // length, int(end - 1) // length)
+        for end, count in zip(ends, counts)
+    ]
+
+
+def test_ten_thousand_epochs_are_few_blocks_and_all_in_history(blocks):
+    model = network()
+    history = model.fit(X, Y, batch_size=20, epochs=10_000, verbose=0)
+    assert len(history.history["loss"]) == len(history.epoch) == 10_000
+    assert sum(blocks) == 10_000 and len(blocks) < 200
+    assert history.history["loss"][0] > 1
+    np.testing.assert_allclose(model.get_weights()[0], [[1], [2]], atol=1e-3)
+    # Descent on a quadratic: no epoch's loss is above the one before, but
+    # for rounding.
+    losses = np.array(history.history["loss"])
+    assert (np.diff(losses) < 1e-12 + 1e-5 * losses[:-1]).all()
+
+
+class Epochs(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        pass
+
+
+class Logs(Epochs):
+    """Has the hooks of all, but its own word."""
+
+    sees = "logs"
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append((batch, logs["loss"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append((epoch, logs["loss"], "epoch"))
+
+
+def test_callback_of_epochs_ends_blocks_with_them(blocks):
+    network().fit(
+        X, Y, batch_size=5, epochs=40, verbose=0, callbacks=[Epochs()]
+    )
+    spans = epochs_of_blocks(blocks, 4)
+    assert all(begin == end for begin, end in spans)
+
+
+def test_callback_s_own_word_comes_first(blocks):
+    logs = Logs()
+    model = network()
+    model.fit(X, Y, batch_size=5, epochs=300, verbose=0, callbacks=[logs])
+    assert any(end > begin for begin, end in epochs_of_blocks(blocks, 4))
+    batches = [call for call in logs.calls if len(call) == 2]
+    assert [batch for batch, _ in batches] == [0, 1, 2, 3] * 300
+    # The loss of an epoch is what it was at its last batch.
+    assert [call[1] for call in logs.calls[4::5]] == [
+        loss for _, loss in batches[3::4]
+    ]
+    assert logs.calls[4] == (0, batches[3][1], "epoch")
+
+
+def test_validation_ends_blocks_when_it_is_due(blocks):
+    seen = []
+    model = network()
+
+    def evaluate(*arguments, **others):
+        seen.append(int(model.optimizer.iterations.numpy()))
+        return gdtrain.Sequential.evaluate(model, *arguments, **others)
+
+    model.evaluate = evaluate
+    history = model.fit(
+        X, Y, batch_size=5, epochs=100, verbose=0,
+        validation_data=(X, Y), validation_freq=20,
+    )  # fmt: skip
+    assert seen == [80, 160, 240, 320, 400]
+    assert any(end > begin for begin, end in epochs_of_blocks(blocks, 4))
+    assert len(history.history["val_loss"]) == 5
+
+
+def test_number_is_obeyed(blocks):
+    network(steps_per_execution=3).fit(X, Y, batch_size=4, epochs=2, verbose=0)
+    assert blocks == [3, 2, 3, 2]
+
+
+@pytest.mark.parametrize("steps", ["fast", 0, 2.5, True])
+def test_unknown_number_of_steps_is_refused(steps):
+    with pytest.raises((TypeError, ValueError), match="steps_per_execution"):
+        network(steps_per_execution=steps)
+
+
+def test_unknown_word_of_a_callback_is_refused():
+    callback = Logs()
+    callback.sees = "everything"
+    with pytest.raises(ValueError, match="'everything'.*Logs"):
+        network().fit(X, Y, verbose=0, callbacks=[callback])
+
+
+callbacks = keras.callbacks
+SEEN = {
+    "logs": [
+        callbacks.History(),
+        callbacks.CSVLogger("log.csv"),
+        callbacks.LambdaCallback(on_train_end=print),
+        gdtrain.callbacks.Telemetry(),
+    ],
+    "epochs": [
+        callbacks.EarlyStopping(),
+        callbacks.ReduceLROnPlateau(),
+        callbacks.LearningRateScheduler(lambda epoch: 0.1),
+        callbacks.ModelCheckpoint("model.keras"),
+        callbacks.LambdaCallback(on_epoch_end=print),
+        callbacks.TensorBoard("logs"),
+    ],
+    "batches": [
+        callbacks.TerminateOnNaN(),
+        callbacks.ModelCheckpoint("model.keras", save_freq=5),
+        callbacks.LambdaCallback(on_train_batch_end=print),
+        callbacks.TensorBoard("logs", update_freq=1),
+    ],
+}
+
+
+@pytest.mark.parametrize("word", SEEN)
+def test_what_callbacks_see_is_known(word):
+    for callback in SEEN[word]:
+        assert sight.of([callback]) == word, callback
+    assert sight.of([callbacks.History(), *SEEN[word]]) == word
+
+
+def test_pace_fills_its_time_and_stops_where_it_has_to():
+    speed = Speed()
+    pace = Pace("auto", "logs")
+    assert pace.steps(speed, 10, 100) == 1
+    speed.add(1, 3.0)
+    for steps in (1, 8, 64, 512):
+        speed.add(steps, steps * 1e-4)
+    assert pace.steps(speed, 10, 10**6) == 2000
+    assert pace.steps(speed, 10, 10) == 10
+    assert pace.steps(speed, None, None) == 2000
+    assert Pace("auto", "batches").steps(speed, 10, 10) == 1
+    assert Pace(7, "epochs").steps(speed, 3, 30) == 3
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """XLA is tried at once."""
+    monkeypatch.setattr(program, "_WORTH_TRYING", 0)
+    monkeypatch.setattr(program, "_TRIAL", 1e-4)
+
+
+def fit(model, **arguments):
+    arguments = {"batch_size": 6, "epochs": 400, "verbose": 0, **arguments}
+    telemetry = gdtrain.callbacks.Telemetry()
+    keras.utils.set_random_seed(1)
+    history = model.fit(X, Y, callbacks=[telemetry], **arguments)
+    return model.get_weights(), history.history["loss"], telemetry
+
+
+def test_choice_of_a_compiler_is_told_once_and_changes_nothing(
+    impatient, caplog
+):
+    caplog.set_level(logging.INFO, "gdtrain")
+    model, other = network(jit_compile="auto"), network()
+    other.set_weights(model.get_weights())
+    weights, losses, telemetry = fit(model)
+    fit(model)
+    lines = [r.getMessage() for r in caplog.records if r.name == "gdtrain"]
+    assert len(lines) == 1
+    assert 'jit_compile="auto"' in lines[0] and "microseconds" in lines[0]
+    expected = fit(other)
+    np.testing.assert_allclose(weights[0], expected[0][0], atol=1e-5)
+    np.testing.assert_allclose(losses, expected[1], rtol=1e-3, atol=1e-9)
+    assert telemetry.steps.tolist() == expected[2].steps.tolist()
+
+
+def test_model_that_xla_cannot_compile_goes_on_as_a_graph(impatient, caplog):
+    class OnHost(keras.layers.Layer):
+        def call(self, x):
+            y = tf.numpy_function(lambda v: v, [x], tf.float32)
+            return x + 0.0 * tf.stop_gradient(tf.ensure_shape(y, x.shape))
+
+    caplog.set_level(logging.INFO, "gdtrain")
+    model = network([OnHost()], jit_compile="auto")
+    other = network()
+    other.set_weights(model.get_weights())
+    weights, _, telemetry = fit(model, epochs=100)
+    fit(model, epochs=5)
+    lines = [r.getMessage() for r in caplog.records if r.name == "gdtrain"]
+    assert len(lines) == 1 and "XLA cannot compile" in lines[0]
+    assert telemetry.steps.tolist() == list(range(1, 401))
+    expected = fit(other, epochs=100)[0]
+    np.testing.assert_allclose(weights[0], expected[0], atol=1e-6)
+
+
+def test_data_that_fail_leave_the_weights_of_the_last_whole_step():
+    def generator():
+        for i in range(5):
+            yield X[4 * i : 4 * i + 4], Y[4 * i : 4 * i + 4]
+        raise OSError("the disk is gone")
+
+    model, other = network(), network()
+    other.set_weights(model.get_weights())
+    with pytest.raises(Exception, match="the disk is gone"):
+        model.fit(generator(), steps_per_epoch=10, verbose=0)
+    other.fit(X, Y, batch_size=4, shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 5
+    for one, two in zip(
+        model.get_weights(), other.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+    telemetry = gdtrain.callbacks.Telemetry()
+    model.fit(X, Y, batch_size=20, verbose=0, callbacks=[telemetry])
+    assert telemetry.steps.tolist() == [6]
+
+
+class Updates(keras.metrics.Metric):
+    """Counts its updates; what it does when reset, no graph can do."""
+
+    def __init__(self):
+        super().__init__(name="updates")
+        self.count = self.add_weight(name="count", initializer="zeros")
+        self.counts = []
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(1.0)
+
+    def result(self):
+        return self.count + 0.0
+
+    def reset_state(self):
+        self.counts.append(float(keras.ops.convert_to_numpy(self.count)))
+        self.count.assign(0.0)
+
+
+def test_metric_that_cannot_be_compiled_is_reset_between_epochs(blocks):
+    metric = Updates()
+    model = network(metrics=[metric])
+    history = model.fit(X, Y, batch_size=5, epochs=30, verbose=0).history
+    assert history["updates"] == [4.0] * 30
+    assert metric.counts[-29:] == [4.0] * 29
+    assert all(begin == end for begin, end in epochs_of_blocks(blocks, 4))
+    expected = network()
+    expected.set_weights(model.get_weights())
+    assert model.evaluate(X, Y, verbose=0) == [
+        pytest.approx(expected.evaluate(X, Y, verbose=0)),
+        1.0,
+    ]
