@@ -6,8 +6,11 @@ import tensorflow as tf
 import gdtrain
 
 # Fewer where a step takes long: in epochs of one, and convolutions in a loop
-# under XLA.
+# under XLA. More where `jit_compile="auto"` is to find a run that is long
+# enough to try XLA; which is so from the first repeat on.
 EPOCHS = {
+    ("gdtrain", "line_batches"): 400,
+    ("gdtrain", "digits_mlp"): 200,
     ("keras", "line"): 100,
     ("keras_best", "line"): 400,
     ("gdtrain_xla", "cnn_28"): 1,

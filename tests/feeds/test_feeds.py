@@ -1,4 +1,4 @@
-"""Feeds bring each example once an epoch, in an order that can be recomputed."""
+"""Each example comes once an epoch, in an order that can be recomputed."""
 
 import itertools
 
