@@ -4,6 +4,7 @@ import itertools
 
 from gdtrain.descent import replicas
 from gdtrain.engine.program import Program
+from gdtrain.engine.programs import Programs
 from gdtrain.engine.replicated_step import ReplicatedStep
 
 
@@ -25,11 +26,23 @@ class Execution:
         self._step_function = step_function
         self._observers = observers
         self._microbatches = microbatches
-        self._programs = {}
+        self._programs = Programs()
+        self._steps_on_batches = {}
 
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
-        return self._made(feed.key, Program, feed)
+        quantities = self._quantities()
+        return self._programs.of(
+            feed.plan,
+            (quantities, self._model.run_eagerly),
+            lambda: Program(
+                self._model,
+                self._step_function,
+                feed.plan,
+                quantities,
+                self._microbatches,
+            ),
+        )
 
     def run(self, feed, epoch, step, steps, most, left):
         """Runs steps. See `gdtrain.engine.program.Program.run`."""
@@ -53,7 +66,7 @@ class Execution:
         Raises:
             StopIteration: if there is no batch.
         """
-        step = self._made("batches", self._step_on_batch)
+        step = self._step_on_batch()
         logs = row = None
         with replicas.undivided_losses(self._model.distribute_strategy):
             for data in itertools.islice(
@@ -65,29 +78,23 @@ class Execution:
             raise StopIteration
         return step.logs_of(row.numpy()) if step.returns_scalars else logs
 
-    def _step_on_batch(self, model, function, quantities, microbatches):
-        return ReplicatedStep(
-            model,
-            function,
-            lambda data: data,
-            quantities,
-            microbatches,
-            xla=model.jit_compile,
-        )
-
-    def _made(self, key, make, *feed):
-        """A program or step that measures what the observers want now."""
-        quantities = self._observers.quantities if self._observers else ()
-        key = key, quantities, self._model.run_eagerly
-        if key not in self._programs:
-            self._programs[key] = make(
+    def _step_on_batch(self):
+        """The step on a batch that is at hand."""
+        key = self._quantities(), self._model.run_eagerly
+        if key not in self._steps_on_batches:
+            self._steps_on_batches[key] = ReplicatedStep(
                 self._model,
                 self._step_function,
-                *feed,
-                quantities,
+                lambda batch: batch,
+                key[0],
                 self._microbatches,
+                xla=self._model.jit_compile,
             )
-        return self._programs[key]
+        return self._steps_on_batches[key]
+
+    def _quantities(self):
+        """What the observers want measured now."""
+        return self._observers.quantities if self._observers else ()
 
     def _observe(self, step, rows):
         if self._observers and len(rows):

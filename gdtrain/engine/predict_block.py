@@ -11,14 +11,14 @@ class PredictBlock:
 
     Args:
         model: A `DescentTrainer`.
-        feed: What the batches come from, without its data; `None` if `step`
-            alone is called, with batches.
+        plan: The plan of the feed; `None` if `step` alone is called, with
+            batches.
     """
 
-    def __init__(self, model, feed=None):
+    def __init__(self, model, plan=None):
         self._model = model
-        self._feed = feed
-        self._take = feed.take if feed else lambda batch: batch
+        self._plan = plan
+        self._take = plan.take if plan else lambda batch: batch
         self._program: Any = None
         self._can_concatenate = True
         self.step = self._on_all_replicas
@@ -53,21 +53,21 @@ class PredictBlock:
 
     def _one(self, source):
         """The next batch."""
-        opened = self._feed.open(source, False)
-        cursor = self._feed.first(opened)
-        if not self._feed.has_batch(opened, cursor):
+        opened = self._plan.open(source, False)
+        cursor = self._plan.first(opened)
+        if not self._plan.has_batch(opened, cursor):
             return None, 0
-        return self.step(self._feed.fetch(opened, cursor)), 1
+        return self.step(self._plan.fetch(opened, cursor)), 1
 
     def _trace(self, source):
         """Makes the program, if outputs can be put one after another."""
 
         def first(source):
-            opened = self._feed.open(source, False)
-            cursor = self._feed.first(opened)
-            return self.step(self._feed.fetch(opened, cursor))
+            opened = self._plan.open(source, False)
+            cursor = self._plan.first(opened)
+            return self.step(self._plan.fetch(opened, cursor))
 
-        signature = self._feed.signature(source, False)
+        signature = self._plan.signature(source, False)
         outputs = tf.function(first, autograph=False).get_concrete_function(
             signature
         ).structured_outputs
@@ -86,8 +86,8 @@ class PredictBlock:
         ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
 
     def _loop(self, source, steps):
-        feed = self._feed
-        opened = feed.open(source, False)
+        plan = self._plan
+        opened = plan.open(source, False)
         arrays = [
             tf.TensorArray(
                 leaf.dtype,
@@ -100,20 +100,20 @@ class PredictBlock:
         ]
 
         def more(i, cursor, arrays):
-            return tf.less(i, steps) & feed.has_batch(opened, cursor)
+            return tf.less(i, steps) & plan.has_batch(opened, cursor)
 
         def one(i, cursor, arrays):
-            outputs = self.step(feed.fetch(opened, cursor))
+            outputs = self.step(plan.fetch(opened, cursor))
             arrays = [
                 array.write(i, leaf)
                 for array, leaf in zip(
                     arrays, keras.tree.flatten(outputs), strict=True
                 )
             ]
-            return i + 1, feed.advance(opened, cursor, i + 1 < steps), arrays
+            return i + 1, plan.advance(opened, cursor, i + 1 < steps), arrays
 
         done, _, arrays = tf.while_loop(
-            more, one, (0, feed.first(opened), arrays)
+            more, one, (0, plan.first(opened), arrays)
         )
         outputs = keras.tree.pack_sequence_as(
             self._outputs, [array.concat() for array in arrays]

@@ -9,6 +9,7 @@ from gdtrain import checks, keras_bridge
 from gdtrain.engine import callback_list, epoch_loop, pacing, sight
 from gdtrain.engine.interrupts import Interrupts
 from gdtrain.engine.predict_block import PredictBlock
+from gdtrain.engine.programs import Programs
 from gdtrain.engine.speed import Speed
 from gdtrain.feeds import choice
 
@@ -82,7 +83,8 @@ class Prediction:
 
     def __init__(self, model):
         self._model = model
-        self._blocks = {}
+        self._programs = Programs()
+        self._on_batches = None
 
     def run(self, feed, step, pace, left):
         """Runs a block.
@@ -96,11 +98,11 @@ class Prediction:
         Returns:
             `(outputs, steps)`.
         """
-        key = feed.key, self._model.run_eagerly
-        if key not in self._blocks:
-            block = PredictBlock(self._model, feed.plan())
-            self._blocks[key] = block, Speed()
-        block, speed = self._blocks[key]
+        block, speed = self._programs.of(
+            feed.plan,
+            (self._model.run_eagerly,),
+            lambda: (PredictBlock(self._model, feed.plan), Speed()),
+        )
         start = time.perf_counter()
         steps = min(pace.steps(speed, left, left), feed.most_steps)
         outputs, count = block(feed.source(0, step, steps), steps)
@@ -113,9 +115,9 @@ class Prediction:
         Args:
             data: A list of batches.
         """
-        if "batches" not in self._blocks:
-            self._blocks["batches"] = PredictBlock(self._model)
-        outputs = [self._blocks["batches"].step(batch) for batch in data]
+        if self._on_batches is None:
+            self._on_batches = PredictBlock(self._model)
+        outputs = [self._on_batches.step(batch) for batch in data]
         return keras.tree.map_structure(
             lambda *leaves: tf.concat(leaves, 0) if leaves[1:] else leaves[0],
             *outputs,

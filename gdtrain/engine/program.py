@@ -3,6 +3,8 @@
 import logging
 import time
 
+import tensorflow as tf
+
 from gdtrain.engine.block import Block
 from gdtrain.engine.replicated_step import ReplicatedStep
 from gdtrain.engine.speed import Speed
@@ -13,6 +15,11 @@ _log = logging.getLogger("gdtrain")
 # took to make the graph, which tells roughly how long XLA will take.
 _WORTH_TRYING = 5
 _TRIAL = 0.01  # Seconds that the graph would take for the steps of a trial
+# On a CPU, XLA gains the time between operations, below a millisecond a step;
+# and at some convolutions it is a hundred times slower (TensorFlow 2.21), so
+# that finding out would take long.
+_LONG_STEP = 0.005
+_HOPELESS = 3  # Times slower than the graph: one trial is enough
 _ROOM = 2**12  # Steps that a block has room for under XLA
 
 
@@ -22,34 +29,34 @@ class Program:
     Args:
         model: A `DescentTrainer`, compiled.
         step_function: Its `train_step` or `test_step`.
-        feed: One of the feeds.
+        plan: The plan of the feeds.
         quantities: The quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
     """
 
-    def __init__(self, model, step_function, feed, quantities, microbatches):
+    def __init__(self, model, step_function, plan, quantities, microbatches):
         # XLA compiles a block as a whole if its data are on the device; else
         # it compiles each step.
         whole = (
-            feed.epochs_can_follow
+            plan.epochs_can_follow
             and not model.run_eagerly
             and model.distribute_strategy.num_replicas_in_sync == 1
         )
         asked = model.jit_compile_setting
         self._model = model
-        self._plan = feed.plan()
         self.step = ReplicatedStep(
             model,
             step_function,
-            self._plan.take,
+            plan.take,
             quantities,
             microbatches,
             xla=model.jit_compile and not whole,
         )
-        self._blocks = {}  # By how many steps they have room for
+        self._blocks = {}  # By their room, and by the size of the data
         self._uses_xla = asked is True and whole
         self._undecided = asked == "auto" and whole
         self._on_trial = False
+        self._trials = 0
         self._graph, self._xla = Speed(), Speed()
 
     @property
@@ -77,7 +84,7 @@ class Program:
         if self._on_trial:
             steps = min(steps, self._graph.steps_in(_TRIAL))
         start = time.perf_counter()
-        block = self._block(most)
+        block = self._block(feed, most)
         steps = min(steps, block.room or steps)
         done = block(feed.source(epoch, step, steps, block.room), steps)
         self.speed.add(len(done.rows), time.perf_counter() - start)
@@ -85,21 +92,25 @@ class Program:
             self._decide()
         return done, block.ends_epochs
 
-    def _block(self, most):
-        """The block that runs up to so many steps."""
-        room = None
-        if self._uses_xla:
-            room = int(min(_ROOM, most, self._plan.most_steps))
-        if room not in self._blocks:
-            self._blocks[room] = Block(
-                self._model, self.step, self._plan, room
+    def _block(self, feed, most):
+        """The block that runs up to so many steps of a feed."""
+        room = size = None
+        if self._uses_xla:  # Which knows no array of any size
+            room = int(min(_ROOM, most, feed.most_steps))
+            size = feed.plan.examples
+        if (room, size) not in self._blocks:
+            self._blocks[room, size] = Block(
+                self._model, self.step, feed.plan, room
             )
-        return self._blocks[room]
+        return self._blocks[room, size]
 
     def _is_worth_trying(self, left):
         """Whether enough is done or to be done to pay for a trial of XLA."""
         graph = self._graph
         if graph.spent < 5 * _TRIAL:  # Too little to know its speed
+            return False
+        on_cpu = not tf.config.list_logical_devices("GPU")
+        if on_cpu and graph.seconds_per_step > _LONG_STEP:
             return False
         seconds = graph.spent + left * graph.seconds_per_step
         return seconds > _WORTH_TRYING * graph.first
@@ -110,7 +121,7 @@ class Program:
         self._uses_xla = self._on_trial = True
         start = time.perf_counter()
         try:
-            block = self._block(most)
+            block = self._block(feed, most)
             block(feed.source(epoch, step, 0, block.room), 0)
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False
@@ -122,11 +133,14 @@ class Program:
         self._xla.add(0, time.perf_counter() - start)
 
     def _decide(self):
-        """Keeps to the faster way."""
-        self._on_trial = False
+        """Keeps to the faster way, after two trials; the first warms up."""
         graph, xla = (
             1e6 * speed.seconds_per_step for speed in (self._graph, self._xla)
         )
+        self._trials += 1
+        if self._trials == 1 and xla < _HOPELESS * graph:
+            return
+        self._on_trial = False
         self._uses_xla = xla < graph
         _log.info(
             'jit_compile="auto": %s. A step of %s takes %.1f microseconds by '

@@ -1,1 +1,12 @@
-"""Where batches come from, and in which order. Floor 1."""
+"""Where batches come from, and in which order. Floor 1.
+
+A feed has, in Python: `steps_per_epoch` (`None` if unknown), `most_steps` of a
+block, `batch_spec`, `source(epoch, step, steps, room)`, which a program makes
+its batches from, `rewind()`, `end_epoch(steps, ran_out)`, and a `plan`.
+
+A plan is what programs depend on, without the data, so that one program serves
+all feeds whose plans have the same `key`. Its methods are traced: `open` once
+for a block, `first`, `has_batch`, `fetch` and `advance` for each step, and
+`take` on each replica, which makes the batch of what was fetched. Where
+`epochs_can_follow`, it also says where epochs start and end.
+"""

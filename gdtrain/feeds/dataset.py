@@ -1,10 +1,11 @@
 """Batches that a `tf.data` pipeline brings, from whatever Keras takes."""
 
-import copy
 import math
 import warnings
 
 import tensorflow as tf
+
+from gdtrain.feeds.iteration import Iteration
 
 
 class Dataset:
@@ -18,7 +19,6 @@ class Dataset:
             there are. Then each epoch goes on where the last one ended.
     """
 
-    epochs_can_follow = False
     most_steps = math.inf
 
     def __init__(self, adapter, strategy, steps_per_epoch=None):
@@ -30,7 +30,7 @@ class Dataset:
         self._epoch = None
         self.batch_spec = None  # Of a batch before it is distributed
         self._dataset = self._distributed(strategy)
-        self.key = repr(("dataset", self._dataset.element_spec))
+        self.plan = Iteration(self._dataset.element_spec)
 
     def _distributed(self, strategy):
         dataset = self._adapter.get_tf_dataset()
@@ -43,12 +43,6 @@ class Dataset:
     def steps_per_epoch(self):
         """How many steps an epoch has; `None` if that is not known yet."""
         return self._wanted or self._known
-
-    def plan(self):
-        """This feed without its data: what a program depends on."""
-        plan = copy.copy(self)
-        plan._adapter = plan._iterator = plan._dataset = None
-        return plan
 
     def source(self, epoch, step, steps, room=None):
         """The iterator that is at this step.
@@ -94,33 +88,3 @@ class Dataset:
         if ran_out:
             self._iterator = None
         self._adapter.on_epoch_end()
-
-    def signature(self, source, static):
-        """What a program that takes `source` is traced for."""
-        return source
-
-    # What follows is traced.
-
-    def open(self, source, static):
-        """The iterator."""
-        return source
-
-    def first(self, opened):
-        """The first batch, if there is one."""
-        return opened.get_next_as_optional()
-
-    def has_batch(self, opened, cursor):
-        """Whether there is a batch."""
-        return cursor.has_value()
-
-    def advance(self, opened, cursor, wanted):
-        """The next batch, if there is one. It is taken only if `wanted`."""
-        return tf.cond(wanted, opened.get_next_as_optional, lambda: cursor)
-
-    def fetch(self, opened, cursor, last=False):
-        """The batch."""
-        return cursor.get_value()
-
-    def take(self, fetched):
-        """The batch, or this replica's part of it."""
-        return fetched

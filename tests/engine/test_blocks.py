@@ -292,3 +292,46 @@ def test_metric_that_cannot_be_compiled_is_reset_between_epochs(blocks):
         pytest.approx(expected.evaluate(X, Y, verbose=0)),
         1.0,
     ]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_data_of_any_size_train_to_what_keras_trains_to(jit_compile):
+    model = network(jit_compile=jit_compile)
+    other = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    other.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    other.set_weights(model.get_weights())
+    for size, batch_size in [(4, 9), (7, 9), (9, 9), (4, 2), (6, 2), (5, 2)]:
+        x, y = X[:size], Y[:size]
+        arguments = {"batch_size": batch_size, "verbose": 0}
+        for one in (model, other):
+            one.fit(x, y, epochs=2, shuffle=False, **arguments)
+        for one, two in zip(
+            model.get_weights(), other.get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+        np.testing.assert_allclose(
+            model.evaluate(x, y, **arguments),
+            other.evaluate(x, y, **arguments),
+            atol=1e-6,
+        )
+        np.testing.assert_allclose(
+            model.predict(x, **arguments),
+            other.predict(x, **arguments),
+            atol=1e-5,
+        )
+
+
+def test_growing_data_are_not_traced_each_time():
+    traces = []
+
+    class Traced(keras.layers.Layer):
+        def call(self, x):
+            traces.append(x.shape)
+            return x * 1.0
+
+    model = network([Traced()])
+    traces.clear()
+    for size in range(3, 13):
+        model.fit(X[:size], Y[:size], verbose=0)
+        model.predict(X[:size], verbose=0)
+    assert len(traces) <= 4

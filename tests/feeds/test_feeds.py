@@ -89,12 +89,12 @@ def test_limit_is_a_share_of_this_machine(monkeypatch):
 
 def batches(feed, epoch):
     """The batches of an epoch, taken one by one."""
-    taken = []
+    taken, plan = [], feed.plan
     for step in range(feed.steps_per_epoch):
         source = feed.source(epoch, step, 1)
-        opened = feed.open(source, False)
-        cursor = feed.first(opened)
-        taken.append(feed.take(feed.fetch(opened, cursor)))
+        opened = plan.open(source, False)
+        cursor = plan.first(opened)
+        taken.append(plan.take(plan.fetch(opened, cursor)))
     return taken
 
 

@@ -1,0 +1,143 @@
+"""The loop over steps, as a graph: epochs, and within them batches."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class Done(NamedTuple):
+    """What the loop carries from step to step.
+
+    Args:
+        steps: How many are done.
+        cursor: Where the feed is.
+        logs: What the last step returned, a list of tensors.
+        rows: A row for each step, a `tf.TensorArray`.
+    """
+
+    steps: Any
+    cursor: Any
+    logs: Any
+    rows: Any
+
+
+class TracedLoop:
+    """Steps over a feed. Its calls are traced into a program.
+
+    Args:
+        step: A function of a fetched batch: `(logs, row)`.
+        plan: The plan of the feed; see `gdtrain.feeds`.
+        end: An `EpochEnd`, or `None` if epochs end outside the program.
+        logs: What a step returns, an example.
+        width: How many numbers a row has.
+        room: For XLA, how many steps there may be; `None` for a graph.
+    """
+
+    def __init__(self, step, plan, end, logs, width, room):
+        self._step = step
+        self._plan = plan
+        self._end = end
+        self._logs = tensors(logs)
+        self._width = width
+        self._room = room
+
+    def __call__(self, source, steps):
+        """Runs steps.
+
+        Args:
+            source: The source of the feed.
+            steps: How many, an int32 scalar.
+
+        Returns:
+            `(logs, rows, steps, ends, ended)`: what the last step returned, a
+            list; `[steps or room, width]`; how many steps there were;
+            results of epochs; and how many epochs ended.
+        """
+        opened = self._plan.open(source, self._room is not None)
+        room = steps if self._room is None else self._room
+        done = Done(
+            steps=0,
+            cursor=self._plan.first(opened),
+            logs=[tf.zeros(t.shape, t.dtype) for t in self._logs],
+            rows=tf.TensorArray(
+                tf.float32, room, element_shape=[self._width]
+            ),
+        )
+        if not self._plan.epochs_can_follow:
+            done = self._batches(opened, steps, done)
+            return done.logs, done.rows.stack(), done.steps, 0, 0
+        width = 2 * self._end.width if self._end else 0
+        ends = tf.TensorArray(tf.float64, room, element_shape=[width])
+        done, ended, ends = tf.while_loop(
+            lambda done, ended, ends: tf.less(done.steps, steps),
+            lambda *state: self._epoch(opened, steps, *state),
+            (done, 0, ends),
+        )
+        return done.logs, done.rows.stack(), done.steps, ends.stack(), ended
+
+    def _epoch(self, opened, steps, done, ended, ends):
+        """An epoch, or what is wanted of it."""
+        plan = self._plan
+        if self._end:
+            _when(
+                plan.starts_epoch(done.cursor),
+                lambda: (self._end.begin(), 0)[1],
+                lambda: 0,
+            )
+        if plan.has_one_batch:
+            done = self._one(opened, steps, done)
+        else:
+            done = self._batches(opened, steps, done)
+        if plan.has_uneven_last(opened):
+            done = tf.cond(
+                tf.less(done.steps, steps),
+                lambda: self._one(opened, steps, done, last=True),
+                lambda: done,
+            )
+        if self._end:
+            ended, ends = _when(
+                plan.ends_epoch(opened, done.cursor),
+                lambda: (ended + 1, ends.write(ended, self._end.results())),
+                lambda: (ended, ends),
+            )
+        cursor = plan.next_epoch(done.cursor)
+        return done._replace(cursor=cursor), ended, ends
+
+    def _batches(self, opened, steps, done):
+        """The batches of an epoch, but for an uneven last."""
+        return tf.while_loop(
+            lambda done: tf.less(done.steps, steps)
+            & self._plan.has_batch(opened, done.cursor),
+            lambda done: (self._one(opened, steps, done),),
+            (done,),
+        )[0]
+
+    def _one(self, opened, steps, done, last=False):
+        """One step."""
+        batch = self._plan.fetch(opened, done.cursor, last)
+        logs, row = self._step(batch)
+        # A batch is fetched after the update, never beside it: an error of
+        # the data finds the weights whole.
+        with tf.control_dependencies([row]):
+            more = done.steps + 1 < steps
+            cursor = self._plan.advance(opened, done.cursor, more)
+        return Done(
+            done.steps + 1,
+            cursor,
+            tensors(logs),
+            done.rows.write(done.steps, row),
+        )
+
+
+def tensors(structure):
+    """The tensors in a structure that a step returned, a list."""
+    leaves = keras.tree.flatten(structure)
+    return [leaf for leaf in leaves if tf.is_tensor(leaf)]
+
+
+def _when(condition, then, otherwise):
+    """`tf.cond`, but for what is known while tracing."""
+    if condition is True:
+        return then()
+    return tf.cond(condition, then, otherwise)

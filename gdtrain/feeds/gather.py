@@ -1,0 +1,221 @@
+"""How a program makes batches of arrays: a gather by index, traced."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class Source(NamedTuple):
+    """What a block of steps makes its batches from.
+
+    Args:
+        arrays: A list of tensors; on several replicas a copy on each.
+        numbers: An int64 vector, since each argument of a program costs time:
+            how many examples there are; the step of its epoch that the block
+            begins with; and, if they are shuffled, the indices of examples
+            in their order, from that step on.
+    """
+
+    arrays: Any
+    numbers: Any
+
+
+class Opened(NamedTuple):
+    """What stays the same from step to step of a block.
+
+    Args:
+        arrays, numbers: Those of the `Source`.
+        examples: How many examples there are.
+        skipped: How many of them come before the block in its first epoch.
+        steps: How many steps an epoch has.
+        uneven: Whether the last of them is fetched by itself.
+    """
+
+    arrays: Any
+    numbers: Any
+    examples: Any
+    skipped: Any
+    steps: Any
+    uneven: bool
+
+
+class Cursor(NamedTuple):
+    """Where a block is.
+
+    Args:
+        epoch: Epochs since the one that the block began in, int64.
+        step: The step of its epoch, int64.
+    """
+
+    epoch: Any
+    step: Any
+
+
+class Gather:
+    """Makes batches of a `Resident` feed. See `gdtrain.feeds`.
+
+    Args:
+        structure: The structure of a batch, with `None` where nothing is.
+        specs: A `tf.TensorSpec` for each array.
+        batch_size: How many examples are in a batch.
+        shuffled: Whether there is an order.
+        replicas: How many replicas share a batch.
+    """
+
+    epochs_can_follow = True
+
+    def __init__(self, structure, specs, batch_size, shuffled, replicas):
+        self._structure = structure
+        self._batch_size = batch_size
+        self._shuffled = shuffled
+        self._replicas = replicas
+        self.examples = specs[0].shape[0]
+        self._even = self.examples % batch_size == 0
+        #: Whether an epoch is one batch of everything.
+        self.has_one_batch = self.examples == batch_size
+        any_size = [tf.TensorSpec([None, *s.shape[1:]], s.dtype) for s in specs]
+        # A batch of everything has the size of the arrays, until it is told
+        # to take any; other batches have one size, or an uneven last one.
+        self._specs = specs if self.has_one_batch else any_size
+        self._any_size = any_size
+        #: What programs depend on, but for the size of a batch of everything
+        self.family = repr(
+            ("arrays", structure, any_size, self._even, shuffled, replicas)
+            + (self.has_one_batch or batch_size,)
+        )
+        #: What programs depend on
+        self.key = repr((self.family, self._specs))
+
+    def take_any_size(self):
+        """Has its program made for a batch of everything of any size."""
+        self._specs = self._any_size
+        self.key = repr((self.family, self._specs))
+
+    def signature(self, source, static):
+        """What a program that takes `source` is traced for.
+
+        Args:
+            source: A `Source`.
+            static: Whether for data of this size alone, as XLA needs it.
+        """
+        if static:
+            return source
+        arrays = [
+            _for_each_replica(spec, array)
+            for spec, array in zip(self._specs, source.arrays, strict=True)
+        ]
+        return Source(arrays, tf.TensorSpec([None], tf.int64))
+
+    def batch_spec(self):
+        """A structure of `tf.TensorSpec`, of a batch."""
+        return self.packed(self._any_size)
+
+    def packed(self, leaves):
+        """Leaves in the structure of a batch."""
+        rest = iter(leaves)
+        return keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(rest), self._structure
+        )
+
+    # What follows is traced. It depends on the size of the data only where
+    # `static` says that it may.
+
+    def open(self, source, static):
+        """What does not change from step to step.
+
+        XLA must know how many examples a batch has: there, the last batch of
+        an epoch is one by itself unless it is as large as the others.
+        """
+        examples = self.examples if static else source.numbers[0]
+        steps = 1 if self.has_one_batch else -(-examples // self._batch_size)
+        uneven = static and not self._even
+        skipped = source.numbers[1] * self._batch_size
+        return Opened(
+            source.arrays, source.numbers, examples, skipped, steps, uneven
+        )
+
+    def has_uneven_last(self, opened):
+        """Whether the last batch of an epoch is fetched by itself."""
+        return opened.uneven
+
+    def first(self, opened):
+        """The cursor that the loop over steps begins with."""
+        return Cursor(tf.constant(0, tf.int64), opened.numbers[1])
+
+    def has_batch(self, opened, cursor):
+        """Whether there is a batch, but for an uneven last."""
+        return tf.less(cursor.step, opened.steps - int(opened.uneven))
+
+    def advance(self, opened, cursor, wanted):
+        """The cursor of the next step."""
+        return cursor._replace(step=cursor.step + 1)
+
+    def starts_epoch(self, cursor):
+        """Whether a step is the first of its epoch."""
+        return self.has_one_batch or tf.equal(cursor.step, 0)
+
+    def ends_epoch(self, opened, cursor):
+        """Whether all steps of an epoch are done."""
+        return self.has_one_batch or tf.equal(cursor.step, opened.steps)
+
+    def next_epoch(self, cursor):
+        """The cursor of the first step of the next epoch."""
+        return Cursor(cursor.epoch + 1, tf.constant(0, tf.int64))
+
+    def fetch(self, opened, cursor, last=False):
+        """What `take` makes a batch of: `(arrays, indices)`.
+
+        Args:
+            opened, cursor: Where.
+            last: Whether it is the uneven last one.
+        """
+        if self.has_one_batch and self._replicas == 1:
+            return opened.arrays, None
+        begin = cursor.step * self._batch_size
+        size = self._size(opened, begin, last)
+        if not self._shuffled:
+            return opened.arrays, begin + tf.range(size, dtype=tf.int64)
+        start = cursor.epoch * opened.examples + begin - opened.skipped
+        return opened.arrays, tf.slice(opened.numbers, [2 + start], [size])
+
+    def _size(self, opened, begin, last):
+        """How many examples a batch has; a Python number if it can be."""
+        if last:
+            return self.examples % self._batch_size
+        if self.has_one_batch:
+            return opened.examples
+        if self._even or opened.uneven:
+            return self._batch_size
+        batch_size = tf.cast(self._batch_size, tf.int64)
+        return tf.minimum(batch_size, opened.examples - begin)
+
+    def take(self, fetched):
+        """A batch, or this replica's part of it. Called on each replica."""
+        arrays, indices = fetched
+        if indices is not None:
+            indices = _share(indices) if self._replicas > 1 else indices
+            arrays = [tf.gather(array, indices) for array in arrays]
+        return self.packed(arrays)
+
+
+def _for_each_replica(spec, array):
+    """A spec for an array, or for its copies on each replica."""
+    copies = tf.nest.flatten(array, expand_composites=True)
+    if copies[0] is array:
+        return spec
+    return type(tf.type_spec_from_value(array))(*[spec] * len(copies))
+
+
+def _share(indices):
+    """This replica's part of a batch; they differ by at most one example."""
+    context = tf.distribute.get_replica_context()
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
+    replicas = context.num_replicas_in_sync
+    size = indices.shape[0]
+    if size is not None and size % replicas == 0:
+        part = size // replicas
+        return tf.slice(indices, [replica * part], [part])
+    size = tf.size(indices, tf.int64)
+    begin, end = size * replica // replicas, size * (replica + 1) // replicas
+    return tf.slice(indices, [begin], [end - begin])

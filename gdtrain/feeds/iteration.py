@@ -1,0 +1,47 @@
+"""How a program takes batches from an iterator, traced."""
+
+import tensorflow as tf
+
+
+class Iteration:
+    """Takes the batches of a `Dataset` feed. See `gdtrain.feeds`.
+
+    The cursor is the next batch, if there is one.
+
+    Args:
+        element_spec: That of the dataset.
+    """
+
+    epochs_can_follow = False
+
+    def __init__(self, element_spec):
+        #: What programs depend on
+        self.family = self.key = repr(("dataset", element_spec))
+
+    def signature(self, source, static):
+        """What a program that takes `source`, an iterator, is traced for."""
+        return source
+
+    def open(self, source, static):
+        """What does not change from step to step: the iterator."""
+        return source
+
+    def first(self, opened):
+        """The cursor that the loop over steps begins with."""
+        return opened.get_next_as_optional()
+
+    def has_batch(self, opened, cursor):
+        """Whether there is a batch."""
+        return cursor.has_value()
+
+    def advance(self, opened, cursor, wanted):
+        """The cursor of the next step. A batch is taken only if `wanted`."""
+        return tf.cond(wanted, opened.get_next_as_optional, lambda: cursor)
+
+    def fetch(self, opened, cursor, last=False):
+        """The batch."""
+        return cursor.get_value()
+
+    def take(self, fetched):
+        """The batch, or this replica's part of it."""
+        return fetched
