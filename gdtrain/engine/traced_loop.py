@@ -101,7 +101,7 @@ class TracedLoop:
                 lambda: (ended + 1, ends.write(ended, self._end.results())),
                 lambda: (ended, ends),
             )
-        cursor = plan.next_epoch(done.cursor)
+        cursor = plan.next_epoch(opened, done.cursor)
         return done._replace(cursor=cursor), ended, ends
 
     def _batches(self, opened, steps, done):

@@ -27,7 +27,6 @@ class Opened(NamedTuple):
     Args:
         arrays, numbers: Those of the `Source`.
         examples: How many examples there are.
-        skipped: How many of them come before the block in its first epoch.
         steps: How many steps an epoch has.
         uneven: Whether the last of them is fetched by itself.
     """
@@ -35,7 +34,6 @@ class Opened(NamedTuple):
     arrays: Any
     numbers: Any
     examples: Any
-    skipped: Any
     steps: Any
     uneven: bool
 
@@ -44,12 +42,12 @@ class Cursor(NamedTuple):
     """Where a block is.
 
     Args:
-        epoch: Epochs since the one that the block began in, int64.
         step: The step of its epoch, int64.
+        place: Where in `numbers` the indices of its batch begin, int64.
     """
 
-    epoch: Any
     step: Any
+    place: Any
 
 
 class Gather:
@@ -130,10 +128,7 @@ class Gather:
         examples = self.examples if static else source.numbers[0]
         steps = 1 if self.has_one_batch else -(-examples // self._batch_size)
         uneven = static and not self._even
-        skipped = source.numbers[1] * self._batch_size
-        return Opened(
-            source.arrays, source.numbers, examples, skipped, steps, uneven
-        )
+        return Opened(source.arrays, source.numbers, examples, steps, uneven)
 
     def has_uneven_last(self, opened):
         """Whether the last batch of an epoch is fetched by itself."""
@@ -141,7 +136,10 @@ class Gather:
 
     def first(self, opened):
         """The cursor that the loop over steps begins with."""
-        return Cursor(tf.constant(0, tf.int64), opened.numbers[1])
+        # That the place is part of the cursor keeps XLA from compiling the
+        # program anew for each: it takes a slice from a place that does not
+        # change within a loop to be known (TensorFlow 2.21).
+        return Cursor(opened.numbers[1], tf.constant(2, tf.int64))
 
     def has_batch(self, opened, cursor):
         """Whether there is a batch, but for an uneven last."""
@@ -149,7 +147,7 @@ class Gather:
 
     def advance(self, opened, cursor, wanted):
         """The cursor of the next step."""
-        return cursor._replace(step=cursor.step + 1)
+        return Cursor(cursor.step + 1, cursor.place + self._batch_size)
 
     def starts_epoch(self, cursor):
         """Whether a step is the first of its epoch."""
@@ -159,9 +157,10 @@ class Gather:
         """Whether all steps of an epoch are done."""
         return self.has_one_batch or tf.equal(cursor.step, opened.steps)
 
-    def next_epoch(self, cursor):
+    def next_epoch(self, opened, cursor):
         """The cursor of the first step of the next epoch."""
-        return Cursor(cursor.epoch + 1, tf.constant(0, tf.int64))
+        missing = opened.steps * self._batch_size - opened.examples
+        return Cursor(tf.constant(0, tf.int64), cursor.place - missing)
 
     def fetch(self, opened, cursor, last=False):
         """What `take` makes a batch of: `(arrays, indices)`.
@@ -176,8 +175,7 @@ class Gather:
         size = self._size(opened, begin, last)
         if not self._shuffled:
             return opened.arrays, begin + tf.range(size, dtype=tf.int64)
-        start = cursor.epoch * opened.examples + begin - opened.skipped
-        return opened.arrays, tf.slice(opened.numbers, [2 + start], [size])
+        return opened.arrays, tf.slice(opened.numbers, [cursor.place], [size])
 
     def _size(self, opened, begin, last):
         """How many examples a batch has; a Python number if it can be."""
