@@ -50,11 +50,12 @@ class Ahead:
         self._logs = {}  # What the last step returned
         self._step: Any = None  # The `ReplicatedStep` that ran last
         self._spans = False
+        self._ran_out = False  # The data, in this epoch
         self._interrupts = Interrupts()
 
     def next(self, epoch, step):
         """The section that begins there; `None` if the data ran out."""
-        if not self._ready:
+        if not self._ready and not self._ran_out:
             self._run(epoch, step)
         return self._ready.popleft() if self._ready else None
 
@@ -64,6 +65,7 @@ class Ahead:
 
     def begin_epoch(self):
         """Resets the metrics, unless the program does."""
+        self._ran_out = False
         if not self._spans and not self._ready:
             self._model.reset_metrics()
 
@@ -96,6 +98,12 @@ class Ahead:
                 self._feed, epoch, step, steps, self._pace.most, left or 0
             )
             self._step = program.step
+            # Whoever asks again would, on several workers, ask alone: each
+            # has a pace of its own.
+            self._ran_out = (
+                not self._feed.plan.epochs_can_follow
+                and len(done.rows) < steps
+            )
             if len(done.rows):
                 self._cut(done, in_epoch, length)
 

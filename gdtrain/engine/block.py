@@ -43,7 +43,7 @@ class Block:
         self._step = step
         self._plan = plan
         self._logs = None  # As the step returns them
-        self._program = None
+        self._program: Any = None
 
     def __call__(self, source, steps):
         """Runs steps.
@@ -112,6 +112,11 @@ class Block:
         return tf.function(
             loop, autograph=False, jit_compile=xla or None
         ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+
+    def used(self):
+        """Names of the operations that the program uses, a set."""
+        library = self._program.graph.as_graph_def().library
+        return {node.op for f in library.function for node in f.node_def}
 
     def _packed(self, logs):
         """What the step returned, with the values of the last one."""

@@ -13,12 +13,8 @@ _log = logging.getLogger("gdtrain")
 
 # XLA is tried when training by the graph takes this many times as long as it
 # took to make the graph, which tells roughly how long XLA will take.
-_WORTH_TRYING = 5
+_WORTH_TRYING = 3
 _TRIAL = 0.01  # Seconds that the graph would take for the steps of a trial
-# On a CPU, XLA gains the time between operations, below a millisecond a step;
-# and at some convolutions it is a hundred times slower (TensorFlow 2.21), so
-# that finding out would take long.
-_LONG_STEP = 0.005
 _HOPELESS = 3  # Times slower than the graph: one trial is enough
 _ROOM = 2**12  # Steps that a block has room for under XLA
 
@@ -82,13 +78,16 @@ class Program:
         if self._undecided and most > 1 and self._is_worth_trying(left):
             self._try_xla(feed, epoch, step, most)
         if self._on_trial:
-            steps = min(steps, self._graph.steps_in(_TRIAL))
+            # Fewer steps would tell of the time around them.
+            enough = self._graph.steps_in(_TRIAL)
+            self._uses_xla = steps >= enough
+            steps = min(steps, enough)
         start = time.perf_counter()
         block = self._block(feed, most)
         steps = min(steps, block.room or steps)
         done = block(feed.source(epoch, step, steps, block.room), steps)
         self.speed.add(len(done.rows), time.perf_counter() - start)
-        if self._on_trial:
+        if self._on_trial and self._uses_xla:
             self._decide()
         return done, block.ends_epochs
 
@@ -109,20 +108,26 @@ class Program:
         graph = self._graph
         if graph.spent < 5 * _TRIAL:  # Too little to know its speed
             return False
-        on_cpu = not tf.config.list_logical_devices("GPU")
-        if on_cpu and graph.seconds_per_step > _LONG_STEP:
+        if self._has_convolutions() and not _has_accelerator():
             return False
         seconds = graph.spent + left * graph.seconds_per_step
         return seconds > _WORTH_TRYING * graph.first
+
+    def _has_convolutions(self):
+        """Whether there are any. On a CPU, XLA is 5 to 100 times slower at
+        them (TensorFlow 2.21), so that finding out would take long.
+        """
+        return any("Conv" in name for name in self._blocks[None, None].used())
 
     def _try_xla(self, feed, epoch, step, most):
         """Compiles by XLA; the next steps run that way, to be timed."""
         self._undecided = False
         self._uses_xla = self._on_trial = True
         start = time.perf_counter()
+        block = self._block(feed, most)
+        nothing = feed.source(epoch, step, 0, block.room)
         try:
-            block = self._block(feed, most)
-            block(feed.source(epoch, step, 0, block.room), 0)
+            block(nothing, 0)
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False
             _log.warning(
@@ -151,3 +156,8 @@ class Program:
             graph,
             self._xla.first,
         )
+
+
+def _has_accelerator():
+    """Whether steps run on something else than a CPU."""
+    return bool(tf.config.list_logical_devices("GPU"))

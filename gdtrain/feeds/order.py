@@ -44,6 +44,8 @@ class Order:
         if not self.shuffle:
             one = np.arange(self._examples)
             return np.broadcast_to(one, [count, self._examples])
+        if not count:
+            return np.empty([0, self._examples], np.int64)
         before, skipped = divmod(first, self._together)
         after = -(-(first + count) // self._together)
         groups = [self._group(group) for group in range(before, after)]

@@ -1,8 +1,9 @@
 """A training whose numbers can be compared: by one process, or by a worker.
 
-    TF_CONFIG=... python -m tests.agreement.distributed_fit PATH
+    TF_CONFIG=... python -m tests.agreement.distributed_fit PATH [keras]
 
-writes what `results` gives, as JSON. It is what each of two workers runs.
+writes what `results` gives, as JSON. It is what each of two workers runs. With
+`keras`, it lets stock Keras train.
 """
 
 import json
@@ -78,8 +79,19 @@ def results(strategy, feed):
     }
 
 
+def train_by_keras(strategy):
+    """Trains the smallest of models by stock Keras."""
+    with strategy.scope():
+        model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=16, verbose=0)
+
+
 def main():
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if sys.argv[2:] == ["keras"]:
+        train_by_keras(strategy)
+        return
     found = {feed: results(strategy, feed) for feed in FEEDS}
     pathlib.Path(sys.argv[1]).write_text(json.dumps(found))
 

@@ -134,7 +134,7 @@ def make(name):
     if name == "digits_cnn":
         x, y = _digits()
         x = x.reshape(-1, 8, 8, 1)
-        return Job(name, x, y, _convolutions("same"), "adam", 1e-3, 64, 4)
+        return Job(name, x, y, _convolutions("same"), "adam", 1e-3, 64, 16)
     x, y = _noise_pictures()
     return Job(name, x, y, _convolutions("valid"), "sgd", 0.01, 128, 2)
 

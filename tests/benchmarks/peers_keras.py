@@ -13,6 +13,7 @@ EPOCHS = {
     ("gdtrain", "digits_mlp"): 200,
     ("keras", "line"): 100,
     ("keras_best", "line"): 400,
+    ("gdtrain_xla", "digits_cnn"): 2,
     ("gdtrain_xla", "cnn_28"): 1,
 }
 
