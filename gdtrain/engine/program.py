@@ -14,7 +14,8 @@ _log = logging.getLogger("gdtrain")
 # XLA is tried when training by the graph takes this many times as long as it
 # took to make the graph, which tells roughly how long XLA will take.
 _WORTH_TRYING = 3
-_TRIAL = 0.01  # Seconds that the graph would take for the steps of a trial
+_TRIALS = 3  # The best of them counts; the first one warms up.
+_TRIAL = 0.02  # Seconds that the graph would take for the steps of a trial
 _HOPELESS = 3  # Times slower than the graph: one trial is enough
 _ROOM = 2**12  # Steps that a block has room for under XLA
 
@@ -52,7 +53,7 @@ class Program:
         self._uses_xla = asked is True and whole
         self._undecided = asked == "auto" and whole
         self._on_trial = False
-        self._trials = 0
+        self._trials = []  # Seconds a step by XLA
         self._graph, self._xla = Speed(), Speed()
 
     @property
@@ -106,7 +107,7 @@ class Program:
     def _is_worth_trying(self, left):
         """Whether enough is done or to be done to pay for a trial of XLA."""
         graph = self._graph
-        if graph.spent < 5 * _TRIAL:  # Too little to know its speed
+        if graph.spent < 2 * _TRIAL:  # Too little to know its speed
             return False
         if self._has_convolutions() and not _has_accelerator():
             return False
@@ -138,12 +139,10 @@ class Program:
         self._xla.add(0, time.perf_counter() - start)
 
     def _decide(self):
-        """Keeps to the faster way, after two trials; the first warms up."""
-        graph, xla = (
-            1e6 * speed.seconds_per_step for speed in (self._graph, self._xla)
-        )
-        self._trials += 1
-        if self._trials == 1 and xla < _HOPELESS * graph:
+        """Keeps to the faster way, after some trials."""
+        self._trials.append(self._xla.seconds_per_step)
+        graph, xla = self._graph.seconds_per_step, min(self._trials)
+        if len(self._trials) < _TRIALS and xla < _HOPELESS * graph:
             return
         self._on_trial = False
         self._uses_xla = xla < graph
@@ -152,8 +151,8 @@ class Program:
             "XLA and %.1f as a graph; XLA took %.1f s to compile.",
             "XLA" if self._uses_xla else "a graph",
             self._model.name,
-            xla,
-            graph,
+            1e6 * xla,
+            1e6 * graph,
             self._xla.first,
         )
 

@@ -12,6 +12,7 @@ from gdtrain.engine import (
     execution,
     fitting,
     observers,
+    predict_function,
     prediction,
     step_context,
 )
@@ -115,7 +116,7 @@ class StepRunner(_Mixin):
     def make_predict_function(self, force=False):
         """Makes `predict_function`, which runs steps of `predict_step`."""
         if self.predict_function is None or force:
-            self.predict_function = prediction.Prediction(self)
+            self.predict_function = predict_function.PredictFunction(self)
 
     def _has_its_own(self, name):
         """Whether a method is not the one of this class, but of the user's."""

@@ -335,3 +335,38 @@ def test_growing_data_are_not_traced_each_time():
         model.fit(X[:size], Y[:size], verbose=0)
         model.predict(X[:size], verbose=0)
     assert len(traces) <= 4
+
+
+@pytest.mark.parametrize("name", ["steps_per_epoch", "validation_steps"])
+def test_fit_of_no_steps_is_refused_before_the_first(name):
+    model = network()
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1"):
+        model.fit(X, Y, verbose=0, **{name: 0})
+    assert int(model.optimizer.iterations.numpy()) == 0
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_no_steps_are_refused(method):
+    with pytest.raises(ValueError, match="`steps` must be at least 1"):
+        getattr(network(), method)(X, steps=0, verbose=0)
+
+
+def test_arrays_of_different_lengths_are_both_named():
+    with pytest.raises(ValueError, match=r"'x' sizes: 20\n'y' sizes: 19"):
+        network().fit(X, Y[:19], verbose=0)
+
+
+def test_evaluate_and_predict_run_many_steps_at_once(monkeypatch):
+    model = network()
+    expected = np.mean((model(X) - Y) ** 2)
+    calls, steps_in = [], Speed.steps_in
+    monkeypatch.setattr(
+        Speed, "steps_in", lambda *a: calls.append(a) or steps_in(*a)
+    )
+    for _ in range(3):
+        calls.clear()
+        loss = model.evaluate(X, Y, batch_size=1, verbose=0)
+        predicted = model.predict(X, batch_size=1, verbose=0)
+    assert len(calls) < 12  # Blocks for 40 steps, growing from one
+    assert loss == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(predicted, model(X), atol=1e-6)

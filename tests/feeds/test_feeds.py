@@ -148,3 +148,29 @@ def test_arrays_too_large_are_read_a_batch_at_a_time(monkeypatch):
     x = np.ones([30, 2], "float32").view(Counted)
     train(x, np.ones([30, 1]))
     assert sum(asked) == 3 * 30 and max(asked) == 4
+
+
+def test_seed_of_keras_repeats_the_order_and_epochs_differ():
+    orders = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        feed = feed_of(x=np.arange(20.0), shuffle=True)
+        orders.append(
+            [
+                np.concatenate(batches(feed, epoch)).ravel().tolist()
+                for epoch in range(2)
+            ]
+        )
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0][0] != orders[0][1]
+
+
+def test_no_examples_are_refused():
+    with pytest.raises(ValueError, match=r"at least one example.*\(0, 3\)"):
+        feed_of(x=np.zeros([0, 3]))
+
+
+@pytest.mark.parametrize("batch_size", [-1, -32])
+def test_negative_batch_size_is_refused(batch_size):
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        feed_of(x=np.zeros([3, 3]), batch_size=batch_size)

@@ -1,0 +1,60 @@
+"""What `make_predict_function` makes."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+from gdtrain.engine.predict_block import PredictBlock
+from gdtrain.engine.programs import Programs
+from gdtrain.engine.speed import Speed
+
+
+class PredictFunction:
+    """Predicts by blocks; a program is made for each kind of feed.
+
+    Args:
+        model: A `DescentTrainer`.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._programs = Programs()
+        self._on_batches = None
+
+    def run(self, feed, step, pace, left):
+        """Runs a block.
+
+        Args:
+            feed: The feed.
+            step: Where it begins.
+            pace: The `Pace`.
+            left: How many steps are left; `None` if unknown.
+
+        Returns:
+            `(outputs, steps)`.
+        """
+        block, speed = self._programs.of(
+            feed.plan,
+            (self._model.run_eagerly,),
+            lambda: (PredictBlock(self._model, feed.plan), Speed()),
+        )
+        start = time.perf_counter()
+        steps = min(pace.steps(speed, left, left), feed.most_steps)
+        outputs, count = block(feed.source(0, step, steps), steps)
+        speed.add(count, time.perf_counter() - start)
+        return outputs, count
+
+    def __call__(self, data):
+        """Predicts batches that are at hand, as Keras calls it.
+
+        Args:
+            data: A list of batches.
+        """
+        if self._on_batches is None:
+            self._on_batches = PredictBlock(self._model)
+        outputs = [self._on_batches.step(batch) for batch in data]
+        return keras.tree.map_structure(
+            lambda *leaves: tf.concat(leaves, 0) if leaves[1:] else leaves[0],
+            *outputs,
+        )
