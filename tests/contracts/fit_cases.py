@@ -3,6 +3,7 @@
 
 import keras
 import numpy as np
+import pandas
 import pytest
 import tensorflow as tf
 
@@ -233,7 +234,6 @@ def generator(times, *arrays, size=16):
 
 
 def from_pandas():
-    pandas = pytest.importorskip("pandas")
     return arrays(pandas.DataFrame(X, columns=[*"abc"]), pandas.Series(Y[:, 0]))
 
 
