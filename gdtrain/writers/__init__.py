@@ -1,5 +1,27 @@
 """Where numbers go. Writers know nothing of gradients. Floor 1.
 
-A writer has `write(steps, names, values)` with int64 `[n]`, m names and
-float32 `[n, m]`; `flush()`, after which all of it can be read; and `close()`.
+A writer is any object with three methods:
+
+- `write(steps, names, values, measured=None)` takes n steps of m names. Steps
+  are int64 `[n]`, names m strings, values float32 `[n, m]`. `measured` is bool
+  `[n, m]`, or `None` if all was measured: a number where it is False was not
+  measured at that step and is not written. A NaN that was measured is.
+- `flush()`: after it, all that was written can be read.
+- `close()` flushes and lets go of files. A later `write` goes on there.
+
+Writers raise when they cannot write; who calls them decides what then.
 """
+
+from gdtrain.writers.csv import CSVWriter
+from gdtrain.writers.memory import MemoryWriter
+from gdtrain.writers.several import SeveralWriters
+from gdtrain.writers.tensorboard import TensorBoardWriter
+from gdtrain.writers.thinned import Thinned
+
+__all__ = [
+    "CSVWriter",
+    "MemoryWriter",
+    "SeveralWriters",
+    "TensorBoardWriter",
+    "Thinned",
+]

@@ -1,27 +1,32 @@
 """A thread of its own for writing, so that training does not wait."""
 
+import atexit
+import contextlib
 import math
 import queue
 import threading
 import time
-import traceback
-import warnings
+
+from gdtrain.writers import failures
 
 _END = object()
+_LEAST = 2**14  # Bytes that any job counts for: Python's own for small jobs
 
 
 class Background:
     """Does jobs in order on a thread, and flushes now and then.
 
-    The thread starts with the first job. The queue is bounded: a caller waits
-    only when it is that far ahead. A job that raises is told of once, in a
-    warning; those after it are dropped, and training goes on.
+    The thread starts with the first job. What waits is bounded: a caller
+    waits only when it is that far ahead. A job that raises is told of once,
+    in a warning; those after it are dropped, and training goes on. What is
+    left when the interpreter exits is done before it does.
 
     Args:
         flush: Called, on the thread, `every_seconds` after a job, and at the
             end.
         every_seconds: How long finished jobs wait for a flush.
-        capacity: How many jobs may wait.
+        capacity: How many bytes jobs may hold that are not done. Defaults to
+            64 MiB, 16 million numbers.
 
     Example:
 
@@ -34,54 +39,84 @@ class Background:
     >>> background.close()
     """
 
-    def __init__(self, flush, every_seconds=1.0, capacity=4096):
+    def __init__(self, flush, every_seconds=1.0, capacity=2**26):
         self._flush = flush
         self._every_seconds = every_seconds
-        self._jobs: queue.Queue = queue.Queue(capacity)
+        self._capacity = capacity
+        self._held = 0
+        self._room = threading.Condition()
+        self._jobs: queue.Queue = queue.Queue()
         self._thread = None
         self._failed = False
 
-    def do(self, job, *args):
-        """Calls `job(*args)` on the thread, after all that came before."""
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="gdtrain writer", daemon=True
+    def do(self, job, *args, size=0):
+        """Calls `job(*args)` on the thread, after all that came before.
+
+        Args:
+            job: A function.
+            *args: Its arguments.
+            size: How many bytes they hold; each job counts for 16 KiB at
+                least. A job larger than the capacity waits to be alone.
+        """
+        cost = max(size, _LEAST)
+        with self._room:
+            self._room.wait_for(
+                lambda: not self._held or self._held + cost <= self._capacity
             )
-            self._thread.start()
-        self._jobs.put((job, args))
+            self._held += cost
+            self._put(job, args, cost)
 
     def wait(self):
         """Returns when all jobs so far are done and flushed."""
         if self._thread is not None:
-            self._jobs.put((self._flush, ()))
+            self._put(self._flush)
             self._jobs.join()
 
     def close(self):
         """Does what is left, flushes, and ends the thread."""
         if self._thread is not None:
-            self._jobs.put((self._flush, ()))
-            self._jobs.put((_END, ()))
+            self._put(self._flush)
+            self._put(_END)
             self._thread.join()
             self._thread = None
+            atexit.unregister(self.close)
             self._failed = False  # What comes next deserves another try.
+
+    def _put(self, job, args=(), cost=0):
+        """Queues a job, for a thread that is alive."""
+        # One that a Ctrl-C kept `close` from waiting for may have ended.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._run, name="gdtrain writer", daemon=True
+            )
+            self._thread.start()
+            # A daemon still runs at this point of the exit, but not after.
+            atexit.register(self.close)
+        self._jobs.put((job, args, cost))
 
     def _run(self):
         flush_at = math.inf  # When to flush; infinite while all is flushed
         while True:
-            try:
-                job, args = self._jobs.get(timeout=_seconds_until(flush_at))
-            except queue.Empty:
-                pass
-            else:
-                if job is _END:
+            with contextlib.suppress(queue.Empty):
+                if self._do_next(_seconds_until(flush_at)) is _END:
                     return
-                self._attempt(job, args)
-                self._jobs.task_done()
                 soon = time.monotonic() + self._every_seconds
                 flush_at = min(flush_at, soon)
             if time.monotonic() >= flush_at:
                 self._attempt(self._flush, ())
                 flush_at = math.inf
+
+    def _do_next(self, seconds):
+        """Does a job that comes within `seconds`, and returns it."""
+        # A method, so that no local name keeps the last job's numbers alive.
+        job, args, cost = self._jobs.get(timeout=seconds)
+        if job is not _END:
+            self._attempt(job, args)
+        with self._room:
+            self._held -= cost
+            self._room.notify_all()
+        self._jobs.task_done()
+        return job
 
     def _attempt(self, job, args):
         """Does a job, unless one has failed before."""
@@ -89,13 +124,15 @@ class Background:
             return
         try:
             job(*args)
-        except Exception:  # Whatever it is, training must go on.
+        except BaseException as error:  # Whatever it is, training must go on.
             self._failed = True
-            warnings.warn(
-                "Writing has stopped; training goes on without it. What was "
-                "written before is kept. The error was:\n"
-                + traceback.format_exc(),
-                stacklevel=2,
+            with contextlib.suppress(Exception):
+                self._flush()
+            failures.warn(
+                "Writing has stopped",
+                error,
+                "Training goes on without it; what was written before is "
+                "kept.",
             )
 
 

@@ -17,19 +17,22 @@ class MemoryWriter:
     ([1, 2, 3], ['loss', 'kl'])
     >>> writer["kl"].tolist()
     [nan, nan, 7.0]
+    >>> steps, values = writer.measured("kl")
+    >>> steps.tolist(), values.tolist()
+    ([3], [7.0])
     """
 
     def __init__(self):
         self._parts = []
 
-    def write(self, steps, names, values):
+    def write(self, steps, names, values, measured=None):
         """Adds steps. See `gdtrain.writers`."""
+        values = np.asarray(values, np.float32)
+        if measured is not None:
+            measured = np.asarray(measured, bool)
+            values = np.where(measured, values, np.float32(np.nan))
         self._parts.append(
-            (
-                np.asarray(steps, np.int64),
-                tuple(names),
-                np.asarray(values, np.float32),
-            )
+            (np.asarray(steps, np.int64), tuple(names), values, measured)
         )
 
     def flush(self):
@@ -43,36 +46,54 @@ class MemoryWriter:
         """Step numbers, int64 `[n]`."""
         self._join()
         return np.concatenate(
-            [np.empty(0, np.int64), *(steps for steps, _, _ in self._parts)]
+            [np.empty(0, np.int64), *(part[0] for part in self._parts)]
         )
 
     @property
     def names(self):
         """Names in the order in which they came, a list."""
         return list(
-            dict.fromkeys(name for _, names, _ in self._parts for name in names)
+            dict.fromkeys(name for part in self._parts for name in part[1])
         )
 
     def __getitem__(self, name):
-        """Values of one name, float32 `[n]`; NaN where it was not written.
+        """Values of one name, float32 `[n]`; NaN where it was not measured.
 
         Raises:
             KeyError: if nothing was written under that name.
         """
-        if name not in self.names:
-            raise KeyError(
-                f"Nothing is known under the name {name!r}. "
-                f"Known names: {self.names}."
-            )
+        self._check(name)
         self._join()
         return np.concatenate(
             [
                 values[:, names.index(name)]
                 if name in names
                 else np.full(len(steps), np.nan, np.float32)
-                for steps, names, values in self._parts
+                for steps, names, values, _ in self._parts
             ]
         )
+
+    def measured(self, name):
+        """What was measured of one name, without the gaps.
+
+        Returns:
+            `(steps, values)`: int64 `[k]`, float32 `[k]`. A NaN is one that
+            was measured.
+
+        Raises:
+            KeyError: if nothing was written under that name.
+        """
+        self._check(name)
+        self._join()
+        known = np.concatenate(
+            [
+                _known(measured, names.index(name), len(steps))
+                if name in names
+                else np.zeros(len(steps), bool)
+                for steps, names, _, measured in self._parts
+            ]
+        )
+        return self.steps[known], self[name][known]
 
     def save(self, path):
         """Writes an `.npz` file: `steps`, `names`, and `values` `[n, m]`.
@@ -95,6 +116,14 @@ class MemoryWriter:
             )
         os.replace(part, path)
 
+    def _check(self, name):
+        """Raises if nothing was written under a name."""
+        if name not in self.names:
+            raise KeyError(
+                f"Nothing is known under the name {name!r}. "
+                f"Known names: {self.names}."
+            )
+
     def _join(self):
         """Joins neighbouring parts of the same names, to be read quickly."""
         joined: list = []
@@ -103,11 +132,30 @@ class MemoryWriter:
                 joined[-1].append(part)
             else:
                 joined.append([part])
-        self._parts = [
-            (
-                np.concatenate([steps for steps, _, _ in group]),
-                group[0][1],
-                np.concatenate([values for _, _, values in group]),
-            )
-            for group in joined
-        ]
+        self._parts = [_one(group) for group in joined]
+
+
+def _one(parts):
+    """Parts of the same names as one; a mask only if one has a mask."""
+    if len(parts) == 1:
+        return parts[0]
+    steps, names, values, masks = zip(*parts, strict=True)
+    masked = any(mask is not None for mask in masks)
+    return (
+        np.concatenate(steps),
+        names[0],
+        np.concatenate(values),
+        np.concatenate(
+            [
+                np.ones(part.shape, bool) if mask is None else mask
+                for part, mask in zip(values, masks, strict=True)
+            ]
+        )
+        if masked
+        else None,
+    )
+
+
+def _known(measured, column, rows):
+    """A column of a mask, bool `[rows]`; all of it if there is no mask."""
+    return np.ones(rows, bool) if measured is None else measured[:, column]

@@ -1,5 +1,7 @@
 """Numbers in event files, for TensorBoard to show."""
 
+import contextlib
+import errno
 import itertools
 import os
 import socket
@@ -8,20 +10,29 @@ import time
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
+from gdtrain.writers import scalar_events
+
 # Two files made in one second differ in this. TensorBoard reads the files of
 # a folder in the order of their names, so that it has leading zeros: ".10."
 # would come before ".9.".
 _files = itertools.count()
+_SCALARS = 2**15  # Made into bytes at a time, which are some 30 a scalar
 
 
 class TensorBoardWriter:
-    """Writes scalars to one event file, a step an event.
+    """Writes scalars to an event file, a step an event.
 
     An event file is a TFRecord file of `Event` messages. The values are
-    float32, as TensorBoard keeps them.
+    float32, as TensorBoard keeps them. The file is made when there is
+    something to write. What is written after `close`, or after an error, goes
+    to another file of the same folder.
 
     Args:
         directory: The folder of the run; made if it is not there.
+        first_step: Where this attempt at the run begins. TensorBoard then
+            drops what an earlier attempt wrote at this step and after; see
+            `gdtrain.writers.stale_events` for what it does not drop. `None`,
+            the default, drops nothing.
         clock: Gives the time that events are marked with, in seconds.
 
     Example:
@@ -37,34 +48,107 @@ class TensorBoardWriter:
     [(7, 0.5)]
     """
 
-    def __init__(self, directory, clock=time.time):
+    def __init__(self, directory, first_step=None, clock=time.time):
+        self._directory = os.fspath(directory)
+        self._first_step = first_step
         self._clock = clock
-        tf.io.gfile.makedirs(directory)
-        name = (
-            f"events.out.tfevents.{int(clock()):010d}."
-            f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}.v2"
-        )
-        self._file = tf.io.TFRecordWriter(
-            os.path.join(os.fspath(directory), name)
-        )
-        first = event_pb2.Event(
-            wall_time=clock(), file_version="brain.Event:2"
-        )
-        self._file.write(first.SerializeToString())
+        self._path = ""
+        self._file = None
 
-    def write(self, steps, names, values):
-        """Adds steps. See `gdtrain.writers`."""
+    def write(self, steps, names, values, measured=None):
+        """Adds steps. See `gdtrain.writers`.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
         now = self._clock()
-        for step, row in zip(steps, values, strict=True):
-            event = event_pb2.Event(wall_time=now, step=int(step))
-            for name, value in zip(names, row, strict=True):
-                event.summary.value.add(tag=name, simple_value=value)
-            self._file.write(event.SerializeToString())
+        count = max(1, _SCALARS // max(1, len(names)))
+        for start in range(0, len(steps), count):
+            rows = slice(start, start + count)
+            some = None if measured is None else measured[rows]
+            self._write(
+                scalar_events.serialize(
+                    now, steps[rows], names, values[rows], some
+                )
+            )
+
+    def add(self, step, summary):
+        """Adds what is no scalar. See `gdtrain.writers.summaries`.
+
+        Args:
+            step: The step it belongs to, an int.
+            summary: A `Summary` message of TensorBoard's.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        event = event_pb2.Event(
+            wall_time=self._clock(), step=step, summary=summary
+        )
+        self._write([event.SerializeToString()])
 
     def flush(self):
-        """Hands everything written to the file system."""
-        self._file.flush()
+        """Hands everything written to the file system.
+
+        Raises:
+            OSError: if the file cannot be written, or was deleted.
+        """
+        if self._file is None:
+            return
+        with self._explained():
+            self._file.flush()
+            # Writing to a deleted file goes on without an error.
+            if not tf.io.gfile.exists(self._path):
+                raise OSError(os.strerror(errno.ENOENT))
 
     def close(self):
         """Flushes, and closes the file."""
-        self._file.close()
+        self.flush()
+        if self._file is not None:
+            file, self._file = self._file, None
+            with self._explained():
+                file.close()
+
+    def _write(self, events):
+        """Adds serialized events, to a new file if there is none."""
+        if not events:
+            return
+        with self._explained():
+            file = self._file or self._open()
+            for event in events:
+                file.write(event)
+
+    def _open(self):
+        """Makes and returns a file, the first with a new attempt's mark."""
+        now = self._clock()
+        name = (
+            f"events.out.tfevents.{int(now):010d}."
+            f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}.v2"
+        )
+        self._path = os.path.join(self._directory, name)
+        tf.io.gfile.makedirs(self._directory)
+        self._file = file = tf.io.TFRecordWriter(self._path)
+        first = event_pb2.Event(wall_time=now, file_version="brain.Event:2")
+        file.write(first.SerializeToString())
+        if self._first_step is not None:
+            mark = event_pb2.Event(wall_time=now, step=self._first_step)
+            mark.session_log.status = event_pb2.SessionLog.START
+            # One of TensorBoard's two loaders heeds no mark but from the
+            # second on, as if nothing could come before the first.
+            file.write(mark.SerializeToString())
+            file.write(mark.SerializeToString())
+            self._first_step = None  # A later file goes on after this one.
+        return file
+
+    @contextlib.contextmanager
+    def _explained(self):
+        """Says what must hold; leaves a file that has a broken record."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            self._file = None
+            raise OSError(
+                "A run's folder must stay in place, with room on its disk, "
+                f"while {self._path!r} is written. Received: {error}. Give a "
+                "folder that lasts."
+            ) from error

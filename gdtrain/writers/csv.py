@@ -1,0 +1,121 @@
+"""Numbers in a CSV file, which any program for tables reads."""
+
+import csv
+import io
+
+import numpy as np
+
+from gdtrain.writers.growing_file import GrowingFile
+
+_CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
+_BYTES = 2**20  # That wait until they are written
+
+
+class CSVWriter:
+    """Writes a column a name and a line a step: `step,loss,gradient_norm`.
+
+    A cell is empty where nothing was measured; `nan` and `inf` are such
+    values. Each float32 reads back as it was. Names that come later become
+    columns at the end, for which the file is written anew once.
+
+    The file is open only while lines are added, a megabyte at a time and at
+    each flush. A writer begins with an empty file; all that it writes then,
+    before and after `close`, goes there.
+
+    Args:
+        path: Of the file. Its folder is made, and a file in its place is
+            replaced, when there is something to write.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.csv")
+    >>> writer = CSVWriter(path)
+    >>> writer.write([1, 2], ["loss"], [[0.5], [0.1]])
+    >>> writer.write([3], ["kl", "loss"], [[7, 0]], [[True, False]])
+    >>> writer.close()
+    >>> print(open(path).read())
+    step,loss,kl
+    1,0.5,
+    2,0.1,
+    3,,7.0
+    """
+
+    def __init__(self, path):
+        self._file = GrowingFile(path)
+        self._columns = {}  # Name: index
+        self._header = b""
+        self._waiting = bytearray()  # Lines that are not in the file yet
+
+    def write(self, steps, names, values, measured=None):
+        """Adds steps. See `gdtrain.writers`.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        steps = np.asarray(steps, np.int64)
+        values = np.asarray(values, np.float32)
+        new = [name for name in names if name not in self._columns]
+        if new:
+            self._widen(new)
+        count = max(1, _CELLS // max(1, len(names)))
+        for start in range(0, len(steps), count):
+            rows = slice(start, start + count)
+            cells = values[rows].astype("S")  # The shortest that reads back
+            if measured is not None:
+                cells[~np.asarray(measured, bool)[rows]] = b""
+            self._waiting += _lines(steps[rows], self._placed(names, cells))
+            if len(self._waiting) >= _BYTES:
+                self.flush()
+
+    def flush(self):
+        """Writes what waits to the file, which must be as it was left.
+
+        Raises:
+            OSError: if it was deleted or changed, or cannot be written. What
+                waits is tried again with the next flush.
+        """
+        first = b"" if self._file.size else self._header
+        self._file.append(first + self._waiting)
+        self._waiting = bytearray()
+
+    def close(self):
+        """Flushes. See `gdtrain.writers`."""
+        self.flush()
+
+    def _widen(self, new):
+        """Adds columns, in the file too if it was begun."""
+        self.flush()
+        names = [*self._columns, *new]
+        header = _header(names)
+        if self._file.size:
+            self._file.rewrite(
+                header,
+                len(self._header),  # A quoted name may hold an end of line.
+                lambda lines: lines.replace(b"\n", b"," * len(new) + b"\n"),
+            )
+        self._header = header
+        self._columns = {name: index for index, name in enumerate(names)}
+
+    def _placed(self, names, cells):
+        """Cells `[n, m]` in the columns of the file; empty elsewhere."""
+        if list(names) == list(self._columns):
+            return cells
+        placed = np.zeros([len(cells), len(self._columns)], cells.dtype)
+        placed[:, [self._columns[name] for name in names]] = cells
+        return placed
+
+
+def _header(names):
+    """The first line; a name that holds a comma is quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(["step", *names])
+    return line.getvalue().encode()
+
+
+def _lines(steps, cells):
+    """Lines of the file, as bytes."""
+    return b"".join(
+        b",".join([b"%d" % step, *row]) + b"\n"
+        for step, row in zip(steps.tolist(), cells.tolist(), strict=True)
+    )

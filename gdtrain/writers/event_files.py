@@ -1,0 +1,159 @@
+"""What event files hold, as arrays."""
+
+import array
+import collections
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_file_loader
+from tensorboard.compat.proto import event_pb2
+
+from gdtrain.writers.memory import MemoryWriter
+
+_STEP = "step/"
+
+
+def paths(directory):
+    """The event files of a folder, not of those in it.
+
+    Args:
+        directory: The folder; may be missing.
+
+    Returns:
+        A list of paths, in the order in which TensorBoard reads them.
+
+    Example:
+
+    >>> paths("no such folder")
+    []
+    """
+    directory = os.fspath(directory)
+    if not tf.io.gfile.isdir(directory):
+        return []
+    return sorted(
+        os.path.join(directory, name)
+        for name in tf.io.gfile.listdir(directory)
+        if "tfevents" in name
+    )
+
+
+def scalars(directory):
+    """All scalars of a folder, as TensorBoard would show them all.
+
+    Args:
+        directory: A folder that has event files.
+
+    Returns:
+        `{tag: (steps, values)}`: int64 `[n]`, float32 `[n]`.
+
+    Raises:
+        FileNotFoundError: if there are no event files.
+
+    Example:
+
+    >>> import tempfile
+    >>> from gdtrain.writers.tensorboard import TensorBoardWriter
+    >>> folder = tempfile.mkdtemp()
+    >>> writer = TensorBoardWriter(folder)
+    >>> writer.write([7], ["loss"], [[0.5]])
+    >>> writer.close()
+    >>> steps, values = scalars(folder)["loss"]
+    >>> steps.tolist(), values.tolist()
+    ([7], [0.5])
+    """
+    if not paths(directory):
+        raise FileNotFoundError(
+            "The folder must have event files. Received: "
+            f"{os.fspath(directory)!r}, which has none. Give the folder of a "
+            "run that was written for TensorBoard."
+        )
+    found: dict = collections.defaultdict(_Points)
+    for path in paths(directory):
+        # TensorBoard's accumulators take ten times as long and as much room.
+        for event in event_file_loader.LegacyEventFileLoader(path).Load():
+            if event.session_log.status == event_pb2.SessionLog.START:
+                for points in found.values():
+                    points.drop(event.step)
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    found[value.tag].add(event.step, value.simple_value)
+    return {tag: points.arrays() for tag, points in found.items()}
+
+
+def read(log_dir):
+    """What was written of each step of a run.
+
+    Args:
+        log_dir: The folder given to `gdtrain.callbacks.TensorBoard`, or the
+            folder `train` in it.
+
+    Returns:
+        A `MemoryWriter`, as if it had been written to. Names are those of the
+        tags `step/...`, without that beginning.
+
+    Raises:
+        FileNotFoundError: if there is no such tag.
+
+    Example:
+
+    >>> import tempfile
+    >>> from gdtrain.writers.tensorboard import TensorBoardWriter
+    >>> folder = tempfile.mkdtemp()
+    >>> writer = TensorBoardWriter(f"{folder}/train")
+    >>> writer.write([7, 8], ["step/loss"], [[0.5], [0.25]])
+    >>> writer.close()
+    >>> read(folder)["loss"].tolist()
+    [0.5, 0.25]
+    """
+    train = os.path.join(os.fspath(log_dir), "train")
+    found = {
+        tag.removeprefix(_STEP): points
+        for tag, points in scalars(train if paths(train) else log_dir).items()
+        if tag.startswith(_STEP)
+    }
+    if not found:
+        raise FileNotFoundError(
+            "The folder must have scalars of steps. Received: "
+            f"{os.fspath(log_dir)!r}, none of whose tags begins with "
+            f"{_STEP!r}. Give the log_dir of a gdtrain.callbacks.TensorBoard."
+        )
+    memory = MemoryWriter()
+    memory.write(*_table(found))
+    return memory
+
+
+class _Points:
+    """Points of one tag."""
+
+    def __init__(self):
+        self._steps, self._values = array.array("q"), array.array("f")
+
+    def add(self, step, value):
+        self._steps.append(step)
+        self._values.append(value)
+
+    def drop(self, first):
+        """Heeds the mark of a new attempt, which begins at a step."""
+        steps, values = self.arrays()
+        self._steps = array.array("q", steps[steps < first].tobytes())
+        self._values = array.array("f", values[steps < first].tobytes())
+
+    def arrays(self):
+        """Steps int64 `[n]`, values float32 `[n]`."""
+        return (
+            np.array(self._steps, np.int64),
+            np.array(self._values, np.float32),
+        )
+
+
+def _table(found):
+    """`{name: (steps, values)}` as rows: what `write` takes."""
+    steps = np.unique(np.concatenate([points[0] for points in found.values()]))
+    values = np.zeros([len(steps), len(found)], np.float32)
+    measured = np.zeros(values.shape, bool)
+    for column, (at, numbers) in enumerate(found.values()):
+        rows = np.searchsorted(steps, at)
+        values[rows, column] = numbers
+        measured[rows, column] = True
+    return steps, list(found), values, None if measured.all() else measured

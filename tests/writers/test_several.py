@@ -1,0 +1,67 @@
+"""What one writer cannot do does not keep the others from theirs."""
+
+import warnings
+
+import pytest
+
+from gdtrain.writers.memory import MemoryWriter
+from gdtrain.writers.several import SeveralWriters
+
+
+class Failing(MemoryWriter):
+    """Fails in one of its methods, and counts the calls of all."""
+
+    def __init__(self, method):
+        super().__init__()
+        self.calls = 0
+        self._method = method
+
+    def _count(self, method):
+        self.calls += 1
+        if method == self._method:
+            raise OSError(28, "No space left on device")
+
+    def write(self, *args):
+        self._count("write")
+        super().write(*args)
+
+    def flush(self):
+        self._count("flush")
+
+    def close(self):
+        self._count("close")
+
+
+def test_each_gets_everything():
+    writers = [Failing(None), MemoryWriter()]
+    several = SeveralWriters(writers)
+    several.write([1], ["a", "b"], [[1, 2]], [[True, False]])
+    several.flush()
+    several.close()
+    for writer in writers:
+        assert writer.measured("a")[1].tolist() == [1]
+        assert writer.measured("b")[1].tolist() == []
+    assert writers[0].calls == 3
+
+
+@pytest.mark.parametrize("method", ["write", "flush", "close"])
+def test_one_that_fails_is_told_of_once_and_left_out(method):
+    failing, sound = Failing(method), MemoryWriter()
+    several = SeveralWriters([failing, sound])
+    with pytest.warns(UserWarning, match="`Failing` is left out.*full") as told:
+        for step in (1, 2):
+            several.write([step], ["a"], [[step]])
+            several.flush()
+            several.close()
+    assert len(told) == 1
+    assert failing.calls == ["write", "flush", "close"].index(method) + 1
+    assert sound["a"].tolist() == [1, 2]
+
+
+def test_others_go_on_where_warnings_are_errors(capsys):
+    sound = MemoryWriter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SeveralWriters([Failing("write"), sound]).write([1], ["a"], [[1]])
+    assert sound["a"].tolist() == [1]
+    assert "left out" in capsys.readouterr().err
