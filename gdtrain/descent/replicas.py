@@ -86,6 +86,15 @@ def mean(tensors, examples):
     return [None if t is None else next(means) for t in tensors]
 
 
+def total(number):
+    """The sum of a number over replicas, a float32 scalar."""
+    context = tf.distribute.get_replica_context()
+    number = tf.cast(number, tf.float32)
+    if count() == 1 or context is None:
+        return number
+    return _sum(context, [number])[0]
+
+
 def _sum(context, tensors):
     """Sums over replicas, for tensors of any dtypes."""
     sums: dict[int, tf.Tensor] = {}

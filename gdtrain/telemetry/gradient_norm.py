@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from gdtrain.telemetry import norms
-from gdtrain.telemetry.quantity import Quantity
+from gdtrain.telemetry.quantity import Parts, Quantity
 
 
 class GradientNorm(Quantity):
@@ -27,11 +27,7 @@ class GradientNorm(Quantity):
     name = "gradient_norm"
 
     def measure(self, record):
-        """`{"gradient_norm": ..., "gradient_norm/<layer>": ...}`."""
+        """The whole, and `Parts` by layer."""
         squares = norms.squared_norms(record.gradients)
-        return {
-            self.name: tf.sqrt(tf.reduce_sum(squares)),
-            **norms.named(
-                self.name, *norms.by_layer(squares, record.layers)
-            ),
-        }
+        names, sums = norms.whole_and_by_layer(squares, record.layers)
+        return {self.name: Parts(names, tf.sqrt(sums))}

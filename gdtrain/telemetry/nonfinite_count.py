@@ -26,8 +26,9 @@ class NonfiniteCount(Quantity):
     def measure(self, record):
         """`{"nonfinite_count": scalar}`."""
         tensors = [record.loss, *record.gradients]
-        # Where the sum of squares is finite, so is all that it is a sum of.
-        total = tf.reduce_sum(norms.squared_norms(tensors))
+        # Where a sum of squares is finite, so is all that it is a sum of.
+        total = tf.reduce_sum(norms.squared_norms(record.gradients))
+        total *= tf.cast(record.loss, tf.float32)
         return {
             self.name: tf.cond(
                 tf.math.is_finite(total),

@@ -1,32 +1,62 @@
 """Sets of quantities by name."""
 
+from gdtrain.telemetry.activation_deviation import ActivationDeviation
+from gdtrain.telemetry.activation_mean import ActivationMean
+from gdtrain.telemetry.dead_fraction import DeadFraction
+from gdtrain.telemetry.device_memory import DeviceMemory
+from gdtrain.telemetry.distance_from_start import DistanceFromStart
+from gdtrain.telemetry.examples_per_second import ExamplesPerSecond
+from gdtrain.telemetry.gradient_cosine import GradientCosine
+from gdtrain.telemetry.gradient_histogram import GradientHistogram
+from gdtrain.telemetry.gradient_noise_scale import GradientNoiseScale
 from gdtrain.telemetry.gradient_norm import GradientNorm
 from gdtrain.telemetry.learning_rate import LearningRate
 from gdtrain.telemetry.loss import Loss
+from gdtrain.telemetry.loss_change import LossChange
 from gdtrain.telemetry.nonfinite_count import NonfiniteCount
+from gdtrain.telemetry.predicted_loss_change import PredictedLossChange
 from gdtrain.telemetry.quantity import Quantity
+from gdtrain.telemetry.update_norm import UpdateNorm
 from gdtrain.telemetry.update_ratio import UpdateRatio
+from gdtrain.telemetry.weight_histogram import WeightHistogram
 from gdtrain.telemetry.weight_norm import WeightNorm
 
-PRESETS = {
-    "minimal": (Loss(), LearningRate()),
-    "standard": (
-        Loss(),
-        LearningRate(),
-        GradientNorm(),
-        WeightNorm(),
-        UpdateRatio(),
-        NonfiniteCount(),
-    ),
-}
+_MINIMAL = (Loss(), LearningRate())
+_STANDARD = (
+    *_MINIMAL,
+    GradientNorm(),
+    WeightNorm(),
+    UpdateRatio(),
+    NonfiniteCount(),
+)
+# What repeats the forward pass or walks over every number for long is
+# measured now and then.
+_FULL = (
+    *_STANDARD,
+    UpdateNorm(),
+    GradientCosine(),
+    DistanceFromStart(),
+    PredictedLossChange(),
+    LossChange().every(10),
+    GradientNoiseScale(),
+    ActivationMean().every(10),
+    ActivationDeviation().every(10),
+    DeadFraction().every(10),
+    WeightHistogram().every(100),
+    GradientHistogram().every(100),
+    ExamplesPerSecond(),
+    DeviceMemory(),
+)
+PRESETS = {"minimal": _MINIMAL, "standard": _STANDARD, "full": _FULL}
+_BY_NAME = {quantity.name: quantity.every(1) for quantity in _FULL}
 
 
 def resolve(quantities):
     """The quantities that a preset's name or a list stands for.
 
     Args:
-        quantities: `"minimal"`, `"standard"`, or a list of quantities and of
-            names of quantities.
+        quantities: `"minimal"`, `"standard"`, `"full"`, or a list of
+            quantities and of names of quantities.
 
     Returns:
         A tuple of `Quantity`.
@@ -65,13 +95,12 @@ def resolve(quantities):
 
 def _quantity(entry):
     """One quantity from its name or itself."""
-    known = {q.name: q for q in PRESETS["standard"]}
     if isinstance(entry, Quantity):
         return entry
-    if isinstance(entry, str) and entry in known:
-        return known[entry]
+    if isinstance(entry, str) and entry in _BY_NAME:
+        return _BY_NAME[entry]
     message = (
-        f"An entry of `quantities` must be one of {sorted(known)} or a "
+        f"An entry of `quantities` must be one of {sorted(_BY_NAME)} or a "
         f"`gdtrain.telemetry.Quantity`. Received: {entry!r}."
     )
     if isinstance(entry, str):

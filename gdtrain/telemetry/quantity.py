@@ -1,6 +1,10 @@
 """A quantity: a cheap number measured in the graph at every step."""
 
 import abc
+import copy
+from typing import Any, NamedTuple
+
+from gdtrain import checks
 
 
 class Quantity(abc.ABC):
@@ -24,6 +28,17 @@ class Quantity(abc.ABC):
     #: The quantity's word: in logs, TensorBoard tags (`step/<name>`), columns.
     name: str
 
+    #: It is measured at those steps that are multiples of this; see `every`.
+    every_steps = 1
+
+    #: What it needs of the record beyond an update: some of `"activations"`,
+    #: `"parts"`, `"loss_after"`, which are not there unless asked for.
+    needs: frozenset[str] = frozenset()
+
+    #: Whether it compares with the step before, for which it must be measured
+    #: there as well.
+    looks_back = False
+
     @abc.abstractmethod
     def measure(self, record):
         """Scalars of one update.
@@ -32,14 +47,88 @@ class Quantity(abc.ABC):
             record: A `gdtrain.telemetry.Record`.
 
         Returns:
-            A dict from name to scalar tensor, cast to float32 afterwards.
+            A dict from name to scalar tensor, cast to float32 afterwards; or
+            to `Parts`, many scalars at once; or to `Bins`.
         """
 
+    def every(self, steps):
+        """This quantity, but measured at the multiples of `steps` only.
+
+        Args:
+            steps: A positive integer, in steps.
+
+        Returns:
+            A copy.
+
+        Raises:
+            TypeError, ValueError: if `steps` is no positive integer.
+        """
+        other = copy.copy(self)
+        other.every_steps = checks.positive_integer("steps", steps)
+        return other
+
+    @property
+    def settings(self):
+        """What tells it from others of its class, but for its cadence."""
+        return {k: v for k, v in vars(self).items() if k != "every_steps"}
+
+    def is_like(self, other):
+        """Whether it measures the same, at whichever steps."""
+        return type(self) is type(other) and self.settings == other.settings
+
     def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
+        return self.is_like(other) and self.every_steps == other.every_steps
 
     def __hash__(self):
-        return hash(type(self))
+        return hash((type(self), self.every_steps))
 
     def __repr__(self):
-        return f"{type(self).__name__}()"
+        settings = ", ".join(f"{k}={v!r}" for k, v in self.settings.items())
+        made = f"{type(self).__name__}({settings})"
+        if self.every_steps == 1:
+            return made
+        return f"{made}.every({self.every_steps})"
+
+
+class BlockQuantity(Quantity):
+    """What is known of a block of steps as a whole, after it has run."""
+
+    def measure(self, record):
+        """Nothing of a single step."""
+        return {}
+
+    @abc.abstractmethod
+    def measure_block(self, examples, seconds):
+        """Numbers of a block; they belong to its last step.
+
+        Args:
+            examples: How many examples its steps had.
+            seconds: How long it took.
+
+        Returns:
+            A dict from name to number.
+        """
+
+
+class Parts(NamedTuple):
+    """Scalars `<name>/<part>` of one quantity, as one vector.
+
+    Args:
+        parts: Their names, for example of layers; `""` for the whole, which
+            is called `<name>`.
+        values: A float vector of as many.
+    """
+
+    parts: list[str]
+    values: Any
+
+
+class Bins(NamedTuple):
+    """A histogram of one quantity; see `gdtrain.telemetry.histogram`.
+
+    Args:
+        values: A float32 vector: the left edge of the first bin, the right
+            edge of the last, and how many numbers are in each.
+    """
+
+    values: Any

@@ -1,7 +1,9 @@
 """What a step knows of itself, for quantities to measure."""
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -23,6 +25,19 @@ class Record:
         weights_before: A tensor for each weight: its value before the update.
         weights_after: A tensor for each weight: its value after the update.
         layers: For each weight, the name of its layer.
+        weights: For each weight, what gives its value before the first step
+            when it is read outside the graph, as `initial` of `keep` does.
+        step: The number of the update modulo 2 ** 30, an int32 scalar.
+        keep: `keep(name, initial)` gives variables in which a quantity keeps
+            values from one step to the next; see
+            `gdtrain.telemetry.memory.Memory.keep`.
+        parts: For quantities that need `"parts"`: `Parts` of the batch, or
+            `None` if it has but one.
+        activations: For quantities that need `"activations"`: the
+            `Activations` of the forward pass, or `None` if there are none.
+        loss_after: For quantities that need `"loss_after"`: the loss of the
+            same batch after the update, a scalar, or `None` if the step
+            cannot be repeated.
     """
 
     loss: Any
@@ -31,6 +46,37 @@ class Record:
     weights_before: list[Any]
     weights_after: list[Any]
     layers: list[str]
+    weights: Any = ()
+    step: Any = None
+    keep: Callable[..., list] | None = None
+    parts: Any = None
+    activations: Any = None
+    loss_after: Any = None
+
+    @functools.cached_property
+    def updates(self):
+        """What was added to each weight, float32."""
+        return [
+            tf.cast(after, tf.float32) - tf.cast(before, tf.float32)
+            for after, before in zip(
+                self.weights_after, self.weights_before, strict=True
+            )
+        ]
+
+
+class Parts(NamedTuple):
+    """The parts that a gradient is the mean of: micro-batches, replicas.
+
+    Args:
+        examples: How many examples they have together, a float32 scalar.
+        count: How many of them have any, a float32 scalar.
+        squared_norm: The mean of the squared norms of their gradients,
+            weighted by their examples, a float32 scalar.
+    """
+
+    examples: Any
+    count: Any
+    squared_norm: Any
 
 
 def learning_rates(optimizer):
@@ -93,5 +139,9 @@ def layer_of(weight, model_name):
     path = getattr(weight, "path", None)
     if path is None:
         return weight.name.split(":")[0]
-    layer = path.rpartition("/")[0] or model_name
-    return layer.removeprefix(f"{model_name}/")
+    return within(path.rpartition("/")[0] or model_name, model_name)
+
+
+def within(path, model_name):
+    """The path of a layer without the name of the model in front."""
+    return path.removeprefix(f"{model_name}/")

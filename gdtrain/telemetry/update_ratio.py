@@ -1,9 +1,7 @@
 """How far an update moves the weights, as a share of their length."""
 
-import tensorflow as tf
-
 from gdtrain.telemetry import norms
-from gdtrain.telemetry.quantity import Quantity
+from gdtrain.telemetry.quantity import Parts, Quantity
 
 
 class UpdateRatio(Quantity):
@@ -30,17 +28,11 @@ class UpdateRatio(Quantity):
     name = "update_ratio"
 
     def measure(self, record):
-        """`{"update_ratio/<layer>": ...}`."""
-        updates = [
-            tf.cast(after, tf.float32) - tf.cast(before, tf.float32)
-            for after, before in zip(
-                record.weights_after, record.weights_before, strict=True
-            )
-        ]
+        """`Parts` by layer."""
         names, moved = norms.by_layer(
-            norms.squared_norms(updates), record.layers
+            norms.squared_norms(record.updates), record.layers
         )
         _, lengths = norms.by_layer(
             norms.squared_norms(record.weights_before), record.layers
         )
-        return norms.named(self.name, names, moved / lengths)
+        return {self.name: Parts(names, moved / lengths)}

@@ -20,8 +20,6 @@ class WeightNorm(Quantity):
     name = "weight_norm"
 
     def measure(self, record):
-        """`{"weight_norm/<layer>": ...}`."""
+        """`Parts` by layer."""
         squares = norms.squared_norms(record.weights_after)
-        return norms.named(
-            self.name, *norms.by_layer(squares, record.layers)
-        )
+        return {self.name: norms.by_layer(squares, record.layers)}

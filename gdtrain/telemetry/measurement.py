@@ -1,0 +1,78 @@
+"""What quantities measure, as one vector with a label for each number."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from gdtrain.telemetry.quantity import Bins, Parts
+
+
+class Label(NamedTuple):
+    """What is where in the vector.
+
+    Args:
+        name: For example `"gradient_norm/dense"`.
+        quantity: The quantity it belongs to, for example `"gradient_norm"`.
+        place: Where it is in the vector.
+        width: How many numbers it has: 1, or more for a histogram.
+    """
+
+    name: str
+    quantity: str
+    place: int
+    width: int = 1
+
+
+def measure(quantities, record, prefix=""):
+    """Measures an update.
+
+    Args:
+        quantities: A tuple of quantities.
+        record: The `Record` of the update.
+        prefix: What to put in front of each name.
+
+    Returns:
+        `(labels, vector)`: a list of `Label` in the order in which they were
+        given, and float32 `[numbers]`.
+    """
+    found = [
+        (prefix + name, quantity.name, value)
+        for quantity in quantities
+        for name, value in quantity.measure(record).items()
+    ]
+    # Scalars come first: one operation for them all.
+    scalars = [value for *_, value in found if not _is_vector(value)]
+    vectors = [value.values for *_, value in found if _is_vector(value)]
+    labels, scalar, vector = [], 0, len(scalars)
+    for name, quantity, value in found:
+        if isinstance(value, Parts):
+            for part in value.parts:
+                full = f"{name}/{part}" if part else name
+                labels.append(Label(full, quantity, vector))
+                vector += 1
+        elif isinstance(value, Bins):
+            width = value.values.shape[0]
+            labels.append(Label(name, quantity, vector, width))
+            vector += width
+        else:
+            labels.append(Label(name, quantity, scalar))
+            scalar += 1
+    return labels, joined([stacked(scalars), *vectors])
+
+
+def _is_vector(value):
+    return isinstance(value, (Parts, Bins))
+
+
+def stacked(scalars):
+    """Scalars as a float32 vector; of length 0 if there are none."""
+    scalars = [tf.cast(scalar, tf.float32) for scalar in scalars]
+    return tf.stack(scalars) if scalars else tf.zeros([0])
+
+
+def joined(vectors):
+    """Vectors as one; those without a number cost nothing."""
+    vectors = [vector for vector in vectors if vector.shape[0] != 0]
+    if len(vectors) == 1:
+        return vectors[0]
+    return tf.concat(vectors, 0) if vectors else tf.zeros([0])
