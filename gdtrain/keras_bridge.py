@@ -4,8 +4,10 @@ Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 """
 
 import contextlib
+import functools
 import threading
 
+import keras
 import numpy as np
 from keras.src import tree
 from keras.src.backend.tensorflow import trainer as keras_trainer
@@ -18,6 +20,17 @@ from keras.src.trainers.data_adapters import (
     data_adapter_utils,
 )
 from keras.src.utils import python_utils
+
+# Layers that are observed though they have no weights, or layers within
+_ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+    keras.layers.RNN,
+    keras.layers.Softmax,
+)
 
 
 def functional_subclass(model_class):
@@ -116,6 +129,57 @@ def statistics(model):
         for variable in layer._non_trainable_variables
         if "float" in variable.dtype
     ]
+
+
+@contextlib.contextmanager
+def outputs_noted(model, note):
+    """While open, `note(layer, output)` is called with what layers put out.
+
+    Of layers that have weights of their own and no layers within, of
+    recurrent ones, and of activations; after each call of them. Needs
+    `_flatten_layers`, and that a layer's `__call__` looks up `self.call`;
+    without them nothing is noted.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, _ACTIVATIONS) or not _within(layer)
+    ]
+    for layer in layers:
+        # In the instance alone; Keras's own `__setattr__` would track it.
+        layer.__dict__["call"] = _noting(layer, note)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.__dict__["call"]
+
+
+def _within(layer):
+    """The layers within a layer."""
+    return list(layer._flatten_layers(include_self=False))
+
+
+def _is_noted(layer):
+    """Whether a layer's output says what its weights or activation do."""
+    if isinstance(layer, _ACTIVATIONS):
+        return True
+    return bool(layer.trainable_weights) and not _within(layer)
+
+
+def _noting(layer, note):
+    """The layer's `call`, which notes its output."""
+    call = layer.call
+
+    @functools.wraps(call)
+    def noting(*args, **kwargs):
+        output = call(*args, **kwargs)
+        # Before its first call, a layer may have no weights yet.
+        if _is_noted(layer):
+            note(layer, output)
+        return output
+
+    return noting
 
 
 def slot(optimizer, slots, variable):

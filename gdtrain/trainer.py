@@ -11,10 +11,10 @@ from gdtrain.descent import (
     gradients,
     microbatches,
     reductions,
-    replicas,
     update,
 )
 from gdtrain.engine import step_context
+from gdtrain.engine.repeated_loss import RepeatedLoss
 from gdtrain.engine.step_runner import StepRunner
 
 
@@ -61,6 +61,22 @@ class DescentTrainer(StepRunner):
         self.descend(tape, loss)
         keras_bridge.track_loss(self, loss, microbatches.examples_in(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def loss_again(self, data):
+        """The loss of a batch, forward alone, as `train_step` finds it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=True)
+        return keras_bridge.compute_loss(self, x, y, y_pred, sample_weight)
+
+    @property
+    def repeated_loss(self):
+        """Gives the loss of a batch after the update; see `telemetry`.
+
+        `None` for a `train_step` of your own, which cannot be repeated.
+        """
+        if type(self).train_step is not DescentTrainer.train_step:
+            return None
+        return RepeatedLoss(self)
 
     def descend(self, tape, loss, weights=None, optimizer=None, name=None):
         """Moves the weights one step against the gradient of a loss.
@@ -118,15 +134,13 @@ class DescentTrainer(StepRunner):
 
         gradient = gradients.compute(tape, loss, weights, optimizer)
         self._warn_of_missing(gradient, weights)
-        loss, *gradient = step.mean_so_far([loss, *gradient])
+        loss, *gradient = step.mean_over_microbatches(loss, gradient)
         if not step.updates_now:
             return
-        loss, *gradient = replicas.mean([loss, *gradient], step.examples)
+        loss, *gradient = step.mean_over_replicas([loss, *gradient])
         clipped = clipping.clip(gradient, self.global_clipnorm, optimizer)
 
-        with step.measuring(
-            name, self.name, loss, gradient, weights, optimizer
-        ):
+        with step.measuring(name, self, loss, gradient, weights, optimizer):
             update.apply(optimizer, clipped, weights)
 
     def compile(

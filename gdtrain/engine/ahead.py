@@ -92,7 +92,8 @@ class Ahead:
         if self._spans and self._pace.may_span_epochs(program.speed, length):
             until_seen = in_epoch + (epochs_until_seen - 1) * length
         steps = self._pace.steps(program.speed, in_epoch, until_seen)
-        steps = min(steps, self._feed.most_steps)
+        until_look = self._execution.steps_until_look()
+        steps = min(steps, self._feed.most_steps, until_look)
         with self._interrupts.held_back():
             done, self._spans = self._execution.run(
                 self._feed, epoch, step, steps, self._pace.most, left or 0

@@ -9,6 +9,7 @@ import tensorflow as tf
 from gdtrain.descent import replicas
 from gdtrain.engine.epoch_end import EpochEnd
 from gdtrain.engine.traced_loop import TracedLoop
+from gdtrain.telemetry import clock
 
 
 class Steps(NamedTuple):
@@ -45,23 +46,24 @@ class Block:
         self._logs = None  # As the step returns them
         self._program: Any = None
 
-    def __call__(self, source, steps):
+    def __call__(self, source, steps, moment):
         """Runs steps.
 
         Args:
             source: What the feed says to be the source of these steps.
             steps: How many; fewer if there are no more batches.
+            moment: Of the first step; see `gdtrain.telemetry.clock.numbers`.
 
         Returns:
             `Steps`.
         """
         with replicas.undivided_losses(self._model.distribute_strategy):
             if self._model.run_eagerly:
-                return self._eagerly(source, steps)
+                return self._eagerly(source, steps, moment)
             if self._program is None:
-                self._program = self._traced(source)
+                self._program = self._traced(source, len(moment))
             logs, rows, done, ends, ended = self._program(
-                source, tf.constant(steps)
+                source, tf.constant([steps, *moment])
             )
         return Steps(
             self._packed(logs),
@@ -69,32 +71,40 @@ class Block:
             ends.numpy()[: ended.numpy()] if self.ends_epochs else None,
         )
 
-    def _eagerly(self, source, steps):
+    def _eagerly(self, source, steps, moment):
         """The loop over steps, when Python drives it."""
+        first = clock.parse(tf.constant(moment))
         opened = self._plan.open(source, False)
         cursor = self._plan.first(opened)
         logs = None
         rows: list[Any] = []
         while len(rows) < steps and self._plan.has_batch(opened, cursor):
-            logs, row = self._step.run(self._plan.fetch(opened, cursor))
+            logs, row = self._step.run(
+                self._plan.fetch(opened, cursor), first.after(len(rows))
+            )
             rows.append(row.numpy())
             cursor = self._plan.advance(opened, cursor, len(rows) < steps)
         return Steps(logs, np.array(rows), None)
 
-    def _traced(self, source):
-        """The program."""
+    def _traced(self, source, numbers):
+        """The program, given so many numbers of the time."""
         xla = self.room is not None
         signature = self._plan.signature(source, xla)
 
-        def first(source):
+        def step(fetched, clock):
+            return self._step.run(fetched, clock, xla)
+
+        def first(source, moment):
             opened = self._plan.open(source, xla)
             cursor = self._plan.first(opened)
-            return self._step.run(self._plan.fetch(opened, cursor))
+            return step(
+                self._plan.fetch(opened, cursor), clock.parse(moment)
+            )
 
         # Tells what the step returns; the loop uses the same trace of it.
         function = tf.function(first, autograph=False)
         self._logs, row = function.get_concrete_function(
-            signature
+            signature, tf.TensorSpec([numbers], tf.int32)
         ).structured_outputs
         end = None
         if self._plan.epochs_can_follow and self._step.returns_scalars:
@@ -102,7 +112,7 @@ class Block:
             end = end if end.can_be_compiled() else None
         self.ends_epochs = end is not None
         loop = TracedLoop(
-            self._step.run,
+            step,
             self._plan,
             end,
             self._logs,
@@ -111,7 +121,9 @@ class Block:
         )
         return tf.function(
             loop, autograph=False, jit_compile=xla or None
-        ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+        ).get_concrete_function(
+            signature, tf.TensorSpec([1 + numbers], tf.int32)
+        )
 
     def used(self):
         """Names of the operations that the program uses, a set."""

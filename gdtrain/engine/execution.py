@@ -1,11 +1,16 @@
 """Runs steps of a model, and passes on what they measured."""
 
 import itertools
+import math
+import time
+
+import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.engine.program import Program
 from gdtrain.engine.programs import Programs
 from gdtrain.engine.replicated_step import ReplicatedStep
+from gdtrain.telemetry import asked, clock
 
 
 class Execution:
@@ -31,26 +36,41 @@ class Execution:
 
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
-        quantities = self._quantities()
+        groups = self._groups()
         return self._programs.of(
             feed.plan,
-            (quantities, self._model.run_eagerly),
+            (groups, self._model.run_eagerly),
             lambda: Program(
                 self._model,
                 self._step_function,
                 feed.plan,
-                quantities,
+                groups,
                 self._microbatches,
             ),
         )
 
+    def steps_until_look(self):
+        """How many steps until an observer must see the model.
+
+        A number of steps that was asked for is obeyed: it sees it afterwards.
+        """
+        if self._observers is None or self._model.steps_setting != "auto":
+            return math.inf
+        return self._observers.steps_until_look()
+
     def run(self, feed, epoch, step, steps, most, left):
         """Runs steps. See `gdtrain.engine.program.Program.run`."""
         program = self.program(feed)
+        is_steady = program.is_steady
+        moment, strides = self._time(program.groups)
+        start = time.perf_counter()
         done, ends_epochs = program.run(
-            feed, epoch, step, steps, most, left
+            feed, epoch, step, steps, moment, most, left
         )
-        self._observe(program.step, done.rows)
+        seconds = time.perf_counter() - start
+        if self._observers and is_steady and program.is_stretchable:
+            self._observers.time(len(done.rows), seconds)
+        self._observe(program.step, done.rows, strides, seconds)
         return done, ends_epochs
 
     def __call__(self, iterator):
@@ -72,15 +92,19 @@ class Execution:
             for data in itertools.islice(
                 iterator, self._model.steps_per_execution
             ):
-                logs, row = step.run(data)
-                self._observe(step, row.numpy()[None])
+                moment, strides = self._time(step.groups)
+                start = time.perf_counter()
+                logs, row = step.run(data, clock.parse(tf.constant(moment)))
+                rows = row.numpy()[None]
+                seconds = time.perf_counter() - start
+                self._observe(step, rows, strides, seconds)
         if row is None:
             raise StopIteration
         return step.logs_of(row.numpy()) if step.returns_scalars else logs
 
     def _step_on_batch(self):
         """The step on a batch that is at hand."""
-        key = self._quantities(), self._model.run_eagerly
+        key = self._groups(), self._model.run_eagerly
         if key not in self._steps_on_batches:
             self._steps_on_batches[key] = ReplicatedStep(
                 self._model,
@@ -92,10 +116,25 @@ class Execution:
             )
         return self._steps_on_batches[key]
 
-    def _quantities(self):
+    def _groups(self):
         """What the observers want measured now."""
-        return self._observers.quantities if self._observers else ()
+        if self._observers is None:
+            return ()
+        return asked.groups(self._observers.asked)
 
-    def _observe(self, step, rows):
+    def _time(self, groups):
+        """The time of the next step, and the strides of quantities by name."""
+        if self._observers is None:
+            return clock.numbers(0, []), {}
+        stretch = self._observers.stretch
+        strides = [group.stride(stretch) for group in groups]
+        by_name = {
+            quantity.name: stride
+            for group, stride in zip(groups, strides, strict=True)
+            for quantity in group.quantities
+        }
+        return clock.numbers(self._observers.steps_done + 1, strides), by_name
+
+    def _observe(self, step, rows, strides, seconds):
         if self._observers and len(rows):
-            self._observers.observe(step.columns, rows)
+            self._observers.observe(step.columns, rows, strides, seconds)

@@ -1,8 +1,13 @@
 """Who is told of every step."""
 
 import contextlib
+import math
+from typing import Any
 
-from gdtrain.telemetry.quantity import Quantity
+from gdtrain.engine.budget import Budget
+from gdtrain.telemetry import asked
+from gdtrain.telemetry.memory import Memory
+from gdtrain.telemetry.quantity import BlockQuantity
 from gdtrain.telemetry.table import Table
 
 
@@ -11,58 +16,95 @@ class Observers:
 
     A step is an update; one that a loss-scaling optimizer skips counts too.
 
-    An observer has `quantities`, a tuple of what it wants measured;
+    An observer has `requests`, a list of `gdtrain.telemetry.asked.Asked`;
     `observe(table)`, called after each block with a `Table` whose values may
     still be on their way; and `close()`, called once when training ends,
-    normally or by an exception.
+    normally or by an exception. It may have `budget`, the share of training
+    time that measuring what is stretchable may take; and `next_look(step)`,
+    which gives the first step after `step` at whose end it must see the
+    model, or `None`: a block ends there, and `observe` is called.
     """
 
     def __init__(self):
         self.steps_done = 0
+        self.memory = Memory()
         self._attached = []
+        self._budget = Budget()
 
     def __deepcopy__(self, memo):
         return Observers()  # A copied model is watched by nobody yet.
 
     @property
-    def quantities(self):
-        """All that they want measured, a tuple without repetition.
+    def asked(self):
+        """All that they want measured, a tuple of `Asked`.
 
         Raises:
             ValueError: if two different quantities share a name.
         """
-        by_name: dict[str, Quantity] = {}
-        for observer in self._attached:
-            for quantity in observer.quantities:
-                other = by_name.setdefault(quantity.name, quantity)
-                if other != quantity:
-                    raise ValueError(
-                        "Two different quantities share the name "
-                        f"{quantity.name!r}: {other!r} and {quantity!r}. "
-                        "Give one of them another `name`."
-                    )
-        return tuple(by_name.values())
+        return asked.merged(
+            [request for o in self._attached for request in o.requests]
+        )
+
+    @property
+    def stretch(self):
+        """How many times as seldom stretchable quantities are measured."""
+        return self._budget.stretch
 
     def attach(self, observer):
         """Adds an observer, if it is not there yet."""
         if observer not in self._attached:
             self._attached.append(observer)
+            shares: list[Any] = [
+                getattr(o, "budget", None) for o in self._attached
+            ]
+            share = min((s for s in shares if s is not None), default=None)
+            if share != self._budget.share:
+                self._budget = Budget(share)
 
     def begin(self, steps_done):
         """Goes on after at least so many steps, as in a loaded model."""
         self.steps_done = max(self.steps_done, steps_done)
 
-    def observe(self, columns, rows):
+    def steps_until_look(self):
+        """How many steps until one must see the model; may be infinite."""
+        looks = [
+            o.next_look(self.steps_done)
+            for o in self._attached
+            if hasattr(o, "next_look")
+        ]
+        looks = [step for step in looks if step is not None]
+        return min(looks, default=math.inf) - self.steps_done
+
+    def observe(self, columns, rows, strides=None, seconds=math.nan):
         """Passes steps on.
 
         Args:
             columns: A tuple of `Column`.
-            rows: Float32 of shape `[steps, numbers]`.
+            rows: Float32 of shape `[steps, numbers]`; the first number is
+                how many examples the step had.
+            strides: By quantity, every how many steps it was measured.
+            seconds: How long the steps took.
         """
-        table = Table(self.steps_done + 1, columns, rows)
+        at_end = {
+            name: (request.quantity.name, value)
+            for request in self.asked
+            if isinstance(request.quantity, BlockQuantity)
+            for name, value in request.quantity.measure_block(
+                rows[:, 0].sum(), seconds
+            ).items()
+        }
+        table = Table(
+            self.steps_done + 1, columns, rows, strides or {}, at_end
+        )
         self.steps_done += rows.shape[0]
-        for observer in self._attached:
-            observer.observe(table)
+        with contextlib.ExitStack() as stack:
+            # All of them hear of it even if one raises.
+            for observer in reversed(self._attached):
+                stack.callback(observer.observe, table)
+
+    def time(self, steps, seconds):
+        """Takes note of how long steps took, for the budget."""
+        self._budget.add(steps, seconds)
 
     @contextlib.contextmanager
     def closed_at_end(self):

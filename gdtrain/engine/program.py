@@ -27,11 +27,11 @@ class Program:
         model: A `DescentTrainer`, compiled.
         step_function: Its `train_step` or `test_step`.
         plan: The plan of the feeds.
-        quantities: The quantities to measure, a tuple.
+        groups: The `Group`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
     """
 
-    def __init__(self, model, step_function, plan, quantities, microbatches):
+    def __init__(self, model, step_function, plan, groups, microbatches):
         # XLA compiles a block as a whole if its data are on the device; else
         # it compiles each step.
         whole = (
@@ -41,11 +41,12 @@ class Program:
         )
         asked = model.jit_compile_setting
         self._model = model
+        self.groups = groups
         self.step = ReplicatedStep(
             model,
             step_function,
             plan.take,
-            quantities,
+            groups,
             microbatches,
             xla=model.jit_compile and not whole,
         )
@@ -57,17 +58,28 @@ class Program:
         self._graph, self._xla = Speed(), Speed()
 
     @property
+    def is_stretchable(self):
+        """Whether it may measure more seldom than asked for."""
+        return any(group.stretchable for group in self.groups)
+
+    @property
+    def is_steady(self):
+        """Whether its steps take the time that they will take."""
+        return self.speed.first is not None and not self._on_trial
+
+    @property
     def speed(self):
         """How long steps take, the way they are run now."""
         return self._xla if self._uses_xla else self._graph
 
-    def run(self, feed, epoch, step, steps, most, left):
+    def run(self, feed, epoch, step, steps, moment, most, left):
         """Runs steps.
 
         Args:
             feed: The feed.
             epoch, step: Where to begin.
             steps: How many.
+            moment: Of the first; see `gdtrain.telemetry.clock.numbers`.
             most: How many it may be told to run at once.
             left: How many are left of the run, as far as that is known.
 
@@ -77,7 +89,7 @@ class Program:
             and whether ends of epochs are among them.
         """
         if self._undecided and most > 1 and self._is_worth_trying(left):
-            self._try_xla(feed, epoch, step, most)
+            self._try_xla(feed, epoch, step, moment, most)
         if self._on_trial:
             # Fewer steps would tell of the time around them.
             enough = self._graph.steps_in(_TRIAL)
@@ -86,7 +98,7 @@ class Program:
         start = time.perf_counter()
         block = self._block(feed, most)
         steps = min(steps, block.room or steps)
-        done = block(feed.source(epoch, step, steps, block.room), steps)
+        done = block(feed.source(epoch, step, steps, block.room), steps, moment)
         self.speed.add(len(done.rows), time.perf_counter() - start)
         if self._on_trial and self._uses_xla:
             self._decide()
@@ -120,7 +132,7 @@ class Program:
         """
         return any("Conv" in name for name in self._blocks[None, None].used())
 
-    def _try_xla(self, feed, epoch, step, most):
+    def _try_xla(self, feed, epoch, step, moment, most):
         """Compiles by XLA; the next steps run that way, to be timed."""
         self._undecided = False
         self._uses_xla = self._on_trial = True
@@ -128,7 +140,7 @@ class Program:
         block = self._block(feed, most)
         nothing = feed.source(epoch, step, 0, block.room)
         try:
-            block(nothing, 0)
+            block(nothing, 0, moment)
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False
             _log.warning(

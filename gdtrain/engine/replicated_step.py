@@ -7,8 +7,11 @@ returned, and the quantities that were measured.
 import keras
 import tensorflow as tf
 
+from gdtrain import compilation
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, step
+from gdtrain.engine import epoch_logs, layer_outputs, step
+from gdtrain.engine.measuring import Measuring
+from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.table import Column
 
 
@@ -19,13 +22,13 @@ class ReplicatedStep:
         model: A `DescentTrainer`, compiled.
         step_function: Its `train_step` or `test_step`.
         take: Makes a replica's part of the batch of what a feed fetched.
-        quantities: The quantities to measure, a tuple.
+        groups: The `Group`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
         xla: Whether XLA compiles the step by itself.
     """
 
     def __init__(
-        self, model, step_function, take, quantities, microbatches, xla
+        self, model, step_function, take, groups, microbatches, xla
     ):
         # These are set while the step is traced.
         self.returned: tuple[str, ...] = ()  # Names of scalars it returned
@@ -34,8 +37,9 @@ class ReplicatedStep:
         self._model = model
         self._step_function = step_function
         self._take = take
-        self._quantities = quantities
+        self.groups = groups
         self._microbatches = microbatches
+        self._xla = xla
         self.run = self._on_all_replicas
         if not model.run_eagerly:
             self.run = tf.function(
@@ -54,12 +58,19 @@ class ReplicatedStep:
         values = row[1 : 1 + len(self.returned)].tolist()
         return dict(zip(self.returned, values, strict=True))
 
-    def _on_all_replicas(self, fetched):
-        """One step: `(logs, row)`."""
+    def _on_all_replicas(self, fetched, clock, xla=False):
+        """One step, of a batch at a time: `(logs, row)`.
+
+        Args:
+            fetched: What a feed fetched.
+            clock: The `Clock`.
+            xla: Whether XLA compiles the block that the step is part of.
+        """
         strategy = self._model.distribute_strategy
-        logs, local, measured = strategy.run(
-            self._on_replica, args=(fetched,)
-        )
+        with layer_outputs.noted(self._model, self.groups):
+            logs, local, measured = strategy.run(
+                self._on_replica, args=(fetched, clock, xla or self._xla)
+            )
         if strategy.num_replicas_in_sync > 1:
             logs = keras.tree.map_structure(
                 lambda value: value
@@ -74,7 +85,7 @@ class ReplicatedStep:
             measured = strategy.experimental_local_results(measured)[0]
         return logs, tf.concat([local, measured], 0)
 
-    def _on_replica(self, fetched):
+    def _on_replica(self, fetched, clock, xla):
         """One step on one replica.
 
         Returns:
@@ -82,38 +93,53 @@ class ReplicatedStep:
             and the scalars that it returned, which on several replicas are
             multiplied by that number; and what it measured, equal on all.
         """
-        result = step.run(
-            self._step_function,
-            self._take(fetched),
-            self._microbatches,
-            self._quantities,
+        telemetry = Measuring(
+            self.groups,
+            clock,
+            self._model.step_observers.memory,
+            self._model.repeated_loss,
         )
+        with compilation.tracing(xla and not self._model.run_eagerly):
+            result = step.run(
+                self._step_function,
+                self._take(fetched),
+                self._microbatches,
+                telemetry,
+            )
+        measured = telemetry.measured.values()
         if self.columns is None:
-            self._name_columns(result)
+            self._name_columns(result, [labels for labels, _ in measured])
         examples = tf.cast(result.examples, tf.float32)
-        returned = _vector(result.returned.values())
+        returned = stacked(result.returned.values())
         if replicas.count() > 1:
             returned = tf.math.multiply_no_nan(returned, examples)
-        measured = _vector(scalar for scalar, _ in result.measured.values())
         return (
             None if self.returns_scalars else result.logs,
             tf.concat([examples[tf.newaxis], returned], 0),
-            measured,
+            joined([vector for _, vector in measured]),
         )
 
-    def _name_columns(self, result):
-        """Says which number of a row is what. Called while tracing."""
+    def _name_columns(self, result, measured):
+        """Says which number of a row is what. Called while tracing.
+
+        Args:
+            result: The `Result` of the step.
+            measured: Lists of labels, one for each vector of a row.
+        """
         self.returned = tuple(result.returned)
         self.returns_scalars = isinstance(result.logs, dict) and (
             len(result.logs) == len(result.returned)
         )
         first = 1 + len(self.returned)
-        columns = [
-            Column(name, quantity, first + i)
-            for i, (name, (_, quantity)) in enumerate(result.measured.items())
-        ]
-        hidden = set(result.measured)
-        if result.measured:
+        columns = []
+        for labels in measured:
+            columns += [
+                Column(name, quantity, first + place, width)
+                for name, quantity, place, width in labels
+            ]
+            first += sum(label.width for label in labels)
+        hidden = {column.name for column in columns}
+        if hidden:
             # What `descend` measured says more than a running mean does.
             hidden.update(epoch_logs.names_of_metrics(self._model))
         columns += [
@@ -122,9 +148,3 @@ class ReplicatedStep:
             if name not in hidden
         ]
         self.columns = tuple(columns)
-
-
-def _vector(scalars):
-    """Scalars as a float32 vector; of length 0 if there are none."""
-    scalars = [tf.cast(scalar, tf.float32) for scalar in scalars]
-    return tf.stack(scalars) if scalars else tf.zeros([0])

@@ -19,16 +19,14 @@ class Result:
         examples: How many examples its batch had.
         returned: The scalars that it returned, float32 by name: means over
             micro-batches.
-        measured: `(scalar, name of its quantity)` by column name.
     """
 
     logs: Any
     examples: Any
     returned: dict[str, Any]
-    measured: dict[str, Any]
 
 
-def run(step_function, data, parts, quantities):
+def run(step_function, data, parts, telemetry):
     """Runs a `train_step` or `test_step` and collects what it says.
 
     Args:
@@ -36,7 +34,7 @@ def run(step_function, data, parts, quantities):
             anything else, which is passed on.
         data: This replica's part of the batch.
         parts: Into how many micro-batches to split it.
-        quantities: The quantities to measure, a tuple.
+        telemetry: The `Measuring` of the step.
 
     Returns:
         A `Result`.
@@ -44,15 +42,16 @@ def run(step_function, data, parts, quantities):
     data = keras.tree.map_structure(_without_optional, data)
     split = microbatches.split(data, parts)
     context = step_context.StepContext(
-        quantities, microbatches.examples_in(data), len(split)
+        telemetry, microbatches.examples_in(data), len(split)
     )
+    telemetry.begin(split)
     returned: dict[str, Any] = {}
     with step_context.entered(context):
         for part, share in split:
             with context.microbatch(share):
                 logs = step_function(part)
             returned = _add_scalars(returned, logs, share, len(split))
-    return Result(logs, context.examples, returned, context.measured)
+    return Result(logs, context.examples, returned)
 
 
 def _without_optional(leaf):

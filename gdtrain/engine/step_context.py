@@ -2,12 +2,12 @@
 
 import contextlib
 import threading
-import warnings
 
 import tensorflow as tf
 
-from gdtrain.descent import microbatches
-from gdtrain.telemetry.record import Record, layer_of, learning_rates
+from gdtrain import compilation
+from gdtrain.descent import microbatches, replicas
+from gdtrain.engine.measuring import Measuring
 
 _state = threading.local()  # MirroredStrategy: a thread for each replica
 
@@ -16,18 +16,16 @@ class StepContext:
     """One step of one replica, while it is traced or runs eagerly.
 
     Args:
-        quantities: The quantities to measure, a tuple.
+        telemetry: The `Measuring` of the step; `None` to measure nothing.
         examples: How many examples this replica's part of the batch has.
         microbatches: How many micro-batches share one update.
     """
 
-    def __init__(self, quantities=(), examples=1, microbatches=1):
-        self.quantities = quantities
+    def __init__(self, telemetry=None, examples=1, microbatches=1):
+        self.telemetry = telemetry or Measuring()
         self.examples = examples
         self.microbatches = microbatches
-        self.measured = {}  # Column name -> (scalar, quantity's name)
         self.descents = 0  # Calls of `descend` in this micro-batch
-        self._graph = _graph()
         self._names = set()
         self._seen = 0  # Micro-batches seen, with this one
         self._share = 1.0
@@ -51,7 +49,9 @@ class StepContext:
         # One after another: in parallel they would need the memory of all.
         before = [t for t in self._total or () if t is not None]
         with tf.control_dependencies(before):
+            self.telemetry.notes.begin_microbatch(share)
             yield
+            self.telemetry.notes.end_microbatch()
         if self.microbatches > 1 and not self.descents:
             raise RuntimeError(
                 f"`compile(microbatches={self.microbatches})` needs a "
@@ -83,70 +83,43 @@ class StepContext:
             )
         self._names.add(name)
 
-    def mean_so_far(self, tensors):
+    def mean_over_microbatches(self, loss, gradients):
         """The mean over the micro-batches seen so far.
 
         Args:
-            tensors: A list of this micro-batch's tensors; `None` stays.
+            loss, gradients: This micro-batch's loss and list of gradients;
+                `None` stays.
 
         Returns:
-            A list like it; complete when `updates_now`.
+            A list of the loss and the gradients; complete when `updates_now`.
         """
+        self.telemetry.notes.note_gradients(gradients)
+        tensors = [loss, *gradients]
         if self.microbatches == 1:
             return tensors
         self._total = microbatches.add(self._total, tensors, self._share)
         return self._total
 
-    @contextlib.contextmanager
-    def measuring(self, name, model_name, loss, gradients, weights, optimizer):
+    def mean_over_replicas(self, tensors):
+        """The mean of tensors over replicas, weighted by their examples."""
+        means = replicas.mean(tensors, self.examples)
+        if not compilation.by_xla() or self.telemetry.clock is None:
+            return means
+        # Who looks at gradients must not change what becomes of them.
+        zero = tf.cast(self.telemetry.clock.step < 0, tf.int32)
+        return [compilation.sealed(mean, zero) for mean in means]
+
+    def measuring(self, name, model, loss, gradients, weights, optimizer):
         """Surrounds one update, and measures the quantities of it.
 
         Args:
-            name: The update's name, put in front of each; `None` for none. An
-                update later in the step under the same name takes its place.
-            model_name: The model's name.
+            name: The update's name; `None` for none.
+            model: The model.
             loss, gradients, weights, optimizer: Of the update.
         """
-        if not self.quantities or not self._can_measure(name):
-            yield
-            return
-        rates = learning_rates(optimizer)
-        before = [tf.identity(weight) for weight in weights]
-        yield
-        record = Record(
-            loss=loss,
-            learning_rates=rates,
-            gradients=[
-                tf.zeros_like(old) if g is None else tf.convert_to_tensor(g)
-                for g, old in zip(gradients, before, strict=True)
-            ],
-            weights_before=before,
-            weights_after=[tf.convert_to_tensor(w) for w in weights],
-            layers=[layer_of(weight, model_name) for weight in weights],
+        return self.telemetry.update(
+            name, model, loss, gradients, weights, optimizer, self.examples
         )
-        prefix = "" if name is None else f"{name}/"
-        for quantity in self.quantities:
-            for column, scalar in quantity.measure(record).items():
-                self.measured[prefix + column] = (scalar, quantity.name)
-
-    def _can_measure(self, name):
-        """Whether what is measured now can leave the step; warns if not."""
-        if _graph() is self._graph:
-            return True
-        warnings.warn(
-            f"The update {name or ''} is made within tf.cond or a loop, from "
-            "which its telemetry cannot leave. The update itself is made. To "
-            "see it, call `descend` in every step.",
-            stacklevel=4,
-        )
-        return False
-
-
-def _graph():
-    """The graph that is being traced; `None` when running eagerly."""
-    if tf.executing_eagerly():
-        return None
-    return tf.compat.v1.get_default_graph()
 
 
 @contextlib.contextmanager

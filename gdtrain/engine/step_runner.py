@@ -35,6 +35,7 @@ class StepRunner(_Mixin):
     test_function: Any
     predict_function: Any
     validation_feed: Any = None  # Kept from one epoch of `fit` to the next
+    repeated_loss: Any = None  # A `RepeatedLoss`, if a step can be repeated
 
     # For the signatures alone: Keras documents these on a parent of its own.
     @functools.wraps(keras.Model.fit, assigned=())

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from gdtrain.telemetry import clock
+
 
 class Done(NamedTuple):
     """What the loop carries from step to step.
@@ -26,7 +28,7 @@ class TracedLoop:
     """Steps over a feed. Its calls are traced into a program.
 
     Args:
-        step: A function of a fetched batch: `(logs, row)`.
+        step: A function of a fetched batch and the clock: `(logs, row)`.
         plan: The plan of the feed; see `gdtrain.feeds`.
         end: An `EpochEnd`, or `None` if epochs end outside the program.
         logs: What a step returns, an example.
@@ -41,19 +43,23 @@ class TracedLoop:
         self._logs = tensors(logs)
         self._width = width
         self._room = room
+        self._clock: Any = None  # The time of the first step
 
-    def __call__(self, source, steps):
+    def __call__(self, source, numbers):
         """Runs steps.
 
         Args:
             source: The source of the feed.
-            steps: How many, an int32 scalar.
+            numbers: How many, and the time of the first, an int32 vector; see
+                `gdtrain.telemetry.clock.numbers`.
 
         Returns:
             `(logs, rows, steps, ends, ended)`: what the last step returned, a
             list; `[steps or room, width]`; how many steps there were;
             results of epochs; and how many epochs ended.
         """
+        steps = numbers[0]
+        self._clock = clock.parse(numbers[1:])
         opened = self._plan.open(source, self._room is not None)
         room = steps if self._room is None else self._room
         done = Done(
@@ -116,7 +122,7 @@ class TracedLoop:
     def _one(self, opened, steps, done, last=False):
         """One step."""
         batch = self._plan.fetch(opened, done.cursor, last)
-        logs, row = self._step(batch)
+        logs, row = self._step(batch, self._clock.after(done.steps))
         # A batch is fetched after the update, never beside it: an error of
         # the data finds the weights whole.
         with tf.control_dependencies([row]):
