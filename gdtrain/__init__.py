@@ -1,6 +1,8 @@
 """Gradient descent you can see and steer, behind `model.fit`."""
 
-from gdtrain import callbacks, telemetry
+import importlib
+
+from gdtrain import callbacks, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
@@ -14,5 +16,14 @@ __all__ = [
     "Sequential",
     "callbacks",
     "from_keras",
+    "plots",
     "telemetry",
+    "writers",
 ]
+
+
+def __getattr__(name):
+    """`gdtrain.plots`, which needs Matplotlib, when it is asked for."""
+    if name == "plots":
+        return importlib.import_module("gdtrain.plots")
+    raise AttributeError(f"module 'gdtrain' has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Callbacks for `fit`. Floor 5."""
 
+from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
 
-__all__ = ["Telemetry", "TensorBoard"]
+__all__ = ["StepWriter", "Telemetry", "TensorBoard"]

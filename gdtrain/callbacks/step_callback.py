@@ -1,12 +1,14 @@
 """What callbacks that hear of every step have in common."""
 
 import abc
+import math
 from typing import Any
 
 import keras
 
-from gdtrain.cadence import EverySteps
+from gdtrain import checks
 from gdtrain.telemetry import presets
+from gdtrain.telemetry.asked import Asked
 from gdtrain.trainer import DescentTrainer
 from gdtrain.writers.background import Background
 
@@ -18,9 +20,11 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
     told of steps after they ran, however many ran as one program.
 
     Args:
-        quantities: What to measure: `"standard"`, `"minimal"`, or a list of
-            quantities and names of quantities.
-        every_steps: Hear of those steps that are multiples of this.
+        quantities: What to measure: `"minimal"`, `"standard"`, `"full"`, or a
+            list of quantities and names of quantities.
+        every_steps: Measure at those steps that are multiples of this.
+        budget: The share of training time that quantities beyond the
+            `"standard"` ones may take; `None` for no limit.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
@@ -28,13 +32,33 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
 
     sees: Any = "logs"  # See `gdtrain.engine.sight`
 
-    def __init__(self, quantities="standard", every_steps=1):
+    def __init__(self, quantities="standard", every_steps=1, budget=None):
         super().__init__()
         self.quantities = presets.resolve(quantities)
-        self.every_steps = every_steps
-        self._cadence = EverySteps(every_steps)
-        self._names = {quantity.name for quantity in self.quantities}
+        self.every_steps = checks.positive_integer("every_steps", every_steps)
+        self.budget = budget
+        if budget is not None:
+            self.budget = checks.positive_number(
+                "budget", budget, "Write 0.05 for 5% of training time."
+            )
+        self._wanted = {None: every_steps} | {
+            quantity.name: math.lcm(every_steps, quantity.every_steps)
+            for quantity in self.quantities
+        }
         self._background = Background(self.flush)
+
+    @property
+    def requests(self):
+        """What is to be measured, and when; see `gdtrain.telemetry.asked`."""
+        cheap = {quantity.name for quantity in presets.PRESETS["standard"]}
+        return [
+            Asked(
+                quantity,
+                self._wanted[quantity.name],
+                self.budget is not None and quantity.name not in cheap,
+            )
+            for quantity in self.quantities
+        ]
 
     def on_train_begin(self, logs=None):
         """Asks the model to be told of every step.
@@ -54,7 +78,9 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
     def observe(self, table):
         """Called by the trainer with a `Table` after each block."""
         if self.writes:
-            self._background.do(self._pass_on, table)
+            self._background.do(
+                self._pass_on, table, size=getattr(table.rows, "nbytes", 0)
+            )
 
     @property
     def writes(self):
@@ -73,11 +99,13 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
         self._background.wait()
 
     @abc.abstractmethod
-    def write(self, steps, names, values):
+    def write(self, steps, names, values, measured=None):
         """Takes steps, on the writing thread. See `gdtrain.writers`."""
 
     def flush(self):
         """Makes what was written readable, on the writing thread."""
 
     def _pass_on(self, table):
-        self.write(*table.select(self._names, self._cadence))
+        steps, names, values, measured = table.select(self._wanted)
+        if len(steps):
+            self.write(steps, names, values, measured)

@@ -14,11 +14,14 @@ class Telemetry(StepCallback):
     Args:
         quantities: `"standard"` (loss, learning_rate, nonfinite_count, and
             gradient_norm; for each layer, gradient_norm, weight_norm and
-            update_ratio), `"minimal"` (loss, learning_rate), or a list of
-            quantities and names of quantities.
+            update_ratio), `"minimal"` (loss, learning_rate), `"full"` (all of
+            `gdtrain.telemetry`, the dearer ones every 10 or 100 steps), or a
+            list of quantities, such as `GradientCosine().every(10)`, and
+            names of quantities.
             The scalars that a `train_step` of your own returns come along.
         every_steps: Keep those steps that are multiples of this. Defaults to
             1, every step.
+        budget: As in `gdtrain.callbacks.TensorBoard`. Defaults to `None`.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
@@ -41,8 +44,8 @@ class Telemetry(StepCallback):
     array([0.1, 0.1], dtype=float32)
     """
 
-    def __init__(self, quantities="standard", every_steps=1):
-        super().__init__(quantities, every_steps)
+    def __init__(self, quantities="standard", every_steps=1, *, budget=None):
+        super().__init__(quantities, every_steps, budget)
         self._writer = MemoryWriter()
 
     @property
@@ -75,6 +78,6 @@ class Telemetry(StepCallback):
         self.wait()
         self._writer.save(path)
 
-    def write(self, steps, names, values):
+    def write(self, steps, names, values, measured=None):
         """Takes steps, on the writing thread."""
-        self._writer.write(steps, names, values)
+        self._writer.write(steps, names, values, measured)

@@ -1,10 +1,19 @@
 """Every step's numbers in TensorBoard, with Keras's epochs beside them."""
 
+import contextlib
 import os
 
+import numpy as np
+
+from gdtrain.callbacks import run_description
+from gdtrain.callbacks.pictures import Pictures
+from gdtrain.callbacks.profile import Profile
+from gdtrain.callbacks.scalar_rows import ScalarRows
 from gdtrain.callbacks.step_callback import StepCallback
 from gdtrain.telemetry import record
-from gdtrain.writers.tensorboard import TensorBoardWriter
+from gdtrain.writers import summaries
+from gdtrain.writers.tensorboard_runs import DESCRIPTION, TensorBoardRuns
+from gdtrain.writers.thinned import Thinned
 
 
 class TensorBoard(StepCallback):
@@ -19,10 +28,18 @@ class TensorBoard(StepCallback):
     | `epoch_loss`, `epoch_accuracy`, ... | epoch | what `History` shows |
     | `epoch_learning_rate` | epoch | the learning rate after the epoch |
     | `evaluation_loss_vs_iterations`, ... | step | each evaluation |
+    | `weight_histogram/<layer>`, ... | step | histograms, if asked for |
+    | `<picture>` | step | pictures, if asked for |
+
+    The tab Custom Scalars has a page "Gradient descent" that puts the most
+    telling curves together; HParams compares the runs below a folder by
+    optimizer, batch size, model size and what else you give; Text has the
+    model's summary and configuration.
 
     Points can be read within 2 seconds. Nothing measured is lost when
     training ends by an exception or Ctrl-C. If writing fails, as on a full
-    disk, a warning says so and training goes on.
+    disk, a warning says so and training goes on. A run that begins again in
+    its folder replaces what it writes anew.
 
     Args:
         log_dir: The folder for the event files; made if it is not there. Give
@@ -31,9 +48,27 @@ class TensorBoard(StepCallback):
             `"standard"`.
         every_steps: Write those steps that are multiples of this. Defaults to
             1, every step.
+        budget: The share of training time that quantities beyond the
+            `"standard"` ones may take, for example 0.05: they are measured
+            more seldom until they do, which is logged ("gdtrain", INFO).
+            Defaults to `None`, no limit: every point where it was asked for.
+        spread: Whether to measure every step, and write for every
+            `every_steps` of them the mean, as well as the least and the
+            greatest as `<tag>/min` and `<tag>/max`. Defaults to `False`.
+        hparams: A dict of entries of your own for the tab HParams, numbers,
+            bools or strings by name.
+        profile: `(first, last)`, steps to profile for the tab Profile (which
+            needs the package tensorboard-plugin-profile).
+        pictures: A list of pictures to draw at steps 1, 2, 5, 10, 20, 50, ...
+            and at both ends of training: `gdtrain.plots.Predictions(images)`
+            for a classifier, `gdtrain.plots.FittedLine(x, y)`, or any object
+            with a `name`, `look(model)`, whose value is passed, on another
+            thread, to `draw(seen)`, which returns a Matplotlib figure.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
+        RuntimeError: when training begins, if another run is writing to
+            `log_dir`.
 
     Example:
 
@@ -48,11 +83,32 @@ class TensorBoard(StepCallback):
     1
     """
 
-    def __init__(self, log_dir, quantities="standard", every_steps=1):
-        super().__init__(quantities, every_steps)
+    def __init__(
+        self,
+        log_dir,
+        quantities="standard",
+        every_steps=1,
+        *,
+        budget=None,
+        spread=False,
+        hparams=None,
+        profile=None,
+        pictures=(),
+    ):
+        super().__init__(quantities, 1 if spread else every_steps, budget)
         self.log_dir = os.fspath(log_dir)
-        self._writers = {}
+        self.hparams = dict(hparams or {})
+        self._pictures = Pictures(pictures)
+        self._profile = Profile(profile, self.log_dir)
+        self._runs = TensorBoardRuns(self.log_dir)
+        self._steps = self._runs.steps
+        if spread:
+            self._steps = Thinned(self._steps, every_steps)
         self._training = False
+        self._is_begun = self._is_described = self._is_complete = True
+        self._epoch = 0  # The last one that was written
+        self._rows = ScalarRows()
+        self._rates_known: tuple = None, {}  # After how many steps, and which
 
     @property
     def sees(self):
@@ -61,9 +117,39 @@ class TensorBoard(StepCallback):
         return "epochs" if scheduled else "logs"
 
     def on_train_begin(self, logs=None):
-        """Begins to listen."""
+        """Begins to listen.
+
+        Raises:
+            RuntimeError: if another run is writing to the folder.
+        """
         super().on_train_begin(logs)
+        if self.writes:
+            self._runs.lock()
         self._training = True
+        self._is_begun = self._is_described = self._is_complete = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins the curves, at the first epoch."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        steps_done = self.model.step_observers.steps_done
+        if self.writes:
+            self._background.do(self._runs.begin, steps_done, epoch)
+        self._profile.at(steps_done)
+        self._draw(steps_done)
+
+    def next_look(self, step):
+        """The next step at which a picture or the profile needs the model."""
+        looks = self._profile.next_look(step), self._pictures.next_look(step)
+        return min((look for look in looks if look is not None), default=None)
+
+    def observe(self, table):
+        """Called by the trainer with a `Table` after each block."""
+        super().observe(table)
+        self._profile.at(table.last_step)
+        if self._pictures.is_due(table.first_step, table.last_step):
+            self._draw(table.last_step)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes what `History` shows of the epoch."""
@@ -75,17 +161,34 @@ class TensorBoard(StepCallback):
             if k.startswith("val_")
         }
         if self.model.optimizer is not None and "learning_rate" not in train:
-            rates = record.learning_rates(self.model.optimizer)
-            for name, rate in rates.items():
+            for name, rate in self._rates().items():
                 key = f"learning_rate_{name}" if name else "learning_rate"
-                train[key] = rate.numpy()
+                train[key] = rate
+        self._epoch = epoch
         self._write_scalars("train", epoch, train, "epoch_{}")
         self._write_scalars("validation", epoch, validation, "epoch_{}")
+
+    def on_train_end(self, logs=None):
+        """Draws the last pictures."""
+        self._is_complete = True
+        self._draw(self.model.step_observers.steps_done)
+
+    def on_test_begin(self, logs=None):
+        """Keeps others from writing there.
+
+        Raises:
+            RuntimeError: if another run is writing to the folder.
+        """
+        if not self._training and self.writes:
+            self._runs.lock()
 
     def on_test_end(self, logs=None):
         """Writes the result of an evaluation, at the step it was made."""
         if self.model.optimizer is not None:
+            # Which a new optimizer counts from 0, and the steps go on
             step = int(self.model.optimizer.iterations.numpy())
+            observers = getattr(self.model, "step_observers", None)
+            step = max(step, observers.steps_done if observers else 0)
             tag = "evaluation_{}_vs_iterations"
             self._write_scalars("validation", step, logs or {}, tag)
         if not self._training:
@@ -93,42 +196,90 @@ class TensorBoard(StepCallback):
 
     def close(self):
         """Writes what is left and closes the files."""
+        self._profile.stop()
+        if self._training and self.writes:
+            self._background.do(self._end)
         self._training = False
-        self._background.do(self._close_writers)
+        self._background.do(self._runs.close)
         super().close()
+        # Has been done, unless writing has stopped; others may write now.
+        with contextlib.suppress(OSError):
+            self._runs.close()
 
-    def write(self, steps, names, values):
+    def write(self, steps, names, values, measured=None):
         """Takes steps, on the writing thread."""
-        tags = [f"step/{name}" for name in names]
-        self._writer("train").write(steps, tags, values)
+        self._steps.write(steps, names, values, measured)
 
     def flush(self):
         """Makes what was written readable, on the writing thread."""
-        for writer in self._writers.values():
-            writer.flush()
+        self._runs.flush()
+
+    def _pass_on(self, table):
+        """Takes a `Table`, on the writing thread."""
+        if not self._is_described:
+            self._describe(int(table.rows[0][0]))
+        super()._pass_on(table)
+        for step, name, numbers in table.histograms(self._wanted):
+            low, high, *counts = numbers
+            edges = np.linspace(low, high, len(counts) + 1)
+            self._runs["train"].add(
+                step,
+                summaries.histogram(name, edges[:-1], edges[1:], counts),
+            )
+
+    def _describe(self, batch_size):
+        """Writes what is known of the run, on the writing thread."""
+        self._is_described = True
+        names = [quantity.name for quantity in self.quantities]
+        for summary in run_description.describe(
+            self.model, batch_size, self.hparams, names
+        ):
+            self._runs[DESCRIPTION].add(0, summary)
+
+    def _end(self):
+        """Marks the end of the run, on the writing thread."""
+        self._steps.close()
+        if self._is_complete and self._is_described:
+            self._runs[DESCRIPTION].add(0, summaries.hparams_end())
+        self._runs.end(self.model.step_observers.steps_done, self._epoch)
+
+    def _draw(self, step):
+        """Has pictures drawn of the model as it is."""
+        looked = self._pictures.look(self.model, step)
+        if looked and self.writes:
+            self._background.do(self._write_pictures, step, looked)
+
+    def _write_pictures(self, step, looked):
+        """Writes pictures, on the writing thread."""
+        for summary in self._pictures.draw(looked):
+            self._runs["train"].add(step, summary)
 
     def _write_scalars(self, run, step, logs, tag):
         """Has numbers written that are known in Python already."""
         numbers = {
             tag.format(name): value
             for name, value in logs.items()
-            if isinstance(value, (int, float)) or hasattr(value, "dtype")
+            if isinstance(value, (int, float))
+            or hasattr(value, "dtype")
+            and np.ndim(value) == 0
         }
-        if numbers and self.writes:
-            self._background.do(
-                lambda: self._writer(run).write(
-                    [step], list(numbers), [list(numbers.values())]
-                )
+        if numbers and self.writes and self._rows.add(run, step, numbers):
+            self._background.do(self._write_rows)
+
+    def _write_rows(self):
+        """Writes all such numbers so far, on the writing thread."""
+        for run, names, steps, values in self._rows.take():
+            self._runs[run].write(steps, names, values)
+
+    def _rates(self):
+        """The learning rates now, by name."""
+        # Epochs of one block have one and the same: who sets it sees epochs.
+        # Reading it takes longer than short epochs.
+        steps_done = self.model.step_observers.steps_done
+        if self._rates_known[0] != steps_done:
+            rates = record.learning_rates(self.model.optimizer)
+            self._rates_known = (
+                steps_done,
+                {name: rate.numpy() for name, rate in rates.items()},
             )
-
-    def _writer(self, run):
-        """The writer of a run, made when there is something to write."""
-        if run not in self._writers:
-            folder = os.path.join(self.log_dir, run)
-            self._writers[run] = TensorBoardWriter(folder)
-        return self._writers[run]
-
-    def _close_writers(self):
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        return self._rates_known[1]

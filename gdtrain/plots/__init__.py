@@ -1,0 +1,23 @@
+"""Pictures of a training, for who would rather look than read. Floor 5.
+
+Nothing here touches pyplot or any other state of matplotlib's, so that it can
+be used on any thread.
+"""
+
+# First, so that its error is the one that is seen.
+from gdtrain.plots import requirement  # noqa: F401
+from gdtrain.plots.fitted_line import FittedLine
+from gdtrain.plots.loss_panels import loss
+from gdtrain.plots.norm_map import gradient_norms
+from gdtrain.plots.one_page import overview
+from gdtrain.plots.predictions import Predictions
+from gdtrain.plots.ratio_lines import update_ratios
+
+__all__ = [
+    "FittedLine",
+    "Predictions",
+    "gradient_norms",
+    "loss",
+    "overview",
+    "update_ratios",
+]
