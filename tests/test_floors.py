@@ -7,14 +7,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"checks", "keras_bridge"},
+    {"checks", "compilation", "keras_bridge"},
     {"cadence"},
     {"descent", "feeds", "writers"},
     {"telemetry"},
     {"engine"},
     {"trainer"},
     {"model"},
-    {"callbacks"},
+    {"callbacks", "plots"},
     {""},  # gdtrain/__init__.py
 ]
 FILES = sorted((ROOT / "gdtrain").rglob("*.py"))

@@ -8,7 +8,7 @@ import pytest
 
 import gdtrain
 from tests import models
-from tests.writers.test_writers import read
+from tests.writers.test_tensorboard_writer import read
 
 X, Y = models.regression_data(40)
 

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 
-from tests.writers.test_writers import read
+from tests.writers.test_tensorboard_writer import read
 
 PROGRAM = """
     import os, signal, sys

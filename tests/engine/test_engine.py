@@ -10,6 +10,7 @@ from gdtrain.engine.epoch_means import EpochMeans
 from gdtrain.engine.observers import Observers
 from gdtrain.engine.step_context import StepContext, current, entered
 from gdtrain.telemetry import Loss
+from gdtrain.telemetry.asked import Asked
 from gdtrain.telemetry.table import Column
 
 
@@ -17,7 +18,7 @@ class Observer:
     """Keeps what it is told."""
 
     def __init__(self, quantities=(), error=None):
-        self.quantities = quantities
+        self.requests = [Asked(quantity, 1, False) for quantity in quantities]
         self.error = error
         self.tables = []
         self.closed = 0
@@ -77,7 +78,7 @@ def test_all_observers_are_closed_even_if_one_raises():
             for observer in attached:
                 observers.attach(observer)
     assert [observer.closed for observer in attached] == [1, 1, 1]
-    assert observers.quantities == ()
+    assert observers.asked == ()
 
 
 def test_fit_within_a_fit_closes_its_own_observers_alone():
@@ -93,14 +94,14 @@ def test_fit_within_a_fit_closes_its_own_observers_alone():
 def test_copied_model_is_watched_by_nobody():
     observers = Observers()
     observers.attach(Observer((Loss(),)))
-    assert copy.deepcopy(observers).quantities == ()
+    assert copy.deepcopy(observers).asked == ()
 
 
 def test_quantities_of_several_observers_are_measured_once():
     observers = Observers()
     for _ in range(2):
         observers.attach(Observer((Loss(),)))
-    assert observers.quantities == (Loss(),)
+    assert observers.asked == (Asked(Loss(), 1, False),)
 
 
 def test_step_is_alone_outside_any_step():

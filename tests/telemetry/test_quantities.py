@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.telemetry import measurement
 from gdtrain.telemetry.record import Record, layer_of, learning_rates
 from tests import models
 
@@ -114,8 +115,8 @@ def record(**changes):
 
 
 def measured(quantity, **changes):
-    scalars = quantity.measure(record(**changes))
-    return {name: float(value) for name, value in scalars.items()}
+    labels, vector = measurement.measure([quantity], record(**changes))
+    return {label.name: float(vector[label.place]) for label in labels}
 
 
 def test_gradient_norm_of_whole_and_layers():
