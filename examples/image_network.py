@@ -133,6 +133,11 @@ def train(network, data, recipe, log_folder):
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    pictures = gdtrain.plots.Predictions(
+        data.held_out.images[:16],
+        data.held_out.labels[:16],
+        data.class_names,
+    )
     network.fit(
         data.training.images,
         data.training.labels,
@@ -143,7 +148,7 @@ def train(network, data, recipe, log_folder):
         # A bar that moves needs a terminal; a file gets a line an epoch.
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
-            gdtrain.callbacks.TensorBoard(log_folder),
+            gdtrain.callbacks.TensorBoard(log_folder, pictures=[pictures]),
             keras.callbacks.LambdaCallback(on_epoch_end=check_loss),
         ],
     )

@@ -208,7 +208,11 @@ def descend(data, options, result):
 
     model = make_model(START)
     result.log_folder = make_run_folder(options.logs)
-    tensorboard = gdtrain.callbacks.TensorBoard(result.log_folder)
+    tensorboard = gdtrain.callbacks.TensorBoard(
+        result.log_folder,
+        hparams={"smaller_learning_rate": smaller},
+        pictures=[gdtrain.plots.FittedLine(x, y)],
+    )
 
     def go_on(title, rate, last_step):
         line = fit(
