@@ -15,6 +15,9 @@ class ActivationDeviation(Quantity):
     shrinks from layer to layer, the signal is lost; where it grows, it
     explodes.
 
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
+
     References:
         Glorot and Bengio, AISTATS 2010, section 3; He et al., ICCV 2015,
         arXiv:1502.01852, section 2.2.

@@ -11,6 +11,9 @@ class ActivationMean(Quantity):
 
     Of layers with weights, and of layers that are activations.
 
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
+
     References:
         Glorot and Bengio, AISTATS 2010, section 3.
 

@@ -17,6 +17,9 @@ class DeadFraction(Quantity):
     are activations. A unit with `relu` that is dead in every batch gets no
     gradient any more, as after too large a step.
 
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
+
     References:
         Lu et al., Dying ReLU and Initialization, 2019, arXiv:1903.06733.
 

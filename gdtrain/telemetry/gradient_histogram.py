@@ -10,6 +10,9 @@ class GradientHistogram(Quantity):
     In 30 equal bins from the least to the greatest. TensorBoard shows it
     under "histograms"; as arrays it is not kept.
 
+    Cost: some five passes over the gradients, as much as `WeightHistogram`:
+    best on a cadence, as `every(100)`.
+
     Example:
 
     >>> GradientHistogram().every(100)

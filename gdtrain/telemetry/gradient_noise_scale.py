@@ -27,6 +27,8 @@ class GradientNoiseScale(Quantity):
     positive. It cannot be known from a batch of one part: then it is left
     out, and the log ("gdtrain") says so.
 
+    Cost: one pass over the gradient of each part.
+
     References:
         McCandlish et al., An Empirical Model of Large-Batch Training, 2018,
         arXiv:1812.06162, section 2.2 and appendix A.1.

@@ -17,6 +17,8 @@ class LossChange(Quantity):
     stays. It cannot be known for a `train_step` of your own: then it is left
     out, and the log ("gdtrain") says so.
 
+    Cost: a second forward pass, some 6% of a convolutional network's step.
+
     References:
         Nocedal and Wright, Numerical Optimization, 2006, section 3.1.
 

@@ -14,6 +14,9 @@ class UpdateNorm(Quantity):
     What the optimizer really did: with clipping, momentum, weight decay and
     constraints. For plain descent it is `learning_rate * gradient_norm`.
 
+    Cost: a copy of the weights in each step that measures, and one pass over
+    it.
+
     Example:
 
     >>> UpdateNorm().name
