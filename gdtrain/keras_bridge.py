@@ -13,13 +13,14 @@ from keras.src import tree
 from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as keras_loss
 from keras.src.models import functional as keras_functional
+from keras.src.random import seed_generator
 from keras.src.saving import object_registration
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import (
     array_slicing,
     data_adapter_utils,
 )
-from keras.src.utils import python_utils
+from keras.src.utils import python_utils, rng_utils
 
 # Layers that are observed though they have no weights, or layers within
 _ACTIVATIONS = (
@@ -145,14 +146,59 @@ def outputs_noted(model, note):
         for layer in model._flatten_layers()
         if isinstance(layer, _ACTIVATIONS) or not _within(layer)
     ]
-    for layer in layers:
+    with _calls_replaced(layers, lambda layer: _noting(layer, note)):
+        yield
+
+
+@contextlib.contextmanager
+def _calls_replaced(operations, replacement):
+    """While open, each operation's `call` is `replacement(operation)`."""
+    for operation in operations:
         # In the instance alone; Keras's own `__setattr__` would track it.
-        layer.__dict__["call"] = _noting(layer, note)
+        operation.__dict__["call"] = replacement(operation)
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.__dict__["call"]
+        for operation in operations:
+            del operation.__dict__["call"]
+
+
+@contextlib.contextmanager
+def calls_noted(model, note):
+    """While open, `note(operation, inputs, output)` follows every call.
+
+    Of the model and all layers in it, and of the plain operations of
+    functional models, such as `keras.ops.log(x)`; of what is within a layer
+    before the layer itself. Needs `Functional`, `_flatten_layers`, and that
+    an operation's `__call__` looks up `self.call`; without them nothing is
+    noted.
+    """
+    layers = model._flatten_layers()
+    operations = {
+        id(operation): operation
+        for layer in layers
+        for operation in (layer, *_operations(layer))
+    }
+
+    def noting(operation):
+        call = operation.call
+
+        @functools.wraps(call)
+        def noting_call(*args, **kwargs):
+            output = call(*args, **kwargs)
+            note(operation, tree.flatten((args, kwargs)), output)
+            return output
+
+        return noting_call
+
+    with _calls_replaced(list(operations.values()), noting):
+        yield
+
+
+def _operations(layer):
+    """What a functional model is made of; nothing of other layers."""
+    is_functional = isinstance(layer, keras_functional.Functional)
+    return layer.operations if is_functional else []
 
 
 def _within(layer):
@@ -407,3 +453,92 @@ def finish_hooks(callbacks):
     """
     if callbacks._async_train:
         callbacks._flush_futures()
+
+
+def build(model, batch_spec):
+    """Makes the variables of a model, its optimizer and its metrics.
+
+    Those that a step of the user's own makes come with that step.
+
+    Args:
+        model: The model, compiled.
+        batch_spec: A structure of `tf.TensorSpec`, of a batch.
+
+    Returns:
+        Whether that was possible.
+
+    Needs `_symbolic_build`; without it, runs that are gone on with are
+    checked later.
+    """
+    try:
+        with model.distribute_strategy.scope():
+            model._symbolic_build(data_batch=batch_spec)
+    except Exception:  # Whatever code of the user's raises
+        return False
+    return True
+
+
+def break_off(adapter):
+    """Ends an epoch of a data adapter without a word to the user's data.
+
+    Needs `_within_epoch` and `enqueuer` of the adapter of a `PyDataset`;
+    without them such data cannot be set back within a process.
+    """
+    if getattr(adapter, "enqueuer", None):
+        adapter.enqueuer.stop()
+    if hasattr(adapter, "_within_epoch"):
+        adapter._within_epoch = False
+
+
+def random_seed():
+    """What `keras.utils.set_random_seed` was given last, or `None`.
+
+    Needs `get_random_seed`; without it another seed is not noticed.
+    """
+    return rng_utils.get_random_seed()
+
+
+def global_random_state():
+    """The variable behind `keras.random` where no seed is given.
+
+    Needs `global_seed_generator`; without it what draws from it does not go
+    on exactly.
+    """
+    return seed_generator.global_seed_generator().state
+
+
+_STATES = {
+    keras.callbacks.History: ("history", "epoch"),
+    keras.callbacks.EarlyStopping: (
+        "wait",
+        "stopped_epoch",
+        "best",
+        "best_weights",
+        "best_epoch",
+    ),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_last_batch_seen",
+        "_current_epoch",
+    ),
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
+    keras.callbacks.TensorBoard: (
+        "_global_train_batch",
+        "_global_test_batch",
+    ),
+}
+
+
+def callback_state_names(callback):
+    """Attributes in which one of Keras's callbacks remembers, a list.
+
+    Needs the names above; one that is gone is not remembered.
+    """
+    return [
+        name
+        for kind, names in _STATES.items()
+        if isinstance(callback, kind)
+        for name in names
+    ]

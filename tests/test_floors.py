@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"checks", "compilation", "keras_bridge"},
     {"cadence"},
-    {"descent", "feeds", "writers"},
+    {"checkpoint", "descent", "feeds", "writers"},
     {"telemetry"},
     {"engine"},
     {"trainer"},

@@ -10,6 +10,7 @@ from gdtrain import checks
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.asked import Asked
 from gdtrain.trainer import DescentTrainer
+from gdtrain.writers import states
 from gdtrain.writers.background import Background
 
 
@@ -98,12 +99,28 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
         """Returns when everything measured so far has been written."""
         self._background.wait()
 
+    def get_state(self):
+        """What is needed to go on exactly, when all so far is written."""
+        self.wait()
+        return {"writer": states.get(self.target)}
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self.wait()
+        states.put(self.target, state["writer"])
+
+    @property
     @abc.abstractmethod
+    def target(self):
+        """The writer that steps go to."""
+
     def write(self, steps, names, values, measured=None):
         """Takes steps, on the writing thread. See `gdtrain.writers`."""
+        self.target.write(steps, names, values, measured)
 
     def flush(self):
         """Makes what was written readable, on the writing thread."""
+        self.target.flush()
 
     def _pass_on(self, table):
         steps, names, values, measured = table.select(self._wanted)

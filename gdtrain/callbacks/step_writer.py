@@ -46,13 +46,10 @@ class StepWriter(StepCallback):
         super().__init__(quantities, every_steps, budget)
         self.writer = writer
 
-    def write(self, steps, names, values, measured=None):
-        """Takes steps, on the writing thread."""
-        self.writer.write(steps, names, values, measured)
-
-    def flush(self):
-        """Makes what was written readable, on the writing thread."""
-        self.writer.flush()
+    @property
+    def target(self):
+        """The writer that steps go to."""
+        return self.writer
 
     def close(self):
         """Writes what is left and closes the writer."""

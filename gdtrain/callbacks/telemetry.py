@@ -78,6 +78,7 @@ class Telemetry(StepCallback):
         self.wait()
         self._writer.save(path)
 
-    def write(self, steps, names, values, measured=None):
-        """Takes steps, on the writing thread."""
-        self._writer.write(steps, names, values, measured)
+    @property
+    def target(self):
+        """The writer that steps go to."""
+        return self._writer

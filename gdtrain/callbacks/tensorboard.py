@@ -106,7 +106,8 @@ class TensorBoard(StepCallback):
             self._steps = Thinned(self._steps, every_steps)
         self._training = False
         self._is_begun = self._is_described = self._is_complete = True
-        self._epoch = 0  # The last one that was written
+        self._epoch = -1  # The last one that was written
+        self._known_steps = 0  # Up to which steps were written
         self._rows = ScalarRows()
         self._rates_known: tuple = None, {}  # After how many steps, and which
 
@@ -147,6 +148,7 @@ class TensorBoard(StepCallback):
     def observe(self, table):
         """Called by the trainer with a `Table` after each block."""
         super().observe(table)
+        self._known_steps = table.last_step
         self._profile.at(table.last_step)
         if self._pictures.is_due(table.first_step, table.last_step):
             self._draw(table.last_step)
@@ -206,9 +208,17 @@ class TensorBoard(StepCallback):
         with contextlib.suppress(OSError):
             self._runs.close()
 
-    def write(self, steps, names, values, measured=None):
-        """Takes steps, on the writing thread."""
-        self._steps.write(steps, names, values, measured)
+    @property
+    def target(self):
+        """The writer that steps go to."""
+        return self._steps
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        super().set_state(state)
+        # What was written since is dropped when the epoch begins again.
+        if self._known_steps > self.model.step_observers.steps_done:
+            self._is_begun = False
 
     def flush(self):
         """Makes what was written readable, on the writing thread."""

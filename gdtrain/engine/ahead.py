@@ -53,6 +53,31 @@ class Ahead:
         self._ran_out = False  # The data, in this epoch
         self._interrupts = Interrupts()
 
+    @property
+    def is_idle(self):
+        """Whether all steps that have run were handed out."""
+        return not self._ready
+
+    def get_state(self):
+        """What it knows of the epoch that has begun."""
+        logs = self._logs
+        # Others than a dict of numbers are known again after the next block.
+        known = self._step is not None and self._step.returns_scalars
+        return {"sums": self._means.get_state(), "logs": logs if known else {}}
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave, with nothing handed out."""
+        self._ready.clear()
+        self._means.set_state(state["sums"])
+        self._logs = dict(state["logs"])
+        self._spans = self._ran_out = False
+
+    def trace(self, epoch, step):
+        """Has the program made, with its variables, without running it."""
+        self._step = self._execution.trace(
+            self._feed, epoch, step, self._pace.most
+        )
+
     def next(self, epoch, step):
         """The section that begins there; `None` if the data ran out."""
         if not self._ready and not self._ran_out:

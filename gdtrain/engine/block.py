@@ -60,8 +60,7 @@ class Block:
         with replicas.undivided_losses(self._model.distribute_strategy):
             if self._model.run_eagerly:
                 return self._eagerly(source, steps, moment)
-            if self._program is None:
-                self._program = self._traced(source, len(moment))
+            self.trace(source, moment)
             logs, rows, done, ends, ended = self._program(
                 source, tf.constant([steps, *moment])
             )
@@ -70,6 +69,12 @@ class Block:
             rows.numpy()[: done.numpy()],
             ends.numpy()[: ended.numpy()] if self.ends_epochs else None,
         )
+
+    def trace(self, source, moment):
+        """Makes the program, with the variables that its step makes."""
+        if self._program is None and not self._model.run_eagerly:
+            with replicas.undivided_losses(self._model.distribute_strategy):
+                self._program = self._traced(source, len(moment))
 
     def _eagerly(self, source, steps, moment):
         """The loop over steps, when Python drives it."""

@@ -12,32 +12,36 @@ class Hooks(NamedTuple):
         begin: `begin(step)`, or `None` if nobody wants to know.
         end: `end(step, logs)` with the last of the steps.
         stopped: `stopped()` says whether to break off.
+        reached: `reached(epoch, step)` is told how far it is, within an
+            epoch, or `None` if nobody wants to know.
     """
 
     begin: Any
     end: Any
     stopped: Any
+    reached: Any = None
 
 
-def hooks_of(callbacks, mode, stopped):
+def hooks_of(callbacks, mode, stopped, reached=None):
     """`Hooks` of a `CallbackList`.
 
     Args:
         callbacks: The list.
         mode: `"train"`, `"test"` or `"predict"`.
-        stopped: As in `Hooks`.
+        stopped, reached: As in `Hooks`.
     """
     if not sight.hooks_batches(callbacks.callbacks, mode):
-        return Hooks(None, None, stopped)
+        return Hooks(None, None, stopped, reached)
     return Hooks(
         getattr(callbacks, f"on_{mode}_batch_begin"),
         getattr(callbacks, f"on_{mode}_batch_end"),
         stopped,
+        reached,
     )
 
 
-def run(ahead, feed, hooks, counted=None, epoch=0):
-    """Runs one epoch.
+def run(ahead, feed, hooks, counted=None, epoch=0, step=0):
+    """Runs one epoch, or what is left of it.
 
     Args:
         ahead: The `Ahead` that runs the steps.
@@ -46,12 +50,14 @@ def run(ahead, feed, hooks, counted=None, epoch=0):
         counted: How many steps an execution counts for, whether or not it has
             as many, as in Keras; `None` to count those that it has.
         epoch: Which one.
+        step: Where to begin.
 
     Returns:
         What `History` shows of the epoch.
     """
-    ahead.begin_epoch()
-    step, section = 0, None
+    if step == 0:
+        ahead.begin_epoch()
+    section = None
     length = feed.steps_per_epoch
     while length is None or step < length:
         if hooks.begin:
@@ -65,6 +71,8 @@ def run(ahead, feed, hooks, counted=None, epoch=0):
         step += section.steps
         if hooks.stopped():
             break
+        if hooks.reached and step != length:
+            hooks.reached(epoch, step)
     feed.end_epoch(step, ran_out=section is None)
     if section is not None and section.epoch_logs is not None:
         return section.epoch_logs

@@ -49,6 +49,14 @@ class EpochMeans:
         self._sums = sums[-1]
         return _means(sums[:-1])
 
+    def get_state(self):
+        """The sums of the epoch that has begun, or `None`."""
+        return self._sums
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self._sums = state
+
     def so_far(self):
         """Means of the epoch that has begun, `[width]`; starts anew."""
         sums, self._sums = self._sums, None

@@ -37,15 +37,17 @@ class Execution:
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
         groups = self._groups()
+        is_exact = self._observers is not None and self._observers.are_exact
         return self._programs.of(
             feed.plan,
-            (groups, self._model.run_eagerly),
+            (groups, self._model.run_eagerly, is_exact),
             lambda: Program(
                 self._model,
                 self._step_function,
                 feed.plan,
                 groups,
                 self._microbatches,
+                may_choose=not is_exact,
             ),
         )
 
@@ -72,6 +74,13 @@ class Execution:
             self._observers.time(len(done.rows), seconds)
         self._observe(program.step, done.rows, strides, seconds)
         return done, ends_epochs
+
+    def trace(self, feed, epoch, step, most):
+        """Makes the program without running it; returns its step."""
+        program = self.program(feed)
+        moment, _ = self._time(program.groups)
+        program.trace(feed, epoch, step, moment, most)
+        return program.step
 
     def __call__(self, iterator):
         """Runs steps on batches that are at hand, as Keras calls it.

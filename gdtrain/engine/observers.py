@@ -46,6 +46,11 @@ class Observers:
         )
 
     @property
+    def are_exact(self):
+        """Whether one needs runs that come out the same, bit by bit."""
+        return any(getattr(o, "is_exact", False) for o in self._attached)
+
+    @property
     def stretch(self):
         """How many times as seldom stretchable quantities are measured."""
         return self._budget.stretch

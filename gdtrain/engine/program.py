@@ -29,9 +29,19 @@ class Program:
         plan: The plan of the feeds.
         groups: The `Group`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
+        may_choose: Whether `jit_compile="auto"` may choose by the clock, which
+            is never the same twice; else it is a graph.
     """
 
-    def __init__(self, model, step_function, plan, groups, microbatches):
+    def __init__(
+        self,
+        model,
+        step_function,
+        plan,
+        groups,
+        microbatches,
+        may_choose=True,
+    ):
         # XLA compiles a block as a whole if its data are on the device; else
         # it compiles each step.
         whole = (
@@ -52,7 +62,7 @@ class Program:
         )
         self._blocks = {}  # By their room, and by the size of the data
         self._uses_xla = asked is True and whole
-        self._undecided = asked == "auto" and whole
+        self._undecided = asked == "auto" and whole and may_choose
         self._on_trial = False
         self._trials = []  # Seconds a step by XLA
         self._graph, self._xla = Speed(), Speed()
@@ -103,6 +113,11 @@ class Program:
         if self._on_trial and self._uses_xla:
             self._decide()
         return done, block.ends_epochs
+
+    def trace(self, feed, epoch, step, moment, most):
+        """Makes the program for a feed, without running it."""
+        block = self._block(feed, most)
+        block.trace(feed.source(epoch, step, 0, block.room), moment)
 
     def _block(self, feed, most):
         """The block that runs up to so many steps of a feed."""

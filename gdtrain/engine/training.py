@@ -5,6 +5,7 @@ import keras
 from gdtrain import keras_bridge
 from gdtrain.engine import epoch_loop, pacing, sight
 from gdtrain.engine.ahead import Ahead
+from gdtrain.engine.run import GoBack, Run
 
 
 def train(model, feed, callbacks, first_epoch, epochs, validation=None):
@@ -19,7 +20,11 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     """
     model.stop_training = False
     model.make_train_function()
-    callbacks.on_train_begin()
+    run = Run(model, feed, callbacks.callbacks, first_epoch, epochs)
+    run.begin()
+    if not run.is_finished:
+        callbacks.on_train_begin()
+    run.epoch = keras_bridge.initial_epoch(model) or run.epoch
     sees = sight.of(callbacks.callbacks)
     pace = pacing.Pace(model.steps_setting, sees)
 
@@ -29,7 +34,7 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
             return 1, left
         return (validation.until_due(epoch, left) if validation else left), left
 
-    ahead = Ahead(
+    run.ahead = Ahead(
         model,
         model.train_function,
         feed,
@@ -37,21 +42,49 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
         pacing.piece(pace, callbacks.callbacks, "train"),
         horizon,
     )
+    if not model.built and model.step_observers.asked:
+        # Quantities that remember begin with the weights as they are.
+        keras_bridge.build(model, feed.batch_spec)
+    run.restore_resumed()
+    if run.is_finished:
+        return model.history
     hooks = epoch_loop.hooks_of(
-        callbacks, "train", stopped=lambda: model.stop_training
+        callbacks, "train", lambda: model.stop_training, run.reached
     )
-    logs = None
-    first_epoch = keras_bridge.initial_epoch(model) or first_epoch
-    for epoch in range(first_epoch, epochs):
-        callbacks.on_epoch_begin(epoch)
-        logs = dict(epoch_loop.run(ahead, feed, hooks, pace.counted, epoch))
-        if validation and validation.is_due(epoch):
-            logs.update(validation.logs(model, callbacks))
-        callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
-    ahead.end()
-    if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
-        model.optimizer.finalize_variable_values(model.trainable_weights)
-    callbacks.on_train_end(logs=logs)
+    while run.epoch < epochs and not run.is_stopped:
+        try:
+            _one_epoch(run, callbacks, hooks, pace, validation)
+        except GoBack as back:
+            run.restore(back.state)
+    run.ahead.end()
+    _end(run, callbacks)
     return model.history
+
+
+def _one_epoch(run, callbacks, hooks, pace, validation):
+    """Runs an epoch, or what is left of it."""
+    epoch = run.epoch
+    callbacks.on_epoch_begin(epoch)
+    run.begun_epoch()
+    logs = epoch_loop.run(
+        run.ahead, run.feed, hooks, pace.counted, epoch, run.step
+    )
+    logs = dict(logs)
+    if validation and validation.is_due(epoch):
+        logs.update(validation.logs(run.model, callbacks))
+    callbacks.on_epoch_end(epoch, logs)
+    run.logs = keras_bridge.pythonify_logs(logs)
+    run.is_stopped = run.model.stop_training
+    run.reached(epoch + 1, 0)
+
+
+def _end(run, callbacks):
+    """Ends training, twice told: before callbacks end it and after."""
+    optimizer = run.model.optimizer
+    run.is_over = True
+    run.reached(run.epoch, 0)
+    if isinstance(optimizer, keras.optimizers.Optimizer) and run.epochs > 0:
+        optimizer.finalize_variable_values(run.model.trainable_weights)
+    callbacks.on_train_end(logs=run.logs)
+    run.is_finished = True
+    run.reached(run.epoch, 0)

@@ -10,6 +10,7 @@ from gdtrain import checks, keras_bridge
 from gdtrain.feeds import memory
 from gdtrain.feeds.dataset import Dataset
 from gdtrain.feeds.order import Order
+from gdtrain.feeds.ordered import Ordered, OrderedDataset
 from gdtrain.feeds.resident import Resident
 from gdtrain.feeds.streamed import Streamed
 
@@ -32,8 +33,9 @@ def feed(
     a time. Ragged and sparse arrays, and arrays of which an epoch takes
     another number of steps than they have batches, come as Keras brings them.
 
-    The order of shuffled arrays follows from a seed that is drawn from
-    Python's generator, so that `keras.utils.set_random_seed` repeats it.
+    The order of shuffled arrays, and of the batches of a `PyDataset`, follows
+    from a seed that is drawn from Python's generator, so that
+    `keras.utils.set_random_seed` repeats it.
 
     Args:
         x, y, sample_weight, batch_size, steps_per_epoch, shuffle,
@@ -45,11 +47,17 @@ def feed(
     """
     checks.at_least_one("batch_size", batch_size or None)
     steps_per_epoch = _limited(steps_per_epoch)
+    seed = random.getrandbits(63) if shuffle else 0
+    if isinstance(x, keras.utils.PyDataset):
+        x = Ordered(x, shuffle, seed)
+        shuffle = False  # Which it does itself
     adapter = keras_bridge.data_adapter(
         x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
     )
     arrays = keras_bridge.arrays_of(adapter)
     if arrays is None or steps_per_epoch not in (None, adapter.num_batches):
+        if isinstance(x, Ordered):
+            return OrderedDataset(x, adapter, strategy, steps_per_epoch)
         return Dataset(adapter, strategy, steps_per_epoch)
     leaves = [a for a in keras.tree.flatten(arrays) if a is not None]
     if not len(leaves[0]):
@@ -57,12 +65,7 @@ def feed(
             "The data must have at least one example. Received arrays of "
             f"shapes {[tuple(a.shape) for a in leaves]}."
         )
-    order = Order(
-        len(leaves[0]),
-        adapter.batch_size,
-        shuffle,
-        random.getrandbits(63) if shuffle else 0,
-    )
+    order = Order(len(leaves[0]), adapter.batch_size, shuffle, seed)
     small = sum(_bytes(leaf) for leaf in leaves) <= memory.limit()
     return (Resident if small else Streamed)(
         arrays, adapter.batch_size, order, strategy

@@ -2,10 +2,14 @@
 
 import math
 import warnings
+from typing import Any
 
 import tensorflow as tf
 
+from gdtrain import keras_bridge
+from gdtrain.feeds import iterator_files
 from gdtrain.feeds.iteration import Iteration
+from gdtrain.feeds.position import NoPosition
 
 
 class Dataset:
@@ -26,8 +30,10 @@ class Dataset:
         self._wanted = steps_per_epoch
         self._known = adapter.num_batches
         self._seen = 0  # Steps since the iterator was made
-        self._iterator = None
+        self._iterator: Any = None
+        self._ran_out = False
         self._epoch = None
+        self._within = False  # An epoch that has begun
         self.batch_spec = None  # Of a batch before it is distributed
         self._dataset = self._distributed(strategy)
         self.plan = Iteration(self._dataset.element_spec)
@@ -52,22 +58,88 @@ class Dataset:
             steps: How many steps it has.
             room: Plays no role here.
         """
-        if step == 0:
+        if step == 0 and not self._within:
             self._begin(epoch)
         self._seen += steps
         return self._iterator
 
     def rewind(self):
         """Goes back to the first batch."""
+        self._leave()
         self._iterator = None
 
-    def _begin(self, epoch):
-        self._epoch = epoch
-        self._adapter.on_epoch_begin()
-        used_up = self._known is not None and self._seen >= self._known
-        if self._iterator is None or not self._wanted or used_up:
+    def fingerprint(self):
+        """What tells other data; see `gdtrain.feeds.fingerprint`."""
+        return {
+            "batches": self._known,
+            "batch": repr(self.batch_spec),
+            "steps_per_epoch": self._wanted,
+        }
+
+    def position(self):
+        """Where it is, between two blocks: a dict of arrays and numbers.
+
+        Raises:
+            NoPosition: if it cannot be set back there.
+        """
+        if self._iterator is None:
             self._iterator = iter(self._dataset)
-            self._seen = 0
+        return {
+            "iterator": iterator_files.of(self._iterator),
+            "seen": self._seen,
+            "ran_out": self._ran_out,
+        }
+
+    def go_to(self, epoch, step, position):
+        """Goes where it was; `position` may be `None` at an epoch's start."""
+        self._leave()
+        if step:
+            self._enter(epoch)
+        self._iterator, self._seen, self._ran_out = None, 0, False
+        if position is not None:
+            self._iterator = self._iterator_at(position)
+            self._seen = position["seen"]
+            self._ran_out = position["ran_out"]
+        elif step:
+            raise NoPosition(
+                "the data cannot be set back to the middle of an epoch"
+            )
+
+    def _iterator_at(self, position):
+        iterator = iter(self._dataset)
+        iterator_files.restore(iterator, position["iterator"])
+        return iterator
+
+    def _begin(self, epoch):
+        anew = self._is_used_up()
+        if anew:
+            self._seen, self._ran_out = 0, False
+            self._begin_pass()
+        self._enter(epoch)
+        if anew:
+            self._iterator = iter(self._dataset)
+
+    def _begin_pass(self):
+        """Called before each new iterator."""
+
+    def _is_used_up(self):
+        """Whether the next epoch needs an iterator of its own."""
+        if self._iterator is None or self._ran_out:
+            return True
+        if self._known is not None and self._seen >= self._known:
+            return True
+        return not self._wanted and self._seen > 0
+
+    def _enter(self, epoch):
+        self._epoch = epoch
+        self._within = True
+        self._adapter.on_epoch_begin()
+
+    def _leave(self):
+        """Breaks an epoch off, if one has begun."""
+        if self._within:
+            self._within = False
+            keras_bridge.break_off(self._adapter)
 
     def end_epoch(self, steps, ran_out):
         """Says that the epoch is over.
@@ -85,6 +157,7 @@ class Dataset:
                 "`steps_per_epoch`.",
                 stacklevel=2,
             )
-        if ran_out:
-            self._iterator = None
-        self._adapter.on_epoch_end()
+        self._ran_out = ran_out
+        if self._within:  # Not if there was no step
+            self._within = False
+            self._adapter.on_epoch_end()

@@ -51,6 +51,15 @@ class Order:
         groups = [self._group(group) for group in range(before, after)]
         return np.concatenate(groups)[skipped : skipped + count]
 
+    def state(self):
+        """What it follows from, numbers by name."""
+        return {"seed": self._seed}
+
+    def set_state(self, state):
+        """Becomes the order that said this of itself."""
+        self._seed = state["seed"]
+        self._last = None, None
+
     def _group(self, group):
         """The orders of the epochs that are shuffled together."""
         if self._last[0] != group:

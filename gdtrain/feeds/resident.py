@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.feeds import fingerprint
 from gdtrain.feeds.gather import Gather, Source
 
 _LARGEST_ORDER = 2**18  # Indices passed to a block: 2 MiB
@@ -32,6 +33,7 @@ class Resident:
         batch_size = min(batch_size, self._examples)
         self.steps_per_epoch = math.ceil(self._examples / batch_size)
         self._order = order
+        self._strategy = strategy
         # A batch of everything needs no order.
         self._shuffled = bool(order.shuffle) and self.steps_per_epoch > 1
         self._batch_size = batch_size
@@ -69,6 +71,22 @@ class Resident:
             order = order[step * self._batch_size :][: steps * self._batch_size]
             numbers[2 : 2 + len(order)] = order
         return Source(self._arrays, tf.constant(numbers))
+
+    def fingerprint(self):
+        """What tells other data; see `gdtrain.feeds.fingerprint`."""
+        arrays = [
+            self._strategy.experimental_local_results(a)[0].numpy()
+            for a in self._arrays
+        ]
+        return fingerprint.of(arrays, self._batch_size)
+
+    def position(self):
+        """All there is to know, beside (epoch, step)."""
+        return {"order": self._order.state()}
+
+    def go_to(self, epoch, step, position):
+        """Goes where it was."""
+        self._order.set_state(position["order"])
 
     def rewind(self):
         """Goes back to the first batch; nothing is to be done."""

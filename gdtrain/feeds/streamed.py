@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.feeds import fingerprint
 from gdtrain.feeds.dataset import Dataset
 from gdtrain.feeds.resident import arrays_or_none, as_float
 
@@ -36,7 +37,31 @@ class Streamed(Dataset):
         self.num_batches = math.ceil(self.examples / self._batch_size)
         self._order = order
         self._indices = np.arange(self.examples)
+        self._strategy = strategy
         super().__init__(self, strategy)
+
+    def fingerprint(self):
+        """What tells other data; see `gdtrain.feeds.fingerprint`."""
+        return fingerprint.of(self._arrays, self._batch_size)
+
+    def position(self):
+        """Where it is. See `Dataset.position`."""
+        return {
+            "order": self._order.state(),
+            "seen": self._seen,
+            "ran_out": self._ran_out,
+        }
+
+    def go_to(self, epoch, step, position):
+        """Goes where it was. See `Dataset.go_to`."""
+        self._order.set_state(position["order"])
+        super().go_to(epoch, step, position)
+
+    def _iterator_at(self, position):
+        seen = position["seen"]
+        if seen in (0, self.num_batches):
+            return None  # The next epoch makes one.
+        return iter(self._distributed(self._strategy, seen))
 
     def on_epoch_begin(self):
         """Sets the order of the epoch."""
@@ -46,21 +71,22 @@ class Streamed(Dataset):
     def on_epoch_end(self):
         """Does nothing; an adapter of Keras may need it."""
 
-    def _distributed(self, strategy):
+    def _distributed(self, strategy, start=0):
         # Each worker gathers what its own replicas take, and no more.
         self.batch_spec = self._batches(0, 1, 1).element_spec
         replicas = strategy.num_replicas_in_sync
         if replicas == 1:
-            return self._batches(0, 1, 1)
+            return self._batches(0, 1, 1, start)
         return strategy.distribute_datasets_from_function(
             lambda context: self._batches(
                 context.input_pipeline_id,
                 replicas // context.num_input_pipelines,
                 replicas,
+                start,
             )
         )
 
-    def _batches(self, pipeline, local, replicas):
+    def _batches(self, pipeline, local, replicas, start=0):
         """The parts of batches that one worker takes, one after another."""
         even = self.examples % self._batch_size == 0
         length = self._batch_size if even and replicas == 1 else None
@@ -90,5 +116,7 @@ class Streamed(Dataset):
                 self._structure,
             )
 
-        counts = tf.data.Dataset.range(self.num_batches * local)
+        counts = tf.data.Dataset.range(
+            start * local, self.num_batches * local
+        )
         return counts.map(packed).prefetch(_AHEAD)

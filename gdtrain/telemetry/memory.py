@@ -12,6 +12,7 @@ class Memory:
 
     def __init__(self):
         self._kept = {}
+        self._found: dict = {}  # Values for variables that are not made yet
 
     def keep(self, key, initial):
         """Variables that hold values from one step to the next.
@@ -27,6 +28,9 @@ class Memory:
         """
         with tf.init_scope():  # Out of the graph that is being traced
             values = [tf.convert_to_tensor(value) for value in initial()]
+            found = self._found.get(repr(key))
+            if found and [v.shape for v in found] == [v.shape for v in values]:
+                values = [tf.convert_to_tensor(value) for value in found]
             kept = self._kept.get(key)
             if kept is None or [v.shape for v in kept] != [
                 v.shape for v in values
@@ -34,6 +38,21 @@ class Memory:
                 kept = [tf.Variable(v, trainable=False) for v in values]
                 self._kept[key] = kept
         return kept
+
+    def get_state(self):
+        """Values of all of them, lists of arrays by name."""
+        return {
+            repr(key): [variable.numpy() for variable in kept]
+            for key, kept in self._kept.items()
+        }
+
+    def set_state(self, state):
+        """Sets them to what `get_state` gave; those to be made, when made."""
+        self._found = state
+        for key, kept in self._kept.items():
+            found = state.get(repr(key), kept)
+            for variable, value in zip(kept, found, strict=True):
+                variable.assign(value)
 
     @property
     def variables(self):

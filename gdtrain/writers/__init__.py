@@ -9,6 +9,10 @@ A writer is any object with three methods:
 - `flush()`: after it, all that was written can be read.
 - `close()` flushes and lets go of files. A later `write` goes on there.
 
+To go on exactly with a run that was broken off, a writer may also have
+`get_state()`, which returns a dict or list of numbers, strings and arrays, and
+`set_state(state)`, which drops what was written after that.
+
 Writers raise when they cannot write; who calls them decides what then.
 """
 

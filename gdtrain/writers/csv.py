@@ -83,6 +83,22 @@ class CSVWriter:
         """Flushes. See `gdtrain.writers`."""
         self.flush()
 
+    def get_state(self):
+        """How far the file is written, after a flush."""
+        self.flush()
+        return {"size": self._file.size, "columns": list(self._columns)}
+
+    def set_state(self, state):
+        """Goes on where `get_state` was called; drops what came later.
+
+        Raises:
+            OSError: if the file is gone, or too short.
+        """
+        self._waiting = bytearray()
+        self._file.cut(state["size"])
+        self._header = _header(state["columns"])
+        self._columns = {name: i for i, name in enumerate(state["columns"])}
+
     def _widen(self, new):
         """Adds columns, in the file too if it was begun."""
         self.flush()

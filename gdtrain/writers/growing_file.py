@@ -76,6 +76,19 @@ class GrowingFile:
                 raise
         self.size = size
 
+    def cut(self, size):
+        """Drops all after the first `size` bytes of the file that is there.
+
+        Raises:
+            OSError: if it has not as many.
+        """
+        with self._explained():
+            if size and os.path.getsize(self._path) < size:
+                raise OSError(errno.EBUSY, "the file was changed by others")
+            if size:
+                os.truncate(self._path, size)
+        self.size = size
+
     def _append(self, lines):
         try:
             with open(self._path, "ab") as file:

@@ -95,6 +95,21 @@ class MemoryWriter:
         )
         return self.steps[known], self[name][known]
 
+    def get_state(self):
+        """All that was written, in arrays."""
+        self._join()
+        return [
+            {"steps": s, "names": list(n), "values": v, "measured": m}
+            for s, n, v, m in self._parts
+        ]
+
+    def set_state(self, state):
+        """Holds what `get_state` gave, and nothing else."""
+        self._parts = [
+            (p["steps"], tuple(p["names"]), p["values"], p["measured"])
+            for p in state
+        ]
+
     def save(self, path):
         """Writes an `.npz` file: `steps`, `names`, and `values` `[n, m]`.
 

@@ -1,6 +1,6 @@
 """Several writers as one."""
 
-from gdtrain.writers import failures
+from gdtrain.writers import failures, states
 
 
 class SeveralWriters:
@@ -36,6 +36,15 @@ class SeveralWriters:
     def close(self):
         """Closes each."""
         self._each("close")
+
+    def get_state(self):
+        """What each says of itself."""
+        return [states.get(writer) for writer in self._writers]
+
+    def set_state(self, state):
+        """Passes on to each what it said."""
+        for writer, one in zip(self._writers, state, strict=False):
+            states.put(writer, one)
 
     def _each(self, method, *args):
         """Calls a method of each, and keeps those that did not raise."""

@@ -16,6 +16,7 @@ from gdtrain.writers import scalar_events
 # a folder in the order of their names, so that it has leading zeros: ".10."
 # would come before ".9.".
 _files = itertools.count()
+_PREFIX = ["events", "out", "tfevents"]
 _SCALARS = 2**15  # Made into bytes at a time, which are some 30 a scalar
 
 
@@ -122,7 +123,7 @@ class TensorBoardWriter:
         """Makes and returns a file, the first with a new attempt's mark."""
         now = self._clock()
         name = (
-            f"events.out.tfevents.{int(now):010d}."
+            f"events.out.tfevents.{self._second(now):010d}."
             f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}.v2"
         )
         self._path = os.path.join(self._directory, name)
@@ -139,6 +140,16 @@ class TensorBoardWriter:
             file.write(mark.SerializeToString())
             self._first_step = None  # A later file goes on after this one.
         return file
+
+    def _second(self, now):
+        """The time for a new file's name: never before that of another."""
+        others = []
+        if tf.io.gfile.isdir(self._directory):
+            for name in tf.io.gfile.listdir(self._directory):
+                parts = name.split(".")
+                if parts[:3] == _PREFIX and parts[3].isdigit():
+                    others.append(int(parts[3]))
+        return max([int(now), *others])
 
     @contextlib.contextmanager
     def _explained(self):

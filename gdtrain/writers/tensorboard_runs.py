@@ -58,6 +58,7 @@ class TensorBoardRuns:
             steps_done: How many steps the model has behind it.
             epoch: The first epoch to come.
         """
+        self._close_writers()
         stale_events.drop(
             self.log_dir,
             lambda tag: 0 if tag.startswith(_DESCRIBING) else math.inf,
@@ -100,14 +101,17 @@ class TensorBoardRuns:
 
     def close(self):
         """Closes the files, and lets others write there."""
-        writers, self._writers = self._writers, {}
         try:
-            for writer in writers.values():
-                writer.close()
+            self._close_writers()
         finally:
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
+
+    def _close_writers(self):
+        writers, self._writers = self._writers, {}
+        for writer in writers.values():
+            writer.close()
 
     def _repeats(self, steps_done, epoch):
         """Whether steps or epochs to come may have been written before."""

@@ -1,9 +1,12 @@
 """Many steps as one row: mean, minimum and maximum."""
 
+from typing import Any
+
 import numpy as np
 
 from gdtrain import checks
-from gdtrain.writers.windows import windows_of
+from gdtrain.writers import states
+from gdtrain.writers.windows import Windows, windows_of
 
 
 class Thinned:
@@ -42,7 +45,7 @@ class Thinned:
     def __init__(self, writer, every_steps):
         self._writer = writer
         self._length = checks.positive_integer("every_steps", every_steps)
-        self._open = None  # The window that is not complete
+        self._open: Any = None  # The window that is not complete
 
     def write(self, steps, names, values, measured=None):
         """Adds steps. See `gdtrain.writers`."""
@@ -68,6 +71,19 @@ class Thinned:
     def flush(self):
         """Makes what was passed on readable; an open window stays open."""
         self._writer.flush()
+
+    def get_state(self):
+        """The window that is open, and what the writer says of itself."""
+        return {
+            "open": None if self._open is None else vars(self._open),
+            "writer": states.get(self._writer),
+        }
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        left = state["open"]
+        self._open = None if left is None else Windows(**left)
+        states.put(self._writer, state["writer"])
 
     def close(self):
         """Passes on what is left, and closes the writer."""

@@ -1,0 +1,280 @@
+"""A run that is killed goes on where it was, and ends as if left alone."""
+
+import os
+import time
+from typing import Any
+
+import keras
+
+from gdtrain import checks
+from gdtrain.callbacks.stop_signals import StopSignals
+from gdtrain.callbacks.workers import Workers
+from gdtrain.checkpoint.backups import Backups
+from gdtrain.feeds.position import NoPosition
+from gdtrain.writers import failures
+from gdtrain.writers.background import Background
+from gdtrain.writers.folder_lock import FolderLock
+
+
+class BackupAndRestore(keras.callbacks.Callback):
+    """Saves a run beside training; the same script again goes on with it.
+
+    Weights, optimizer, metrics, generators of random numbers, the place in
+    the data, epoch and step, History and what callbacks remember: a run that
+    is killed at any moment, any number of times, ends with the same bits as
+    one left alone, on the same kind of machine. A run that has ended is not
+    run again: `fit` returns its History, and goes on if `epochs` was raised.
+
+    A checkpoint is there whole or not at all, and checked when read: a damaged
+    one is named, and the one before it is used. SIGTERM and Ctrl-C save at the
+    end of the block of steps and stop; the exit code is 143 or 130. If a
+    checkpoint cannot be written, a warning says so and training goes on.
+
+    Exactly set back are arrays, a `keras.utils.PyDataset` (which may have
+    `get_state()` and `set_state(state)`; else it is told of the epochs again),
+    and `tf.data` on one replica, if its operations allow. A callback of your
+    own may have `get_state()`, a dict of numbers, strings, lists and arrays,
+    and `set_state(state)`. `jit_compile="auto"` is a graph here, as choosing
+    by the clock is never the same twice; `True` is obeyed. What an overhead
+    budget measures follows the clock too.
+
+    On several workers, each saves in a folder of its own below, and all of
+    them at the same steps: `every_seconds` and signals are then heeded at the
+    ends of epochs.
+
+    Args:
+        backup_dir: The folder; made if it is not there. One for each run.
+        every_steps: Save at steps that are multiples of this. Defaults to
+            `None`, no such steps.
+        every_seconds: Save when so many seconds have passed. Defaults to 60.
+            `None` for never. A run also saves when it ends.
+        keep: How many checkpoints to keep. Defaults to 2.
+        at_epochs_only: Whether to save between epochs alone. Defaults to
+            `False`. Needed for data that cannot be set back, as a generator:
+            then they begin anew where a run goes on.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+        RuntimeError: when training begins, if another process is using
+            `backup_dir`.
+        ValueError: when training begins, if the checkpoint is of another
+            model, data, batch size or seed, of a newer format, or damaged
+            with none before it; or if data cannot be set back.
+        OSError: when training begins, if the folder cannot be written.
+
+    Example:
+
+    >>> import tempfile, keras, numpy as np, gdtrain
+    >>> def run(epochs):
+    ...     keras.utils.set_random_seed(1)
+    ...     model = gdtrain.Sequential([keras.layers.Dense(1)])
+    ...     model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    ...     x = np.ones([8, 1])
+    ...     backup = gdtrain.callbacks.BackupAndRestore(folder)
+    ...     return model.fit(
+    ...         x, x, epochs=epochs, verbose=0, callbacks=[backup]
+    ...     )
+    >>> folder = tempfile.mkdtemp()
+    >>> first, second = run(epochs=2), run(epochs=3)
+    >>> second.history["loss"][:2] == first.history["loss"]
+    True
+    """
+
+    sees = "logs"  # See `gdtrain.engine.sight`
+    requests = ()  # It asks for no measurement; see `gdtrain.telemetry.asked`
+    is_exact = True
+
+    def __init__(
+        self,
+        backup_dir,
+        every_steps=None,
+        every_seconds=60,
+        keep=2,
+        *,
+        at_epochs_only=False,
+    ):
+        super().__init__()
+        self.backup_dir = os.fspath(backup_dir)
+        self.every_steps = self.every_seconds = None
+        if every_steps is not None:
+            self.every_steps = checks.positive_integer(
+                "every_steps", every_steps
+            )
+        if every_seconds is not None:
+            self.every_seconds = checks.positive_number(
+                "every_seconds", every_seconds, "Or None, for never."
+            )
+        self.keep = checks.positive_integer("keep", keep)
+        self.at_epochs_only = at_epochs_only
+        self._signals = StopSignals()
+        self._background = Background(flush=lambda: None)
+        self._backups: Any = None
+        self._lock: Any = None
+        self._workers: Any = None
+        self._saved_step = 0
+        self._saved_at = 0.0
+        self._has_failed = False
+
+    def begin_run(self, run):
+        """Called by the trainer before training begins."""
+        run.model.step_observers.attach(self)
+        self._workers = Workers(run.model.distribute_strategy)
+        folder = os.path.join(self.backup_dir, self._workers.name)
+        self._backups = Backups(folder, self.keep)
+        self._backups.check_writable()
+        self._lock = FolderLock(folder)
+        if not self.at_epochs_only:
+            _check_position(run.feed)
+        found = self.newest(run.epochs)
+        if found is not None:
+            run.resume(found)
+        self._signals.begin()
+        self._note(run)
+
+    def on_train_begin(self, logs=None):
+        """Checks that the trainer is one of gdtrain's.
+
+        Raises:
+            TypeError: if it is not.
+        """
+        if self._lock is None:
+            raise TypeError(
+                "`BackupAndRestore` needs a gdtrain model, trained by its own "
+                f"`fit`. Received: {type(self.model).__name__} "
+                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
+            )
+
+    def newest(self, epochs):
+        """The state to go on from for so many epochs; `None` if there is none.
+
+        On several workers, the newest one that all of them have.
+        """
+        bound = None
+        while True:
+            found = self._newest(epochs, bound)
+            number = -1 if found is None else _number(found)
+            numbers = self._workers.numbers(number)
+            if min(numbers) == max(numbers):
+                return found
+            bound = min(numbers)
+
+    def _newest(self, epochs, bound):
+        found = self._backups.newest(
+            lambda entry: bound is None
+            or 2 * entry.step + entry.finished <= bound
+        )
+        if found is None:
+            return None
+        state = found[1]
+        if _must_go_on(state, epochs):
+            found = self._backups.newest(
+                lambda entry: not entry.finished
+                and (bound is None or 2 * entry.step <= bound)
+            )
+            return None if found is None else found[1]
+        return state
+
+    def next_look(self, step):
+        """The next step at whose end the model must be seen."""
+        if self.every_steps is None or self.at_epochs_only:
+            return None
+        return (step // self.every_steps + 1) * self.every_steps
+
+    def observe(self, table):
+        """Called by the trainer after each block; it waits for `at`."""
+
+    def at(self, run):
+        """Called by the trainer where a state can be had."""
+        if run.has_failed:
+            return
+        stop = self._signals.received is not None
+        if self._workers.count > 1:
+            stop = run.step == 0 and self._workers.any(stop)
+        if stop or run.is_over or self._is_due(run):
+            self._save(run)
+        if stop and not run.is_over:
+            self._background.wait()
+            self._signals.stop()
+
+    def close(self):
+        """Called by the trainer when `fit` ends, however it ends."""
+        self._background.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._signals.end()
+
+    def wait(self):
+        """Returns when what was saved so far is on disk."""
+        self._background.wait()
+
+    def _is_due(self, run):
+        if self.at_epochs_only and run.step:
+            return False
+        every = self.every_steps
+        if every and run.steps_done // every > self._saved_step // every:
+            return True
+        if self.every_seconds is None:
+            return False
+        due = time.monotonic() - self._saved_at >= self.every_seconds
+        if self._workers.count > 1:
+            return run.step == 0 and self._workers.any(due)
+        return due
+
+    def _note(self, run):
+        """Notes where and when it is saved."""
+        self._saved_step = run.steps_done
+        self._saved_at = time.monotonic()  # No clock that can be set back
+
+    def _save(self, run):
+        """Takes the state, and has it written beside training."""
+        state = run.state(exactly=not self.at_epochs_only)
+        self._note(run)
+        # As large as may wait, so that at most one does.
+        self._background.do(
+            self._write, state, run.steps_done, run.is_finished, size=2**26
+        )
+
+    def _write(self, state, step, is_finished):
+        """Writes a checkpoint, on a thread of its own."""
+        try:
+            self._backups.save(step, state, finished=is_finished)
+            self._has_failed = False
+        except Exception as error:  # Whatever it is, training must go on.
+            if not self._has_failed:
+                failures.warn(
+                    f"No checkpoint could be saved at step {step}",
+                    error,
+                    "Training goes on, and it is tried again; if the run ends "
+                    "before, what came after the last checkpoint is lost.",
+                )
+            self._has_failed = True
+
+
+def _check_position(feed):
+    """Refuses data that cannot be set back, before the first step."""
+    try:
+        feed.position()
+    except NoPosition as error:
+        raise ValueError(
+            "To go on exactly with a run, its data must be such that they can "
+            f"be set back to any step. Received: {error}. Give arrays, a "
+            "keras.utils.PyDataset, or a tf.data.Dataset without Python or "
+            "random operations; or write `BackupAndRestore(..., "
+            "at_epochs_only=True)`: then a run goes on where an epoch ended, "
+            "with the data from their beginning."
+        ) from error
+
+
+def _number(state):
+    """What tells a state from others of the same run."""
+    return 2 * state["steps_done"] + state["is_finished"]
+
+
+def _must_go_on(state, epochs):
+    """Whether a run that ended has epochs to come."""
+    return (
+        state["is_finished"]
+        and not state["is_stopped"]
+        and state["epoch"] < epochs
+    )

@@ -1,0 +1,226 @@
+"""The checkpoints of a run, of which the newest are kept."""
+
+import operator
+import os
+import re
+import shutil
+import tempfile
+import typing
+import warnings
+
+from gdtrain.checkpoint import files
+from gdtrain.checks import positive_integer
+
+_NAME = re.compile(r"step-([0-9]{12})(-finished)?")
+_LEFTOVER = re.compile(_NAME.pattern + r"(\.old)?\.part")
+_OLD = ".old"  # A checkpoint, while it is replaced by another one
+_MOST = 10**12 - 1
+
+
+class Entry(typing.NamedTuple):
+    """A checkpoint that is there, whether damaged or not."""
+
+    step: int
+    finished: bool
+    path: str
+
+
+class Backups:
+    """A folder of checkpoints of one run.
+
+    At each moment of a `save`, also if the process is killed, a checkpoint
+    can be read if one could be read before.
+
+    Args:
+        directory: The folder, on a disk of this machine. `save` makes it.
+        keep: How many unfinished checkpoints are kept. The newest finished
+            one is kept besides.
+
+    Raises:
+        TypeError: if `keep` is not an integer.
+        ValueError: if `keep` is below 1 or the folder is a URL.
+
+    Example:
+
+    >>> backups = Backups(tempfile.mkdtemp(), keep=2)
+    >>> for step in (10, 20, 30):
+    ...     path = backups.save(step, {"loss": 1 / step})
+    >>> [entry.step for entry in backups.steps()]
+    [30, 20]
+    >>> entry, tree, extra = backups.newest()
+    >>> entry.step, tree["loss"] == 1 / 30, extra
+    (30, True, None)
+    """
+
+    def __init__(self, directory, keep):
+        self._directory = os.path.abspath(directory)
+        self._keep = positive_integer("keep", keep)
+        if "://" in os.fspath(directory):
+            raise ValueError(
+                "The backup folder must be on a disk of this machine. "
+                f"Received: {directory!r}. Give a path, and copy the folder."
+            )
+
+    def path(self, step, finished=False):
+        """Where the checkpoint of a step is or would be.
+
+        Args:
+            step: The number of steps that were done, at least 0.
+            finished: Whether the training had reached its end.
+
+        Raises:
+            TypeError: if `step` is not an integer.
+            ValueError: if it is below 0 or has more than 12 digits.
+        """
+        if not 0 <= operator.index(step) <= _MOST:
+            raise ValueError(
+                f"`step` must be from 0 to {_MOST}. Received: step={step}. "
+                "Give the number of steps that were done."
+            )
+        name = f"step-{step:012d}" + ("-finished" if finished else "")
+        return os.path.join(self._directory, name)
+
+    def steps(self):
+        """Lists the checkpoints, newest first.
+
+        Of the same step, the finished one comes first. Other names are left
+        out, and folders that are not written to the end.
+
+        Returns:
+            A list of `Entry(step, finished, path)`.
+        """
+        names = set(self._names())
+        entries = []
+        for name in names:
+            proper = name.removesuffix(_OLD)
+            match = _NAME.fullmatch(proper)
+            path = os.path.join(self._directory, name)
+            # An old one counts if the one to replace it was not put there.
+            alone = name == proper or proper not in names
+            if match and alone and os.path.isdir(path):
+                entries.append(Entry(int(match[1]), bool(match[2]), path))
+        return sorted(entries, reverse=True)
+
+    def save(self, step, tree, extra=None, finished=False):
+        """Writes a checkpoint, then removes those that are not kept.
+
+        One of the same step is replaced. Those of later steps are removed:
+        they belong to a past that was gone back from.
+
+        Args:
+            step: The number of steps that were done.
+            tree: The state; see `gdtrain.checkpoint.tree.pack`.
+            extra: Path of a folder whose content is moved to the checkpoint.
+            finished: Whether the training has reached its end.
+
+        Returns:
+            The path of the checkpoint.
+
+        Raises:
+            TypeError: if the tree holds what cannot be saved.
+            OSError: if it cannot be written, when the others are as they
+                were, or if another one cannot be removed after that.
+        """
+        path = self.path(step, finished)
+        self._sweep()
+        files.write(path, tree, extra)
+        for entry in self._surplus(step):
+            _remove(entry.path)
+        return path
+
+    def newest(self, accept=lambda entry: True):
+        """Reads the newest checkpoint that is not damaged.
+
+        Args:
+            accept: Tells of an `Entry` whether it may be used.
+
+        Returns:
+            `(entry, tree, extra)`, where `extra` is the path of the folder of
+            other files or `None`; or `None` if there is no checkpoint.
+
+        Warns:
+            UserWarning: of each newer one that is damaged.
+
+        Raises:
+            Damaged: if there are checkpoints and all are damaged.
+            NewerFormat: if a later version of gdtrain wrote one.
+        """
+        errors = []
+        for entry in filter(accept, self.steps()):
+            try:
+                tree, extra = files.read(entry.path)
+            except files.Damaged as error:
+                errors.append(error)
+                continue
+            for damage in errors:
+                warnings.warn(
+                    f"A checkpoint is damaged: {damage} The one before it "
+                    f"is used: {entry.path}",
+                    stacklevel=2,
+                )
+            return entry, tree, extra
+        if errors:
+            raise files.Damaged(self._all_damaged(errors))
+        return None
+
+    def check_writable(self):
+        """Makes the folder, and writes a file there and removes it.
+
+        Raises:
+            OSError: if that fails, with the same number.
+        """
+        try:
+            os.makedirs(self._directory, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._directory) as file:
+                file.write(b"probe")
+                file.flush()
+        except OSError as error:
+            message = (
+                "The backup folder must be writable. Received: "
+                f"{self._directory!r}, where writing failed: "
+                f"{error.strerror}. Give another folder, or make room or "
+                "rights there"
+            )
+            raise OSError(error.errno, message) from error
+
+    def _names(self):
+        """The names in the folder; none if it is not there."""
+        try:
+            return os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
+
+    def _surplus(self, step):
+        """What is not kept once a step was saved."""
+        entries = self.steps()
+        earlier = [entry for entry in entries if entry.step <= step]
+        unfinished = [entry for entry in earlier if not entry.finished]
+        finished = [entry for entry in earlier if entry.finished]
+        later = entries[: -len(earlier)]  # The one just saved is an earlier.
+        return later + unfinished[self._keep :] + finished[1:]
+
+    def _sweep(self):
+        """Removes what a killed process left, but no checkpoint."""
+        used = {entry.path for entry in self.steps()}
+        for name in self._names():
+            path = os.path.join(self._directory, name)
+            old = name.endswith(_OLD) and _NAME.fullmatch(name[: -len(_OLD)])
+            if _LEFTOVER.fullmatch(name) or (old and path not in used):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _all_damaged(self, errors):
+        """That there is nothing to go on from, and what to do."""
+        each = "".join(f"\n- {error}" for error in errors)
+        return (
+            "A checkpoint must be as it was written. Received: "
+            f"{self._directory}, where all are damaged:{each}\nNothing was "
+            "overwritten. Restore these files, or give another folder, or "
+            "delete this one to begin anew."
+        )
+
+
+def _remove(path):
+    """Removes a checkpoint; half of one is never seen under its name."""
+    part = path + ".part"
+    os.rename(path, part)
+    shutil.rmtree(part, ignore_errors=True)  # `save` tries again.

@@ -1,0 +1,150 @@
+"""A checkpoint folder, written whole or not at all, and checked on reading."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+
+from gdtrain.checkpoint import manifest
+from gdtrain.checkpoint.manifest import Damaged, NewerFormat
+from gdtrain.checkpoint.tree import pack, unpack
+
+__all__ = ["Damaged", "NewerFormat", "read", "write"]
+
+_STATE = "state.json"
+_ARRAYS = "arrays.npz"
+_EXTRA = "extra"
+
+
+def write(folder, tree, extra=None):
+    """Writes a checkpoint, and replaces the one that is there.
+
+    At each moment, what is there is the new one, or the old one. In between
+    two renamings the old one is `<folder>.old`; `Backups` looks there too.
+
+    Args:
+        folder: Path of the checkpoint. The folders above it are made.
+        tree: The state; see `gdtrain.checkpoint.tree.pack`.
+        extra: Path of a folder whose content is moved to the checkpoint. It
+            is gone also if writing fails then.
+
+    Raises:
+        TypeError: if the tree holds what cannot be saved.
+        OSError: if it cannot be written.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = os.path.join(tempfile.mkdtemp(), "step-000000000007")
+    >>> write(folder, {"step": 7, "weights": [np.zeros(2)]})
+    >>> sorted(os.listdir(folder))
+    ['arrays.npz', 'manifest.json', 'state.json']
+    >>> read(folder)
+    ({'step': 7, 'weights': [array([0., 0.])]}, None)
+    """
+    folder = os.path.abspath(folder)
+    part = folder + ".part"
+    try:
+        _fill(part, tree, extra)
+        _place(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def read(folder):
+    """Reads a checkpoint, all of which is checked first.
+
+    Args:
+        folder: Path of the checkpoint.
+
+    Returns:
+        `(tree, extra)`: the state, and the path of the folder of other files
+        or `None` if there are none.
+
+    Raises:
+        Damaged: if it is not as it was written.
+        NewerFormat: if a later version of gdtrain wrote it.
+        OSError: if reading is not allowed.
+    """
+    folder = os.path.abspath(folder)
+    names = manifest.check(folder)
+    arrays = _parsed(os.path.join(folder, _ARRAYS), _load_arrays)
+    tree = _parsed(
+        os.path.join(folder, _STATE),
+        lambda file: unpack(json.load(file), arrays),
+    )
+    has_extra = any(name.startswith(_EXTRA + "/") for name in names)
+    return tree, os.path.join(folder, _EXTRA) if has_extra else None
+
+
+def _fill(part, tree, extra):
+    """Makes the folder anew with all that belongs to it, on the disk."""
+    packed, arrays = pack(tree)
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part)
+    with open(os.path.join(part, _STATE), "wb") as file:
+        file.write(json.dumps(packed, allow_nan=False).encode())
+    with open(os.path.join(part, _ARRAYS), "wb") as file:
+        np.savez(file, **arrays)
+    if extra is not None:
+        os.mkdir(os.path.join(part, _EXTRA))
+        for name in os.listdir(extra):
+            to = os.path.join(part, _EXTRA, name)
+            shutil.move(os.path.join(extra, name), to)
+    manifest.write(part)
+    _sync_all(part)
+
+
+def _place(part, folder):
+    """Gives the written folder its name."""
+    old = folder + ".old"
+    if os.path.lexists(folder):
+        # A folder that is not empty cannot be replaced by a single renaming.
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(folder, old)
+    os.rename(part, folder)
+    _sync_folder(os.path.dirname(folder))
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_all(folder):
+    """Waits until all in a folder is on the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            # Windows syncs no file that is open for reading alone.
+            with open(os.path.join(parent, name), "r+b") as file:
+                os.fsync(file.fileno())
+        _sync_folder(parent)
+
+
+def _sync_folder(folder):
+    """Waits until the names in a folder are on the disk, where it can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # Windows opens no folder.
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # Some file systems of a network sync no folder.
+    finally:
+        os.close(descriptor)
+
+
+def _load_arrays(file):
+    """All arrays by name; one that would need pickle is an error."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _parsed(path, parse):
+    """What a file holds; whatever goes wrong in parsing is damage."""
+    try:
+        with open(path, "rb") as file:
+            return parse(file)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Damaged(f"{path} cannot be understood: {error!r}.") from error

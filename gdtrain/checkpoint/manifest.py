@@ -1,0 +1,148 @@
+"""What files a folder has, with their size and SHA-256, and a check of them."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+
+NAME = "manifest.json"
+FORMAT = 1
+_PIECE = 2**20  # Bytes that are read at a time
+
+
+class Damaged(ValueError):
+    """A checkpoint is not as it was written."""
+
+
+class NewerFormat(ValueError):
+    """A checkpoint was written by a later version of gdtrain."""
+
+
+def write(folder):
+    """Adds a manifest of all files that are in a folder and below it.
+
+    Args:
+        folder: The folder. It has no manifest yet.
+
+    Raises:
+        OSError: if a file cannot be read or the manifest cannot be written.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "text").write_text("four")
+    >>> write(folder)
+    >>> check(folder)
+    ['text']
+    >>> _ = (folder / "text").write_text("f")
+    >>> check(folder)
+    Traceback (most recent call last):
+    gdtrain.checkpoint.manifest.Damaged: ...text is shorter than it was...
+    """
+    files = {}
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                files[path.relative_to(folder).as_posix()] = _measured(file)
+    text = json.dumps({"format": FORMAT, "files": files}, indent=1)
+    rest = text.removeprefix("{\n").encode()
+    with open(os.path.join(folder, NAME), "wb") as file:
+        file.write(_first_line(rest) + rest)
+
+
+def check(folder):
+    """Checks each file against the manifest.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The names of the files, with `/` between folders.
+
+    Raises:
+        Damaged: if a file or the manifest is missing or changed.
+        NewerFormat: if a later version wrote the manifest.
+        OSError: if reading is not allowed.
+    """
+    files = _files(os.path.join(folder, NAME))
+    for name, was in files.items():
+        path = os.path.join(folder, name)
+        with _opened(path) as file:
+            _check_size(path, os.fstat(file.fileno()).st_size, was["size"])
+            if _measured(file) != was:
+                raise Damaged(f"{path} was changed: its SHA-256 is another.")
+    return list(files)
+
+
+def _files(path):
+    """The files that an undamaged manifest of a known format names."""
+    with _opened(path) as file:
+        data = file.read()
+    line, _, rest = data.partition(b"\n")
+    # Of bytes, so that it holds for formats that are not known yet
+    if line + b"\n" != _first_line(rest):
+        raise Damaged(
+            f"{path} was cut or changed: its SHA-256 is not that of its "
+            "first line."
+        )
+    try:
+        manifest = json.loads(data)
+        newer = manifest["format"] > FORMAT
+        files = {} if newer else _checked(manifest["files"])
+    except Exception as error:
+        raise Damaged(f"{path} is no manifest: {error!r}.") from error
+    if newer:
+        raise NewerFormat(
+            f"A checkpoint must be of format {FORMAT} or below to be read by "
+            f"this version of gdtrain. Received: {os.path.dirname(path)} of "
+            f"format {manifest['format']}. Update gdtrain."
+        )
+    return files
+
+
+def _checked(files):
+    """The files, if each has what a manifest says of one."""
+    return {
+        name: {"size": int(file["size"]), "sha256": str(file["sha256"])}
+        for name, file in files.items()
+    }
+
+
+def _first_line(rest):
+    """The first line of a manifest, by the lines below it."""
+    return b'{"sha256": "%s",\n' % hashlib.sha256(rest).hexdigest().encode()
+
+
+def _measured(file):
+    """Size and SHA-256 of an open file."""
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return {"size": file.tell(), "sha256": digest.hexdigest()}
+
+
+def _check_size(path, size, was):
+    """Raises if a file became shorter or longer."""
+    if size != was:
+        change = "shorter" if size < was else "longer"
+        raise Damaged(
+            f"{path} is {change} than it was: {size} bytes, not {was}."
+        )
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """A file to be read; that it cannot be is damage if the disk says so."""
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise Damaged(f"{path} is missing.") from None
+    except OSError as error:
+        # A lack of rights is none, and going back would hide it.
+        if error.errno != errno.EIO:
+            raise
+        raise Damaged(f"{path} cannot be read from the disk.") from error

@@ -1,0 +1,95 @@
+"""What callbacks remember from step to step.
+
+A callback of the user's is asked by `get_state()`, which returns a dict of
+numbers, strings, lists and NumPy arrays, and gets it back by
+`set_state(state)`, after `on_train_begin`. Of Keras's own callbacks it is
+known what they remember.
+"""
+
+import os
+import warnings
+
+import keras
+
+from gdtrain import keras_bridge
+
+
+def get(callbacks):
+    """What each of some callbacks remembers, a dict by name."""
+    found = {}
+    for name, callback in _named(callbacks):
+        state = {
+            key: getattr(callback, key)
+            for key in keras_bridge.callback_state_names(callback)
+            if hasattr(callback, key)
+        }
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            state["bytes"] = _size(callback)
+        if hasattr(callback, "get_state"):
+            state["own"] = callback.get_state()
+        if state:
+            found[name] = state
+    return found
+
+
+def prepare(callbacks, states):
+    """To be called before `on_train_begin`, which may empty a file."""
+    for name, callback in _named(callbacks):
+        if isinstance(callback, keras.callbacks.CSVLogger) and name in states:
+            callback.append = True
+            _cut(callback.filename, states[name]["bytes"])
+
+
+def put(callbacks, states):
+    """Gives callbacks back what `get` found; warns if it knows no more."""
+    new = []
+    for name, callback in _named(callbacks):
+        state = states.get(name, {})
+        for key in keras_bridge.callback_state_names(callback):
+            if key in state:
+                setattr(callback, key, _copied(state[key]))
+        if isinstance(callback, keras.callbacks.History):
+            callback.model.history = callback
+        if "own" in state and hasattr(callback, "set_state"):
+            callback.set_state(state["own"])
+        elif hasattr(callback, "set_state"):
+            new.append(name)
+    if new:
+        warnings.warn(
+            "The checkpoint knows nothing of these callbacks, which begin "
+            f"anew: {new}.",
+            stacklevel=2,
+        )
+
+
+def _named(callbacks):
+    """Callbacks under a name: the class, and which one of it."""
+    counts: dict[str, int] = {}
+    for callback in callbacks:
+        kind = type(callback).__name__
+        counts[kind] = counts.get(kind, -1) + 1
+        yield f"{kind} {counts[kind]}", callback
+
+
+def _copied(value):
+    """A value of its own: a callback may go on with the very list."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_copied(one) for one in value]
+    return value
+
+
+def _size(logger):
+    """How long the file of a `CSVLogger` is, in bytes."""
+    if logger.csv_file is not None and not logger.csv_file.closed:
+        logger.csv_file.flush()
+    if not os.path.exists(logger.filename):
+        return 0
+    return os.path.getsize(logger.filename)
+
+
+def _cut(path, size):
+    """Drops what was written to a file later."""
+    if os.path.exists(path) and os.path.getsize(path) > size:
+        os.truncate(path, size)

@@ -1,0 +1,295 @@
+"""A checkpoint is read as it was written, or said to be damaged."""
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import stat
+
+import numpy as np
+import pytest
+
+from gdtrain.checkpoint import files, manifest
+from gdtrain.checkpoint.files import Damaged, NewerFormat
+from tests.checkpoint.damage import extra, files_of, state
+
+FILES = [
+    "arrays.npz",
+    "extra/deep/text",
+    "extra/model",
+    "manifest.json",
+    "state.json",
+]
+
+
+@pytest.fixture(name="checkpoint")
+def _checkpoint(tmp_path):
+    folder = tmp_path / "runs" / "step-000000000001"
+    files.write(folder, state(1), extra(tmp_path / "other"))
+    return folder
+
+
+def sign(folder, **changes):
+    """Writes the manifest anew, with changes, as if nothing were wrong."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    manifest.write(folder)
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    text = json.dumps(content | changes)[1:]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(f'{{"sha256": "{digest}",\n{text}')
+
+
+def test_all_is_read_as_it_was_written(checkpoint, tmp_path):
+    tree, folder = files.read(str(checkpoint))
+    assert tree["step"] == 1
+    np.testing.assert_array_equal(tree["weights"][0], np.ones(3, np.float32))
+    assert folder == str(checkpoint / "extra")
+    assert (checkpoint / "extra/deep/text").read_text() == "text"
+    assert (checkpoint / "extra/model").read_bytes() == bytes(range(200))
+    assert files_of(checkpoint) == FILES
+    assert os.listdir(checkpoint.parent) == [checkpoint.name]
+    assert os.listdir(tmp_path / "other") == []
+
+
+def test_manifest_is_json_with_sizes_and_hashes(checkpoint):
+    content = json.loads((checkpoint / "manifest.json").read_text())
+    assert content["format"] == 1
+    assert sorted(content["files"]) == [n for n in FILES if n[:3] != "man"]
+    for name, measured in content["files"].items():
+        data = (checkpoint / name).read_bytes()
+        assert measured["size"] == len(data)
+        assert measured["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_no_arrays_and_no_other_files_are_fine(tmp_path):
+    (tmp_path / "empty").mkdir()
+    files.write(tmp_path / "a", None, tmp_path / "empty")
+    assert files.read(tmp_path / "a") == (None, None)
+
+
+def test_files_that_came_later_do_not_matter(checkpoint):
+    (checkpoint / ".DS_Store").write_text("text")
+    assert files.read(checkpoint)[0]["step"] == 1
+
+
+def test_hash_is_over_all_pieces_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "_PIECE", 7)
+    files.write(tmp_path / "a", state(1), extra(tmp_path / "other"))
+    monkeypatch.undo()
+    files.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_cut_file_is_damage(checkpoint, name):
+    data = (checkpoint / name).read_bytes()
+    for size in (0, 1, len(data) // 2, len(data) - 1):
+        (checkpoint / name).write_bytes(data[:size])
+        change = "cut" if name == "manifest.json" else "shorter"
+        with pytest.raises(Damaged, match=f"{checkpoint}/{name} .*{change}"):
+            files.read(checkpoint)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_flipped_bit_is_damage(checkpoint, name):
+    data = (checkpoint / name).read_bytes()
+    for place in range(0, len(data), max(1, len(data) // 50)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << place % 8
+        (checkpoint / name).write_bytes(changed)
+        with pytest.raises(Damaged, match=f"{checkpoint}/{name} .*changed"):
+            files.read(checkpoint)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file_is_damage(checkpoint, name):
+    (checkpoint / name).unlink()
+    with pytest.raises(Damaged, match=f"{checkpoint}/{name} is missing"):
+        files.read(checkpoint)
+    (checkpoint / name).mkdir()
+    with pytest.raises(Damaged, match=f"{checkpoint}/{name} is missing"):
+        files.read(checkpoint)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_longer_file_is_damage(checkpoint, name):
+    with open(checkpoint / name, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(Damaged, match=f"{checkpoint}/{name} "):
+        files.read(checkpoint)
+
+
+def test_missing_folder_is_damage(tmp_path):
+    with pytest.raises(Damaged, match="manifest.json is missing"):
+        files.read(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "state.json"])
+@pytest.mark.parametrize("content", [b"", b"text", b"[", b"PK\3\4", b'"\xff'])
+def test_signed_nonsense_is_damage(checkpoint, name, content):
+    (checkpoint / name).write_bytes(content)
+    sign(checkpoint)
+    with pytest.raises(Damaged, match=f"{name} cannot be understood"):
+        files.read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "state_text",
+    [
+        '{"%kind": "array", "array": "99"}',
+        '{"%kind": "array", "array": "0", "dtype": "system"}',
+        '{"%kind": "array", "array": "0", "dtype": "float99"}',
+        '{"%kind": "function"}',
+        "[" * 10**5,
+    ],
+)
+def test_signed_marks_of_nothing_are_damage(checkpoint, state_text):
+    (checkpoint / "state.json").write_text(state_text)
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="state.json cannot be understood"):
+        files.read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": None},
+        {"files": {"state.json": {}}},
+        {"files": {"state.json": 5}},
+        {"format": None},
+        {"format": "1"},
+    ],
+)
+def test_signed_manifest_of_nothing_is_damage(checkpoint, changes):
+    sign(checkpoint, **changes)
+    with pytest.raises(Damaged, match="manifest.json is no manifest"):
+        files.read(checkpoint)
+
+
+def test_files_that_no_manifest_names_are_needed(checkpoint):
+    (checkpoint / "state.json").unlink()
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="state.json cannot be understood"):
+        files.read(checkpoint)
+
+
+class Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_reading_runs_no_code(checkpoint, tmp_path):
+    trap = tmp_path / "trap"
+    pickle.loads(pickle.dumps(Trap(str(trap))))
+    assert trap.exists()  # So the trap does work.
+    trap.rmdir()
+    array = np.array([Trap(str(trap))])
+    np.savez(checkpoint / "arrays.npz", **{"0": array})
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="arrays.npz .*allow_pickle"):
+        files.read(checkpoint)
+    (checkpoint / "arrays.npz").write_bytes(pickle.dumps(Trap(str(trap))))
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="arrays.npz"):
+        files.read(checkpoint)
+    assert not trap.exists()
+
+
+def test_newer_format_is_not_damage(checkpoint):
+    sign(checkpoint, format=2, files="of another form")
+    (checkpoint / "state.json").unlink()
+    with pytest.raises(NewerFormat) as caught:
+        files.read(checkpoint)
+    for part in ("format 1", str(checkpoint), "format 2", "Update gdtrain."):
+        assert part in str(caught.value)
+
+
+def test_damaged_newer_format_is_damage(checkpoint):
+    sign(checkpoint, format=2)
+    text = (checkpoint / "manifest.json").read_text()
+    (checkpoint / "manifest.json").write_text(text.replace("2", "3", 1))
+    with pytest.raises(Damaged):
+        files.read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.EIO, Damaged), (errno.EACCES, OSError)]
+)
+def test_disk_error_is_damage_and_a_lack_of_rights_is_not(
+    checkpoint, monkeypatch, number, expected
+):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(manifest, "_measured", fail)
+    with pytest.raises(expected) as caught:
+        files.read(checkpoint)
+    assert type(caught.value) in (Damaged, PermissionError)
+
+
+def test_lack_of_memory_is_not_damage(checkpoint, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(MemoryError):
+        files.read(checkpoint)
+
+
+def test_bad_tree_leaves_the_old_one_and_the_other_files(
+    checkpoint, tmp_path
+):
+    shutil.rmtree(tmp_path / "other")
+    other = extra(tmp_path / "other")
+    with pytest.raises(TypeError, match="Received: bad of type set"):
+        files.write(checkpoint, {"bad": set()}, other)
+    assert files.read(checkpoint)[0]["step"] == 1
+    assert files_of(other) == ["deep/text", "model"]
+    assert os.listdir(checkpoint.parent) == [checkpoint.name]
+
+
+def test_leftovers_of_a_killed_process_are_replaced(checkpoint):
+    for ending in (".part", ".old"):
+        left = checkpoint.with_name(checkpoint.name + ending)
+        left.mkdir()
+        (left / "text").write_text("text")
+    files.write(checkpoint, state(2))
+    assert files.read(checkpoint)[0]["step"] == 2
+    assert os.listdir(checkpoint.parent) == [checkpoint.name]
+
+
+@pytest.mark.parametrize("what", ["fsync", "open"])
+def test_folder_that_cannot_be_synced_is_left_to_the_system(
+    tmp_path, monkeypatch, what
+):
+    function, refused = getattr(os, what), []
+
+    def refuse_folders(file, *args, **kwargs):
+        if stat.S_ISDIR(os.stat(file).st_mode):
+            refused.append(file)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return function(file, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, what, refuse_folders)
+        files.write(tmp_path / "a", state(1), extra(tmp_path / "other"))
+    assert len(refused) == 4  # The new one, two below it and the one above
+    assert files.read(tmp_path / "a")[0]["step"] == 1
+
+
+def test_file_that_cannot_be_synced_is_an_error(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        files.write(tmp_path / "a", state(1))
+    assert os.listdir(tmp_path) == []
