@@ -106,6 +106,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             )
         self.keep = checks.positive_integer("keep", keep)
         self.at_epochs_only = at_epochs_only
+        self.saves_first = False  # Before the first step
         self._signals = StopSignals()
         self._background = Background(flush=lambda: None)
         self._backups: Any = None
@@ -185,12 +186,16 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     def at(self, run):
         """Called by the trainer where a state can be had."""
-        if run.has_failed:
-            return
+        if run.has_failed or (run.step and run.model.stop_training):
+            return  # The epoch ends here: there is no way back into it.
         stop = self._signals.received is not None
         if self._workers.count > 1:
             stop = run.step == 0 and self._workers.any(stop)
-        if stop or run.is_over or self._is_due(run):
+        if self.saves_first:
+            self.saves_first = False
+            run.ahead.trace(run.epoch, run.step)  # Makes all variables
+            self._save(run)
+        elif stop or run.is_over or self._is_due(run):
             self._save(run)
         if stop and not run.is_over:
             self._background.wait()

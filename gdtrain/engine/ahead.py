@@ -52,6 +52,7 @@ class Ahead:
         self._spans = False
         self._ran_out = False  # The data, in this epoch
         self._interrupts = Interrupts()
+        self.last_batch: Any = None  # Of the step that the guard halted at
 
     @property
     def is_idle(self):
@@ -126,9 +127,11 @@ class Ahead:
             self._step = program.step
             # Whoever asks again would, on several workers, ask alone: each
             # has a pace of its own.
+            self.last_batch = done.last
             self._ran_out = (
                 not self._feed.plan.epochs_can_follow
                 and len(done.rows) < steps
+                and not done.halted
             )
             if len(done.rows):
                 self._cut(done, in_epoch, length)
@@ -141,7 +144,7 @@ class Ahead:
         if ended:
             lengths = [in_epoch] + [length] * (ended - 1)
             lengths.append(len(done.rows) - sum(lengths))
-        means = self._means.add(done.rows, len(names), lengths)
+        means = self._means.add(self._counting(done), len(names), lengths)
         if ended:
             results, updated = (
                 done.ends[:, : len(names)],
@@ -168,6 +171,12 @@ class Ahead:
                         None if count else logs,
                     )
                 )
+
+    def _counting(self, done):
+        """The rows, where steps that were left out count nothing."""
+        if not self._step.guarded:
+            return done.rows
+        return np.where(done.rows[:, -1:] > 0, 0, done.rows)
 
     def _logs_at(self, done, index):
         """A function that gives what a step returned."""

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.descent import replicas
+from gdtrain.engine import guard
 from gdtrain.engine.epoch_end import EpochEnd
 from gdtrain.engine.traced_loop import TracedLoop
 from gdtrain.telemetry import clock
@@ -20,11 +21,15 @@ class Steps(NamedTuple):
         rows: Float32 `[steps, numbers]`.
         ends: For each epoch that ended, what `EpochEnd.results` gave,
             float64 `[epochs, 2 * names]`; `None` if that is not part of it.
+        halted: Whether the guard ended it.
+        last: The batch of the last step, if it was kept, else `None`.
     """
 
     logs: Any
     rows: Any
     ends: Any
+    halted: bool = False
+    last: Any = None
 
 
 class Block:
@@ -61,13 +66,29 @@ class Block:
             if self._model.run_eagerly:
                 return self._eagerly(source, steps, moment)
             self.trace(source, moment)
-            logs, rows, done, ends, ended = self._program(
+            logs, rows, done, ends, ended, last = self._program(
                 source, tf.constant([steps, *moment])
             )
+        rows = rows.numpy()[: done.numpy()]
+        halted = self._has_halted(rows)
         return Steps(
             self._packed(logs),
-            rows.numpy()[: done.numpy()],
+            rows,
             ends.numpy()[: ended.numpy()] if self.ends_epochs else None,
+            halted,
+            self._batch_at(last) if halted else None,
+        )
+
+    def _batch_at(self, cursor):
+        """The batch at a cursor; `None` if none was kept."""
+        if isinstance(cursor, tuple):
+            return None
+        return self._plan.fetch(None, cursor)
+
+    def _has_halted(self, rows):
+        """Whether the guard found that training must not go on."""
+        return self._step.guarded and bool(len(rows)) and (
+            rows[-1][-1] >= guard.HALTS
         )
 
     def trace(self, source, moment):
@@ -81,15 +102,19 @@ class Block:
         first = clock.parse(tf.constant(moment))
         opened = self._plan.open(source, False)
         cursor = self._plan.first(opened)
-        logs = None
+        logs = fetched = None
         rows: list[Any] = []
         while len(rows) < steps and self._plan.has_batch(opened, cursor):
-            logs, row = self._step.run(
-                self._plan.fetch(opened, cursor), first.after(len(rows))
-            )
+            fetched = self._plan.fetch(opened, cursor)
+            logs, row = self._step.run(fetched, first.after(len(rows)))
             rows.append(row.numpy())
+            if self._has_halted(rows):
+                break
             cursor = self._plan.advance(opened, cursor, len(rows) < steps)
-        return Steps(logs, np.array(rows), None)
+        halted = self._has_halted(rows)
+        keeps_last = halted and not self._plan.epochs_can_follow
+        last = fetched if keeps_last else None
+        return Steps(logs, np.array(rows), None, halted, last)
 
     def _traced(self, source, numbers):
         """The program, given so many numbers of the time."""
@@ -123,6 +148,7 @@ class Block:
             self._logs,
             row.shape[0],
             self.room,
+            self._step.guarded,
         )
         return tf.function(
             loop, autograph=False, jit_compile=xla or None

@@ -69,10 +69,10 @@ def run(ahead, feed, hooks, counted=None, epoch=0, step=0):
             last = step + (counted or section.steps) - 1
             hooks.end(last, section.logs())
         step += section.steps
-        if hooks.stopped():
-            break
         if hooks.reached and step != length:
             hooks.reached(epoch, step)
+        if hooks.stopped():
+            break
     feed.end_epoch(step, ran_out=section is None)
     if section is not None and section.epoch_logs is not None:
         return section.epoch_logs

@@ -37,10 +37,12 @@ class Execution:
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
         groups = self._groups()
-        is_exact = self._observers is not None and self._observers.are_exact
+        observers = self._observers
+        is_exact = observers is not None and observers.are_exact
+        guarded = observers is not None and observers.are_guarding
         return self._programs.of(
             feed.plan,
-            (groups, self._model.run_eagerly, is_exact),
+            (groups, self._model.run_eagerly, is_exact, guarded),
             lambda: Program(
                 self._model,
                 self._step_function,
@@ -48,6 +50,7 @@ class Execution:
                 groups,
                 self._microbatches,
                 may_choose=not is_exact,
+                guarded=guarded,
             ),
         )
 

@@ -51,6 +51,11 @@ class Observers:
         return any(getattr(o, "is_exact", False) for o in self._attached)
 
     @property
+    def are_guarding(self):
+        """Whether one wants steps left out that are not finite."""
+        return any(getattr(o, "guards", False) for o in self._attached)
+
+    @property
     def stretch(self):
         """How many times as seldom stretchable quantities are measured."""
         return self._budget.stretch

@@ -31,6 +31,7 @@ class Program:
         microbatches: Into how many micro-batches to split a batch.
         may_choose: Whether `jit_compile="auto"` may choose by the clock, which
             is never the same twice; else it is a graph.
+        guarded: Whether steps that are not finite are left out.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Program:
         groups,
         microbatches,
         may_choose=True,
+        guarded=False,
     ):
         # XLA compiles a block as a whole if its data are on the device; else
         # it compiles each step.
@@ -59,6 +61,7 @@ class Program:
             groups,
             microbatches,
             xla=model.jit_compile and not whole,
+            guarded=guarded,
         )
         self._blocks = {}  # By their room, and by the size of the data
         self._uses_xla = asked is True and whole

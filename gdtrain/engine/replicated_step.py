@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from gdtrain import compilation
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, layer_outputs, step
+from gdtrain.engine import epoch_logs, guard, layer_outputs, step
+from gdtrain.engine.guard import Guard
 from gdtrain.engine.measuring import Measuring
 from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.table import Column
@@ -25,10 +26,19 @@ class ReplicatedStep:
         groups: The `Group`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
         xla: Whether XLA compiles the step by itself.
+        guarded: Whether it is left out if it is not finite; the last number
+            of its row is then what `guard.verdict` says.
     """
 
     def __init__(
-        self, model, step_function, take, groups, microbatches, xla
+        self,
+        model,
+        step_function,
+        take,
+        groups,
+        microbatches,
+        xla,
+        guarded=False,
     ):
         # These are set while the step is traced.
         self.returned: tuple[str, ...] = ()  # Names of scalars it returned
@@ -40,6 +50,7 @@ class ReplicatedStep:
         self.groups = groups
         self._microbatches = microbatches
         self._xla = xla
+        self.guarded = guarded
         self.run = self._on_all_replicas
         if not model.run_eagerly:
             self.run = tf.function(
@@ -83,6 +94,10 @@ class ReplicatedStep:
                 [local[:1], tf.math.divide_no_nan(local[1:], local[0])], 0
             )
             measured = strategy.experimental_local_results(measured)[0]
+        if self.guarded:
+            memory = self._model.step_observers.memory
+            last = guard.verdict(measured[-1], memory)
+            measured = tf.concat([measured[:-1], last[tf.newaxis]], 0)
         return logs, tf.concat([local, measured], 0)
 
     def _on_replica(self, fetched, clock, xla):
@@ -99,6 +114,7 @@ class ReplicatedStep:
             self._model.step_observers.memory,
             self._model.repeated_loss,
         )
+        guarding = Guard(self._model) if self.guarded else None
         with compilation.tracing(xla and not self._model.run_eagerly):
             result = step.run(
                 self._step_function,
@@ -109,6 +125,10 @@ class ReplicatedStep:
         measured = telemetry.measured.values()
         if self.columns is None:
             self._name_columns(result, [labels for labels, _ in measured])
+        vectors = [vector for _, vector in measured]
+        if guarding is not None:
+            left_out = guarding.leave_out(result.returned)
+            vectors.append(tf.cast(left_out, tf.float32)[tf.newaxis])
         examples = tf.cast(result.examples, tf.float32)
         returned = stacked(result.returned.values())
         if replicas.count() > 1:
@@ -116,7 +136,7 @@ class ReplicatedStep:
         return (
             None if self.returns_scalars else result.logs,
             tf.concat([examples[tf.newaxis], returned], 0),
-            joined([vector for _, vector in measured]),
+            joined(vectors),
         )
 
     def _name_columns(self, result, measured):
@@ -147,4 +167,6 @@ class ReplicatedStep:
             for i, name in enumerate(self.returned)
             if name not in hidden
         ]
+        if self.guarded:
+            columns.append(Column(guard.COLUMN, None, first))
         self.columns = tuple(columns)

@@ -80,6 +80,30 @@ class Run:
             "seed": keras_bridge.random_seed(),
         }
 
+    def last_batch(self):
+        """The batch of the step before: `(data, indices)`.
+
+        Indices are those of its examples in the data, or `None` if they are
+        not known. `None` if there is no such batch any more.
+        """
+        epoch, step = self.epoch, self.step - 1
+        if step < 0:
+            epoch, step = epoch - 1, (self.feed.steps_per_epoch or 0) - 1
+        found = self.feed.batch(epoch, step)
+        if found is None and self.ahead.last_batch is not None:
+            found = self._whole(self.ahead.last_batch), None
+        return found
+
+    def _whole(self, batch):
+        """A batch, as it was before it was given to replicas in parts."""
+        strategy = self.model.distribute_strategy
+        return keras.tree.map_structure(
+            lambda leaf: tf.concat(
+                strategy.experimental_local_results(leaf), 0
+            ),
+            batch,
+        )
+
     def begin(self):
         """Tells callbacks that it begins."""
         for callback in self.callbacks:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from gdtrain.engine import guard
 from gdtrain.telemetry import clock
 
 
@@ -16,12 +17,16 @@ class Done(NamedTuple):
         cursor: Where the feed is.
         logs: What the last step returned, a list of tensors.
         rows: A row for each step, a `tf.TensorArray`.
+        goes_on: Whether the guard, if there is one, lets training go on.
+        last: The cursor of the last step, if it is to be kept.
     """
 
     steps: Any
     cursor: Any
     logs: Any
     rows: Any
+    goes_on: Any
+    last: Any
 
 
 class TracedLoop:
@@ -34,15 +39,17 @@ class TracedLoop:
         logs: What a step returns, an example.
         width: How many numbers a row has.
         room: For XLA, how many steps there may be; `None` for a graph.
+        guarded: Whether the last number of a row may halt training.
     """
 
-    def __init__(self, step, plan, end, logs, width, room):
+    def __init__(self, step, plan, end, logs, width, room, guarded=False):
         self._step = step
         self._plan = plan
         self._end = end
         self._logs = tensors(logs)
         self._width = width
         self._room = room
+        self._guarded = guarded
         self._clock: Any = None  # The time of the first step
 
     def __call__(self, source, numbers):
@@ -54,17 +61,22 @@ class TracedLoop:
                 `gdtrain.telemetry.clock.numbers`.
 
         Returns:
-            `(logs, rows, steps, ends, ended)`: what the last step returned, a
-            list; `[steps or room, width]`; how many steps there were;
-            results of epochs; and how many epochs ended.
+            `(logs, rows, steps, ends, ended, last)`: what the last step
+            returned, a list; `[steps or room, width]`; how many steps there
+            were; results of epochs; how many epochs ended; and the cursor of
+            the last step, if a batch can be had but once, to be explained.
         """
         steps = numbers[0]
         self._clock = clock.parse(numbers[1:])
         opened = self._plan.open(source, self._room is not None)
         room = steps if self._room is None else self._room
+        cursor = self._plan.first(opened)
+        keeps_last = self._guarded and not self._plan.epochs_can_follow
         done = Done(
             steps=0,
-            cursor=self._plan.first(opened),
+            cursor=cursor,
+            goes_on=True,
+            last=cursor if keeps_last else (),
             logs=[tf.zeros(t.shape, t.dtype) for t in self._logs],
             rows=tf.TensorArray(
                 tf.float32, room, element_shape=[self._width]
@@ -72,15 +84,21 @@ class TracedLoop:
         )
         if not self._plan.epochs_can_follow:
             done = self._batches(opened, steps, done)
-            return done.logs, done.rows.stack(), done.steps, 0, 0
+            return done.logs, done.rows.stack(), done.steps, 0, 0, done.last
         width = 2 * self._end.width if self._end else 0
         ends = tf.TensorArray(tf.float64, room, element_shape=[width])
         done, ended, ends = tf.while_loop(
-            lambda done, ended, ends: tf.less(done.steps, steps),
+            lambda done, ended, ends: self._has_more(steps, done),
             lambda *state: self._epoch(opened, steps, *state),
             (done, 0, ends),
         )
-        return done.logs, done.rows.stack(), done.steps, ends.stack(), ended
+        rows, ends = done.rows.stack(), ends.stack()
+        return done.logs, rows, done.steps, ends, ended, done.last
+
+    def _has_more(self, steps, done):
+        """Whether there is a step to be run, if there is a batch."""
+        more = tf.less(done.steps, steps)
+        return more & done.goes_on if self._guarded else more
 
     def _epoch(self, opened, steps, done, ended, ends):
         """An epoch, or what is wanted of it."""
@@ -97,7 +115,7 @@ class TracedLoop:
             done = self._batches(opened, steps, done)
         if plan.has_uneven_last(opened):
             done = tf.cond(
-                tf.less(done.steps, steps),
+                self._has_more(steps, done),
                 lambda: self._one(opened, steps, done, last=True),
                 lambda: done,
             )
@@ -113,7 +131,7 @@ class TracedLoop:
     def _batches(self, opened, steps, done):
         """The batches of an epoch, but for an uneven last."""
         return tf.while_loop(
-            lambda done: tf.less(done.steps, steps)
+            lambda done: self._has_more(steps, done)
             & self._plan.has_batch(opened, done.cursor),
             lambda done: (self._one(opened, steps, done),),
             (done,),
@@ -127,12 +145,17 @@ class TracedLoop:
         # the data finds the weights whole.
         with tf.control_dependencies([row]):
             more = done.steps + 1 < steps
-            cursor = self._plan.advance(opened, done.cursor, more)
+            goes_on = row[-1] < guard.HALTS if self._guarded else True
+            cursor = self._plan.advance(
+                opened, done.cursor, more & goes_on if self._guarded else more
+            )
         return Done(
             done.steps + 1,
             cursor,
             tensors(logs),
             done.rows.write(done.steps, row),
+            goes_on,
+            () if isinstance(done.last, tuple) else done.cursor,
         )
 
 

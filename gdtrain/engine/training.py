@@ -42,8 +42,9 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
         pacing.piece(pace, callbacks.callbacks, "train"),
         horizon,
     )
-    if not model.built and model.step_observers.asked:
-        # Quantities that remember begin with the weights as they are.
+    observers = model.step_observers
+    if not model.built and (observers.asked or observers.are_guarding):
+        # Who remembers the weights must find them as they are.
         keras_bridge.build(model, feed.batch_spec)
     run.restore_resumed()
     if run.is_finished:
@@ -51,6 +52,7 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     hooks = epoch_loop.hooks_of(
         callbacks, "train", lambda: model.stop_training, run.reached
     )
+    run.reached(run.epoch, run.step)
     while run.epoch < epochs and not run.is_stopped:
         try:
             _one_epoch(run, callbacks, hooks, pace, validation)
@@ -76,6 +78,7 @@ def _one_epoch(run, callbacks, hooks, pace, validation):
     run.logs = keras_bridge.pythonify_logs(logs)
     run.is_stopped = run.model.stop_training
     run.reached(epoch + 1, 0)
+    run.is_stopped = run.model.stop_training
 
 
 def _end(run, callbacks):

@@ -20,7 +20,7 @@ def of(model):
     """
     found = {
         "weight": model.variables,
-        "optimizer": [v for o in _optimizers(model) for v in o.variables],
+        "optimizer": [v for o in optimizers(model) for v in o.variables],
         "metric": model.metrics_variables,
         "other": _others(model),
     }
@@ -31,7 +31,7 @@ def of(model):
     return found
 
 
-def _optimizers(model):
+def optimizers(model):
     """The optimizers of a model: the compiled one, and attributes."""
     found: list = []
     for value in [model.optimizer, *vars(model).values()]:
@@ -64,25 +64,23 @@ def values(variables, strategy):
     """
     found: list = []
     for variable in variables:
-        parts = [part.numpy() for part in _parts(variable, strategy)]
-        first = parts[0].tobytes()
-        if all(part.tobytes() == first for part in parts):
-            found.append(parts[0])
-        else:
-            found.append(tuple(parts))
+        each = [part.numpy() for part in parts(variable, strategy)]
+        first = each[0].tobytes()
+        same = all(one.tobytes() == first for one in each)
+        found.append(each[0] if same else tuple(each))
     return found
 
 
 def assign(variables, found, strategy):
     """Sets variables to what `values` found."""
     for variable, value in zip(variables, found, strict=True):
-        parts = _parts(variable, strategy)
-        each = value if isinstance(value, tuple) else [value] * len(parts)
-        for part, one in zip(parts, each, strict=True):
+        local = parts(variable, strategy)
+        each = value if isinstance(value, tuple) else [value] * len(local)
+        for part, one in zip(local, each, strict=True):
             part.assign(one)
 
 
-def _parts(variable, strategy):
+def parts(variable, strategy):
     """The TensorFlow variable on each replica of this process."""
     if isinstance(variable, keras.Variable):
         variable = variable.value

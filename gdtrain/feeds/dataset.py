@@ -58,6 +58,8 @@ class Dataset:
             steps: How many steps it has.
             room: Plays no role here.
         """
+        if not steps:  # Nothing is taken: any iterator will do.
+            return self._iterator or iter(self._dataset)
         if step == 0 and not self._within:
             self._begin(epoch)
         self._seen += steps
@@ -75,6 +77,10 @@ class Dataset:
             "batch": repr(self.batch_spec),
             "steps_per_epoch": self._wanted,
         }
+
+    def batch(self, epoch, step):
+        """A batch once more; `None`, as these cannot be had again."""
+        return None
 
     def position(self):
         """Where it is, between two blocks: a dict of arrays and numbers.

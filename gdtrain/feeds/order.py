@@ -51,6 +51,11 @@ class Order:
         groups = [self._group(group) for group in range(before, after)]
         return np.concatenate(groups)[skipped : skipped + count]
 
+    def of_batch(self, epoch, step):
+        """Indices of the examples of one batch, int64."""
+        start = step * self._batch_size
+        return self.of_epochs(epoch, 1)[0][start : start + self._batch_size]
+
     def state(self):
         """What it follows from, numbers by name."""
         return {"seed": self._seed}

@@ -34,11 +34,12 @@ class Resident:
         self.steps_per_epoch = math.ceil(self._examples / batch_size)
         self._order = order
         self._strategy = strategy
+        self._structure = arrays_or_none(arrays)
         # A batch of everything needs no order.
         self._shuffled = bool(order.shuffle) and self.steps_per_epoch > 1
         self._batch_size = batch_size
         self.plan = Gather(
-            arrays_or_none(arrays),
+            self._structure,
             [tf.TensorSpec(t.shape, t.dtype) for t in tensors],
             batch_size,
             self._shuffled,
@@ -79,6 +80,16 @@ class Resident:
             for a in self._arrays
         ]
         return fingerprint.of(arrays, self._batch_size)
+
+    def batch(self, epoch, step):
+        """A batch once more: `(data, indices of its examples)`."""
+        indices = self._order.of_batch(epoch, step)
+        first = self._strategy.experimental_local_results
+        rest = iter(tf.gather(first(a)[0], indices) for a in self._arrays)
+        data = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(rest), self._structure
+        )
+        return data, indices
 
     def position(self):
         """All there is to know, beside (epoch, step)."""

@@ -44,6 +44,18 @@ class Streamed(Dataset):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""
         return fingerprint.of(self._arrays, self._batch_size)
 
+    def batch(self, epoch, step):
+        """A batch once more: `(data, indices of its examples)`."""
+        indices = self._order.of_batch(epoch, step)
+        rest = iter(
+            tf.constant(np.asarray(a[indices], dtype.as_numpy_dtype))
+            for a, dtype in zip(self._arrays, self._dtypes, strict=True)
+        )
+        data = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(rest), self._structure
+        )
+        return data, indices
+
     def position(self):
         """Where it is. See `Dataset.position`."""
         return {

@@ -1,0 +1,257 @@
+"""Keeps what is not finite out of the weights, and says where it came from."""
+
+import logging
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from gdtrain import checks
+from gdtrain.callbacks.backup_and_restore import BackupAndRestore
+from gdtrain.engine import guard, nonfinite, nonfinite_report, variables
+from gdtrain.engine.run import GoBack
+from gdtrain.telemetry.record import is_scheduled
+
+_log = logging.getLogger("gdtrain")
+
+POLICIES = ("stop", "skip", "rollback")
+
+
+class NonfiniteGuard(keras.callbacks.Callback):
+    """Leaves out updates that are not finite: weights never become NaN.
+
+    It is decided in the graph, in the very step, also by XLA and on several
+    replicas: if a trained weight, a variable of the optimizer, a moving
+    average or the loss is not finite after a step, all variables become what
+    they were before it. (An optimizer that scales the loss skips steps by
+    itself and adapts; these are finite.)
+
+    The first such step is run again, by parts and outside XLA, to find what
+    was not finite first: data, weights, the output of a layer, the loss, a
+    gradient or the update; and for which examples. A warning tells, and
+    `report`. Telemetry has a name more, `nonfinite_step`: 0 for a step that
+    was finite, 1 for one that was left out, 2 for one where training halted.
+
+    Args:
+        policy: `"stop"`, the default, ends training there. `"skip"` goes on
+            with the next batch. `"rollback"` goes back to the last checkpoint
+            of the `BackupAndRestore` among the callbacks, with a smaller
+            learning rate.
+        most_in_a_row: With `"skip"`, how many steps may be left out one after
+            another before training stops. Defaults to 10.
+        factor: With `"rollback"`, by what the learning rate is multiplied,
+            once more each time that the same checkpoint is gone back to.
+            Defaults to 0.5.
+        most_rollbacks: With `"rollback"`, how often the same checkpoint may
+            be gone back to before training stops. Defaults to 5.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+        ValueError: when training begins, if weights are not finite already;
+            or with `"rollback"`, if there is no `BackupAndRestore`, or the
+            learning rate is a schedule.
+
+    Example:
+
+    >>> import warnings, keras, numpy as np, gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> x, y = np.ones([4, 1]), np.ones([4, 1])
+    >>> y[2] = np.nan
+    >>> guard = gdtrain.callbacks.NonfiniteGuard()
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     _ = model.fit(x, y, verbose=0, callbacks=[guard])
+    >>> guard.report.where, guard.report.name, guard.report.examples
+    ('data', 'y', (2,))
+    >>> bool(np.isfinite(model.get_weights()[0]).all())
+    True
+    """
+
+    sees = "logs"  # See `gdtrain.engine.sight`
+    requests = ()  # It asks for no measurement; see `gdtrain.telemetry.asked`
+    guards = True
+
+    def __init__(
+        self, policy="stop", most_in_a_row=10, factor=0.5, most_rollbacks=5
+    ):
+        super().__init__()
+        if policy not in POLICIES:
+            raise ValueError(
+                f"`policy` must be one of {POLICIES}. Received: {policy!r}."
+            )
+        self.policy = policy
+        self.most_in_a_row = checks.positive_integer(
+            "most_in_a_row", most_in_a_row
+        )
+        self.factor = checks.positive_number(
+            "factor", factor, "Write 0.5 to halve the learning rate."
+        )
+        self.most_rollbacks = checks.positive_integer(
+            "most_rollbacks", most_rollbacks
+        )
+        self.report: Any = None
+        self.left_out: list[int] = []  # Numbers of the steps
+        self._halted = False
+        self._has_explained = False
+        self._backup: Any = None
+        self._rollbacks: tuple = None, 0  # To which step, and how often
+
+    def begin_run(self, run):
+        """Called by the trainer before training begins."""
+        _check_weights(run.model)
+        if self.policy == "rollback":
+            self._backup = _backup_among(run.callbacks)
+            self._backup.saves_first = True
+            _check_rate(run.model.optimizer)
+        self.report, self.left_out, self._rollbacks = None, [], (None, 0)
+        self._has_explained = self._halted = False
+        run.model.step_observers.attach(self)
+        # The first one halts in any case, to be explained as it was.
+        guard.allow(0, run.model.step_observers.memory)
+
+    def on_train_begin(self, logs=None):
+        """Checks that the trainer is one of gdtrain's.
+
+        Raises:
+            TypeError: if it is not.
+        """
+        observers = getattr(self.model, "step_observers", None)
+        if observers is None or not observers.are_guarding:
+            raise TypeError(
+                "`NonfiniteGuard` needs a gdtrain model, trained by its own "
+                f"`fit`. Received: {type(self.model).__name__} "
+                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
+            )
+
+    def observe(self, table):
+        """Called by the trainer with a `Table` after each block."""
+        verdicts = np.asarray(table.rows)[:, -1]
+        steps = table.first_step + np.flatnonzero(verdicts > guard.GOES_ON)
+        self.left_out += steps.tolist()
+        self._halted = bool(verdicts[-1] >= guard.HALTS)
+
+    def at(self, run):
+        """Called by the trainer where the model is as after the last step."""
+        if not self._halted:
+            return
+        self._halted = False
+        if not self._has_explained:
+            self._has_explained = True
+            self._explain(run)
+            if self.policy == "skip":
+                # That step was the first of those that may be left out.
+                memory = run.model.step_observers.memory
+                guard.allow(self.most_in_a_row, memory, in_a_row=1)
+                return
+        if self.policy == "rollback":
+            state = self._state_before(run)
+            if state is not None:
+                raise GoBack(state)
+        if self.policy == "skip":
+            warnings.warn(
+                f"Step {run.steps_done} was left out as well, more than "
+                f"{self.most_in_a_row} in a row: training stops. The weights "
+                "are finite.",
+                stacklevel=2,
+            )
+        run.has_failed = True
+        run.model.stop_training = True
+
+    def get_state(self):
+        """What is needed to go on exactly."""
+        return {"left_out": self.left_out, "explained": self._has_explained}
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self.left_out = list(state["left_out"])
+        # What was told before going back need not be told again.
+        self._has_explained |= state["explained"]
+
+    def close(self):
+        """Called by the trainer when `fit` ends, however it ends."""
+        if len(self.left_out) > 1:
+            _log.info(
+                "%d steps were not finite and were left out: %s",
+                len(self.left_out),
+                self.left_out[:20],
+            )
+
+    def _explain(self, run):
+        """Finds the cause, and warns."""
+        batch, indices = run.last_batch() or (None, None)
+        cause = nonfinite.find(run.model, batch)
+        self.report = cause
+        then = {
+            "stop": "Training stops, with the weights before it.",
+            "skip": "It was left out, and training goes on.",
+            "rollback": "Training goes back to its last checkpoint.",
+        }[self.policy]
+        text = nonfinite_report.describe(cause, run.steps_done, indices)
+        warnings.warn(f"{text} {then}", stacklevel=2)
+
+    def _state_before(self, run):
+        """The last checkpoint, with a smaller learning rate.
+
+        `None` if it was gone back to as often as it may be.
+        """
+        self._backup.wait()
+        state = self._backup.newest(run.epochs)
+        step, times = self._rollbacks
+        times = times + 1 if step == state["steps_done"] else 1
+        if times > self.most_rollbacks:
+            warnings.warn(
+                f"After step {step}, training was not finite with any of "
+                f"{times} learning rates: it stops.",
+                stacklevel=2,
+            )
+            return None
+        self._rollbacks = state["steps_done"], times
+        _scale_rates(run.model, state, self.factor**times)
+        return state
+
+
+def _scale_rates(model, state, factor):
+    """Multiplies the learning rates of a state, in place."""
+    values = state["variables"]["optimizer"]
+    rates = [o.learning_rate for o in variables.optimizers(model)]
+    for index, variable in enumerate(variables.of(model)["optimizer"]):
+        if any(variable is rate for rate in rates):
+            values[index] = (values[index] * factor).astype(
+                values[index].dtype
+            )
+
+
+def _check_weights(model):
+    """Refuses weights that are not finite already."""
+    for weight in model.trainable_variables:
+        if not np.isfinite(np.asarray(weight, "float64")).all():
+            raise ValueError(
+                "Weights must be finite before training. Received: "
+                f"{weight.path!r}, which has NaN or infinity. Load weights "
+                "from before, or make the model anew."
+            )
+
+
+def _check_rate(optimizer):
+    """Refuses a learning rate that cannot be set."""
+    if is_scheduled(optimizer):
+        raise ValueError(
+            'With policy="rollback" the learning rate must be a number, which '
+            "can be made smaller. Received: a schedule. Give a number, or "
+            "another policy."
+        )
+
+
+def _backup_among(callbacks):
+    """The `BackupAndRestore` to go back by."""
+    for callback in callbacks:
+        if isinstance(callback, BackupAndRestore):
+            return callback
+    raise ValueError(
+        'With policy="rollback" there must be checkpoints to go back to. '
+        "Received: no BackupAndRestore among the callbacks. Add "
+        "gdtrain.callbacks.BackupAndRestore(backup_dir), or take another "
+        "policy."
+    )
