@@ -143,7 +143,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
             if self.policy == "skip":
                 # That step was the first of those that may be left out.
                 memory = run.model.step_observers.memory
-                guard.allow(self.most_in_a_row, memory, in_a_row=1)
+                guard.allow(self.most_in_a_row, memory)
                 return
         if self.policy == "rollback":
             state = self._state_before(run)

@@ -96,7 +96,7 @@ class ReplicatedStep:
             measured = strategy.experimental_local_results(measured)[0]
         if self.guarded:
             memory = self._model.step_observers.memory
-            last = guard.verdict(measured[-1], memory)
+            last = guard.verdict(measured[-1], clock.step, memory)
             measured = tf.concat([measured[:-1], last[tf.newaxis]], 0)
         return logs, tf.concat([local, measured], 0)
 
@@ -121,6 +121,7 @@ class ReplicatedStep:
                 self._take(fetched),
                 self._microbatches,
                 telemetry,
+                guarding,
             )
         measured = telemetry.measured.values()
         if self.columns is None:

@@ -26,7 +26,7 @@ class Result:
     returned: dict[str, Any]
 
 
-def run(step_function, data, parts, telemetry):
+def run(step_function, data, parts, telemetry, guard=None):
     """Runs a `train_step` or `test_step` and collects what it says.
 
     Args:
@@ -35,6 +35,7 @@ def run(step_function, data, parts, telemetry):
         data: This replica's part of the batch.
         parts: Into how many micro-batches to split it.
         telemetry: The `Measuring` of the step.
+        guard: The `Guard` of the step, or `None`.
 
     Returns:
         A `Result`.
@@ -42,7 +43,7 @@ def run(step_function, data, parts, telemetry):
     data = keras.tree.map_structure(_without_optional, data)
     split = microbatches.split(data, parts)
     context = step_context.StepContext(
-        telemetry, microbatches.examples_in(data), len(split)
+        telemetry, microbatches.examples_in(data), len(split), guard
     )
     telemetry.begin(split)
     returned: dict[str, Any] = {}

@@ -19,12 +19,16 @@ class StepContext:
         telemetry: The `Measuring` of the step; `None` to measure nothing.
         examples: How many examples this replica's part of the batch has.
         microbatches: How many micro-batches share one update.
+        guard: The `Guard` of the step, or `None`.
     """
 
-    def __init__(self, telemetry=None, examples=1, microbatches=1):
+    def __init__(
+        self, telemetry=None, examples=1, microbatches=1, guard=None
+    ):
         self.telemetry = telemetry or Measuring()
         self.examples = examples
         self.microbatches = microbatches
+        self._guard = guard
         self.descents = 0  # Calls of `descend` in this micro-batch
         self._names = set()
         self._seen = 0  # Micro-batches seen, with this one
@@ -110,13 +114,15 @@ class StepContext:
         return [compilation.sealed(mean, zero) for mean in means]
 
     def measuring(self, name, model, loss, gradients, weights, optimizer):
-        """Surrounds one update, and measures the quantities of it.
+        """Surrounds one update: measures it, and shows it to the guard.
 
         Args:
             name: The update's name; `None` for none.
             model: The model.
             loss, gradients, weights, optimizer: Of the update.
         """
+        if self._guard is not None:
+            self._guard.look(loss, gradients, optimizer)
         return self.telemetry.update(
             name, model, loss, gradients, weights, optimizer, self.examples
         )
