@@ -490,6 +490,19 @@ def break_off(adapter):
         adapter._within_epoch = False
 
 
+def random_states(model):
+    """Variables of the random generators of a model's layers.
+
+    Needs `_flatten_layers` and `_seed_generators`; without them a model that
+    was loaded from a file drops out other units than it would have.
+    """
+    return [
+        generator.state
+        for layer in model._flatten_layers()
+        for generator in layer._seed_generators
+    ]
+
+
 def random_seed():
     """What `keras.utils.set_random_seed` was given last, or `None`.
 

@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gdtrain import checks, keras_bridge
@@ -224,10 +225,18 @@ class DescentTrainer(StepRunner):
                 config["microbatches"] = self.microbatches
             config["steps_per_execution"] = self.steps_setting
             config["jit_compile"] = self.jit_compile_setting
+            config["random_states"] = [
+                np.asarray(state).tolist()
+                for state in keras_bridge.random_states(self)
+            ]
         return config
 
     def compile_from_config(self, config):
         """Compiles as `get_compile_config` says; called by `load_model`."""
+        config = dict(config)
+        states = config.pop("random_states", [])
+        for variable, state in zip(keras_bridge.random_states(self), states):
+            variable.assign(state)
         if type(self).compile is not DescentTrainer.compile:
             super().compile_from_config(config)  # Says what a user must do.
             return

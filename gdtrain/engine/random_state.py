@@ -14,17 +14,19 @@ def get():
     What TensorFlow's older operations count by themselves, such as
     `tf.random.normal`, cannot be asked for.
     """
+    # First, as Keras's, when it is made, draws from Python's.
+    of_keras = keras_bridge.global_random_state().numpy()
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
         "tensorflow": tf.random.get_global_generator().state.numpy(),
-        "keras": keras_bridge.global_random_state().numpy(),
+        "keras": of_keras,
     }
 
 
 def put(states):
     """Sets the generators to what `get` found."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    tf.random.get_global_generator().state.assign(states["tensorflow"])
     keras_bridge.global_random_state().assign(states["keras"])
+    tf.random.get_global_generator().state.assign(states["tensorflow"])
+    np.random.set_state(states["numpy"])
+    random.setstate(states["python"])

@@ -211,14 +211,12 @@ class Run:
         for what, here in self.marks.items():
             if here != state["marks"][what]:
                 raise ValueError(_refusal(what, here, state["marks"][what]))
-        if keras_bridge.build(self.model, self.feed.batch_spec):
-            # A step of the user's own may make optimizers' variables.
-            self._check_variables(state["variables"], ["weight"])
+        if variables.build(self.model, self.feed.batch_spec):
+            self._check_variables(state["variables"])
 
-    def _check_variables(self, values, kinds=variables.KINDS):
-        here = variables.of(self.model)
-        for kind in kinds:
-            wrong = variables.difference(kind, here[kind], values[kind])
+    def _check_variables(self, values):
+        for kind, some in variables.of(self.model).items():
+            wrong = variables.difference(kind, some, values[kind])
             if wrong:
                 raise ValueError(
                     "To go on with a run, the model must be the one that the "

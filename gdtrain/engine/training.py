@@ -3,7 +3,7 @@
 import keras
 
 from gdtrain import keras_bridge
-from gdtrain.engine import epoch_loop, pacing, sight
+from gdtrain.engine import epoch_loop, pacing, sight, variables
 from gdtrain.engine.ahead import Ahead
 from gdtrain.engine.run import GoBack, Run
 
@@ -45,7 +45,7 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     observers = model.step_observers
     if not model.built and (observers.asked or observers.are_guarding):
         # Who remembers the weights must find them as they are.
-        keras_bridge.build(model, feed.batch_spec)
+        variables.build(model, feed.batch_spec)
     run.restore_resumed()
     if run.is_finished:
         return model.history

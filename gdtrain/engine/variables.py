@@ -4,7 +4,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain import keras_bridge
+
 KINDS = ("weight", "optimizer", "metric", "other")
+
+
+def build(model, batch_spec):
+    """Makes all variables before the first step, as that would.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+        batch_spec: A structure of `tf.TensorSpec`, of a batch.
+
+    Returns:
+        Whether they are made: what a `train_step` of the user's own makes is
+        not known before it.
+    """
+    if model.repeated_loss is None:
+        return False
+    return keras_bridge.build(model, batch_spec)
 
 
 def of(model):

@@ -101,9 +101,12 @@ class Dataset:
         self._leave()
         if step:
             self._enter(epoch)
+        # One that nothing was taken from is set back itself: a pipeline counts
+        # its iterators, and shuffles by that count.
+        unused = None if self._seen or self._ran_out else self._iterator
         self._iterator, self._seen, self._ran_out = None, 0, False
         if position is not None:
-            self._iterator = self._iterator_at(position)
+            self._iterator = self._iterator_at(position, unused)
             self._seen = position["seen"]
             self._ran_out = position["ran_out"]
         elif step:
@@ -111,8 +114,8 @@ class Dataset:
                 "the data cannot be set back to the middle of an epoch"
             )
 
-    def _iterator_at(self, position):
-        iterator = iter(self._dataset)
+    def _iterator_at(self, position, unused):
+        iterator = unused or iter(self._dataset)
         iterator_files.restore(iterator, position["iterator"])
         return iterator
 
