@@ -107,6 +107,7 @@ class TensorBoard(StepCallback):
         self._training = False
         self._is_begun = self._is_described = self._is_complete = True
         self._epoch = -1  # The last one that was written
+        self._has_open_window = False  # In the state that it goes on from
         self._known_steps = 0  # Up to which steps were written
         self._rows = ScalarRows()
         self._rates_known: tuple = None, {}  # After how many steps, and which
@@ -136,7 +137,10 @@ class TensorBoard(StepCallback):
         self._is_begun = True
         steps_done = self.model.step_observers.steps_done
         if self.writes:
-            self._background.do(self._runs.begin, steps_done, epoch)
+            # Who broke it off may have written a window that goes on now.
+            known = steps_done - self._has_open_window
+            self._background.do(self._runs.begin, known, epoch)
+        self._has_open_window = False
         self._profile.at(steps_done)
         self._draw(steps_done)
 
@@ -216,6 +220,8 @@ class TensorBoard(StepCallback):
     def set_state(self, state):
         """Goes on from what `get_state` gave."""
         super().set_state(state)
+        window = (state["writer"] or {}).get("open")
+        self._has_open_window = window is not None
         # What was written since is dropped when the epoch begins again.
         if self._known_steps > self.model.step_observers.steps_done:
             self._is_begun = False
