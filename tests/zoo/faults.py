@@ -1,0 +1,212 @@
+"""Faults of data and layers."""
+
+import numpy as np
+
+from tests.zoo import benches, rates
+from tests.zoo.bench import Specimen
+
+VANISHING, EXPLODING = "vanishing gradients", "exploding gradients"
+DEAD, NONFINITE = "dead layer", "non-finite"
+OVERFITTING, PLATEAU = "overfitting", "plateau"
+
+
+def nothing_to_learn(seeds):
+    """Labels that have nothing to do with the inputs, or inputs of zero."""
+    for kind, rate in (
+        ("coin net, Adam, batches of 32", 3e-4),
+        ("coin net, descent, batches of 64", 0.02),
+    ):
+        for seed in seeds:
+            bench = benches.get(kind)
+            telemetry, _ = bench.train(
+                benches.data_of(kind)(seed), rate, 160, seed=seed,
+                change=_small_head,
+            )  # fmt: skip
+            yield Specimen(rates.NOT_LEARNING, kind, seed, telemetry)
+    for kind, rate in (("relu net, momentum, batches of 32", 0.02),):
+        for seed in seeds:
+            x, labels = benches.data_of(kind)(seed)
+            # Classes are of one size: the biases have nothing to learn.
+            telemetry, _ = benches.get(kind).train(
+                (0 * x, labels), rate, 180, seed=seed
+            )
+            yield Specimen(
+                rates.NOT_LEARNING, f"{kind}, x = 0", seed, telemetry
+            )
+
+
+def softmax_of_one(seeds):
+    """A softmax over a single unit, which is 1 whatever comes in."""
+    bench = benches.get("one softmax, Adam")
+    for seed in seeds:
+        x, labels = benches.data_of("relu")(seed)
+        y = (labels[:, None] > 0).astype("float32")
+        telemetry, _ = bench.train((x, y), 1e-3, 120, seed=seed)
+        yield Specimen(rates.NOT_LEARNING, bench.kind, seed, telemetry)
+
+
+def _small_head(weights):
+    """Outputs near 0: the loss begins at that of guessing."""
+    return [*weights[:-2], 0.01 * weights[-2], weights[-1]]
+
+
+def vanishing(seeds):
+    """Deep sigmoids, whose derivative is at most 1/4 a layer.
+
+    Tanh in their place learns in as many steps.
+    """
+    for kind, rate, steps in (
+        ("8 sigmoids, descent", 0.1, 300),
+        ("12 sigmoids, momentum", 0.02, 300),
+        ("10 sigmoids, Adam", 1e-4, 150),
+    ):
+        for seed in seeds:
+            data = benches.data_of(kind)(seed)
+            telemetry, _ = benches.get(kind).train(
+                data, rate, steps, seed=seed
+            )
+            yield Specimen(VANISHING, kind, seed, telemetry)
+
+
+def _scale(factor):
+    """Multiplies all kernels but the last."""
+
+    def change(weights):
+        return [
+            w * factor if w.ndim > 1 and i < len(weights) - 2 else w
+            for i, w in enumerate(weights)
+        ]
+
+    return change
+
+
+def exploding(seeds):
+    """Deep tanh of weights 4 to 8 times too long: chaos, backwards too.
+
+    And deep relu of such weights: each layer multiplies what it gets.
+    """
+    for kind, rate, steps in (
+        ("8 tanh, descent", 1e-4, 120),
+        ("8 tanh, Adam", 1e-4, 120),
+        ("6 relu, descent", 1e-9, 120),
+        ("6 relu, Adam", 1e-5, 120),
+    ):
+        for seed in seeds:
+            factor = rates.between(4, 8, seed, kind)
+            if "relu" in kind:
+                factor *= 2
+            telemetry, _ = benches.get(kind).train(
+                benches.data_of(kind)(seed),
+                rate,
+                steps,
+                seed=seed,
+                change=_scale(factor),
+            )
+            yield Specimen(EXPLODING, kind, seed, telemetry)
+
+
+def _kill(layer):
+    """Sets the bias of a dense layer so low that relu is never above 0."""
+
+    def change(weights):
+        changed = list(weights)
+        changed[2 * layer + 1] = changed[2 * layer + 1] - 100
+        return changed
+
+    return change
+
+
+def dead(seeds):
+    """A layer of relu whose biases are -100."""
+    for kind, layer, rate in (
+        ("relu net, descent", 0, 0.1),
+        ("relu net, momentum, batches of 32", 1, 0.02),
+        ("relu net, Adam, batches of 32", 0, 0.003),
+        ("relu net, full", 1, 0.1),
+        ("CNN, Adam, batches of 32", 1, 0.003),
+        ("6 relu, descent", 3, 0.1),
+    ):
+        for seed in seeds:
+            telemetry, _ = benches.get(kind).train(
+                benches.data_of(kind)(seed), rate, 180, seed=seed,
+                change=_kill(layer),
+            )  # fmt: skip
+            yield Specimen(DEAD, kind, seed, telemetry)
+
+
+def nonfinite(seeds):
+    """A NaN or an infinity among the inputs or targets, met in some batch."""
+    for kind, rate in (
+        ("line, descent, batches of 10", 0.02),
+        ("tanh net, Adam, batches of 16", 0.005),
+        ("relu net, momentum, batches of 32", 0.01),
+        ("CNN, Adam, batches of 32", 0.003),
+        ("tanh net, descent", 0.05),
+        ("plane, SGD, batches of 16", 0.01),
+    ):
+        for seed in seeds:
+            x, y = benches.data_of(kind)(seed)
+            x = x.copy()
+            x[seed % len(x)] = (np.nan, np.inf)[seed // 2 % 2]
+            telemetry, _ = benches.get(kind).train(
+                (x, y), rate, 150, seed=seed
+            )
+            yield Specimen(NONFINITE, kind, seed, telemetry)
+
+
+def overfitting(seeds):
+    """Few noisy examples: the true loss, on 4,000 new ones, rises again."""
+    for kind, rate, epochs in (
+        ("wide net, Adam", 0.01, 500),
+        ("wide net, momentum, batches of 8", 0.01, 300),
+    ):
+        bench = benches.get(kind)
+        for seed in seeds:
+            draw = benches.data_of(kind)
+            x, y = draw(seed, examples=4200, noise=0.6)
+            few = x[:32], y[:32]
+            batches = -(-32 // (bench.batch_size or 32))
+            held, truth = (x[32:232], y[32:232]), (x[200:], y[200:])
+            train = lambda other: bench.train(  # noqa: E731
+                few, rate, epochs * batches, seed=seed, validation=other
+            )
+            risk = train(truth)[1]["val_loss"]
+            telemetry, history = train(held)
+            if risk[-1] > 1.25 * min(risk):
+                yield Specimen(OVERFITTING, kind, seed, telemetry, history)
+
+
+def plateau(seeds):
+    """Weights near 0, a saddle: cut off before training leaves it.
+
+    A training 8 times as long comes to less than half the loss.
+    """
+    for kind, scale in (
+        ("tanh net, descent", 1e-3),
+        ("tanh net, descent", 1e-4),
+        ("deep line, descent", 1e-3),
+        ("plateau net, momentum", 1e-3),
+    ):
+        bench = benches.get(kind)
+        for seed in seeds:
+            x, y = benches.data_of("ridged")(seed)
+            if kind.startswith("deep"):
+                y = 2 * x[:, :1] + 1 + 0 * y
+            y = y / y.std() + 1.5
+
+            def change(weights, scale=scale):
+                return [w * scale for w in weights]
+
+            rate = 0.1 if "momentum" not in kind else 0.02
+            telemetry, _ = bench.train(
+                (x, y), rate, 60, seed=seed, change=change
+            )
+            long, _ = bench.train((x, y), rate, 480, seed=seed, change=change)
+            stood = np.asarray(telemetry["loss"])[-20:]
+            if (
+                rates.late(long) < 0.5 * stood.mean()
+                and stood[-1] > 0.99 * stood[0]
+            ):
+                yield Specimen(
+                    PLATEAU, f"{kind}, {scale:g}", seed, telemetry
+                )
