@@ -89,6 +89,7 @@ KINDS = {
     "plane, SGD, batches of 16": (PLANE, keras.optimizers.SGD, 16, "mse"),
     "plane, Adam, batches of 16": (PLANE, ADAM, 16, "mse"),
     "tanh net, descent": (TANH, descent(), None, "mse"),
+    "tanh net, descent, cosine": (TANH, descent(), None, "mse", COSINE),
     "tanh net, descent, batches of 16": (TANH, descent(), 16, "mse"),
     "tanh net, Adam, batches of 16": (TANH, ADAM, 16, "mse"),
     "tanh net, RMSprop": (TANH, RMSPROP, None, "mse"),

@@ -34,8 +34,8 @@ BOUNCING = {
     "plane, descent": (0.99, 0.9999, 100),
 }
 BOUNCING_NETS = {
-    "tanh net, descent": (1.5, 6, 200),
-    "relu net, descent": (3, 12, 200),
+    "tanh net, descent": (0.9, 1.6, 200),
+    "tanh net, descent, cosine": (0.9, 1.6, 200),
 }
 CREEPING = {
     "line, descent": (1e-5, 1e-3, 200),
@@ -93,15 +93,23 @@ def trainings(table, seeds, share=1):
 
 
 def diverging(seeds):
-    """Beyond the limit: the loss ends above where it began."""
+    """Beyond the limit: the loss ends above where it began.
+
+    Or it rises to ten times as much, and what is left learns no more. A
+    hundredth of the rate does not do so.
+    """
     for table in (TOO_LARGE, FAR_TOO_LARGE):
         for bench, data, _, seed, rate, steps, telemetry in trainings(
             table, seeds
         ):
             ends = late(telemetry)
             first = float(telemetry["loss"][0])
+            highest = np.max(np.asarray(telemetry["loss"]))
             calm, _ = bench.train(data, rate / 100, steps, seed=seed)
-            if not (ends < 2 * first) and late(calm) < 1.05 * first:
+            bad = not ends < 2 * first or (
+                highest > 10 * first and ends > 0.7 * first
+            )
+            if bad and late(calm) < 1.05 * first:
                 yield Specimen(DIVERGING, bench.kind, seed, telemetry)
 
 

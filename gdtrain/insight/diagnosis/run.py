@@ -1,0 +1,136 @@
+"""The run that is judged: its numbers, each step once, in order."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from gdtrain.insight import gaps
+from gdtrain.telemetry import presets
+
+_QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Numbers of one training by one optimizer.
+
+    Args:
+        name: Of the update, such as `"generator"`; `""` if there is one only.
+        steps: Int64 `[n]`, growing.
+        values: A dict from name to float64 `[n]`; NaN where not measured.
+    """
+
+    name: str
+    steps: Any
+    values: dict[str, Any]
+
+    def get(self, name):
+        """Values of a name, or `None` if there are none."""
+        values = self.values.get(name)
+        if values is None or np.isnan(values).all():
+            return None
+        return values
+
+    def layers(self, quantity):
+        """`{layer: values}`; empty if no layer was measured."""
+        start = f"{quantity}/"
+        return {
+            name.removeprefix(start): values
+            for name, values in self.values.items()
+            if name.startswith(start) and not np.isnan(values).all()
+        }
+
+    @functools.cached_property
+    def loss_rows(self):
+        """Rows where the loss was measured, up to the first nonfinite one."""
+        loss = self.values.get("loss")
+        if loss is None:
+            return np.empty(0, int)
+        measured = np.flatnonzero(~np.isnan(loss))
+        end = self.first_nonfinite
+        return measured if end is None else measured[measured < end]
+
+    @functools.cached_property
+    def first_nonfinite(self):
+        """The first row that is not finite, or `None`."""
+        loss, count = self.values.get("loss"), self.get("nonfinite_count")
+        rows = []
+        if loss is not None and not np.isnan(loss).all():
+            rows.append(gaps.first_nonfinite(loss))
+        elif loss is not None:
+            rows.append(0)
+        if count is not None:
+            counted = np.flatnonzero(np.nan_to_num(count) > 0)
+            rows.append(int(counted[0]) if len(counted) else None)
+        return min((row for row in rows if row is not None), default=None)
+
+    @property
+    def loss(self):
+        """Finite losses, float64 `[k]`."""
+        if not len(self.loss_rows):
+            return np.empty(0)
+        return self.values["loss"][self.loss_rows]
+
+    @property
+    def loss_steps(self):
+        """Their steps, int64 `[k]`."""
+        return self.steps[self.loss_rows]
+
+    @property
+    def span(self):
+        """`(first, last)` step."""
+        return int(self.steps[0]), int(self.steps[-1])
+
+    @functools.cached_property
+    def learning_rate(self):
+        """The last one known, or `None`."""
+        rates = self.get("learning_rate")
+        if rates is None:
+            return None
+        return float(rates[~np.isnan(rates)][-1])
+
+    def at_loss(self, name):
+        """Values of a name at the rows of `loss`, or `None`."""
+        values = self.get(name)
+        return None if values is None else values[self.loss_rows]
+
+
+def runs_of(source):
+    """The runs of a `Source`: one, or one for each named update.
+
+    Of a step that came again, as after going back to a checkpoint, the later
+    one counts.
+
+    Returns:
+        A list of `Run`.
+    """
+    backwards = source.steps[::-1]
+    later = np.minimum.accumulate(backwards)[::-1]
+    kept = source.steps < np.append(later[1:], np.iinfo(np.int64).max)
+    steps = source.steps[kept]
+    values = {name: column[kept] for name, column in source.values.items()}
+    names = [
+        name.removesuffix("/loss")
+        for name in values
+        if name.endswith("/loss")
+        and name.partition("/")[0] not in _QUANTITIES  # A layer named so
+    ]
+    if not names:
+        return [Run("", steps, values)]
+    return [Run(name, steps, _part(values, name)) for name in names]
+
+
+def _part(values, name):
+    """What was measured of one update of several."""
+    start = f"{name}/"
+    part = {
+        key.removeprefix(start): column
+        for key, column in values.items()
+        if key.startswith(start)
+    }
+    rate = values.get(f"learning_rate/{name}", values.get("learning_rate"))
+    if rate is not None:
+        part.setdefault("learning_rate", rate)
+    return part
