@@ -55,6 +55,19 @@ def normalized(base):
     return base([keras.Input([4]), *layers, head], name="normalized")
 
 
+def times_zero(base):
+    """A net whose output is 0 whatever comes in."""
+    return base(
+        [
+            keras.Input([3]),
+            keras.layers.Dense(8, activation="tanh", name="hidden"),
+            keras.layers.Dense(1, name="head"),
+            keras.layers.Rescaling(0.0),
+        ],
+        name="times_zero",
+    )
+
+
 def descent(**options):
     """Plain gradient descent, whose rate is set for each training."""
     return functools.partial(gdtrain.GradientDescent, 0.1, **options)
@@ -120,9 +133,10 @@ KINDS |= {
     "10 sigmoids, Adam": (_deep("sigmoid", 10), ADAM, None, LABELS),
     "8 tanh, descent": (_deep("tanh", 8), descent(), 32, LABELS),
     "8 tanh, Adam": (_deep("tanh", 8), ADAM, 32, LABELS),
-    "one softmax, Adam": (
-        dense([4], [8], "relu", 1, "softmax"), ADAM, None,
-        "binary_crossentropy",
+    "times zero, Adam": (times_zero, ADAM, None, "mse"),
+    "8 relu, momentum": (
+        _deep("relu", 8, kernel_initializer="he_normal"), momentum, None,
+        LABELS,
     ),
     "deep line, descent": (
         dense([3], [6, 6], None, 1), descent(), None, "mse",

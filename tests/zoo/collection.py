@@ -8,7 +8,7 @@ FAULTS = [
     rates.too_small,
     rates.standing_still,
     faults.nothing_to_learn,
-    faults.softmax_of_one,
+    faults.constant_output,
     faults.vanishing,
     faults.exploding,
     faults.dead,

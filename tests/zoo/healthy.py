@@ -57,18 +57,9 @@ def trainings(table, seeds):
             bench, data = benches.get(kind), benches.data_of(kind)(seed)
             unit = 1.0
             if not any(word in kind for word in FIXED):
-                unit = rates._limit(bench, data, seed)
+                unit = rates.limit_of(bench, data, seed)
             rate = unit * rates.between(low, high, seed, kind)
             yield bench, data, seed, rate, steps
-
-
-def share_left(loss, best):
-    """Which share of all there was to gain is still to come."""
-    return (loss - best) / (first_of(loss) - best)
-
-
-def first_of(loss):
-    return loss[0]
 
 
 def converged(seeds):

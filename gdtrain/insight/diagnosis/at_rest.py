@@ -34,7 +34,12 @@ def judge(run, course):
     stands = course.levels[0] - course.end < 0.02 * course.gain
     if stands and not course.is_noisy and rising > RISES:
         return [_plateau(run, course, rising)]
-    if course.fall > FALLS and course.late_fall > 0 and course.left > LEFT:
+    if course.is_noisy:
+        falls = max(course.fall, course.long_fall) > FALLS
+    else:
+        falls = course.fall > FALLS and course.late_fall > 0
+        falls = falls and course.left > LEFT
+    if falls:
         return [_converging(run, course)]
     if course.is_noisy:
         return [_noise_floor(run, course)]

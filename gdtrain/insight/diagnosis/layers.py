@@ -13,7 +13,7 @@ from gdtrain.insight.diagnosis.verdict import (
 FEW = 4  # Layers with weights; below, depth is no reason
 VANISHES = 300.0  # Times from the last layers to the first
 EXPLODES = 30.0  # Times from the last layers to the first
-LONG = 1e4  # Times the weights
+LONG = 300.0  # Times the weights, in some layer
 DEAD_SHARE = 0.9  # Of a layer's units
 DEAD_STEPS = 0.9  # Of the steps
 
@@ -26,17 +26,14 @@ def judge(run):
 def judge_depth(run):
     """Vanishing or exploding: a list of one verdict, or none."""
     names, relative = relative_gradients(run)
-    if len(names) < FEW:
+    if len(names) < FEW or not relative.size:
         return []
-    early = relative[:, :3]
-    with np.errstate(all="ignore"):
-        first = float(np.exp(np.nanmedian(np.log(early))))
-        spans = np.array([_span(column) for column in relative.T])
-    span = float(np.nanmedian(spans))
-    start = float(np.nanmedian(spans[:3]))
-    if start < 1 / EXPLODES or first > LONG:
-        margin = max(1 / EXPLODES / start, first / LONG)
-        return [_exploding(run, names, start, first, margin)]
+    first = float(relative[:, 0].max())
+    spans = np.array([_span(column) for column in relative.T])
+    span = float(np.median(spans))
+    margin = max(1 / EXPLODES / float(spans[0]), first / LONG)
+    if margin > 1:
+        return [_exploding(run, names, float(spans[0]), first, margin)]
     if span > VANISHES:
         return [_vanishing(run, names, span)]
     return []

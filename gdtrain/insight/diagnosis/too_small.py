@@ -8,7 +8,8 @@ from gdtrain.insight.diagnosis.verdict import TOO_SMALL, Verdict, confidence
 
 LEFT = 0.6  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
-STILL = 1e-3  # Length of the whole path, as a share of the weights
+STILL = 0.03  # Length of the whole path, as a share of the weights
+STEADY = 0.9  # Share of the path of the weights' lengths that stays
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
@@ -53,14 +54,17 @@ def _eased(margins):
 def _by_path(run, course):
     """From weights that hardly moved, whatever the loss did."""
     path = path_length(run)
-    if path is None or not 0 < path < STILL:
+    if path is None or path == 0:
+        return []
+    still = STILL if steadiness(run) < STEADY else 1.0
+    if path > still or course.fall > 4:
         return []
     evidence = {"learning_rate": run.learning_rate, "path": path}
     text = (
         f"All updates together are {path:.2g} times as long as the weights; "
         f"the loss is {course.end:.4g} after {course.start:.4g}."
     )
-    return [_verdict(run, confidence(STILL / path), evidence, text)]
+    return [_verdict(run, confidence(still / path), evidence, text)]
 
 
 def _verdict(run, sure, evidence, text):
@@ -105,8 +109,6 @@ def steps_needed(loss, steps, course):
         steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
     """
     half, end = len(loss) // 2, len(loss)
-    rows = [(half + part, half + part) for part in (0, end - half - 1)]
-    del rows
     size = (end - half) // 4
     excess = np.array(course.levels) - course.limit
     if excess[-1] <= 0 or excess[0] <= excess[-1]:
@@ -132,3 +134,19 @@ def path_length(run):
         if len(known) >= len(values) / 2:
             sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
     return max(sums, default=None)
+
+
+def steadiness(run):
+    """Whether weights go one way: how much of their ways remains.
+
+        steadiness = abs(last length - first) / sum of abs(changes)
+
+    The median over layers; 0 if not measured.
+    """
+    found = []
+    for values in run.layers("weight_norm").values():
+        known = values[np.isfinite(values)]
+        way = np.abs(np.diff(known)).sum()
+        if way > 0:
+            found.append(abs(known[-1] - known[0]) / way)
+    return float(np.median(found)) if found else 0.0

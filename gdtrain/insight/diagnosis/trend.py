@@ -20,6 +20,7 @@ class Trend:
         limit: The level that it tends to: the last three levels continued as
             a geometric series, not below 0 (or the least loss if negative).
         best: The least mean of as many neighbours as a level has.
+        quarters: Means of the second and of the last quarter.
     """
 
     start: float
@@ -28,6 +29,7 @@ class Trend:
     error: float
     limit: float
     best: float
+    quarters: tuple[float, float]
 
     @property
     def end(self):
@@ -56,6 +58,11 @@ class Trend:
     def late_fall(self):
         """The same between the last two levels."""
         return _over(self.levels[2] - self.end, self.error * math.sqrt(2))
+
+    @property
+    def long_fall(self):
+        """The same from the second quarter of all to the last."""
+        return _over(self.quarters[0] - self.quarters[1], self.error)
 
     @property
     def is_noisy(self):
@@ -91,6 +98,9 @@ def trend(loss):
         error=max(noise / math.sqrt(size), 1e-7 * abs(levels[-1])),
         limit=limit_of(*levels[1:], floor=floor),
         best=float(windows.min()),
+        quarters=tuple(
+            float(np.array_split(loss, 4)[part].mean()) for part in (1, 3)
+        ),
     )
 
 
