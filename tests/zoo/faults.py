@@ -168,9 +168,9 @@ def overfitting(seeds):
         bench = benches.get(kind)
         for seed in seeds:
             draw = benches.data_of(kind)
-            x, y = draw(seed, examples=4200, noise=1.0)
-            few = x[:32], y[:32]
-            batches = -(-32 // (bench.batch_size or 32))
+            x, y = draw(seed, examples=4200, noise=0.8)
+            few = x[:24], y[:24]
+            batches = -(-24 // (bench.batch_size or 24))
             held, truth = (x[32:232], y[32:232]), (x[200:], y[200:])
             train = lambda other: bench.train(  # noqa: E731
                 few, rate, epochs * batches, seed=seed, validation=other

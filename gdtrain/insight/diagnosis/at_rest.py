@@ -35,7 +35,8 @@ def judge(run, course):
     if stands and not course.is_noisy and rising > RISES:
         return [_plateau(run, course, rising)]
     if course.is_noisy:
-        falls = max(course.fall, course.long_fall) > FALLS
+        late = course.long_fall > FALLS and course.fall > 0.5
+        falls = course.fall > FALLS or late
     else:
         falls = course.fall > FALLS and course.late_fall > 0
         falls = falls and course.left > LEFT
@@ -52,6 +53,8 @@ def _moved(loss, course):
     spread = max(course.noise, _deviation(loss[:tenth]))
     error = max(spread / np.sqrt(tenth), 1e-9 * abs(course.start))
     change = abs(float(loss[:tenth].mean()) - course.end)
+    if abs(course.drift) > FALLS and change > MOVED * abs(course.start):
+        return True
     early = abs(course.start - course.end) > FALLS * max(
         spread, MOVED * abs(course.start)
     )

@@ -47,14 +47,16 @@ def relative_gradients(run):
         Layers without a gradient at any step are left out.
     """
     norms, weights = run.layers("gradient_norm"), run.layers("weight_norm")
+    ratios = run.layers("update_ratio")
     names, rows = [], []
     end = run.first_nonfinite
     for name in norms:
         if name not in weights:
             continue
-        gradient, length = norms[name][:end], weights[name][:end]
         with np.errstate(all="ignore"):
-            values = gradient / length
+            # Weights are measured after the update, which may be the longer.
+            longer = np.fmax(ratios.get(name, 1.0), 1.0)
+            values = (norms[name] * longer / weights[name])[:end]
         values[~np.isfinite(values) | (values <= 0)] = np.nan
         if not np.isnan(values).all():
             names.append(name)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gdtrain.insight.diagnosis.trend import noise_of
+
 
 def alternation(values):
     """Share of neighbouring differences that have opposite signs.
@@ -40,3 +42,23 @@ def swing(values):
         return 0.0
     jumps = np.median(np.abs(np.diff(values, 2))) / 2
     return float(jumps / max(np.mean(np.abs(values)), 1e-300))
+
+
+def rebound(values):
+    """How far the last half rises above the least before, as a share.
+
+    Of the fall from the first to the least of all; 0 for a descent that is
+    monotone, and 0 if it is within 30 standard deviations of noise.
+
+    Example:
+
+    >>> rebound(np.array([9.0, 5.0, 3.0, 1.0, 2.0, 3.0, 2.0, 1.0]))
+    0.25
+    """
+    lowest = np.minimum.accumulate(values)
+    half = len(values) // 2
+    rise = float(np.max(values[half:] - lowest[half:]))
+    whole = float(values[0] - values.min())
+    if whole <= 0 or rise < 30 * noise_of(values[half:]):
+        return 0.0
+    return rise / whole

@@ -23,11 +23,13 @@ def judge(run, epochs):
     loss = np.asarray(epochs.get("loss", []), np.float64)
     if len(held) < EPOCHS or not np.isfinite(held).all():
         return []
-    size = max(len(held) // 20, 1)
+    rough = noise_of(held)
+    is_smooth = rough < 0.02 * float(held.min())
+    size = 1 if is_smooth else max(len(held) // 20, 1)
     smooth = np.convolve(held, np.full(size, 1 / size), "valid")
     best, end = int(np.argmin(smooth)), float(smooth[-1])
     least = float(smooth[best])
-    noise = noise_of(held) / np.sqrt(size)
+    noise = rough / np.sqrt(size)
     if least <= 0:
         return []
     margins = [(end / least - 1) / (RISE - 1)]

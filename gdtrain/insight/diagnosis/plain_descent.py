@@ -30,9 +30,9 @@ def step_multiple(run):
     found = []
     for name in shared:
         # The length after a step is the one before the next.
-        moved = ratios[name][1:] * weights[name][:-1]
-        plain = rates[1:] * gradients[name][1:]
         with np.errstate(all="ignore"):
+            moved = ratios[name][1:] * weights[name][:-1]
+            plain = rates[1:] * gradients[name][1:]
             found.append((moved / plain)[follows])
     multiples = np.concatenate(found)
     multiples = multiples[np.isfinite(multiples) & (multiples > 0)]

@@ -5,7 +5,11 @@ import numpy as np
 from gdtrain.insight.diagnosis import plain_descent
 from gdtrain.insight.diagnosis.growth import growth, stable_limit
 from gdtrain.insight.diagnosis.measured_limit import last_measured
-from gdtrain.insight.diagnosis.oscillation import alternation, swing
+from gdtrain.insight.diagnosis.oscillation import (
+    alternation,
+    rebound,
+    swing,
+)
 from gdtrain.insight.diagnosis.verdict import (
     DIVERGING,
     OSCILLATING,
@@ -19,6 +23,7 @@ STAYS_UP = 0.7  # Of the first loss, after such a rise
 ALTERNATES = 0.85  # Of the differences; independent noise does at 2/3
 SWINGS = 1e-4  # Of the length of the weights; float32 rounds at 6e-8
 TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
+REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
 GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
 
 
@@ -118,16 +123,20 @@ def judge_oscillation(run, course):
         known = known[np.isfinite(known)]
         if len(known) and known[-3:].mean() < GRADIENT_LEFT * known[0]:
             return []
-    found = [_by_cosine(run, rows), _by_swing(run, rows)]
-    margins = {"gradient_cosine": found[0], "alternation": found[1]}
-    best = max(found, key=lambda pair: pair[0])
-    if best[0] < 1:
+    back = rebound(run.loss)
+    found = {
+        "gradient_cosine": _by_cosine(run, rows),
+        "alternation": _by_swing(run, rows),
+        "rebound": (back / REBOUNDS, back),
+    }
+    best = max(margin for margin, _ in found.values())
+    if best < 1:
         return []
     evidence = {
-        name: value for name, (_, value) in margins.items() if value is not None
+        name: value for name, (margin, value) in found.items() if margin >= 1
     }
     steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
-    return [_oscillating(run, confidence(best[0]), steps, evidence)]
+    return [_oscillating(run, confidence(best), steps, evidence)]
 
 
 def _by_cosine(run, rows):
@@ -165,12 +174,7 @@ def _oscillating(run, sure, steps, evidence):
     """The verdict, with the limit if it was measured."""
     rate = run.learning_rate
     limit = last_measured(run, "stable_learning_rate")
-    turns = (
-        "the gradient points back after each step (cosine "
-        f"{evidence['gradient_cosine']:.2g})"
-        if evidence.get("gradient_cosine", 0) < TURNS
-        else f"{evidence['alternation']:.0%} of the steps turn back"
-    )
+    turns = _told(evidence)
     text, advice = turns, "Try half the learning rate."
     if rate:
         evidence["learning_rate"] = rate
@@ -182,6 +186,16 @@ def _oscillating(run, sure, steps, evidence):
     return Verdict(
         OSCILLATING, sure, steps, evidence, _sentence(f"{text}."), advice
     )
+
+
+def _told(evidence):
+    """The strongest evidence, as part of a sentence."""
+    if "gradient_cosine" in evidence:
+        cosine = evidence["gradient_cosine"]
+        return f"the gradient points back after each step (cosine {cosine:.2g})"
+    if "alternation" in evidence:
+        return f"{evidence['alternation']:.0%} of the steps turn back"
+    return f"the loss rises again by {evidence['rebound']:.0%} of its fall"
 
 
 def _sentence(text):

@@ -24,7 +24,7 @@ def _by_loss(run, course):
     """From a loss that falls steadily and slowly."""
     steps = run.loss_steps
     pace = fastest(run.loss, steps, course)
-    if course.fall < 4 or pace is None or pace <= 0:
+    if max(course.fall, course.drift) < 4 or pace is None or pace <= 0:
         return []
     margins = [course.left / LEFT, FASTEST / pace]
     if min(margins) < 1:
@@ -56,7 +56,9 @@ def _by_path(run, course):
     path = path_length(run)
     if path is None or path == 0:
         return []
-    still = STILL if steadiness(run) < STEADY else 1.0
+    early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
+    creeps = early - course.end < 0.1 * early and steadiness(run) > STEADY
+    still = 1.0 if creeps else STILL
     if path > still or course.fall > 4:
         return []
     evidence = {"learning_rate": run.learning_rate, "path": path}

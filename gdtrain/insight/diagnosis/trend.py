@@ -21,6 +21,7 @@ class Trend:
             a geometric series, not below 0 (or the least loss if negative).
         best: The least mean of as many neighbours as a level has.
         quarters: Means of the second and of the last quarter.
+        drift: Fall of a straight line through all of it, in standard errors.
     """
 
     start: float
@@ -30,6 +31,7 @@ class Trend:
     limit: float
     best: float
     quarters: tuple[float, float]
+    drift: float
 
     @property
     def end(self):
@@ -101,6 +103,7 @@ def trend(loss):
         quarters=tuple(
             float(np.array_split(loss, 4)[part].mean()) for part in (1, 3)
         ),
+        drift=drift_of(loss),
     )
 
 
@@ -119,6 +122,21 @@ def noise_of(values):
         return 0.0
     seconds = np.diff(values, 2)
     return 1.4826 * float(np.median(np.abs(seconds))) / math.sqrt(6)
+
+
+def drift_of(values):
+    """Fall of the straight line through values, in its standard errors.
+
+    Example:
+
+    >>> drift_of(np.array([1.0, 2.0, 1.0, 2.0, 1.0]))
+    0.0
+    """
+    places = np.arange(len(values)) - (len(values) - 1) / 2
+    squares = float((places**2).sum())
+    slope = float((places * values).sum()) / squares
+    error = max(noise_of(values), 1e-7 * float(np.abs(values).mean()))
+    return _over(-slope, error / math.sqrt(squares))
 
 
 def limit_of(first, second, third, *, floor):
