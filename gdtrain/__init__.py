@@ -4,6 +4,7 @@ import importlib
 
 from gdtrain import callbacks, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.insight.diagnose import diagnose
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
@@ -15,6 +16,7 @@ __all__ = [
     "Model",
     "Sequential",
     "callbacks",
+    "diagnose",
     "from_keras",
     "plots",
     "telemetry",

@@ -1,6 +1,5 @@
 """A compiled model that is trained again and again from new weights."""
 
-import time
 from typing import Any, NamedTuple
 
 import keras
@@ -40,7 +39,13 @@ class Bench:
     """
 
     def __init__(
-        self, kind, build, optimizer, *, loss="mse", batch_size=None,
+        self,
+        kind,
+        build,
+        optimizer,
+        *,
+        loss="mse",
+        batch_size=None,
         quantities="standard",
     ):
         self.kind, self.build, self.batch_size = kind, build, batch_size
@@ -80,6 +85,7 @@ class Bench:
         for variable in model.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         model.optimizer.learning_rate = rate
+        model.step_observers.steps_done = 0
         telemetry = gdtrain.callbacks.Telemetry(self.quantities)
         history = model.fit(
             x, y, batch_size=batch, epochs=max(steps // -(-len(x) // batch), 1),
@@ -87,10 +93,3 @@ class Bench:
             validation_batch_size=None if validation is None else 4096,
         )  # fmt: skip
         return telemetry, history.history
-
-    def loss_after(self, data, rate, steps, *, seed, change=None):
-        """The loss of all the data after another training: a yardstick."""
-        self.train(data, rate, steps, seed=seed, change=change)
-        return float(self.model.evaluate(*data, batch_size=4096, verbose=0))
-
-

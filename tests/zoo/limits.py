@@ -34,7 +34,9 @@ def sharpness(bench, data, *, seed, change=None):
     x, y = (tf.constant(part) for part in data)
     random = np.random.default_rng(seed)
     weights = bench.model.trainable_variables
-    vectors = [tf.constant(random.normal(size=w.shape), "float32") for w in weights]
+    vectors = [
+        tf.constant(random.normal(size=w.shape), "float32") for w in weights
+    ]
     value = 0.0
     for _ in range(TURNS):
         length = tf.linalg.global_norm(vectors)

@@ -28,7 +28,8 @@ def judge(run, course):
     """
     if course is None:
         return [_nothing(run)]
-    if not _moved(run.loss, course):
+    is_done = run.is_resumed or course.start == course.end == 0
+    if not is_done and not _moved(run.loss, course):
         return [_not_learning(run, course)]
     rising = gradient_rise(run)
     stands = course.levels[0] - course.end < 0.02 * course.gain

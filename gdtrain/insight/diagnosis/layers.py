@@ -123,7 +123,8 @@ def judge_dead(run):
     if silent:
         return [_dead(run, silent[0], {"dead_fraction": shares[silent[0]]})]
     if whole and len(whole) < len(norms):
-        return [_dead(run, whole[-1], {"steps_without_gradient": quiet[whole[-1]]})]
+        share = {"steps_without_gradient": quiet[whole[-1]]}
+        return [_dead(run, whole[-1], share)]
     return []
 
 

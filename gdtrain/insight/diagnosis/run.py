@@ -85,16 +85,39 @@ class Run:
 
     @functools.cached_property
     def learning_rate(self):
-        """The last one known, or `None`."""
+        """The largest one, or `None`; it may change from step to step."""
         rates = self.get("learning_rate")
-        if rates is None:
-            return None
-        return float(rates[~np.isnan(rates)][-1])
+        return None if rates is None else float(np.nanmax(rates))
+
+    def rate_at(self, row):
+        """The last one known at a row, or `None`."""
+        return last_known(self.get("learning_rate"), row)
+
+    @property
+    def is_resumed(self):
+        """Whether its first steps are missing."""
+        spacing = np.median(np.diff(self.steps)) if len(self.steps) > 1 else 1
+        return self.steps[0] > 2 * spacing
 
     def at_loss(self, name):
         """Values of a name at the rows of `loss`, or `None`."""
         values = self.get(name)
         return None if values is None else values[self.loss_rows]
+
+
+def last_known(values, row):
+    """The last finite number up to a row, or `None`.
+
+    Example:
+
+    >>> last_known(np.array([1.0, np.nan, 3.0]), 1)
+    1.0
+    """
+    if values is None:
+        return None
+    known = values[: row + 1]
+    known = known[np.isfinite(known)]
+    return float(known[-1]) if len(known) else None
 
 
 def runs_of(source):

@@ -4,12 +4,12 @@ import numpy as np
 
 from gdtrain.insight.diagnosis import plain_descent
 from gdtrain.insight.diagnosis.growth import growth, stable_limit
-from gdtrain.insight.diagnosis.measured_limit import last_measured
 from gdtrain.insight.diagnosis.oscillation import (
     alternation,
     rebound,
     swing,
 )
+from gdtrain.insight.diagnosis.run import last_known
 from gdtrain.insight.diagnosis.verdict import (
     DIVERGING,
     OSCILLATING,
@@ -60,11 +60,11 @@ def judge_divergence(run, course):
 def _diverging(run, rise, sure):
     """The verdict, with the limit as it can be known."""
     rows = run.loss_rows[list(rise.rows)]
-    steps = tuple(int(step) for step in run.steps[rows])
+    steps = int(run.steps[rows[0]]), int(run.steps[rows[1]])
     evidence = {"loss_growth": rise.total, "loss_growth_a_step": rise.factor}
     layer = _fastest_layer(run, *rows)
     where = f" along {layer}" if layer else ""
-    rate = run.learning_rate
+    rate = run.rate_at(rows[1])
     how = f"the loss grows {rise.factor:.3g} times a step{where}"
     if rate is None or rate <= 0:
         text = f"{how}, {rise.total:.3g} times in all."
@@ -73,7 +73,7 @@ def _diverging(run, rise, sure):
             "Try a third of the learning rate.",
         )  # fmt: skip
     evidence["learning_rate"] = rate
-    limit, source = _limit(run, rise, rows[1])
+    limit, source = _limit(run, rate, rise, rows[1])
     if limit is None:
         text = f"learning_rate {rate:.3g}: {how}, {rise.total:.3g} times in all"
         advice = f"Try {rate / 3:.2g}, and less while it still grows."
@@ -87,14 +87,13 @@ def _diverging(run, rise, sure):
     return Verdict(DIVERGING, sure, steps, evidence, f"{text}.", advice)
 
 
-def _limit(run, rise, row):
+def _limit(run, rate, rise, row):
     """The limit of the learning rate and how it was found, or Nones."""
-    measured = last_measured(run, "stable_learning_rate", row)
+    measured = last_known(run.get("stable_learning_rate"), row)
     if measured is not None:
         return measured, "measured"
     if plain_descent.is_plain(run) and rise.factor > 1:
-        found = stable_limit(run.learning_rate, rise.factor)
-        return found, "from the growth of the loss"
+        return stable_limit(rate, rise.factor), "from the growth of the loss"
     return None, None
 
 
@@ -172,8 +171,9 @@ def _by_swing(run, rows):
 
 def _oscillating(run, sure, steps, evidence):
     """The verdict, with the limit if it was measured."""
-    rate = run.learning_rate
-    limit = last_measured(run, "stable_learning_rate")
+    last = len(run.steps) - 1
+    rate = run.rate_at(last)
+    limit = last_known(run.get("stable_learning_rate"), last)
     turns = _told(evidence)
     text, advice = turns, "Try half the learning rate."
     if rate:

@@ -54,7 +54,7 @@ def _eased(margins):
 def _by_path(run, course):
     """From weights that hardly moved, whatever the loss did."""
     path = path_length(run)
-    if path is None or path == 0:
+    if path is None or path == 0 or run.is_resumed:
         return []
     early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
     creeps = early - course.end < 0.1 * early and steadiness(run) > STEADY

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+ENOUGH = 8  # Losses: less than that have no trend
+
 
 @dataclasses.dataclass(frozen=True)
 class Trend:
@@ -76,7 +78,7 @@ def trend(loss):
     """Finds the trend of a loss.
 
     Args:
-        loss: Finite numbers, float64 `[n]`, n of 8 or more.
+        loss: Finite numbers, float64 `[n]`, `n` of `ENOUGH` or more.
 
     Returns:
         A `Trend`.
@@ -93,6 +95,7 @@ def trend(loss):
     size = len(quarters[-1])
     windows = np.convolve(loss, np.full(size, 1 / size), "valid")
     floor = min(0.0, float(loss.min()))
+    _, second, _, last = np.array_split(loss, 4)
     return Trend(
         start=float(loss[0]),
         levels=levels,
@@ -100,9 +103,7 @@ def trend(loss):
         error=max(noise / math.sqrt(size), 1e-7 * abs(levels[-1])),
         limit=limit_of(*levels[1:], floor=floor),
         best=float(windows.min()),
-        quarters=tuple(
-            float(np.array_split(loss, 4)[part].mean()) for part in (1, 3)
-        ),
+        quarters=(float(second.mean()), float(last.mean())),
         drift=drift_of(loss),
     )
 

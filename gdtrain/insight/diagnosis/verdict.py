@@ -1,6 +1,7 @@
 """Verdicts, from a fixed list, and what they are told with."""
 
 import dataclasses
+import math
 from typing import Any
 
 DIVERGING = "learning rate too large: diverging"
@@ -110,8 +111,16 @@ class Diagnosis:
         return "\n".join(map(str, self.verdicts))
 
     def as_dict(self):
-        """The same as dicts and lists, as JSON has them."""
-        return {"verdicts": [dataclasses.asdict(v) for v in self.verdicts]}
+        """The same as dicts and lists, as JSON has them: infinity is null."""
+        found = [dataclasses.asdict(verdict) for verdict in self.verdicts]
+        for verdict in found:
+            verdict["evidence"] = {
+                name: value
+                if isinstance(value, (int, float)) and math.isfinite(value)
+                else None
+                for name, value in verdict["evidence"].items()
+            }
+        return {"verdict": self.verdict.name, "verdicts": found}
 
 
 def ranked(verdicts):
