@@ -16,7 +16,7 @@ the step makes is finite if its gradients are, these alone are looked at.
 import keras
 import tensorflow as tf
 
-from gdtrain import compilation, keras_bridge
+from gdtrain import keras_bridge
 from gdtrain.descent import replicas
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.engine import variables
@@ -45,16 +45,13 @@ class Guard:
     Args:
         model: A `DescentTrainer`, compiled. What it is before the step is read
             here.
-        clock: The `Clock` of the step.
     """
 
-    def __init__(self, model, clock):
-        self._clock = clock
+    def __init__(self, model):
         kinds = variables.of(model)
         self._is_sure = _is_sure(model)
         # A moving average may be of what the loss does not depend on.
-        self._statistics = keras_bridge.statistics(model)
-        checked = list(self._statistics)
+        checked = keras_bridge.statistics(model)
         if not self._is_sure:
             checked += [*model.trainable_variables, *kinds["optimizer"]]
         every = [v for kind in variables.KINDS for v in kinds[kind]]
@@ -88,8 +85,6 @@ class Guard:
         Returns:
             Whether it was left out, a bool scalar, equal on all replicas.
         """
-        if compilation.by_xla():
-            self._seal_statistics()
         numbers = [tf.convert_to_tensor(v) for v in self._checked]
         if self._seen:
             numbers.append(tf.add_n(self._seen))
@@ -100,14 +95,6 @@ class Guard:
             bad = replicas.total(tf.cast(bad, tf.float32)) > 0
         tf.cond(bad, self._undo, lambda: 0)
         return bad
-
-    def _seal_statistics(self):
-        """Keeps XLA from computing them otherwise for being looked at."""
-        zero = tf.cast(self._clock.step < 0, tf.int32)
-        for variable in map(_local, self._statistics):
-            variable.assign(
-                compilation.sealed(tf.convert_to_tensor(variable), zero)
-            )
 
     def _undo(self):
         for variable, value in zip(self._variables, self._before, strict=True):

@@ -114,7 +114,7 @@ class ReplicatedStep:
             self._model.step_observers.memory,
             self._model.repeated_loss,
         )
-        guarding = Guard(self._model, clock) if self.guarded else None
+        guarding = Guard(self._model) if self.guarded else None
         with compilation.tracing(xla and not self._model.run_eagerly):
             result = step.run(
                 self._step_function,
