@@ -221,6 +221,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self.at_epochs_only and run.step:
             return False
         every = self.every_steps
+        # The run may have gone back.
+        self._saved_step = min(self._saved_step, run.steps_done)
         if every and run.steps_done // every > self._saved_step // every:
             return True
         if self.every_seconds is None:
