@@ -31,10 +31,13 @@ BOUNCING = {
     "line, descent": (0.988, 0.9999, 120),
     "line, descent, cosine": (0.988, 0.9999, 120),
     "plane, descent": (0.99, 0.9999, 100),
+    # Heavy ball's limit is 1 + momentum times as large.
+    "line, heavy ball": (1.9 * 0.99, 1.9 * 0.9999, 150),
 }
 BOUNCING_NETS = {
     "tanh net, descent": (0.9, 1.6, 200),
     "tanh net, descent, cosine": (0.9, 1.6, 200),
+    "relu net, descent": (2, 16, 200),
 }
 CREEPING = {
     "line, descent": (1e-5, 1e-3, 200),
@@ -113,8 +116,9 @@ def diverging(seeds):
 def oscillating(seeds):
     """Just under the limit: jumps from side to side and hardly descends.
 
-    For nets: finite and not above the start, but a fifth of the rate comes to
-    less than half the loss, and most steps up are followed by one down.
+    For nets: the loss is not above the start, but rises at a fifth of the
+    steps or more, which descent on all data does beyond the limit only; and
+    a fifth of the rate comes to less than half of it.
     """
     for bench, _, _, seed, _, _, telemetry in trainings(BOUNCING, seeds):
         yield Specimen(OSCILLATING, bench.kind, seed, telemetry)
@@ -123,7 +127,9 @@ def oscillating(seeds):
     ):
         ends, first = late(telemetry), float(telemetry["loss"][0])
         calm, _ = bench.train(data, rate / 5, steps, seed=seed)
-        if ends < first and ends > 2 * late(calm):
+        loss = np.asarray(telemetry["loss"])
+        rises = np.mean(np.diff(loss[len(loss) // 2 :]) > 0)
+        if rises > 0.2 and 2 * late(calm) < ends < first:
             yield Specimen(OSCILLATING, bench.kind, seed, telemetry)
 
 

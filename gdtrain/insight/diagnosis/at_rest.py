@@ -15,7 +15,9 @@ from gdtrain.insight.diagnosis.verdict import (
 
 FALLS = 4.0  # Standard errors
 LEFT = 1e-3  # Share of the gain
+NOISY_MOVED = 0.01  # Share of the first loss
 MOVED = 1e-5  # Share of the first loss; float32 rounds at 6e-8
+STANDS = 0.02  # Share of the gain
 RISES = 1.1  # Times the gradient of the third quarter
 
 
@@ -29,10 +31,10 @@ def judge(run, course):
     if course is None:
         return [_nothing(run)]
     is_done = run.is_resumed or course.start == course.end == 0
-    if not is_done and not _moved(run.loss, course):
+    if not is_done and not has_moved(run.loss, course):
         return [_not_learning(run, course)]
     rising = gradient_rise(run)
-    stands = course.levels[0] - course.end < 0.02 * course.gain
+    stands = np.ptp(course.levels) < STANDS * course.gain
     if stands and not course.is_noisy and rising > RISES:
         return [_plateau(run, course, rising)]
     if course.is_noisy:
@@ -48,20 +50,22 @@ def judge(run, course):
     return [_converged(run, course)]
 
 
-def _moved(loss, course):
-    """Whether the loss is another than at first, beyond noise."""
-    tenth = max(len(loss) // 8, 1)
-    spread = max(course.noise, _deviation(loss[:tenth]))
-    error = max(spread / np.sqrt(tenth), 1e-9 * abs(course.start))
-    change = abs(float(loss[:tenth].mean()) - course.end)
-    if abs(course.drift) > FALLS and change > MOVED * abs(course.start):
+def has_moved(loss, course):
+    """Whether the loss is another than at first, beyond noise.
+
+    With batches, by 1% of it at least: random labels are learned by heart.
+    """
+    eighth = max(len(loss) // 8, 1)
+    early = loss[:eighth]
+    spread = max(course.noise, _deviation(early))
+    least = (NOISY_MOVED if course.is_noisy else MOVED) * abs(course.start)
+    change = abs(float(early.mean()) - course.end)
+    jump = abs(float(loss[0]) - course.end)
+    if jump > max(FALLS * spread, least):
         return True
-    early = abs(course.start - course.end) > FALLS * max(
-        spread, MOVED * abs(course.start)
-    )
-    return early or (
-        change > FALLS * error and change > MOVED * abs(course.start)
-    )
+    error = spread / np.sqrt(eighth)
+    is_sure = abs(course.drift) > FALLS or change > FALLS * error
+    return is_sure and change > least
 
 
 def _deviation(values):
@@ -157,7 +161,7 @@ def _converging(run, course):
 
 
 def _noise_floor(run, course):
-    evidence = _numbers(course) | {"noise_share": course.noise / course.end}
+    evidence = _numbers(course)
     text = (
         f"The loss stays at {course.end:.4g} and varies by {course.noise:.2g} "
         "a step with the batches."

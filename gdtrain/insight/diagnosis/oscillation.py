@@ -52,8 +52,8 @@ def rebound(values):
 
     Example:
 
-    >>> rebound(np.array([9.0, 5.0, 3.0, 1.0, 2.0, 3.0, 2.0, 1.0]))
-    0.25
+    >>> rebound(np.array([9.0, 7.0, 5.0, 3.0, 1.0, 2.0, 3.0, 4.0]))
+    0.375
     """
     lowest = np.minimum.accumulate(values)
     half = len(values) // 2

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdtrain.insight import gaps
+from gdtrain.insight.diagnosis.trend import ENOUGH
 from gdtrain.telemetry import presets
 
 _QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
@@ -20,11 +21,13 @@ class Run:
         name: Of the update, such as `"generator"`; `""` if there is one only.
         steps: Int64 `[n]`, growing.
         values: A dict from name to float64 `[n]`; NaN where not measured.
+        steps_per_epoch: An integer, or `None` if it is not known.
     """
 
     name: str
     steps: Any
     values: dict[str, Any]
+    steps_per_epoch: int | None = None
 
     def get(self, name):
         """Values of a name, or `None` if there are none."""
@@ -73,6 +76,29 @@ class Run:
             return np.empty(0)
         return self.values["loss"][self.loss_rows]
 
+    @functools.cached_property
+    def means(self):
+        """Losses over whole epochs, if there are enough; else each step's.
+
+        The batches of an epoch have every example once, so that a mean over
+        it varies by far less than one over as many other batches.
+
+        Returns:
+            `(steps, losses)`: float64 `[k]`, their middle, and `[k]`.
+        """
+        steps, loss = self.loss_steps.astype(np.float64), self.loss
+        if not self.steps_per_epoch or not len(loss):
+            return steps, loss
+        epochs = (self.loss_steps - 1) // self.steps_per_epoch
+        _, place, counts = np.unique(
+            epochs, return_inverse=True, return_counts=True
+        )
+        whole = counts == counts.max()
+        if whole.sum() < ENOUGH:
+            return steps, loss
+        sums = np.bincount(place, steps), np.bincount(place, loss)
+        return tuple(total[whole] / counts[whole] for total in sums)
+
     @property
     def loss_steps(self):
         """Their steps, int64 `[k]`."""
@@ -120,11 +146,15 @@ def last_known(values, row):
     return float(known[-1]) if len(known) else None
 
 
-def runs_of(source):
+def runs_of(source, steps_per_epoch=None):
     """The runs of a `Source`: one, or one for each named update.
 
     Of a step that came again, as after going back to a checkpoint, the later
     one counts.
+
+    Args:
+        source: A `Source`.
+        steps_per_epoch: An integer, or `None` if it is not known.
 
     Returns:
         A list of `Run`.
@@ -141,8 +171,11 @@ def runs_of(source):
         and name.partition("/")[0] not in _QUANTITIES  # A layer named so
     ]
     if not names:
-        return [Run("", steps, values)]
-    return [Run(name, steps, _part(values, name)) for name in names]
+        return [Run("", steps, values, steps_per_epoch)]
+    return [
+        Run(name, steps, _part(values, name), steps_per_epoch)
+        for name in names
+    ]
 
 
 def _part(values, name):

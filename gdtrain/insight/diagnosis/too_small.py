@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 
+from gdtrain.insight.diagnosis.at_rest import has_moved
+from gdtrain.insight.diagnosis.run import last_known
 from gdtrain.insight.diagnosis.verdict import TOO_SMALL, Verdict, confidence
 
-LEFT = 0.6  # Share of the gain that is still to come
+LEFT = 0.5  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
 STILL = 0.03  # Length of the whole path, as a share of the weights
+GOES_ON = 0.7  # The same, where the loss hardly tells
 STEADY = 0.9  # Share of the path of the weights' lengths that stays
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
@@ -22,14 +25,16 @@ def judge(run, course):
 
 def _by_loss(run, course):
     """From a loss that falls steadily and slowly."""
-    steps = run.loss_steps
-    pace = fastest(run.loss, steps, course)
+    steps, loss = run.means
+    if not (has_moved(run.loss, course) or steadiness(run) > GOES_ON):
+        return []
+    pace = fastest(loss, steps, course)
     if max(course.fall, course.drift) < 4 or pace is None or pace <= 0:
         return []
     margins = [course.left / LEFT, FASTEST / pace]
     if min(margins) < 1:
         return []
-    needed = steps_needed(run.loss, steps, course)
+    needed = steps_needed(steps, course)
     evidence = {
         "learning_rate": run.learning_rate,
         "share_left": course.left,
@@ -37,7 +42,7 @@ def _by_loss(run, course):
         "tends_to": course.limit,
         "steps_needed": needed,
     }
-    done = int(steps[-1] - steps[0]) or 1
+    done = run.span[1] - run.span[0] + 1
     text = (
         f"The loss fell from {course.start:.4g} to {course.end:.4g} in "
         f"{done:,} steps; at this pace it needs about {needed:,.0f} more to "
@@ -59,7 +64,7 @@ def _by_path(run, course):
     early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
     creeps = early - course.end < 0.1 * early and steadiness(run) > STEADY
     still = 1.0 if creeps else STILL
-    if path > still or course.fall > 4:
+    if path > still or early - course.end > 0.1 * early:
         return []
     evidence = {"learning_rate": run.learning_rate, "path": path}
     text = (
@@ -72,6 +77,13 @@ def _by_path(run, course):
 def _verdict(run, sure, evidence, text):
     """With an advice of a rate, if one is known."""
     rate = run.learning_rate
+    limit = last_known(run.get("stable_learning_rate"), len(run.steps) - 1)
+    if rate and limit:
+        evidence["stable_learning_rate"] = limit
+        text += (
+            f" learning_rate {rate:.3g} is {rate / limit:.2g} times the "
+            f"stable limit {limit:.3g} (measured)."
+        )
     advice = "Try ten times the learning rate"
     if rate:
         advice = f"Try {10 * rate:.2g}, ten times as much"
@@ -103,19 +115,22 @@ def _parts(values, size):
     return np.array_split(values, max(len(values) // size, 1))
 
 
-def steps_needed(loss, steps, course):
+def steps_needed(steps, course):
     """How many steps until 1% of the gain is left, at this pace.
 
     Of an excess over `limit` that shrinks by a factor a step:
 
         steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
+
+    Args:
+        steps: Of the losses, or means, that the course is of.
+        course: A `Trend`.
     """
-    half, end = len(loss) // 2, len(loss)
-    size = (end - half) // 4
     excess = np.array(course.levels) - course.limit
     if excess[-1] <= 0 or excess[0] <= excess[-1]:
         return 0.0
-    between = float(steps[end - 1] - steps[half]) * (1 - size / (end - half))
+    quarters = np.array_split(steps[len(steps) // 2 :], 4)
+    between = float(quarters[-1].mean() - quarters[0].mean())
     rate = math.log(excess[0] / excess[-1]) / between
     wanted = CLOSE * (course.start - course.limit)
     return max(math.log(excess[-1] / wanted) / rate, 0.0)

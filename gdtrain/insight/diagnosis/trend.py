@@ -15,23 +15,23 @@ class Trend:
     The last half is cut in four parts; `levels` are their means.
 
     Args:
-        start: The first loss.
+        start: The first loss, or mean.
         levels: Four means, the last of which is `end`.
-        noise: Standard deviation of what is no trend, a step.
+        least: The least mean of as many neighbours as a level has.
+        noise: Standard deviation, a step, of what is no trend.
         error: Standard error of each of the levels.
         limit: The level that it tends to: the last three levels continued as
             a geometric series, not below 0 (or the least loss if negative).
-        best: The least mean of as many neighbours as a level has.
         quarters: Means of the second and of the last quarter.
         drift: Fall of a straight line through all of it, in standard errors.
     """
 
     start: float
     levels: tuple[float, ...]
+    least: float
     noise: float
     error: float
     limit: float
-    best: float
     quarters: tuple[float, float]
     drift: float
 
@@ -74,11 +74,13 @@ class Trend:
         return self.noise > 1e-3 * abs(self.end)
 
 
-def trend(loss):
+def trend(loss, means=None):
     """Finds the trend of a loss.
 
     Args:
         loss: Finite numbers, float64 `[n]`, `n` of `ENOUGH` or more.
+        means: Means over equal parts of it, which vary less, float64 `[m]`,
+            `m` of `ENOUGH` or more. Defaults to the losses.
 
     Returns:
         A `Trend`.
@@ -89,22 +91,22 @@ def trend(loss):
     >>> round(found.limit, 6), found.is_noisy
     (1.0, False)
     """
-    quarters = np.array_split(loss[len(loss) // 2 :], 4)
+    means = loss if means is None else means
+    quarters = np.array_split(means[len(means) // 2 :], 4)
     levels = tuple(float(quarter.mean()) for quarter in quarters)
-    noise = noise_of(loss[len(loss) // 2 :])
-    size = len(quarters[-1])
-    windows = np.convolve(loss, np.full(size, 1 / size), "valid")
     floor = min(0.0, float(loss.min()))
-    _, second, _, last = np.array_split(loss, 4)
+    _, second, _, last = np.array_split(means, 4)
+    size = len(quarters[-1])
+    error = noise_of(means[len(means) // 2 :]) / math.sqrt(size)
     return Trend(
-        start=float(loss[0]),
+        start=float(means[0]),
         levels=levels,
-        noise=noise,
-        error=max(noise / math.sqrt(size), 1e-7 * abs(levels[-1])),
+        least=float(np.convolve(means, np.full(size, 1 / size), "valid").min()),
+        noise=noise_of(loss[len(loss) // 2 :]),
+        error=max(error, 1e-7 * abs(levels[-1])),
         limit=limit_of(*levels[1:], floor=floor),
-        best=float(windows.min()),
         quarters=(float(second.mean()), float(last.mean())),
-        drift=drift_of(loss),
+        drift=drift_of(means),
     )
 
 
@@ -130,14 +132,14 @@ def drift_of(values):
 
     Example:
 
-    >>> drift_of(np.array([1.0, 2.0, 1.0, 2.0, 1.0]))
+    >>> drift_of(np.array([2.0, 1.0, 3.0, 1.0, 2.0]))
     0.0
     """
     places = np.arange(len(values)) - (len(values) - 1) / 2
     squares = float((places**2).sum())
     slope = float((places * values).sum()) / squares
     error = max(noise_of(values), 1e-7 * float(np.abs(values).mean()))
-    return _over(-slope, error / math.sqrt(squares))
+    return _over(0.0 - slope, error / math.sqrt(squares))
 
 
 def limit_of(first, second, third, *, floor):

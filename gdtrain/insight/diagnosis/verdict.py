@@ -92,6 +92,19 @@ def confidence(*margins):
     return 1.0 - 0.5 / max(min(margins), 1.0)
 
 
+def as_text(sentence):
+    """With a full stop, and a capital unless it begins with a name.
+
+    Example:
+
+    >>> as_text("the loss grows"), as_text("learning_rate 0.5: too large")
+    ('The loss grows.', 'learning_rate 0.5: too large.')
+    """
+    if not sentence.startswith("learning_rate"):
+        sentence = sentence[:1].upper() + sentence[1:]
+    return f"{sentence}."
+
+
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
     """What `gdtrain.diagnose` found.
