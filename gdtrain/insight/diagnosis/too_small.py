@@ -6,6 +6,7 @@ import numpy as np
 
 from gdtrain.insight.diagnosis.at_rest import has_moved
 from gdtrain.insight.diagnosis.run import last_known
+from gdtrain.insight.diagnosis.trend import last_quarters
 from gdtrain.insight.diagnosis.verdict import TOO_SMALL, Verdict, confidence
 
 LEFT = 0.5  # Share of the gain that is still to come
@@ -116,11 +117,14 @@ def _parts(values, size):
 
 
 def steps_needed(steps, course):
-    """How many steps until 1% of the gain is left, at this pace.
+    """How many more steps until 1% of the gain is left, at this pace.
 
-    Of an excess over `limit` that shrinks by a factor a step:
+    Of an excess over `limit` that shrinks by a factor a step, from the middle
+    of the last level on:
 
         steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
+
+    For a line, the factor comes to (1 - learning_rate * lambda_min) ** 2.
 
     Args:
         steps: Of the losses, or means, that the course is of.
@@ -129,18 +133,19 @@ def steps_needed(steps, course):
     excess = np.array(course.levels) - course.limit
     if excess[-1] <= 0 or excess[0] <= excess[-1]:
         return 0.0
-    quarters = np.array_split(steps[len(steps) // 2 :], 4)
-    between = float(quarters[-1].mean() - quarters[0].mean())
+    middles = last_quarters(steps).mean(1)
+    between = float(middles[-1] - middles[0])
     rate = math.log(excess[0] / excess[-1]) / between
     wanted = CLOSE * (course.start - course.limit)
-    return max(math.log(excess[-1] / wanted) / rate, 0.0)
+    done = steps[-1] - middles[-1]
+    return max(float(math.log(excess[-1] / wanted) / rate - done), 0.0)
 
 
 def path_length(run):
     """Sum of updates over lengths of weights, of the layer that moved most.
 
-    Infinite ratios, of weights of zero, are left out. `None` if not measured
-    at each step.
+    Infinite ratios, of weights of zero, are left out, and layers of which
+    more than half are. `None` if nothing was measured.
     """
     ratios = run.layers("update_ratio")
     if not ratios:
@@ -148,7 +153,7 @@ def path_length(run):
     sums = []
     for values in ratios.values():
         known = values[np.isfinite(values)]
-        if len(known) >= len(values) / 2:
+        if len(known) >= np.sum(~np.isnan(values)) / 2:
             sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
     return max(sums, default=None)
 
