@@ -14,6 +14,7 @@ FASTEST = 0.01  # Share of the gain, in the fastest step
 STILL = 0.03  # Length of the whole path, as a share of the weights
 GOES_ON = 0.7  # The same, where the loss hardly tells
 STEADY = 0.9  # Share of the path of the weights' lengths that stays
+KEPT = 0.2  # Length of the last updates, as a share of the first
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
@@ -63,9 +64,9 @@ def _by_path(run, course):
     if path is None or path == 0 or run.is_resumed:
         return []
     early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
-    creeps = early - course.end < 0.1 * early and steadiness(run) > STEADY
-    still = 1.0 if creeps else STILL
-    if path > still or early - course.end > 0.1 * early:
+    still = 1.0 if steadiness(run) > STEADY else STILL
+    fell = early - course.end > 0.1 * early
+    if path > still or fell or slowing(run) < KEPT:
         return []
     evidence = {"learning_rate": run.learning_rate, "path": path}
     text = (
@@ -156,6 +157,21 @@ def path_length(run):
         if len(known) >= np.sum(~np.isnan(values)) / 2:
             sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
     return max(sums, default=None)
+
+
+def slowing(run):
+    """How long updates are in the last quarter, as a share of the first.
+
+    The largest of all layers: 0 where all have come to rest.
+    """
+    found = [0.0]
+    for values in run.layers("update_ratio").values():
+        known = values[np.isfinite(values)]
+        if len(known) >= 4:
+            quarters = np.array_split(known, 4)
+            first, last = quarters[0].mean(), quarters[-1].mean()
+            found.append(float(last / first) if first > 0 else 0.0)
+    return max(found)
 
 
 def steadiness(run):

@@ -66,7 +66,7 @@ def test_loss_that_stays_as_it_was_is_not_learning(loss):
     found = found_in(run_of(loss=loss, learning_rate=np.full(200, 0.1)))
     assert found.name == "not learning"
     assert found.confidence == pytest.approx(0.9)  # 200 losses: margin 5
-    assert "data" in found.advice
+    assert "targets" in found.advice
 
 
 def test_not_learning_says_so_of_a_rate_or_gradient_of_zero():

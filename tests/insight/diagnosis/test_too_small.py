@@ -7,6 +7,7 @@ from gdtrain.insight.diagnosis.too_small import (
     fastest,
     judge,
     path_length,
+    slowing,
     steadiness,
     steps_needed,
 )
@@ -89,6 +90,20 @@ def test_steadiness_is_one_way_over_all_ways():
         (back[0] - back[-1]) / 2, abs=0.01
     )
     assert steadiness(run_of(loss=there)) == 0
+
+
+def test_updates_that_come_to_rest_slow_down():
+    run = run_of(**bowl([1.0], 0.5, 40))
+    # The error halves a step; the weights' length hardly changes: 10 to 11.
+    assert slowing(run) == pytest.approx(0.5**30, rel=0.1)
+    assert slowing(run_of(**bowl([1.0], 1e-5, 40))) == pytest.approx(1, 1e-3)
+    assert slowing(run_of(loss=np.ones(9))) == 0
+
+
+def test_short_way_to_the_least_is_no_sign_of_a_small_rate():
+    columns = bowl([1.0, 0.5], 0.5, 200, least=1.0)
+    assert path_length(run_of(**columns)) < 1
+    assert judged(judge, run_of(**columns)) == []
 
 
 def test_weights_that_hardly_move_are_told_of_under_noise():
