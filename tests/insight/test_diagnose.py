@@ -194,11 +194,13 @@ def test_resumed_run_that_stands_still_is_not_accused():
 
 
 def test_each_update_of_a_step_is_judged_by_its_name():
+    rising = {"loss": [3, 2, 1, 0.5, 0.4], "val_loss": [1, 2, 3, 4, 5]}
     found = gdtrain.diagnose(
         telemetry_of(
             critic__loss=2.0 ** np.arange(20),
             generator__loss=1 + 0.5 ** np.arange(20),
-        )
+        ),
+        history=rising,
     )
     told = {one.text.partition(":")[0]: one.name for one in found.verdicts}
     assert told == {

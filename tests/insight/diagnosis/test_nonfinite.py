@@ -19,7 +19,7 @@ def test_first_step_count_and_layer_are_told():
     assert (found.name, found.confidence) == ("non-finite", 1)
     assert found.steps == (14, 16)
     assert found.evidence == {"first_step": 14, "nonfinite_count": 7}
-    assert "7 numbers, the gradient of second among them" in found.text
+    assert "finite (numbers in it: 7), in the gradient of second." in found.text
 
 
 def test_loss_alone_is_enough():

@@ -22,7 +22,8 @@ def test_updates_of_their_own_names_are_runs_of_their_own():
             generator__loss=[3.0, 2.0],
             critic__loss=[5.0, 4.0],
             critic__gradient_norm__dense=[1.0, 1.0],
-            learning_rate__critic=[0.5, 0.5],
+            critic__learning_rate=[0.5, 0.5],
+            learning_rate=[0.25, 0.25],
             gradient_norm__loss=[7.0, 7.0],  # A layer of that name
         )
     )
@@ -30,7 +31,7 @@ def test_updates_of_their_own_names_are_runs_of_their_own():
     assert (generator.name, critic.name) == ("generator", "critic")
     assert critic.loss.tolist() == [5, 4]
     assert list(critic.layers("gradient_norm")) == ["dense"]
-    assert (critic.learning_rate, generator.learning_rate) == (0.5, None)
+    assert (critic.learning_rate, generator.learning_rate) == (0.5, 0.25)
 
 
 def test_losses_are_those_before_the_first_that_is_not_finite():
