@@ -9,6 +9,8 @@ _COLUMNS = 2**16
 #: Products beyond those wanted before a search may end: one product of a
 #: random vector may see an eigenvalue that many share, and no other.
 _MORE = 4
+#: So that a search which begins again has where to go.
+FEWEST_VECTORS = 5
 
 
 class Eigenpairs(NamedTuple):
@@ -64,7 +66,8 @@ def largest(
         tolerance: Largest error bound to stop at, relative to the largest
             absolute value found. Defaults to 1e-3.
         most_products: Most products to use. Defaults to 100.
-        most_vectors: Most vectors to keep, at least top + 4. Defaults to
+        most_vectors: Most vectors to keep, at least top + 4
+            (`FEWEST_VECTORS` for one). Defaults to
             `None`, 2 * top + 22.
         seed: For the vectors with which a search goes on. Defaults to 0.
 
