@@ -155,18 +155,9 @@ class KrylovSpace:
         self._vectors[count] = next_one / length
 
     def _rotate(self, chosen):
-        """Puts combinations of the vectors in their place."""
+        """Puts combinations of the vectors in their place, a part a time."""
         count, kept = chosen.shape
-        lengths = np.zeros([count, count])
-        for part in self._parts():
-            lengths += part[:count] @ part[:count].T
-        # Without this, rounding would add up from one time to the next.
-        chosen = chosen @ (3 * np.eye(kept) - chosen.T @ lengths @ chosen) / 2
         chosen = chosen.T.astype(self._vectors.dtype)
-        for part in self._parts():
-            part[:kept] = chosen @ part[:count]
-
-    def _parts(self):
-        """The vectors, some columns at a time."""
         for begin in range(0, self._vectors.shape[1], _COLUMNS):
-            yield self._vectors[:, begin : begin + _COLUMNS]
+            part = self._vectors[:, begin : begin + _COLUMNS]
+            part[:kept] = chosen @ part[:count]
