@@ -39,6 +39,9 @@ class KrylovSpace:
         room: Most vectors to keep, and 1 more.
         seed: For vectors drawn where there is nowhere else to go.
 
+    Raises:
+        FloatingPointError: by `multiply`, if a product is not finite.
+
     Example:
 
     >>> space = KrylovSpace(np.diag([1.0, 5.0]).dot, np.ones(2), 2, seed=0)
@@ -105,8 +108,9 @@ class KrylovSpace:
         length = np.linalg.norm(image)
         if not np.isfinite(length):
             raise FloatingPointError(
-                "A product of the matrix is not finite: "
-                f"it has length {length}."
+                "Products of the matrix must be finite. Received: one of "
+                f"length {length}. If it is the Hessian of a loss, look for "
+                "NaN and infinity in the weights and the data."
             )
         self._count += 1
         image, seen, rest = self._orthogonal(image)
