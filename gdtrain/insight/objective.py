@@ -94,8 +94,10 @@ class Objective:
             (variable, variable.numpy())
             for variable in keras_bridge.random_states(model)
         ]
+        #: Whether it is computed by Python, as the model was told to.
+        self.run_eagerly = model.run_eagerly
         compiled = tf.function(autograph=False)
-        if model.run_eagerly:
+        if self.run_eagerly:
             compiled = _as_it_is
         self._compiled_loss = compiled(self._loss)
         self._compiled_gradient = compiled(self._gradient)
