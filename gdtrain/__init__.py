@@ -2,7 +2,7 @@
 
 import importlib
 
-from gdtrain import callbacks, telemetry, writers
+from gdtrain import callbacks, schedules, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
@@ -17,6 +17,7 @@ __all__ = [
     "callbacks",
     "from_keras",
     "plots",
+    "schedules",
     "telemetry",
     "writers",
 ]

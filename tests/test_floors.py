@@ -9,12 +9,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"checks", "compilation", "keras_bridge"},
     {"cadence"},
-    {"checkpoint", "descent", "feeds", "writers"},
+    {"checkpoint", "descent", "feeds", "schedules", "writers"},
     {"telemetry"},
     {"engine"},
     {"trainer"},
     {"model"},
-    {"callbacks", "plots"},
+    {"callbacks", "insight", "plots"},
     {""},  # gdtrain/__init__.py
 ]
 FILES = sorted((ROOT / "gdtrain").rglob("*.py"))

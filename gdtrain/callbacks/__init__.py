@@ -1,6 +1,7 @@
 """Callbacks for `fit`. Floor 5."""
 
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
+from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
@@ -8,6 +9,7 @@ from gdtrain.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
+    "LearningRateScheduler",
     "NonfiniteGuard",
     "StepWriter",
     "Telemetry",

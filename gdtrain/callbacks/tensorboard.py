@@ -115,8 +115,10 @@ class TensorBoard(StepCallback):
     @property
     def sees(self):
         """Epochs, if the learning rate may change within them."""
-        scheduled = record.is_scheduled(self.model.optimizer)
-        return "epochs" if scheduled else "logs"
+        changes = record.is_scheduled(self.model.optimizer) or (
+            self.model.step_observers.before_step
+        )
+        return "epochs" if changes else "logs"
 
     def on_train_begin(self, logs=None):
         """Begins to listen.
