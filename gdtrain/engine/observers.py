@@ -131,12 +131,12 @@ class Observers:
         }
         first_step = self.steps_done + 1
         self.steps_done += rows.shape[0]
-        at_end |= self._probed(seconds)
-        table = Table(first_step, columns, rows, strides or {}, at_end)
         with contextlib.ExitStack() as stack:
-            # All of them hear of it even if one raises.
+            # All of them hear of it even if one raises, or a probe does.
+            table = Table(first_step, columns, rows, strides or {}, at_end)
             for observer in reversed(self._attached):
                 stack.callback(observer.observe, table)
+            table.at_end.update(self._probed(seconds))
 
     def _probed(self, seconds):
         """What probes found, `{name: (quantity, value)}`, of no quantity."""
