@@ -3,6 +3,7 @@
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
+from gdtrain.callbacks.stability import Stability
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
@@ -11,6 +12,7 @@ __all__ = [
     "BackupAndRestore",
     "LearningRateScheduler",
     "NonfiniteGuard",
+    "Stability",
     "StepWriter",
     "Telemetry",
     "TensorBoard",
