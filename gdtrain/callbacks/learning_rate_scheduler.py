@@ -74,7 +74,8 @@ class LearningRateScheduler(keras.callbacks.Callback):
             )
         self.schedule = schedule
         self.unit = unit
-        if unit == "step":
+        self.steers = unit == "step"
+        if self.steers:
             self.before_step = RateSetter(schedule)
         self._begun_at = None  # Updates and steps, when training began
         self._is_heard = False

@@ -2,25 +2,21 @@
 
 import functools
 import logging
-import math
 import time
 from typing import Any
 
 import keras
 
 from gdtrain import checks
-from gdtrain.insight import preconditioner
+from gdtrain.insight import stability_probe
 from gdtrain.insight.objective import Objective
 from gdtrain.insight.probe_cadence import ProbeCadence
-from gdtrain.insight.sharpness import Sharpness
+from gdtrain.insight.stability_probe import StabilityProbe
 from gdtrain.insight.stable_learning_rate import limit_of
-from gdtrain.insight.what_if import MULTIPLES, WhatIf
-from gdtrain.telemetry import record
 
 _log = logging.getLogger("gdtrain")
 
 _WHAT_IF = ("best", "losses", None)
-_FIRST_PRODUCTS = 20  # From a random vector to the sharpness, at most
 
 
 class Stability(keras.callbacks.Callback):
@@ -138,7 +134,7 @@ class Stability(keras.callbacks.Callback):
             training=training,
         )
         self._cadence = ProbeCadence(self.every_steps, budget)
-        self._probes: Any = None  # What measures, made at the first probe
+        self._probe: Any = None  # A `StabilityProbe`, made when first needed
         self._made_for: Any = None
         self._limit: Any = None
         self._is_heard = False
@@ -147,11 +143,11 @@ class Stability(keras.callbacks.Callback):
     @property
     def probe_names(self):
         """Names under which its numbers are in the table."""
-        names = ["sharpness", "stable_learning_rate", "stability"]
+        names = [*stability_probe.NAMES]
         if self._what_if:
             names.append("best_multiple")
         if self._what_if == "losses":
-            names += [f"what_if/{multiple:g}" for multiple in MULTIPLES]
+            names += stability_probe.LOSSES
         return names
 
     def begin_run(self, run):
@@ -170,7 +166,7 @@ class Stability(keras.callbacks.Callback):
         self._steps_done = self.model.step_observers.steps_done
         limit = limit_of(self.model.optimizer, self.small_batches)
         if limit.product is None and limit != self._limit:
-            self._tell_unknown(limit)
+            _log.warning("stability is not known (NaN): %s.", limit.words)
         self._limit = limit
 
     def next_look(self, step):
@@ -195,53 +191,33 @@ class Stability(keras.callbacks.Callback):
         """Called by the trainer when `fit` ends, however it ends."""
         self._is_heard = False
 
-    def _tell_unknown(self, limit):
-        """Says once that there is no limit to compare with."""
-        _log.warning("stability is not known (NaN): %s.", limit.words)
+    def get_state(self):
+        """What is needed to go on exactly, but for the time that it took."""
+        return {
+            "next": self._cadence.next_step,
+            "vector": None if self._probe is None else self._probe.get_state(),
+        }
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self._cadence.next_step = state["next"]
+        self._steps_done = self.model.step_observers.steps_done
+        if state["vector"] is not None:
+            self._measuring().set_state(state["vector"])
+
+    def _measuring(self):
+        """The `StabilityProbe`; made anew for a model compiled anew."""
+        if self._made_for is not self.model.train_function:
+            self._made_for = self.model.train_function
+            self._probe = StabilityProbe(
+                self.model,
+                self._objective_of(self.model),
+                self._limit,
+                what_if=self._what_if is not None,
+            )
+        return self._probe
 
     def _measure(self):
         """Numbers of a probe, a dict."""
-        sharpness, what_if = self._measuring()
-        value, _ = sharpness.update(
-            self._products if sharpness.products else _FIRST_PRODUCTS,
-            tolerance=0.1,
-        )
-        stable = self._limit.learning_rate(value)
-        stable = math.nan if stable is None else stable
-        found = {
-            "sharpness": value,
-            "stable_learning_rate": stable,
-            "stability": self._learning_rate() / stable,
-        }
-        if what_if is not None:
-            losses = what_if.losses()
-            found["best_multiple"] = what_if.best_multiple(losses)
-            if self._what_if == "losses":
-                for multiple, loss in zip(MULTIPLES, losses, strict=True):
-                    found[f"what_if/{multiple:g}"] = float(loss)
-        return found
-
-    def _learning_rate(self):
-        """That of the coming update; NaN if there are several."""
-        rates = record.learning_rates(self.model.optimizer)
-        return float(rates[""]) if "" in rates else math.nan
-
-    def _measuring(self):
-        """A `Sharpness` and a `WhatIf`; made anew for a compiled model."""
-        if self._made_for is not self.model.train_function:
-            self._made_for = self.model.train_function
-            objective = self._objective_of(self.model)
-            self._probes = (
-                Sharpness(objective, self._preconditioner(objective)),
-                WhatIf(self.model, objective) if self._what_if else None,
-            )
-        return self._probes
-
-    def _preconditioner(self, objective):
-        """Gives the preconditioner that the limit is about, or `None`."""
-        if not self._limit.is_preconditioned:
-            return None
-        model = self.model
-        return lambda: preconditioner.of(
-            model.optimizer, objective.weights, model.distribute_strategy
-        )
+        found = self._measuring().measure(self._products)
+        return {name: found[name] for name in self.probe_names}

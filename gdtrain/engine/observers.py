@@ -26,7 +26,8 @@ class Observers:
 
     It may steer: `before_step(model)` becomes part of the program of each
     step, ahead of it, and may set variables. It is hashable, and equal to
-    another that does the same, so that programs can be kept.
+    another that does the same, so that programs can be kept. `steers` says
+    whether it changes the learning rate within an epoch, that way or another.
 
     It may probe: `probe(step, seconds)` is called after each block with the
     number of its last step, whose weights the model has, and how long the
@@ -64,6 +65,11 @@ class Observers:
     def are_guarding(self):
         """Whether one wants steps left out that are not finite."""
         return any(getattr(o, "guards", False) for o in self._attached)
+
+    @property
+    def are_steering(self):
+        """Whether one changes the learning rate within an epoch."""
+        return any(getattr(o, "steers", False) for o in self._attached)
 
     @property
     def before_step(self):

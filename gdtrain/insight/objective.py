@@ -92,6 +92,8 @@ class Objective:
             (variable, variable.numpy())
             for variable in keras_bridge.random_states(model)
         ]
+        #: Whether it is computed by Python, as the model was told to.
+        self.run_eagerly = model.run_eagerly
         self._compiled = {
             function: function if model.run_eagerly else tf.function(
                 function, autograph=False

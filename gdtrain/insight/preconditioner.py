@@ -54,9 +54,10 @@ def of(optimizer, weights, strategy=None):
     formula = _FORMULAS.get(type(optimizer))
     if formula is None or not optimizer.built:
         return None
-    updates = int(optimizer.iterations)
-    if not updates:
-        return None
+    with tf.init_scope():  # Where a graph is made, whether there was one yet
+        if not int(optimizer.iterations):
+            return None
+    updates = tf.cast(optimizer.iterations, tf.float32)
     strategy = strategy or tf.distribute.get_strategy()
     slots = keras_bridge.squared_gradients(optimizer)
     return [

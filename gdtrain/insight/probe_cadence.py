@@ -40,18 +40,19 @@ class ProbeCadence:
     def __init__(self, every_steps, budget=None):
         self._multiples = EverySteps(every_steps)
         self._budget = budget
-        self._next = 1  # Where the first one is wanted
+        #: From which step on the next probe is wanted.
+        self.next_step = 1
         self._has_trained = self._has_probed = False
         self._steps, self._trained, self._probed = 0, 0.0, 0.0
         self._said = 1  # How many times as seldom, when last told of
 
     def next(self, after):
         """The first step after `after` at which to probe."""
-        return max(self._next, after + 1)
+        return max(self.next_step, after + 1)
 
     def is_due(self, step):
         """Whether to probe now, after a step."""
-        return step >= self._next
+        return step >= self.next_step
 
     def trained(self, steps, seconds):
         """Takes note of a block of steps."""
@@ -66,9 +67,9 @@ class ProbeCadence:
             self._probed += seconds
         self._has_probed = True
         wait = self._steps_owed()
-        self._next = self._multiples.next(step)
-        if step + wait > self._next:
-            self._next = self._multiples.next(step + wait - 1)
+        self.next_step = self._multiples.next(step)
+        if step + wait > self.next_step:
+            self.next_step = self._multiples.next(step + wait - 1)
             self._tell(step, seconds)
 
     def _steps_owed(self):
@@ -81,7 +82,7 @@ class ProbeCadence:
     def _tell(self, step, seconds):
         """Says that probes are fewer than asked for, if that is news."""
         every = self._multiples.every_steps
-        times = (self._next - step) / every
+        times = (self.next_step - step) / every
         if times < 2 * self._said:
             return
         self._said = times
@@ -92,5 +93,5 @@ class ProbeCadence:
             1e3 * seconds,
             every,
             1e3 * self._trained / self._steps * every,
-            self._next,
+            self.next_step,
         )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,7 +54,7 @@ class WhatIf:
         self._objective = objective
         optimizer = model.optimizer
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        self._copy = None
+        self._copy: Any = None
         why = self._copied()
         if why:
             _log.warning(
@@ -101,7 +102,7 @@ class WhatIf:
             return f"a copy of {type(optimizer).__name__} is another."
         self._copy = copy
         self._losses = self._after_updates
-        if not self._model.run_eagerly:
+        if not self._objective.run_eagerly:
             self._losses = tf.function(self._after_updates, autograph=False)
         return None
 
