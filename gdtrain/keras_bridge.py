@@ -10,6 +10,7 @@ import threading
 import keras
 import numpy as np
 from keras.src import tree
+from keras.src.backend.common import global_state
 from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as keras_loss
 from keras.src.models import functional as keras_functional
@@ -541,6 +542,16 @@ def computing_in_float32(model):
     finally:
         for layer, policy in zip(layers, before, strict=True):
             layer._dtype_policy = policy
+
+
+def is_saving():
+    """Whether a model is being saved as a whole, not cloned or described.
+
+    Needs the global attribute that `ObjectSharingScope` sets, seen in Keras
+    3.15; without it a loaded model drops out other units than it would have.
+    """
+    name = "shared_objects/id_to_config_map"
+    return global_state.get_global_attribute(name) is not None
 
 
 def random_seed():
