@@ -10,7 +10,9 @@ from gdtrain.telemetry import record
 NAMES = ["sharpness", "stable_learning_rate", "stability"]
 LOSSES = [f"what_if/{multiple:g}" for multiple in MULTIPLES]
 
-_FIRST_PRODUCTS = 20  # From a random vector to the sharpness, at most
+# From a random vector, the second largest eigenvalue may look like the answer
+# for a while: its error bound is small before the largest one is in sight.
+_FIRST_PRODUCTS, _FIRST_TOLERANCE = 80, 1e-3
 _TOLERANCE = 0.1  # The error is about its square.
 
 
@@ -42,10 +44,11 @@ class StabilityProbe:
         Args:
             products: Most Hessian-vector products, but for the first time.
         """
-        value, _ = self._sharpness.update(
-            products if self._sharpness.is_warm else _FIRST_PRODUCTS,
-            tolerance=_TOLERANCE,
-        )
+        if not self._sharpness.is_warm:
+            self._sharpness.update(
+                _FIRST_PRODUCTS, tolerance=_FIRST_TOLERANCE
+            )
+        value, _ = self._sharpness.update(products, tolerance=_TOLERANCE)
         stable = self._limit.learning_rate(value)
         stable = math.nan if stable is None else stable
         found = {
