@@ -2,7 +2,7 @@
 
 import importlib
 
-from gdtrain import callbacks, telemetry, writers
+from gdtrain import callbacks, schedules, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.insight.curvature import Curvature, curvature
 from gdtrain.model import Model, Sequential, from_keras
@@ -20,6 +20,7 @@ __all__ = [
     "curvature",
     "from_keras",
     "plots",
+    "schedules",
     "telemetry",
     "writers",
 ]
