@@ -14,7 +14,7 @@ FLOORS = [
     {"engine"},
     {"trainer"},
     {"model"},
-    {"callbacks", "plots"},
+    {"callbacks", "insight", "plots"},
     {""},  # gdtrain/__init__.py
 ]
 FILES = sorted((ROOT / "gdtrain").rglob("*.py"))

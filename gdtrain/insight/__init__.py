@@ -1,0 +1,1 @@
+"""Probes and advice: what the learning rate is doing. Floor 5."""
