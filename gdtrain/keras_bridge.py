@@ -504,6 +504,27 @@ def random_states(model):
     ]
 
 
+@contextlib.contextmanager
+def learning_rate_replaced(optimizer, schedule):
+    """While open, an optimizer follows a schedule instead of its own rate.
+
+    Keras's own way of setting a schedule drops the variable that was there,
+    or refuses. Needs `_learning_rate`, looked up at each update; without it
+    no range of rates can be tried.
+
+    Args:
+        optimizer: A Keras optimizer that has a rate itself.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+    """
+    # Past `__setattr__`, which would track it
+    before = vars(optimizer)["_learning_rate"]
+    vars(optimizer)["_learning_rate"] = schedule
+    try:
+        yield
+    finally:
+        vars(optimizer)["_learning_rate"] = before
+
+
 def random_seed():
     """What `keras.utils.set_random_seed` was given last, or `None`.
 

@@ -1,0 +1,195 @@
+"""The range test: a step at each of many learning rates, one after another."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.insight import suggestions
+from gdtrain.telemetry.asked import Asked
+from gdtrain.telemetry.learning_rate import LearningRate
+from gdtrain.telemetry.loss import Loss
+
+_EPOCHS = 2  # A test takes no more
+_MOST = 200  # Steps: 25 a decade
+_FEWEST = 40  # Steps: 5 a decade. Where two epochs have fewer:
+_OF_FEW_BATCHES = 100
+
+
+def steps_of(epoch_length):
+    """How many steps a test has, unless it is said.
+
+    Two epochs, but no more than 200 steps; 100 where two epochs have fewer
+    than 40, or their length is not known.
+
+    Args:
+        epoch_length: Steps of an epoch, or `None`.
+
+    Example:
+
+    >>> [steps_of(length) for length in (1, 19, 20, 23, 1000, None)]
+    [100, 100, 40, 46, 200, 100]
+    """
+    steps = _EPOCHS * (epoch_length or 0)
+    return min(steps, _MOST) if steps >= _FEWEST else _OF_FEW_BATCHES
+
+
+class Ramp(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that takes given rates, one a step, and keeps the last.
+
+    Attributes:
+        rates: Float32 `[n]`.
+        first: The count of updates that the first is for.
+    """
+
+    def __init__(self):
+        self.rates = np.zeros(1, np.float32)
+        self.first = 0
+
+    def __call__(self, step):
+        """The rate of an update, a float32 scalar."""
+        place = tf.cast(step, tf.int32) - self.first
+        place = tf.clip_by_value(place, 0, len(self.rates) - 1)
+        return tf.gather(tf.constant(self.rates), place)
+
+    def get_config(self):
+        """Nothing: it is not saved."""
+        return {}
+
+
+class Recorder(keras.callbacks.Callback):
+    """Raises the learning rate step by step, and keeps the losses.
+
+    The rates are equally far apart on a logarithmic scale. It stops training
+    when they are through, or when the loss blows up.
+
+    Args:
+        ramp: The `Ramp` that the optimizer follows.
+        from_rate, to_rate: The first rate and the last.
+        steps: How many; `None` for what `steps_of` finds.
+
+    Attributes:
+        learning_rates, losses: Float64 `[n]`: of the steps that were made.
+        blew_up: Whether the loss did.
+    """
+
+    sees = "logs"
+    is_exact = True  # No choice by the clock: the same answer each time
+    requests = [Asked(Loss(), 1, False), Asked(LearningRate(), 1, False)]
+
+    def __init__(self, ramp, from_rate, to_rate, steps=None):
+        super().__init__()
+        self._ramp = ramp
+        self._ends = from_rate, to_rate
+        self._steps = steps
+        self._last = 0  # The step to stop after
+        self.learning_rates = np.empty(0)
+        self.losses = np.empty(0)
+        self.blew_up = False
+
+    def on_train_begin(self, logs=None):
+        """Sets the rates, before the first step is traced."""
+        self._steps = self._steps or steps_of(self.params["steps"])
+        optimizer = swept(self.model.optimizer)
+        self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
+        self._ramp.first = int(optimizer.iterations)
+        observers = self.model.step_observers
+        self._last = observers.steps_done + self._steps
+        observers.attach(self)
+
+    def next_look(self, step):
+        """The step that it stops after."""
+        return self._last if step < self._last else None
+
+    def observe(self, table):
+        """Takes the losses of a block of steps."""
+        losses, rates = self._read(table)
+        self.losses = np.append(self.losses, losses)[: self._steps]
+        self.learning_rates = np.append(self.learning_rates, rates)
+        place = suggestions.blow_up(self.smoothed)
+        self.blew_up = place is not None
+        if self.blew_up:
+            self.losses = self.losses[: place + 1]
+        self.learning_rates = self.learning_rates[: len(self.losses)]
+        if self.blew_up or len(self.losses) == self._steps:
+            self.model.stop_training = True
+
+    @property
+    def smoothed(self):
+        """The smoothed losses, float64 `[n]`."""
+        low, high = self._ends
+        per_decade = (self._steps - 1) / math.log10(high / low)
+        return suggestions.smooth(self.losses, per_decade)
+
+    def _read(self, table):
+        """`(losses, rates)` of a table."""
+        _, names, values, _ = table.select(
+            {None: 1, "loss": 1, "learning_rate": 1}
+        )
+        columns = dict(zip(names, values.T, strict=True))
+        if "loss" not in columns:
+            raise ValueError(
+                "A step must tell its loss. Received: a `train_step` that "
+                f"tells {sorted(columns)}. Return {{'loss': loss}} from it, "
+                "or call `self.descend(tape, loss)` without a `name`."
+            )
+        first = len(self.losses)
+        planned = self._ramp.rates[first : first + len(values)]
+        rates = columns.get("learning_rate", planned)
+        if not np.isin(rates, self._ramp.rates).all():
+            raise ValueError(
+                "The compiled optimizer must make the updates, as its rates "
+                "are to be tried. Received: a `train_step` that descends "
+                f"with a learning rate of {rates[0]}. Give `compile` the "
+                "optimizer that `descend` is called with."
+            )
+        return columns["loss"], rates
+
+    def close(self):
+        """Nothing is to be closed."""
+
+
+def swept(optimizer):
+    """The optimizer whose rate it is: the one within, if there is one.
+
+    Raises:
+        ValueError: if there is none, or it is made of several.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not hasattr(inner, "iterations") or hasattr(inner, "optimizers"):
+        raise ValueError(
+            "The model must be compiled with one optimizer, whose rates are "
+            f"to be tried. Received: optimizer={optimizer!r}. Write for "
+            "example `model.compile(gdtrain.GradientDescent(), loss)`."
+        )
+    return inner
+
+
+def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
+    """Tries the rates on a model, which it leaves as the last one made it.
+
+    Args:
+        model: A `DescentTrainer`, compiled and built.
+        x, y: The data, as in `keras.Model.fit`.
+        from_rate, to_rate, steps: As in `Recorder`.
+        **arguments: More of `fit`: `batch_size`, `sample_weight`.
+
+    Returns:
+        The `Recorder`, done.
+    """
+    ramp = Ramp()
+    recorder = Recorder(ramp, from_rate, to_rate, steps)
+    optimizer = swept(model.optimizer)
+    with keras_bridge.learning_rate_replaced(optimizer, ramp):
+        model.fit(
+            x,
+            y,
+            # The test itself ends it; an epoch has at least a step.
+            epochs=steps or _MOST,
+            verbose=0,
+            callbacks=[recorder],
+            **arguments,
+        )
+    return recorder
