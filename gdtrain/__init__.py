@@ -4,17 +4,20 @@ import importlib
 
 from gdtrain import callbacks, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.insight.curvature import Curvature, curvature
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Curvature",
     "DescentTrainer",
     "GradientDescent",
     "Model",
     "Sequential",
     "callbacks",
+    "curvature",
     "from_keras",
     "plots",
     "telemetry",

@@ -89,14 +89,18 @@ def is_plain_functional(model):
     return type(model) is keras_functional.Functional
 
 
-def compute_loss(model, x, y, y_pred, sample_weight):
-    """`model.compute_loss(..., training=True)`.
+def compute_loss(model, x, y, y_pred, sample_weight, training=True):
+    """`model.compute_loss(..., training=training)`.
 
     A `compute_loss` written before Keras 3.3 has no argument `training`; the
     private wrapper leaves it out. Without it, such models break.
     """
     return model._compute_loss(
-        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+        x=x,
+        y=y,
+        y_pred=y_pred,
+        sample_weight=sample_weight,
+        training=training,
     )
 
 
@@ -236,6 +240,17 @@ def slot(optimizer, slots, variable):
     optimizer uses; without it momentum breaks.
     """
     return slots[optimizer._get_variable_index(variable)]
+
+
+def squared_gradients(optimizer):
+    """What Adam, AdamW or RMSprop divide by the root of, one per weight.
+
+    Needs `_velocities` and `_velocity_hats`; without them the preconditioner
+    of these optimizers is not known.
+    """
+    if getattr(optimizer, "amsgrad", False):
+        return optimizer._velocity_hats
+    return optimizer._velocities
 
 
 def clip_as(optimizer, gradients):
@@ -523,6 +538,31 @@ def learning_rate_replaced(optimizer, schedule):
         yield
     finally:
         vars(optimizer)["_learning_rate"] = before
+
+
+@contextlib.contextmanager
+def computing_in_float32(model):
+    """While open, layers of half precision compute in float32.
+
+    Weights stay what they are. Needs `_flatten_layers`, and that
+    `compute_dtype` follows `_dtype_policy`, which is set without the setter of
+    `dtype_policy`, as that may quantize; without them curvature is measured
+    in half precision, which has three digits.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if layer.compute_dtype in ("float16", "bfloat16")
+    ]
+    before = [layer._dtype_policy for layer in layers]
+    single = keras.DTypePolicy("float32")
+    for layer in layers:
+        layer._dtype_policy = single
+    try:
+        yield
+    finally:
+        for layer, policy in zip(layers, before, strict=True):
+            layer._dtype_policy = policy
 
 
 def random_seed():
