@@ -150,7 +150,7 @@ def valley(rates, losses):
 
 
 METHODS = {
-    "valley": valley,
-    "steepest": steepest,
     "minimum_tenth": minimum_tenth,
+    "steepest": steepest,
+    "valley": valley,
 }

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain import keras_bridge
-from gdtrain.insight import suggestions
+from gdtrain.insight import preconditioner, suggestions
 from gdtrain.telemetry.asked import Asked
 from gdtrain.telemetry.learning_rate import LearningRate
 from gdtrain.telemetry.loss import Loss
@@ -92,7 +92,7 @@ class Recorder(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Sets the rates, before the first step is traced."""
         self._steps = self._steps or steps_of(self.params["steps"])
-        optimizer = swept(self.model.optimizer)
+        optimizer = optimizer_of(self.model)
         self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
         self._ramp.first = int(optimizer.iterations)
         observers = self.model.step_observers
@@ -151,13 +151,14 @@ class Recorder(keras.callbacks.Callback):
         """Nothing is to be closed."""
 
 
-def swept(optimizer):
-    """The optimizer whose rate it is: the one within, if there is one.
+def optimizer_of(model):
+    """The optimizer whose rate is tried: the one that scales no loss.
 
     Raises:
         ValueError: if there is none, or it is made of several.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = model.optimizer
+    inner = preconditioner.inner(optimizer)
     if not hasattr(inner, "iterations") or hasattr(inner, "optimizers"):
         raise ValueError(
             "The model must be compiled with one optimizer, whose rates are "
@@ -181,7 +182,7 @@ def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
     """
     ramp = Ramp()
     recorder = Recorder(ramp, from_rate, to_rate, steps)
-    optimizer = swept(model.optimizer)
+    optimizer = optimizer_of(model)
     with keras_bridge.learning_rate_replaced(optimizer, ramp):
         model.fit(
             x,
