@@ -94,7 +94,7 @@ class Recorder(keras.callbacks.Callback):
         self._steps = self._steps or steps_of(self.params["steps"])
         optimizer = optimizer_of(self.model)
         self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
-        self._ramp.first = int(optimizer.iterations)
+        self._ramp.first = int(optimizer.iterations.numpy())
         observers = self.model.step_observers
         self._last = observers.steps_done + self._steps
         observers.attach(self)
@@ -190,6 +190,8 @@ def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
             # The test itself ends it; an epoch has at least a step.
             epochs=steps or _MOST,
             verbose=0,
+            # Keras warns of a dataset that it is asked to shuffle.
+            shuffle=not isinstance(x, tf.data.Dataset),
             callbacks=[recorder],
             **arguments,
         )

@@ -10,7 +10,8 @@ import numpy as np
 
 DECADES = 1 / 3  # Of rates that the smoothing looks back over
 _RISE = 3  # Times the loss at the start: so much more has blown up
-_NOISE = 2  # Times the noise of a step: so much less is no descent
+_ROUNDING = 1e-6  # Of a float32 loss, relative
+_NOISE = 3  # Times the noise of a step: so much less is no descent
 
 
 def smooth(losses, per_decade):
@@ -59,7 +60,8 @@ def blow_up(smoothed):
     (None, 2)
     """
     start, lowest = smoothed[0], np.fmin.accumulate(smoothed)
-    rise = _RISE * np.maximum(abs(start), start - lowest)
+    with np.errstate(invalid="ignore"):  # Infinite from the start
+        rise = _RISE * np.maximum(abs(start), start - lowest)
     over = ~(smoothed <= start + rise)
     return int(np.argmax(over)) if over.any() else None
 
@@ -84,10 +86,10 @@ def noise(losses):
 
 def falls(losses, smoothed):
     """Whether losses fall by more than noise would let them seem to fall."""
-    fall = smoothed[0] - smoothed.min()
     few = max(1, len(smoothed) // 10)  # A first loss may be high by chance
-    fall = min(fall, np.median(losses[:few]) - smoothed.min())
-    return bool(fall > _NOISE * noise(losses) and fall > 0)
+    start = min(smoothed[0], np.median(losses[:few]))
+    least = max(_NOISE * noise(losses), _ROUNDING * abs(start))
+    return bool(start - smoothed.min() > least)
 
 
 def steepest(rates, losses):
