@@ -56,8 +56,9 @@ class FoundRates:
     def suggestion(self):
         """The learning rate that is recommended, or `None`.
 
-        A tenth of that of the lowest loss; half the stable limit, if that is
-        smaller, or if the loss never fell.
+        A tenth of that of the lowest loss, or half the stable limit if that
+        is smaller. `None` if the loss fell by no more than noise: the limit
+        alone says how large a rate must not be.
         """
         return None if self.method is None else self.suggestions[self.method]
 
@@ -107,14 +108,22 @@ def conclude(test, stable_learning_rate, limit):
         }
     if stable_learning_rate is not None and np.isfinite(stable_learning_rate):
         suggested["curvature"] = SHARE * stable_learning_rate
-    careful = [n for n in (RECOMMENDED, "curvature") if n in suggested]
     return FoundRates(
         test.learning_rates,
         test.losses,
         test.smoothed,
         test.blew_up,
         suggested,
-        min(careful, key=suggested.__getitem__, default=None),
+        _recommended(suggested),
         stable_learning_rate,
         limit,
     )
+
+
+def _recommended(suggested):
+    """The method to go by, or `None`."""
+    if RECOMMENDED not in suggested:
+        return None
+    if suggested.get("curvature", np.inf) < suggested[RECOMMENDED]:
+        return "curvature"
+    return RECOMMENDED

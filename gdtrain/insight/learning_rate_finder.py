@@ -47,11 +47,10 @@ def find_learning_rate(
                         the start, if it is known: see `gdtrain.curvature`
 
     The first is recommended, or the last where that is smaller. Of nine
-    trainings (a line, and digits by dense layers; plain descent, momentum,
-    Adam) the first diverged in none and did well in most; `steepest` diverged
-    in two, and `valley` was often ten times too small. Few steps say little:
-    the methods differ by a factor of three or more, and a suggestion is where
-    to begin.
+    trainings (a line by full and small batches, and digits by dense layers;
+    plain descent, momentum, Adam) the first diverged in none; `steepest` did
+    in two, and `valley` was often ten times too small. The methods differ by
+    a factor of three or more, so that a suggestion is where to begin.
 
     Afterwards everything is as before, also if it is interrupted: training
     goes on as if there had been no test (see `gdtrain.insight.untouched`, and
@@ -72,7 +71,9 @@ def find_learning_rate(
         batch_size: As in `keras.Model.fit`.
         sample_weight: As in `keras.Model.fit`.
         curvature: Whether to measure the stable limit too, of 256 examples.
-            It takes about ten times as long as the loss of these.
+            It takes a few dozen times as long as the loss of these. Defaults
+            to `True`; what limits full batches and plain descent is known
+            best, and small batches with momentum may need less.
         apply: The name of a method whose suggestion becomes the learning rate
             of the optimizer, or `True` for the recommended one. Defaults to
             `None`: nothing is changed.

@@ -41,11 +41,11 @@ def test_the_more_careful_one_is_recommended(limit, method, suggestion):
     assert ("curvature" in found.suggestions) == known
 
 
-def test_curvature_alone_suggests_where_the_loss_never_fell():
+def test_nothing_is_recommended_where_the_loss_never_fell():
     found = found_rates.conclude(seen(np.full(40, 2.0)), 0.1, "")
     assert found.suggestions == {"curvature": 0.05}
-    assert str(found).startswith("Try learning_rate=0.05 (curvature), of 40")
-    assert "Others: none." in str(found)
+    assert found.method is found.suggestion is None
+    assert str(found).endswith("Stable limit: 0.1.")
 
 
 def test_losses_that_are_not_finite_suggest_nothing_but_are_kept():
