@@ -1,7 +1,7 @@
 """Checks of what `find_learning_rate` is given, before the first step."""
 
 from gdtrain import checks, keras_bridge
-from gdtrain.insight import rate_range, suggestions
+from gdtrain.insight import rate_ramp, suggestions
 from gdtrain.telemetry.record import is_scheduled
 from gdtrain.trainer import DescentTrainer
 
@@ -22,7 +22,7 @@ def check_model(model):
             "gdtrain.Sequential."
         )
     keras_bridge.assert_compiled(model, "find_learning_rate")
-    rate_range.optimizer_of(model)
+    rate_ramp.optimizer_of(model)
     if not model.built:
         raise RuntimeError(
             "`model` must be built, so that it can be set back to its first "

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain import keras_bridge
-from gdtrain.insight import preconditioner, suggestions
+from gdtrain.insight import suggestions
+from gdtrain.insight.rate_ramp import Ramp, optimizer_of
 from gdtrain.telemetry.asked import Asked
 from gdtrain.telemetry.learning_rate import LearningRate
 from gdtrain.telemetry.loss import Loss
@@ -16,6 +17,7 @@ _EPOCHS = 2  # A test takes no more
 _MOST = 200  # Steps: 25 a decade
 _FEWEST = 40  # Steps: 5 a decade. Where two epochs have fewer:
 _OF_FEW_BATCHES = 100
+_LEFT_OUT = 30  # Steps: a scale of the loss goes from 2**15 to 2**-15
 
 
 def steps_of(epoch_length):
@@ -36,34 +38,13 @@ def steps_of(epoch_length):
     return min(steps, _MOST) if steps >= _FEWEST else _OF_FEW_BATCHES
 
 
-class Ramp(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that takes given rates, one a step, and keeps the last.
-
-    Attributes:
-        rates: Float32 `[n]`.
-        first: The count of updates that the first is for.
-    """
-
-    def __init__(self):
-        self.rates = np.zeros(1, np.float32)
-        self.first = 0
-
-    def __call__(self, step):
-        """The rate of an update, a float32 scalar."""
-        place = tf.cast(step, tf.int32) - self.first
-        place = tf.clip_by_value(place, 0, len(self.rates) - 1)
-        return tf.gather(tf.constant(self.rates), place)
-
-    def get_config(self):
-        """Nothing: it is not saved."""
-        return {}
-
-
 class Recorder(keras.callbacks.Callback):
     """Raises the learning rate step by step, and keeps the losses.
 
     The rates are equally far apart on a logarithmic scale. It stops training
-    when they are through, or when the loss blows up.
+    when they are through, or when the loss blows up. A step that an optimizer
+    leaves out, as one that scales the loss does where gradients overflow, is
+    made again with the next batch; so often as can be of use.
 
     Args:
         ramp: The `Ramp` that the optimizer follows.
@@ -71,7 +52,8 @@ class Recorder(keras.callbacks.Callback):
         steps: How many; `None` for what `steps_of` finds.
 
     Attributes:
-        learning_rates, losses: Float64 `[n]`: of the steps that were made.
+        learning_rates, losses: Float64 `[n]`: of the steps that were made,
+            without those left out.
         blew_up: Whether the loss did.
     """
 
@@ -84,7 +66,8 @@ class Recorder(keras.callbacks.Callback):
         self._ramp = ramp
         self._ends = from_rate, to_rate
         self._steps = steps
-        self._last = 0  # The step to stop after
+        self._first = self._last = 0  # Steps: before it, and to stop after
+        self._seen = np.empty([2, 0])  # Rates and losses of all steps
         self.learning_rates = np.empty(0)
         self.losses = np.empty(0)
         self.blew_up = False
@@ -96,7 +79,8 @@ class Recorder(keras.callbacks.Callback):
         self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
         self._ramp.first = int(optimizer.iterations.numpy())
         observers = self.model.step_observers
-        self._last = observers.steps_done + self._steps
+        self._first = observers.steps_done
+        self._last = self._first + self._steps
         observers.attach(self)
 
     def next_look(self, step):
@@ -105,15 +89,20 @@ class Recorder(keras.callbacks.Callback):
 
     def observe(self, table):
         """Takes the losses of a block of steps."""
-        losses, rates = self._read(table)
-        self.losses = np.append(self.losses, losses)[: self._steps]
-        self.learning_rates = np.append(self.learning_rates, rates)
+        self._seen = np.append(self._seen, self._read(table), axis=1)
+        rates, losses = self._seen
+        made = np.append(np.diff(rates) != 0, True)  # Else it comes again
+        left_out = np.count_nonzero(~made)
+        self._last = self._first + self._steps + left_out
+        self.learning_rates = rates[made][: self._steps]
+        self.losses = losses[made][: self._steps]
         place = suggestions.blow_up(self.smoothed)
         self.blew_up = place is not None
         if self.blew_up:
+            self.learning_rates = self.learning_rates[: place + 1]
             self.losses = self.losses[: place + 1]
-        self.learning_rates = self.learning_rates[: len(self.losses)]
-        if self.blew_up or len(self.losses) == self._steps:
+        is_through = len(self.losses) == self._steps
+        if self.blew_up or is_through or left_out > _LEFT_OUT:
             self.model.stop_training = True
 
     @property
@@ -124,7 +113,7 @@ class Recorder(keras.callbacks.Callback):
         return suggestions.smooth(self.losses, per_decade)
 
     def _read(self, table):
-        """`(losses, rates)` of a table."""
+        """Rates and losses of a table, `[2, steps]`."""
         _, names, values, _ = table.select(
             {None: 1, "loss": 1, "learning_rate": 1}
         )
@@ -135,7 +124,7 @@ class Recorder(keras.callbacks.Callback):
                 f"tells {sorted(columns)}. Return {{'loss': loss}} from it, "
                 "or call `self.descend(tape, loss)` without a `name`."
             )
-        first = len(self.losses)
+        first = self._seen.shape[1]
         planned = self._ramp.rates[first : first + len(values)]
         rates = columns.get("learning_rate", planned)
         if not np.isin(rates, self._ramp.rates).all():
@@ -145,27 +134,10 @@ class Recorder(keras.callbacks.Callback):
                 f"with a learning rate of {rates[0]}. Give `compile` the "
                 "optimizer that `descend` is called with."
             )
-        return columns["loss"], rates
+        return np.stack([rates, columns["loss"]])
 
     def close(self):
         """Nothing is to be closed."""
-
-
-def optimizer_of(model):
-    """The optimizer whose rate is tried: the one that scales no loss.
-
-    Raises:
-        ValueError: if there is none, or it is made of several.
-    """
-    optimizer = model.optimizer
-    inner = preconditioner.inner(optimizer)
-    if not hasattr(inner, "iterations") or hasattr(inner, "optimizers"):
-        raise ValueError(
-            "The model must be compiled with one optimizer, whose rates are "
-            f"to be tried. Received: optimizer={optimizer!r}. Write for "
-            "example `model.compile(gdtrain.GradientDescent(), loss)`."
-        )
-    return inner
 
 
 def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
@@ -188,7 +160,7 @@ def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
             x,
             y,
             # The test itself ends it; an epoch has at least a step.
-            epochs=steps or _MOST,
+            epochs=(steps or _MOST) + _LEFT_OUT,
             verbose=0,
             # Keras warns of a dataset that it is asked to shuffle.
             shuffle=not isinstance(x, tf.data.Dataset),

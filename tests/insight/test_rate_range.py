@@ -124,6 +124,35 @@ def test_every_optimizer_takes_the_rates(optimizer):
     assert test.losses[-1] < test.losses[0]
 
 
+def scaled(initial_scale):
+    """Plain descent, with a loss that is scaled up, and its data."""
+    inner = gdtrain.GradientDescent()
+    return quadratic(
+        keras.optimizers.LossScaleOptimizer(inner, initial_scale)
+    )
+
+
+def test_steps_that_overflow_are_made_again_at_the_same_rate():
+    model, x, y = scaled(2.0**127)
+    test = run(model, x, y, to_rate=0.4, steps=20)
+    left_out = 127 - np.log2(float(model.optimizer.dynamic_scale))
+    assert left_out >= 1  # A gradient of 4 times that is infinite.
+    assert int(model.optimizer.inner_optimizer.iterations) == 20
+    assert model.step_observers.steps_done == 20 + left_out
+    rates = np.geomspace(1e-3, 0.4, 20)
+    np.testing.assert_allclose(test.learning_rates, rates, rtol=1e-6)
+    np.testing.assert_allclose(
+        test.losses, losses_in_closed_form(rates), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_model_whose_steps_all_overflow_is_given_up():
+    model, x, y = scaled(np.inf)
+    test = run(model, x, y, to_rate=0.4, steps=20)
+    assert test.learning_rates.tolist() == [np.float32(1e-3)]
+    assert 20 <= model.step_observers.steps_done <= 20 + 30
+
+
 def test_losses_are_those_of_a_loop_by_hand():
     """Momentum and Nesterov's look, by Keras's optimizer step by step."""
     make = [
