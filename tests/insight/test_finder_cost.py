@@ -41,12 +41,9 @@ def test_default_test_is_within_two_epochs_of_digits(name, highest, counts):
     found = gdtrain.find_learning_rate(
         model, job.x, job.y, batch_size=job.batch_size, verbose=0, **highest
     )
-    print(counts)
     assert counts["updates"] == counts["steps"] <= two_epochs
-    if found.blew_up:
-        # It stops at the end of a block, of which it needs the first steps.
-        assert counts["steps"] >= len(found.losses) > two_epochs / 2
+    if highest:  # Which moves nothing: it is seen to the end.
+        assert len(found.losses) == counts["steps"] == two_epochs
     else:
-        assert counts["steps"] == len(found.losses) == two_epochs
-    assert found.blew_up == (not highest)
+        assert two_epochs / 2 < len(found.losses) <= counts["steps"]
     assert counts["blocks"] < counts["steps"] / 3  # Rates rise within blocks.

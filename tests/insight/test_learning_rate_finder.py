@@ -1,6 +1,7 @@
 """A learning rate is found, and nothing is left behind."""
 
 import re
+import signal
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.insight import rate_range
 from tests import models
 from tests.insight.test_unread import Batches
 from tests.insight.test_untouched import assert_equal, everything, network
@@ -54,8 +56,10 @@ def line(optimizer=None):
     return model, {"x": np.ones([4, 1]), "y": 3 * np.ones([4, 1])}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("epochs_before", [0, 1])
+@pytest.mark.parametrize(
+    "kind, epochs_before",
+    [("arrays", 0), *((kind, 1) for kind in KINDS)],
+)
 def test_training_goes_on_as_if_there_had_been_no_test(kind, epochs_before):
     results = []
     for tests in (True, False):
@@ -73,36 +77,59 @@ def test_training_goes_on_as_if_there_had_been_no_test(kind, epochs_before):
     assert_equal([results[0][2]], [results[1][2]])
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_interrupted_it_leaves_nothing_behind(monkeypatch, error):
-    from gdtrain.insight.rate_range import Recorder
+def raise_error():
+    raise RuntimeError("of a callback")
 
+
+@pytest.mark.parametrize(
+    "end, error",
+    [
+        (raise_error, RuntimeError),
+        (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt),
+    ],
+    ids=["error", "Ctrl-C"],
+)
+def test_interrupted_it_leaves_nothing_behind(monkeypatch, end, error):
     model, data = network(), arrays()
     model.fit(**data, verbose=0)
-    before = everything(model)
+    before, history = everything(model), model.history
     observed = []
 
     def observe(self, table):
-        observed.append(table)
-        if len(observed) == 3:
-            raise error
+        observed.append(self.model.get_weights()[0])
+        if len(observed) == 2:
+            end()
 
-    monkeypatch.setattr(Recorder, "observe", observe)
+    monkeypatch.setattr(rate_range.Recorder, "observe", observe)
     with pytest.raises(error):
-        find(model, **data)
-    assert len(observed) == 3
+        find(model, **data, from_rate=0.1, curvature=False)
+    assert not np.array_equal(observed[-1], before[0])  # It had begun.
     assert_equal(everything(model), before)
+    assert model.history is history and not model.stop_training
     assert isinstance(model.optimizer.learning_rate, keras.Variable)
 
 
 def test_same_seed_gives_the_same_and_another_another():
-    model, data = network(), arrays()
+    model, data = network(), arrays() | {"curvature": False}
     one, other = find(model, **data), find(model, **data, seed=5)
     keras.utils.set_random_seed(99)
     again = find(model, **data)
     np.testing.assert_array_equal(one.losses, again.losses)
     assert one.suggestions == again.suggestions
     assert not np.array_equal(one.losses, other.losses)
+
+
+def test_weights_of_samples_count():
+    model, data = line()
+    data["y"] = np.array([[3.0], [3.0], [0.0], [0.0]])
+    of_two = {"x": data["x"][:2], "y": data["y"][:2]}
+    weighted = find(model, **data, sample_weight=np.array([2.0, 2, 0, 0]))
+    expected = find(model, **of_two)
+    # Sums of float32 in another order
+    np.testing.assert_allclose(weighted.losses, expected.losses, rtol=1e-5)
+    assert weighted.stable_learning_rate == pytest.approx(
+        expected.stable_learning_rate, rel=1e-4
+    )
 
 
 def test_it_suggests_by_each_method_below_the_stable_limit():
@@ -271,4 +298,4 @@ def test_model_with_a_loop_of_its_own_is_refused():
     model = Loop([keras.Input([1]), *model.layers])
     model.compile("sgd", "mse")
     with pytest.raises(RuntimeError, match="told of no step"):
-        find(model, **data)
+        find(model, **data, curvature=False)
