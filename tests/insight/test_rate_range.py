@@ -148,7 +148,7 @@ def test_steps_that_overflow_are_made_again_at_the_same_rate():
 
 def test_a_model_whose_steps_all_overflow_is_given_up():
     model, x, y = scaled(np.inf)
-    test = run(model, x, y, to_rate=0.4, steps=20)
+    test = run(model, x, y, to_rate=0.4, steps=20, batch_size=1)
     assert test.learning_rates.tolist() == [np.float32(1e-3)]
     assert 20 <= model.step_observers.steps_done <= 20 + 30
 
