@@ -10,7 +10,7 @@ def check(model):
 
     Raises:
         RuntimeError: if it is not compiled or not built.
-        ValueError: if it has no loss or no trainable weights.
+        ValueError: if it has no trainable weights.
     """
     is_compiled = getattr(model, "compiled", False)
     if not is_compiled or not model.built:
@@ -19,13 +19,6 @@ def check(model):
             f"model {model.name!r}, which is not "
             f"{'built' if is_compiled else 'compiled'}. Call "
             "`model.compile(optimizer, loss)`, and `model(x[:1])`."
-        )
-    is_plain = type(model).compute_loss is keras.Model.compute_loss
-    if is_plain and not model.loss and not model.losses:
-        raise ValueError(
-            f"The model must have a loss. Received: model {model.name!r}, "
-            f"compiled with loss={model.loss!r}. Call "
-            "`model.compile(optimizer, loss)`, or override `compute_loss`."
         )
     if not model.trainable_variables:
         raise ValueError(
@@ -62,6 +55,9 @@ def of(model, batch, state, training):
         state: Values to use in the place of variables: a list of
             `(variable, tensor)`.
         training: The mode of dropout and batch normalization.
+
+    Raises:
+        ValueError: if the model has no loss.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     # Whatever layers and metrics assign in the scope is dropped on leaving.
@@ -71,8 +67,20 @@ def of(model, batch, state, training):
         keras.StatelessScope(state, collect_losses=True),
     ):
         y_pred = model(x, training=training)
+        _check_loss(model)
         return keras_bridge.compute_loss(
             model, x, y, y_pred, sample_weight, training
+        )
+
+
+def _check_loss(model):
+    """Refuses a model without a loss; layers have added theirs by now."""
+    is_plain = type(model).compute_loss is keras.Model.compute_loss
+    if is_plain and not model.loss and not model.losses:
+        raise ValueError(
+            f"The model must have a loss. Received: model {model.name!r}, "
+            f"compiled with loss={model.loss!r}. Call "
+            "`model.compile(optimizer, loss)`, or override `compute_loss`."
         )
 
 

@@ -42,8 +42,9 @@ class Objective:
 
     Raises:
         RuntimeError: if the model is not compiled or not built.
-        ValueError: if it has no loss or no trainable weights, a loss is a sum
-            and there are several parts, or the data have no examples.
+        ValueError: if it has no trainable weights, a loss is a sum and there
+            are several parts, or the data have no examples; at the first
+            call, if it has no loss.
         TypeError: if the data are of another kind.
 
     Example:
@@ -107,10 +108,12 @@ class Objective:
             first replica's, where there are several.
         """
         strategy = self._model.distribute_strategy
-        return [
-            tf.cast(variables.parts(weight, strategy)[0], self.dtype)
+        # `tf.cast` would give back the variable itself.
+        tensors = [
+            tf.convert_to_tensor(variables.parts(weight, strategy)[0])
             for weight in self.weights
         ]
+        return [tf.cast(tensor, self.dtype) for tensor in tensors]
 
     def loss(self, values=None):
         """The loss.
@@ -158,7 +161,10 @@ class Objective:
     def _given(self, values):
         if values is None:
             return self.values()
-        return [tf.cast(value, self.dtype) for value in values]
+        return [
+            tf.cast(tf.convert_to_tensor(value), self.dtype)
+            for value in values
+        ]
 
     def _call(self, function, *arguments):
         return self._compiled[function](*arguments)
