@@ -101,7 +101,7 @@ def conclude(test, stable_learning_rate, limit):
     finite = np.isfinite(test.smoothed)
     rates, smoothed = test.learning_rates[finite], test.smoothed[finite]
     suggested = {}
-    if suggestions.falls(test.losses[finite], smoothed):
+    if suggestions.falls(test.losses[finite], test.per_decade):
         suggested = {
             name: float(rates[find(rates, smoothed)])
             for name, find in suggestions.METHODS.items()

@@ -108,9 +108,13 @@ class Recorder(keras.callbacks.Callback):
     @property
     def smoothed(self):
         """The smoothed losses, float64 `[n]`."""
+        return suggestions.smooth(self.losses, self.per_decade)
+
+    @property
+    def per_decade(self):
+        """How many rates there are in a decade."""
         low, high = self._ends
-        per_decade = (self._steps - 1) / math.log10(high / low)
-        return suggestions.smooth(self.losses, per_decade)
+        return (self._steps - 1) / math.log10(high / low)
 
     def _read(self, table):
         """Rates and losses of a table, `[2, steps]`."""

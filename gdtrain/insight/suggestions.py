@@ -11,7 +11,7 @@ import numpy as np
 DECADES = 1 / 3  # Of rates that the smoothing looks back over
 _RISE = 3  # Times the loss at the start: so much more has blown up
 _ROUNDING = 1e-6  # Of a float32 loss, relative
-_NOISE = 3  # Times the noise of a step: so much less is no descent
+_NOISE = 4  # Times: of what is noise alone, one in 100 falls by more
 
 
 def smooth(losses, per_decade):
@@ -38,7 +38,7 @@ def smooth(losses, per_decade):
     >>> smooth([4.0, 4.0, 7.0], per_decade=6).tolist()  # decay = 1 / 2
     [4.0, 4.0, 5.71...]
     """
-    decay = max(0.0, 1 - 1 / (DECADES * per_decade))
+    decay = _decay(per_decade)
     mean, smoothed = 0.0, []
     for count, loss in enumerate(np.asarray(losses, np.float64).tolist(), 1):
         mean = decay * mean + (1 - decay) * loss
@@ -84,12 +84,35 @@ def noise(losses):
     return float(width / (0.6745 * math.sqrt(6)))
 
 
-def falls(losses, smoothed):
-    """Whether losses fall by more than noise would let them seem to fall."""
-    few = max(1, len(smoothed) // 10)  # A first loss may be high by chance
-    start = min(smoothed[0], np.median(losses[:few]))
-    least = max(_NOISE * noise(losses), _ROUNDING * abs(start))
-    return bool(start - smoothed.min() > least)
+def falls(losses, per_decade):
+    """Whether losses fall by more than noise would let them seem to fall.
+
+        start - lowest smoothed loss > 4 * (noise of that difference)
+        start = median of the losses at the first quarter of the rates
+
+    The lowest is that after the start. A median of n losses has pi / (2 n) of
+    the variance of a loss, a smoothed one (1 - decay) / (1 + decay).
+
+    Args:
+        losses: Float64 `[n]`, finite.
+        per_decade: As in `smooth`.
+
+    Example:
+
+    >>> falls(np.array([3.0, 3.0, 2.0, 1.0]), per_decade=3)
+    True
+    """
+    few = max(1, len(losses) // 4)
+    start, later = np.median(losses[:few]), smooth(losses, per_decade)[few:]
+    decay = _decay(per_decade)
+    share = math.sqrt((1 - decay) / (1 + decay) + math.pi / (2 * few))
+    least = max(_NOISE * noise(losses) * share, _ROUNDING * abs(start))
+    return bool(start - later.min(initial=np.inf) > least)
+
+
+def _decay(per_decade):
+    """How much of the mean is kept at each rate."""
+    return max(0.0, 1 - 1 / (DECADES * per_decade))
 
 
 def steepest(rates, losses):

@@ -16,6 +16,7 @@ def seen(losses, blew_up=False):
         losses=losses,
         smoothed=suggestions.smooth(losses, 10),
         blew_up=blew_up,
+        per_decade=10,
     )
 
 

@@ -69,19 +69,28 @@ def test_noise_is_its_standard_deviation_on_a_slope():
 
 def test_a_flat_loss_does_not_fall():
     flat = np.full(80, 2.0)
-    assert not suggestions.falls(flat, flat)
-    assert not suggestions.falls(flat[:1], flat[:1])
+    assert not suggestions.falls(flat, 10)
+    assert not suggestions.falls(flat[:1], 10)
 
 
-def test_noise_hardly_ever_falls():
-    draws = np.random.default_rng(0).normal(2, 0.3, [500, 60])
-    wrong = [suggestions.falls(d, suggestions.smooth(d, 7)) for d in draws]
-    assert np.mean(wrong) < 0.02
+@pytest.mark.parametrize("count, per_decade", [(40, 5), (100, 12), (200, 25)])
+@pytest.mark.parametrize("kind", ["normal", "exponential"])
+def test_noise_hardly_ever_falls(kind, count, per_decade):
+    draw = getattr(np.random.default_rng(0), kind)
+    draws = 5 + draw(size=[500, count])
+    wrong = [suggestions.falls(losses, per_decade) for losses in draws]
+    assert np.mean(wrong) < 0.03
+
+
+def test_a_first_loss_that_is_high_by_chance_is_no_fall():
+    losses = np.r_[9.0, 2.0 + np.random.default_rng(0).normal(0, 0.5, 99)]
+    assert not suggestions.falls(losses, 12)
 
 
 def test_a_fall_under_noise_falls():
-    losses = bowl(0.1)
-    assert suggestions.falls(losses, suggestions.smooth(losses, 10))
+    """By 1, of which smoothed losses see two thirds, under a noise of 0.2."""
+    assert suggestions.falls(bowl(0.2), 10)
+    assert not suggestions.falls(bowl(0.2)[:30], 10)  # Before it
 
 
 def test_steepest_is_the_middle_of_a_logistic_fall():

@@ -114,6 +114,21 @@ def test_a_model_that_was_never_trained_begins_as_if_nothing_had_been():
     assert_equal(results[0][1], results[1][1])
 
 
+def test_states_of_recurrent_layers_are_as_before():
+    layers = [keras.layers.SimpleRNN(2, stateful=True), keras.layers.Dense(1)]
+    model = gdtrain.Sequential([keras.Input([3, 1], batch_size=9), *layers])
+    model.compile("sgd", loss="mse")
+    x, y = models.regression_data()
+    model.fit(x, y, batch_size=9, verbose=0)
+    (state,) = layers[0].states
+    before = state.numpy()
+    with untouched(model):
+        model.fit(x, y, batch_size=9, verbose=0)
+        assert not np.array_equal(state.numpy(), before)
+    np.testing.assert_array_equal(state.numpy(), before)
+    assert np.any(before)
+
+
 def test_who_watches_a_model_hears_nothing_of_it():
     model = network()
     telemetry = gdtrain.callbacks.Telemetry()
