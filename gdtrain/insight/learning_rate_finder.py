@@ -46,11 +46,12 @@ def find_learning_rate(
         curvature       half the stable limit of the optimizer, as it is at
                         the start, if it is known: see `gdtrain.curvature`
 
-    The first is recommended, or the last where that is smaller. Of nine
-    trainings (a line by full and small batches, and digits by dense layers;
-    plain descent, momentum, Adam) the first diverged in none; `steepest` did
-    in two, and `valley` was often ten times too small. The methods differ by
-    a factor of three or more, so that a suggestion is where to begin.
+    The first is recommended, or the last where that is smaller. On a line and
+    on a small network, by plain descent, momentum and Adam, that makes nine
+    tenths of the fall of the loss that the best rate of a grid makes, or more;
+    `steepest` may be too large with momentum, and `valley` far too small where
+    a loss has no noise (`tests/insight/test_useful_suggestions.py`). A
+    suggestion is where to begin.
 
     Afterwards everything is as before, also if it is interrupted: training
     goes on as if there had been no test (see `gdtrain.insight.untouched`, and
@@ -67,7 +68,8 @@ def find_learning_rate(
             10.0, which hold for plain descent and for Adam alike.
         steps: How many rates. Defaults to `None`: as many as fit into two
             epochs, but no more than 200; 100 where those are fewer than 40,
-            as of a full batch.
+            as of a full batch. Steps that an optimizer leaves out, as one
+            that scales the loss does, come on top, 30 at most.
         batch_size: As in `keras.Model.fit`.
         sample_weight: As in `keras.Model.fit`.
         curvature: Whether to measure the stable limit too, of 256 examples.
