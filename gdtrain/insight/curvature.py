@@ -38,7 +38,7 @@ def curvature(
     again. `limit_of` in `gdtrain.insight.stable_learning_rate` has the limits
     of other optimizers.
 
-    It touches nothing of the model. A Hessian-vector product takes about four
+    It touches nothing of the model. A Hessian-vector product takes 3 to 8
     times as long as the loss, and ten to twenty of them find the sharpness.
     Memory: 2 * top + 25 vectors as long as the weights, and what the
     gradient of `batch_size` examples takes twice.

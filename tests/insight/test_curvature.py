@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from tests.benchmarks import curvature_memory
 from tests.insight import models
 
 layers = keras.layers
@@ -291,3 +292,11 @@ def test_loss_that_is_not_finite_is_said():
     model, x, y = models.line()
     with pytest.raises(FloatingPointError, match="Hessian of a loss, look"):
         gdtrain.curvature(model, np.full_like(x, np.nan), y)
+
+
+@pytest.mark.long
+def test_a_million_weights_take_the_memory_of_so_many_vectors():
+    # 35 for the search; the rest is for gradients of 256 examples.
+    grown, products, *_ = curvature_memory.measured(top=5, examples=4096)
+    assert products > 20
+    assert grown < 60 * curvature_memory.VECTOR_MEGABYTES
