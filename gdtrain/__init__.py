@@ -5,6 +5,8 @@ import importlib
 from gdtrain import callbacks, schedules, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.insight.curvature import Curvature, curvature
+from gdtrain.insight.found_rates import FoundRates
+from gdtrain.insight.learning_rate_finder import find_learning_rate
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
@@ -13,11 +15,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Curvature",
     "DescentTrainer",
+    "FoundRates",
     "GradientDescent",
     "Model",
     "Sequential",
     "callbacks",
     "curvature",
+    "find_learning_rate",
     "from_keras",
     "plots",
     "schedules",

@@ -520,6 +520,27 @@ def random_states(model):
 
 
 @contextlib.contextmanager
+def learning_rate_replaced(optimizer, schedule):
+    """While open, an optimizer follows a schedule instead of its own rate.
+
+    Keras's own way of setting a schedule drops the variable that was there,
+    or refuses. Needs `_learning_rate`, looked up at each update; without it
+    no range of rates can be tried.
+
+    Args:
+        optimizer: A Keras optimizer that has a rate itself.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+    """
+    # Past `__setattr__`, which would track it
+    before = vars(optimizer)["_learning_rate"]
+    vars(optimizer)["_learning_rate"] = schedule
+    try:
+        yield
+    finally:
+        vars(optimizer)["_learning_rate"] = before
+
+
+@contextlib.contextmanager
 def computing_in_float32(model):
     """While open, layers of half precision compute in float32.
 
@@ -569,6 +590,24 @@ def global_random_state():
     on exactly.
     """
     return seed_generator.global_seed_generator().state
+
+
+def global_random_generator():
+    """The generator behind `keras.random`; `None` if it is not made yet.
+
+    Needs `GLOBAL_SEED_GENERATOR`; without it, what is drawn from it after
+    something was tried out is not what it would have been.
+    """
+    return global_state.get_global_attribute(
+        seed_generator.GLOBAL_SEED_GENERATOR
+    )
+
+
+def set_global_random_generator(generator):
+    """Sets what `global_random_generator` gave, with the same needs."""
+    global_state.set_global_attribute(
+        seed_generator.GLOBAL_SEED_GENERATOR, generator
+    )
 
 
 _STATES = {

@@ -11,12 +11,14 @@ from gdtrain.plots.loss_panels import loss
 from gdtrain.plots.norm_map import gradient_norms
 from gdtrain.plots.one_page import overview
 from gdtrain.plots.predictions import Predictions
+from gdtrain.plots.rate_range import learning_rate_range
 from gdtrain.plots.ratio_lines import update_ratios
 
 __all__ = [
     "FittedLine",
     "Predictions",
     "gradient_norms",
+    "learning_rate_range",
     "loss",
     "overview",
     "update_ratios",
