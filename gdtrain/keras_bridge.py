@@ -88,14 +88,18 @@ def is_plain_functional(model):
     return type(model) is keras_functional.Functional
 
 
-def compute_loss(model, x, y, y_pred, sample_weight):
-    """`model.compute_loss(..., training=True)`.
+def compute_loss(model, x, y, y_pred, sample_weight, training=True):
+    """`model.compute_loss(..., training=training)`.
 
     A `compute_loss` written before Keras 3.3 has no argument `training`; the
     private wrapper leaves it out. Without it, such models break.
     """
     return model._compute_loss(
-        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+        x=x,
+        y=y,
+        y_pred=y_pred,
+        sample_weight=sample_weight,
+        training=training,
     )
 
 
@@ -501,6 +505,31 @@ def random_states(model):
         for layer in model._flatten_layers()
         for generator in layer._seed_generators
     ]
+
+
+@contextlib.contextmanager
+def computing_in_float32(model):
+    """While open, layers of half precision compute in float32.
+
+    Weights stay what they are. Needs `_flatten_layers`, and that
+    `compute_dtype` follows `_dtype_policy`, which is set without the setter of
+    `dtype_policy`, as that may quantize; without them curvature is measured
+    in half precision, which has three digits.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if layer.compute_dtype in ("float16", "bfloat16")
+    ]
+    before = [layer._dtype_policy for layer in layers]
+    single = keras.DTypePolicy("float32")
+    for layer in layers:
+        layer._dtype_policy = single
+    try:
+        yield
+    finally:
+        for layer, policy in zip(layers, before, strict=True):
+            layer._dtype_policy = policy
 
 
 def random_seed():
