@@ -10,6 +10,7 @@ import threading
 import keras
 import numpy as np
 from keras.src import tree
+from keras.src.backend.common import global_state
 from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as keras_loss
 from keras.src.models import functional as keras_functional
@@ -547,6 +548,24 @@ def global_random_state():
     on exactly.
     """
     return seed_generator.global_seed_generator().state
+
+
+def global_random_generator():
+    """The generator behind `keras.random`; `None` if it is not made yet.
+
+    Needs `GLOBAL_SEED_GENERATOR`; without it, what is drawn from it after
+    something was tried out is not what it would have been.
+    """
+    return global_state.get_global_attribute(
+        seed_generator.GLOBAL_SEED_GENERATOR
+    )
+
+
+def set_global_random_generator(generator):
+    """Sets what `global_random_generator` gave, with the same needs."""
+    global_state.set_global_attribute(
+        seed_generator.GLOBAL_SEED_GENERATOR, generator
+    )
 
 
 _STATES = {
