@@ -4,6 +4,7 @@ import importlib
 
 from gdtrain import callbacks, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.insight.sweep import sweep
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
@@ -17,6 +18,7 @@ __all__ = [
     "callbacks",
     "from_keras",
     "plots",
+    "sweep",
     "telemetry",
     "writers",
 ]
