@@ -40,13 +40,12 @@ def sweep(
 
     Small models are trained all at once: their weights get an axis more, one
     entry a learning rate, and all epochs are one compiled program. That takes
-    arrays that are kept on the device, gdtrain's own `train_step`, one of
-    Keras's optimizers that move each number by itself (or
-    `gdtrain.GradientDescent`), no constraints, micro-batches or XLA, at most
-    4,194,304 weights in all runs together, and operations that
-    `tf.vectorized_map` can have for several weights (not convolutions). Other
-    models are trained one after another by `fit`. Which of them, and why, is
-    logged ("gdtrain", INFO).
+    arrays that are kept on the device, gdtrain's own `train_step`, an
+    optimizer that moves each number by itself (`gdtrain.GradientDescent` and
+    most of Keras's), random numbers from `keras.random` alone, no
+    constraints, micro-batches, replicas or XLA, and at most 4,194,304 weights
+    in all runs together. Other models are trained one after another by `fit`.
+    Which of them, and why, is logged ("gdtrain", INFO).
 
     A run that diverges leaves the others alone. The random generators of
     Python, NumPy, TensorFlow and Keras are as before, in the end.

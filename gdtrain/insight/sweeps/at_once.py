@@ -13,6 +13,15 @@ from gdtrain.trainer import DescentTrainer
 #: one, so that nothing would be gained for the memory.
 MOST_WEIGHTS = 2**22
 
+# Operations that draw from a state that is not the model's
+_RANDOM = (
+    "Multinomial",
+    "ParameterizedTruncatedNormal",
+    "Random",
+    "Rng",
+    "TruncatedNormal",
+)
+
 
 class NotStackable(Exception):
     """Says why a model cannot be trained at several rates at once."""
@@ -41,29 +50,39 @@ def train(job, progress):
         raise NotStackable("it cannot be built before its first step")
     stacked = StackedModel(model, job.learning_rates)
     loop = StackedLoop(stacked, feed, validation)
-    try:
-        loop.trace()
-    except Exception as error:  # As many kinds as there are operations
-        raise NotStackable(_first_line(error)) from error
+    _trace(loop)
     names = list(model.get_metrics_result())
     loss = names.index("loss")
     losses, results = loop.run(
         job.epochs,
         lambda count, found: progress(count * stacked.runs, found[-1, loss]),
     )
-    if validation is not None:
-        names += [f"val_{name}" for name in names]
+    parts = [("", 0), ("val_", len(names))][: 1 + (validation is not None)]
     return [
         Run(
             losses[:, run].copy(),
             {
-                name: results[:, place, run].tolist()
-                for place, name in enumerate(names)
+                prefix + name: results[:, first + names.index(name), run].tolist()
+                for prefix, first in parts
+                for name in sorted(names)  # As `fit` has them
             },
             _weights(stacked, run),
         )
         for run in range(stacked.runs)
     ]
+
+
+def _trace(loop):
+    """Makes the program, or says why that cannot be done."""
+    try:
+        operations = loop.trace()
+    except Exception as error:  # As many kinds as there are operations
+        raise NotStackable(_first_line(error)) from error
+    for name in sorted(operations):
+        if name.startswith(_RANDOM):
+            raise NotStackable(
+                f"the random numbers of {name} would differ between runs"
+            )
 
 
 def _weights(stacked, run):

@@ -34,10 +34,15 @@ class StackedLoop:
     def trace(self):
         """Makes the program.
 
+        Returns:
+            Names of the operations in it, a set.
+
         Raises:
             Exception: of any kind, if the model cannot be stacked.
         """
-        self._program.get_concrete_function()
+        graph = self._program.get_concrete_function().graph
+        library = graph.as_graph_def().library
+        return {node.op for f in library.function for node in f.node_def}
 
     def run(self, epochs, progress):
         """Trains.

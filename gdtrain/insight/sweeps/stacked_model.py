@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain import keras_bridge
-from gdtrain.descent import clipping, gradients, microbatches, update
+from gdtrain.descent import gradients, microbatches, update
 from gdtrain.insight.sweeps import stacked_optimizer
 from gdtrain.insight.sweeps.stacked_variables import StackedVariables, rows
 
@@ -15,7 +15,8 @@ class StackedModel:
     """Steps of several runs of one model at once; see `DescentTrainer`.
 
     `tf.vectorized_map` turns a step of one run into a step of all of them:
-    each operation once, on tensors with one axis more. Random numbers are the
+    each operation once, on tensors with one axis more; those that have no
+    such form, as convolutions, in a loop over the runs. Random numbers are the
     same in each run. Its methods are traced.
 
     Args:
@@ -42,6 +43,11 @@ class StackedModel:
             model.optimizer, learning_rates
         )
         self._optimizer.build(self._weights.stacks)
+        # Clips as `compile(global_clipnorm=)` does, by operations that are
+        # vectorized, which those of `tf.clip_by_global_norm` are not.
+        self._clip = keras.optimizers.SGD(
+            global_clipnorm=model.global_clipnorm
+        )
 
     def train_step(self, data):
         """One step of each run; returns their losses, float32 `[runs]`."""
@@ -99,7 +105,7 @@ class StackedModel:
             self._metrics.values(),
         ]
         return tf.vectorized_map(
-            function, values, fallback_to_while_loop=False
+            function, values, fallback_to_while_loop=True, warn=False
         )
 
     def _given(self, weights, states, metrics, random):
@@ -123,10 +129,10 @@ class StackedModel:
             with scope:
                 loss = self._loss(data, training=True)
         found = gradients.compute(tape, loss, weights, optimizer)
-        found = clipping.clip(found, self.model.global_clipnorm, optimizer)
         places[:] = [i for i, g in enumerate(found) if g is not None]
         dense = [gradients.dense(found[place]) for place in places]
-        dense = keras_bridge.clip_as(optimizer, dense)
+        for clip in (self._clip, optimizer):
+            dense = keras_bridge.clip_as(clip, dense)
         return (
             loss,
             rows(dense),
