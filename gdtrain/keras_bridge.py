@@ -545,6 +545,16 @@ def computing_in_float32(model):
             layer._dtype_policy = policy
 
 
+def is_saving():
+    """Whether a model is being saved as a whole, not cloned or described.
+
+    Needs the global attribute that `ObjectSharingScope` sets, seen in Keras
+    3.15; without it a loaded model drops out other units than it would have.
+    """
+    name = "shared_objects/id_to_config_map"
+    return global_state.get_global_attribute(name) is not None
+
+
 def random_seed():
     """What `keras.utils.set_random_seed` was given last, or `None`.
 

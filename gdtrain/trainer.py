@@ -225,10 +225,11 @@ class DescentTrainer(StepRunner):
                 config["microbatches"] = self.microbatches
             config["steps_per_execution"] = self.steps_setting
             config["jit_compile"] = self.jit_compile_setting
-            config["random_states"] = [
-                np.asarray(state).tolist()
-                for state in keras_bridge.random_states(self)
-            ]
+            if keras_bridge.is_saving():
+                config["random_states"] = [
+                    np.asarray(state).tolist()
+                    for state in keras_bridge.random_states(self)
+                ]
         return config
 
     def compile_from_config(self, config):

@@ -145,12 +145,16 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
             )
 
-    def newest(self, epochs):
+    def newest(self, epochs, before=None):
         """The state to go on from for so many epochs; `None` if there is none.
 
         On several workers, the newest one that all of them have.
+
+        Args:
+            epochs: How many.
+            before: One of fewer steps than these; `None` for any.
         """
-        bound = None
+        bound = None if before is None else 2 * before - 1
         while True:
             found = self._newest(epochs, bound)
             number = -1 if found is None else _number(found)
@@ -217,6 +221,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         if self.at_epochs_only and run.step:
             return False
         every = self.every_steps
+        # The run may have gone back.
+        self._saved_step = min(self._saved_step, run.steps_done)
         if every and run.steps_done // every > self._saved_step // every:
             return True
         if self.every_seconds is None:

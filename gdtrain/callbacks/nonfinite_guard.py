@@ -37,14 +37,14 @@ class NonfiniteGuard(keras.callbacks.Callback):
         policy: `"stop"`, the default, ends training there. `"skip"` goes on
             with the next batch. `"rollback"` goes back to the last checkpoint
             of the `BackupAndRestore` among the callbacks, with a smaller
-            learning rate.
+            learning rate; to the one before, if its very first step fails.
         most_in_a_row: With `"skip"`, how many steps may be left out one after
             another before training stops. Defaults to 10.
         factor: With `"rollback"`, by what the learning rate is multiplied,
-            once more each time that the same checkpoint is gone back to.
+            once more each time that no later checkpoint was reached.
             Defaults to 0.5.
-        most_rollbacks: With `"rollback"`, how often the same checkpoint may
-            be gone back to before training stops. Defaults to 5.
+        most_rollbacks: With `"rollback"`, how often it may go back without
+            reaching a later checkpoint, before training stops. Defaults to 5.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
@@ -96,7 +96,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
         self._halted = False
         self._has_explained = False
         self._backup: Any = None
-        self._rollbacks: tuple = None, 0  # To which step, and how often
+        self._rollbacks = -1, 0  # To which step, and how often
 
     def begin_run(self, run):
         """Called by the trainer before training begins."""
@@ -105,7 +105,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
             self._backup = _backup_among(run.callbacks)
             self._backup.saves_first = True
             _check_rate(run.model.optimizer)
-        self.report, self.left_out, self._rollbacks = None, [], (None, 0)
+        self.report, self.left_out, self._rollbacks = None, [], (-1, 0)
         self._has_explained = self._halted = False
         run.model.step_observers.attach(self)
         # The first one halts in any case, to be explained as it was.
@@ -192,18 +192,23 @@ class NonfiniteGuard(keras.callbacks.Callback):
         warnings.warn(f"{text} {then}", stacklevel=2)
 
     def _state_before(self, run):
-        """The last checkpoint, with a smaller learning rate.
+        """A checkpoint to go back to, with a smaller learning rate.
 
-        `None` if it was gone back to as often as it may be.
+        `None` if there were as many in a row as there may be.
         """
         self._backup.wait()
-        state = self._backup.newest(run.epochs)
+        state = self._backup.newest(run.epochs, run.steps_done)
+        # The first step after it, whose learning rate was not used yet: the
+        # checkpoint is on its way to infinity itself.
+        if run.steps_done == state["steps_done"] + 1:
+            earlier = self._backup.newest(run.epochs, state["steps_done"])
+            state = earlier or state
         step, times = self._rollbacks
-        times = times + 1 if step == state["steps_done"] else 1
+        times = times + 1 if state["steps_done"] <= step else 1
         if times > self.most_rollbacks:
             warnings.warn(
-                f"After step {step}, training was not finite with any of "
-                f"{times} learning rates: it stops.",
+                f"After step {state['steps_done']}, training was not finite "
+                f"with any of {times} learning rates: it stops.",
                 stacklevel=2,
             )
             return None

@@ -120,7 +120,8 @@ def verdict(left_out, step, memory):
         last.assign(step)
         return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
 
-    return tf.cond(left_out > 0, count, lambda: float(GOES_ON))
+    halts = tf.cond(left_out > 0, count, lambda: float(GOES_ON))
+    return tf.convert_to_tensor(halts)
 
 
 def allow(most, memory):

@@ -123,12 +123,12 @@ class ReplicatedStep:
                 telemetry,
                 guarding,
             )
+            left_out = guarding and guarding.leave_out(result.returned)
         measured = telemetry.measured.values()
         if self.columns is None:
             self._name_columns(result, [labels for labels, _ in measured])
         vectors = [vector for _, vector in measured]
         if guarding is not None:
-            left_out = guarding.leave_out(result.returned)
             vectors.append(tf.cast(left_out, tf.float32)[tf.newaxis])
         examples = tf.cast(result.examples, tf.float32)
         returned = stacked(result.returned.values())

@@ -107,11 +107,37 @@ class StepContext:
     def mean_over_replicas(self, tensors):
         """The mean of tensors over replicas, weighted by their examples."""
         means = replicas.mean(tensors, self.examples)
-        if not compilation.by_xla() or self.telemetry.clock is None:
+        if not self._is_by_xla:
             return means
         # Who looks at gradients must not change what becomes of them.
-        zero = tf.cast(self.telemetry.clock.step < 0, tf.int32)
-        return [compilation.sealed(mean, zero) for mean in means]
+        return [compilation.sealed(mean, self._zero) for mean in means]
+
+    def seal(self, variables, before):
+        """Keeps variables from coming out otherwise where they are guarded.
+
+        XLA rounds a moving average otherwise if it may be set back in the end
+        (seen in TensorFlow 2.21 for CPUs). So it always may.
+
+        Args:
+            variables: Float variables that the step has moved.
+            before: A tensor for each: its value before the step.
+        """
+        if not self._is_by_xla:
+            return
+        for variable, value in zip(variables, before, strict=True):
+            now = compilation.sealed(
+                tf.convert_to_tensor(variable), self._zero
+            )
+            variable.assign(tf.where(self._zero > 0, value, now))
+
+    @property
+    def _is_by_xla(self):
+        return compilation.by_xla() and self.telemetry.clock is not None
+
+    @property
+    def _zero(self):
+        """0, which XLA cannot know."""
+        return tf.cast(self.telemetry.clock.step < 0, tf.int32)
 
     def measuring(self, name, model, loss, gradients, weights, optimizer):
         """Surrounds one update: measures it, and shows it to the guard.

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from gdtrain import keras_bridge
 from gdtrain.descent import replicas
@@ -125,8 +126,11 @@ class StepRunner(_Mixin):
 
     def _step_on_replica(self, data):
         """`train_step`, and what must be equal on all replicas after it."""
+        statistics = keras_bridge.statistics(self)
+        before = [tf.convert_to_tensor(v) for v in statistics]
         logs = self.train_step(data)
-        replicas.equalize(
-            keras_bridge.statistics(self), step_context.current().examples
-        )
+        step = step_context.current()
+        # A layer that is built in its first step has new ones.
+        replicas.equalize(keras_bridge.statistics(self), step.examples)
+        step.seal(statistics, before)
         return logs

@@ -95,6 +95,7 @@ def batches(feed, epoch):
         opened = plan.open(source, False)
         cursor = plan.first(opened)
         taken.append(plan.take(plan.fetch(opened, cursor)))
+    feed.end_epoch(feed.steps_per_epoch, ran_out=False)
     return taken
 
 
