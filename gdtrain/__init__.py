@@ -4,6 +4,7 @@ import importlib
 
 from gdtrain import callbacks, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.insight.curvature import Curvature, curvature
 from gdtrain.insight.sweep import sweep
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
@@ -11,11 +12,13 @@ from gdtrain.trainer import DescentTrainer
 __version__ = "0.1.0"
 
 __all__ = [
+    "Curvature",
     "DescentTrainer",
     "GradientDescent",
     "Model",
     "Sequential",
     "callbacks",
+    "curvature",
     "from_keras",
     "plots",
     "sweep",

@@ -242,6 +242,17 @@ def slot(optimizer, slots, variable):
     return slots[optimizer._get_variable_index(variable)]
 
 
+def squared_gradients(optimizer):
+    """What Adam, AdamW or RMSprop divide by the root of, one per weight.
+
+    Needs `_velocities` and `_velocity_hats`; without them the preconditioner
+    of these optimizers is not known.
+    """
+    if getattr(optimizer, "amsgrad", False):
+        return optimizer._velocity_hats
+    return optimizer._velocities
+
+
 def clip_as(optimizer, gradients):
     """Clips as `optimizer` itself would: clipnorm, global_clipnorm, clipvalue.
 

@@ -73,7 +73,8 @@ def _rows(array, rows):
 
 def _first(dataset, examples):
     """The first examples of a dataset of batches."""
-    if examples is None and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+    endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    if examples is None and endless:
         raise ValueError(
             "The dataset has no end. Pass `examples` to take its first ones, "
             "for example examples=1000."

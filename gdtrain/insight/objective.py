@@ -1,11 +1,12 @@
 """The loss of a model over data, as a function of its weights."""
 
-import keras
 import tensorflow as tf
 
 from gdtrain import checks, keras_bridge
 from gdtrain.engine import variables
+from gdtrain.insight import compiled_loss
 from gdtrain.insight import examples as examples_of_data
+from gdtrain.insight.parts import Parts
 
 
 class Objective:
@@ -41,8 +42,9 @@ class Objective:
 
     Raises:
         RuntimeError: if the model is not compiled or not built.
-        ValueError: if it has no loss or no trainable weights, a loss is a sum
-            and there are several parts, or the data have no examples.
+        ValueError: if it has no trainable weights, a loss is a sum and there
+            are several parts, or the data have no examples; at the first
+            call, if it has no loss.
         TypeError: if the data are of another kind.
 
     Example:
@@ -71,17 +73,17 @@ class Objective:
         batch_size=256,
         training=False,
     ):
-        self._check_model(model)
+        compiled_loss.check(model)
         self._model = model
         self._training = bool(training)
         batch_size = checks.positive_integer("batch_size", batch_size)
-        self._data = examples_of_data.take(
+        data = examples_of_data.take(
             x, y, sample_weight, examples=examples, batch_size=batch_size
         )
+        self._parts = Parts(data, batch_size)
         #: How many examples the loss is a mean over, an `int`.
-        self.examples = examples_of_data.count_of(self._data)
-        self._size = min(batch_size, self.examples)
-        self._check_parts()
+        self.examples = self._parts.examples
+        compiled_loss.check_parts(model, self.examples, batch_size)
         #: The trainable weights, a list of `keras.Variable`.
         self.weights = list(model.trainable_variables)
         is_double = any(w.dtype == "float64" for w in self.weights)
@@ -98,43 +100,6 @@ class Objective:
             for function in (self._loss, self._gradient, self._product)
         }
 
-    def _check_model(self, model):
-        """Refuses a model whose loss cannot be had."""
-        if not getattr(model, "compiled", False) or not model.built:
-            state = "built" if getattr(model, "compiled", False) else "compiled"
-            raise RuntimeError(
-                "The model must be built and compiled with a loss. Received: "
-                f"model {model.name!r}, which is not {state}. Call "
-                "`model.compile(optimizer, loss)`, and `model(x[:1])`."
-            )
-        plain = type(model).compute_loss is keras.Model.compute_loss
-        if plain and not model.loss and not model.losses:
-            raise ValueError(
-                "The model must be compiled with a loss. Received: model "
-                f"{model.name!r} with loss={model.loss!r}. Call "
-                "`model.compile(optimizer, loss)`, or override "
-                "`compute_loss`."
-            )
-        if not model.trainable_variables:
-            raise ValueError(
-                "The model must have trainable weights. Received: model "
-                f"{model.name!r} with none. Set `trainable = True` on a layer."
-            )
-
-    def _check_parts(self):
-        """Refuses a sum where a mean over parts is taken."""
-        if self._size == self.examples:
-            return
-        for loss in keras.tree.flatten(self._model.loss):
-            if getattr(loss, "reduction", None) == "sum":
-                raise ValueError(
-                    "A loss over several parts must be a mean over examples. "
-                    f"Received: {type(loss).__name__}(reduction='sum') with "
-                    f"{self.examples} examples and batch_size={self._size}. "
-                    f"Pass batch_size={self.examples}, or compile with "
-                    "reduction='sum_over_batch_size'."
-                )
-
     def values(self):
         """The values of the weights now.
 
@@ -143,10 +108,12 @@ class Objective:
             first replica's, where there are several.
         """
         strategy = self._model.distribute_strategy
-        return [
-            tf.cast(variables.parts(weight, strategy)[0], self.dtype)
+        # `tf.cast` would give back the variable itself.
+        tensors = [
+            tf.convert_to_tensor(variables.parts(weight, strategy)[0])
             for weight in self.weights
         ]
+        return [tf.cast(tensor, self.dtype) for tensor in tensors]
 
     def loss(self, values=None):
         """The loss.
@@ -194,7 +161,10 @@ class Objective:
     def _given(self, values):
         if values is None:
             return self.values()
-        return [tf.cast(value, self.dtype) for value in values]
+        return [
+            tf.cast(tf.convert_to_tensor(value), self.dtype)
+            for value in values
+        ]
 
     def _call(self, function, *arguments):
         return self._compiled[function](*arguments)
@@ -218,77 +188,33 @@ class Objective:
                 with tf.GradientTape() as tape:
                     tape.watch(values)
                     loss = self._part(values, start)
-                slope = tf.add_n(
-                    [
-                        tf.reduce_sum(gradient * vector)
-                        for gradient, vector in zip(
-                            _gradient(tape, loss, values), vectors, strict=True
-                        )
-                    ]
-                )
+                gradients = _gradient(tape, loss, values)
+                slopes = [
+                    tf.reduce_sum(gradient * vector)
+                    for gradient, vector in zip(
+                        gradients, vectors, strict=True
+                    )
+                ]
+                slope = tf.add_n(slopes)
             return _gradient(outer, slope, values)
 
         return self._mean(product, [v.shape for v in values])
 
     def _mean(self, function, shapes):
-        """The mean of a function of parts, weighted by their examples."""
-        if self._size == self.examples:
-            return function(0)
-
-        def add(start, totals):
-            count = tf.minimum(self._size, self.examples - start)
-            share = tf.cast(count, self.dtype) / self.examples
-            return start + self._size, [
-                total + share * tensor
-                for total, tensor in zip(totals, function(start), strict=True)
-            ]
-
-        zeros = [tf.zeros(shape, self.dtype) for shape in shapes]
-        _, totals = tf.while_loop(
-            lambda start, totals: start < self.examples,
-            add,
-            (0, zeros),
-            parallel_iterations=1,  # The memory of one part
-        )
-        return totals
+        return self._parts.mean(function, shapes, self.dtype)
 
     def _part(self, values, start):
         """The loss of the part that begins with example `start`."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
-            keras.tree.map_structure(
-                lambda leaf: self._rows(leaf, start), self._data
-            )
-        )
         state = [*zip(self.weights, values, strict=True)]
         state += [
-            # A part of its own for each part, the same at each call.
+            # Other random numbers for each part, the same at each call.
             (seed, tf.cast([0, start], value.dtype) + value)
             for seed, value in self._seeds
         ]
-        # In it, whatever layers and metrics assign is dropped on leaving.
-        with (
-            keras_bridge.computing_in_float32(self._model),
-            keras_bridge.loss_scaling(_same, _same),
-            keras.StatelessScope(state, collect_losses=True),
-        ):
-            y_pred = self._model(x, training=self._training)
-            loss = keras_bridge.compute_loss(
-                self._model, x, y, y_pred, sample_weight, self._training
-            )
+        loss = compiled_loss.of(
+            self._model, self._parts.at(start), state, self._training
+        )
         return tf.cast(loss, self.dtype)
-
-    def _rows(self, leaf, start):
-        """The rows of a part."""
-        if leaf is None or self._size == self.examples:
-            return leaf
-        rows = leaf[start : start + self._size]
-        if self.examples % self._size == 0:
-            rows.set_shape([self._size, *leaf.shape[1:]])
-        return rows
-
-
-def _same(loss):
-    return loss
 
 
 def _gradient(tape, target, values):
