@@ -83,9 +83,15 @@ OPTIMIZERS = {
 }
 
 
+def test_momentum_moves_all_runs_as_it_moves_one():
+    x, y = models.regression_data()  # 45 examples: 5 in the last batch
+    both_ways(network(optimizer=OPTIMIZERS["momentum"]), x, y)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_move_all_runs_as_they_move_one(name):
-    x, y = models.regression_data()  # 45 examples: 5 in the last batch
+    x, y = models.regression_data()
     both_ways(network(optimizer=OPTIMIZERS[name]), x, y)
 
 
@@ -100,10 +106,17 @@ LAYERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_do_in_all_runs_what_they_do_in_one(name):
     x, y = models.regression_data()
     both_ways(network(LAYERS[name]), x, y, validation_data=(x[:11], y[:11]))
+
+
+def test_layers_of_all_kinds_do_in_all_runs_what_they_do_in_one():
+    x, y = models.regression_data()
+    build = network(*LAYERS.values(), global_clipnorm=0.3)
+    both_ways(build, x, y, validation_data=(x[:11], y[:11]))
 
 
 def test_sample_weights_count_in_all_runs():
@@ -116,12 +129,7 @@ def test_sample_weights_count_in_all_runs():
     assert weighted.losses[0, 0] < 0.9 * plain.losses[0, 0]
 
 
-def test_clip_of_compile_is_of_each_run_by_itself():
-    x, y = models.regression_data()
-    both_ways(network(global_clipnorm=0.3), x, y)
-
-
-def test_classifier_has_its_metrics_in_training_and_validation():
+def test_adam_and_metrics_in_training_and_validation_agree():
     x, y = models.classification_data()
     found = both_ways(
         classifier, x, y, validation_data=(x[:20], y[:20]), epochs=5
@@ -135,6 +143,7 @@ def test_classifier_has_its_metrics_in_training_and_validation():
     assert found.history[1]["accuracy"][-1] > 0.8
 
 
+@pytest.mark.long
 def test_full_batch_over_many_epochs_agrees():
     x, y = models.regression_data()
     both_ways(network(), x, y, epochs=60, batch_size=len(x))
@@ -159,7 +168,17 @@ def test_convolutions_agree_one_after_another_within_the_program():
     both_ways(build, x, x[:, 0, 0])
 
 
-def test_embedding_whose_gradient_is_sparse_agrees():
+class Odd(keras.layers.Layer):
+    """Has a weight that nothing depends on."""
+
+    def build(self, shape):
+        self.unused = self.add_weight(shape=[2], initializer="ones")
+
+    def call(self, x):
+        return x
+
+
+def test_gradients_that_are_sparse_or_not_there_agree():
     x = np.random.default_rng(0).integers(0, 5, [20, 2])
 
     def build():
@@ -167,6 +186,7 @@ def test_embedding_whose_gradient_is_sparse_agrees():
             [
                 keras.Input([2], dtype="int32"),
                 keras.layers.Embedding(5, 3),
+                Odd(),
                 keras.layers.Flatten(),
                 keras.layers.Dense(1),
             ]
@@ -174,20 +194,8 @@ def test_embedding_whose_gradient_is_sparse_agrees():
         model.compile(gdtrain.GradientDescent(), "mse")
         return model
 
-    both_ways(build, x, x.sum(1, keepdims=True).astype("float32"))
-
-
-def test_weights_that_nothing_depends_on_stay():
-    class Odd(keras.layers.Layer):
-        def build(self, shape):
-            self.unused = self.add_weight(shape=[2], initializer="ones")
-
-        def call(self, x):
-            return x
-
-    x, y = models.regression_data()
     with pytest.warns(UserWarning, match="does not depend"):
-        found = both_ways(network(Odd), x, y)
+        found = both_ways(build, x, x.sum(1, keepdims=True).astype("float32"))
     assert [w.tolist() for w in found.weights(1) if w.shape == (2,)] == [[1, 1]]
 
 
