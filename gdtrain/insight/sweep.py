@@ -81,7 +81,8 @@ def sweep(
 
     >>> import keras, numpy as np, gdtrain
     >>> def build():
-    ...     model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    ...     line = keras.layers.Dense(1)
+    ...     model = gdtrain.Sequential([keras.Input([1]), line])
     ...     model.compile(gdtrain.GradientDescent(), loss="mse")
     ...     return model
     >>> x = np.linspace(-1, 1, 50)[:, np.newaxis]

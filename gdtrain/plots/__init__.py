@@ -12,6 +12,7 @@ from gdtrain.plots.norm_map import gradient_norms
 from gdtrain.plots.one_page import overview
 from gdtrain.plots.predictions import Predictions
 from gdtrain.plots.ratio_lines import update_ratios
+from gdtrain.plots.sweep_panels import sweep
 
 __all__ = [
     "FittedLine",
@@ -19,5 +20,6 @@ __all__ = [
     "gradient_norms",
     "loss",
     "overview",
+    "sweep",
     "update_ratios",
 ]

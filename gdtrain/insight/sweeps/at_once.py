@@ -42,12 +42,14 @@ def train(job, progress):
         NotStackable: if that is not possible; nothing has been trained.
     """
     model = job.model()
+    if not model.built:
+        raise NotStackable("it cannot be built before its first step")
     feed, validation = job.feed(), job.validation_feed()
     reason = _why_not(model, [feed, validation], len(job.learning_rates))
     if reason:
         raise NotStackable(reason)
-    if not keras_bridge.build(model, feed.batch_spec):
-        raise NotStackable("it cannot be built before its first step")
+    if not keras_bridge.build(model, feed.batch_spec):  # With its metrics
+        raise NotStackable("its step cannot be traced")
     stacked = StackedModel(model, job.learning_rates)
     loop = StackedLoop(stacked, feed, validation)
     _trace(loop)
@@ -58,14 +60,15 @@ def train(job, progress):
         lambda count, found: progress(count * stacked.runs, found[-1, loss]),
     )
     parts = [("", 0), ("val_", len(names))][: 1 + (validation is not None)]
+    places = {
+        prefix + name: first + names.index(name)
+        for prefix, first in parts
+        for name in sorted(names)  # As `fit` has them
+    }
     return [
         Run(
             losses[:, run].copy(),
-            {
-                prefix + name: results[:, first + names.index(name), run].tolist()
-                for prefix, first in parts
-                for name in sorted(names)  # As `fit` has them
-            },
+            {name: results[:, p, run].tolist() for name, p in places.items()},
             _weights(stacked, run),
         )
         for run in range(stacked.runs)

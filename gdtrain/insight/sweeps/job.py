@@ -23,6 +23,9 @@ class Job:
             in `keras.Model.fit`.
         learning_rates: A tuple of floats.
         seed: Of weights, order and dropout.
+
+    Raises:
+        ValueError: if the data can be had only once.
     """
 
     build: Callable[[], Any]
@@ -35,6 +38,14 @@ class Job:
     shuffle: bool
     validation_data: Any
     seed: int
+
+    def __post_init__(self):
+        if hasattr(self.x, "__next__"):
+            raise ValueError(
+                "`x` must be data that can be had again for each learning "
+                f"rate. Received: x of type {type(self.x).__name__}. Pass "
+                "arrays, a tf.data.Dataset or a keras.utils.PyDataset."
+            )
 
     def model(self):
         """The model at its start, built.

@@ -32,15 +32,8 @@ def train(job, progress):
         A `Run` for each learning rate.
 
     Raises:
-        ValueError: if `build` makes another model each time, or the data can
-            be had only once.
+        ValueError: if `build` makes another model each time.
     """
-    if hasattr(job.x, "__next__"):
-        raise ValueError(
-            "`x` must be data that can be had again for each learning rate. "
-            f"Received: x of type {type(job.x).__name__}. Pass arrays, a "
-            "tf.data.Dataset or a keras.utils.PyDataset."
-        )
     start = None
     for rate in job.learning_rates:
         model = job.model()

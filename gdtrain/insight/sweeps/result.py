@@ -56,9 +56,10 @@ class Sweep:
     @property
     def labels(self):
         """The learning rates in few characters, different ones, a list."""
-        short = [f"{rate:g}" for rate in self.learning_rates]
-        if len(set(short)) == len(short):
-            return short
+        for digits in (3, 6):
+            short = [f"{rate:.{digits}g}" for rate in self.learning_rates]
+            if len(set(short)) == len(short):
+                return short
         return [repr(float(rate)) for rate in self.learning_rates]
 
     @property

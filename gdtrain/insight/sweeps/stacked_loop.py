@@ -61,10 +61,10 @@ class StackedLoop:
         while done < epochs:
             count = int(max(1, min(count, epochs - done, most)))
             start = time.perf_counter()
-            part = [t.numpy() for t in self._program(*self._inputs(done, count))]
-            parts.append(part)
+            found = self._program(*self._inputs(done, count))
+            parts.append([tensor.numpy() for tensor in found])
             done += count
-            progress(count, part[1])
+            progress(count, parts[-1][1])
             if time.perf_counter() - start < _BLOCK / 2:
                 count *= 2
         losses, results = zip(*parts, strict=True)
