@@ -5,6 +5,7 @@ import importlib
 from gdtrain import callbacks, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.insight.curvature import Curvature, curvature
+from gdtrain.insight.landscape import landscape
 from gdtrain.insight.sweep import sweep
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
@@ -20,6 +21,7 @@ __all__ = [
     "callbacks",
     "curvature",
     "from_keras",
+    "landscape",
     "plots",
     "sweep",
     "telemetry",

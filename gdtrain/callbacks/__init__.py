@@ -5,6 +5,7 @@ from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
+from gdtrain.callbacks.weight_path import WeightPath
 
 __all__ = [
     "BackupAndRestore",
@@ -12,4 +13,5 @@ __all__ = [
     "StepWriter",
     "Telemetry",
     "TensorBoard",
+    "WeightPath",
 ]

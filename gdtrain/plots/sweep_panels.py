@@ -67,7 +67,7 @@ def _draw_losses(axes, result, colours):
             marker="." if len(places) == 1 else "",
             label=_label(result, run),
         )
-    _scale(axes, np.concatenate(shown), np.nanmax(losses[:, 0]))
+    _scale(axes, np.concatenate(shown), losses[:, 0].max())
     _mark_diverged(axes, result)
     scales.steps_across(axes, steps)
     canvas.dress(axes, "Loss at each learning rate")

@@ -111,7 +111,8 @@ def main():
     arguments = parser.parse_args()
     ways = list(WAYS)[: 2 if arguments.without_keras else 3]
     description = machine.describe()
-    rows = [["job", "steps", *ways, "another:once", "keras:once"]]
+    ratios = [f"{way}:at once" for way in ways[1:]]
+    rows = [["job", "steps", *ways, *ratios]]
     for name in arguments.jobs:
         job = jobs.make(name)
         job.epochs *= arguments.longer
@@ -121,8 +122,7 @@ def main():
         for way in ways[1:]:
             pairs = zip(seconds[way], seconds["at once"], strict=True)
             row.append(f"{statistics.median(a / b for a, b in pairs):.1f}")
-        rows.append(row + ["-"] * (len(rows[0]) - len(row)))
-    rows[0] = rows[0][: len(rows[1])]
+        rows.append(row)
     tables.print_table(rows)
     print(
         f"\n{len(RATES)} learning rates; median of {arguments.repeats}, of "
