@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gdtrain.telemetry import record
+
 _FLAT = 1e-5  # Of the first principal direction: less is rounding of float32
 
 
@@ -22,13 +24,14 @@ class Directions(NamedTuple):
     names: tuple[str, str]
 
 
-def of_two_weights(variables):
+def of_two_weights(variables, model_name):
     """The two numbers of a model that has no more.
 
     Args:
         variables: Its trainable variables, one of two numbers or two of one.
+        model_name: The name of the model.
     """
-    names = [getattr(variable, "path", variable.name) for variable in variables]
+    names = [record.within(v.path, model_name) for v in variables]
     if len(names) == 1:
         names = [f"{names[0]}[{place}]" for place in range(2)]
     return Directions(np.eye(2), (names[0], names[1]))

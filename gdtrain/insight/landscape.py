@@ -55,8 +55,8 @@ def landscape(
             `"random"`, or `"auto"`, the default: the first of them that can
             be.
         across: `(low, high)`, where the plane begins and ends along the first
-            direction. Defaults to where the paths are, with some room; without
-            a path, 1 to both sides.
+            direction. Defaults to where the paths are, with some room;
+            without a path, and along random directions, 1 to both sides.
         up: The same of the second direction.
         points: How many places to look at along each of them. Defaults to 31,
             961 losses in all.
@@ -118,15 +118,16 @@ def find(
     count = checks.positive_integer("points", points)
     limits = [_limits("across", across), _limits("up", up)]
     paths = weight_paths.by_label(path, survey.size)
-    kept = weight_paths.good_points(paths, survey)
-    center, found = _plane(kind, survey, kept, seed)
-    places = loss_surface.project(kept, center, found.vectors)
-    if not len(kept):
-        here = loss_surface.project([survey.point()], center, found.vectors)
-        places = np.concatenate([here - 1, here + 1])
+    kept, losses = weight_paths.good_points(paths, survey)
+    center, found = _plane(kind, survey, kept, losses, seed)
+    if len(kept) and kind != "random":
+        view = _around(loss_surface.project(kept, center, found.vectors))
+    else:
+        here = loss_surface.project(survey.point(), center, found.vectors)
+        view = np.stack([here - 1, here + 1])
     sides = [
         np.linspace(*(given or low_high), count)
-        for given, low_high in zip(limits, _view(places).T, strict=True)
+        for given, low_high in zip(limits, view.T, strict=True)
     ]
     return loss_surface.LossSurface(
         survey.over(center, found.vectors, *sides),
@@ -141,13 +142,15 @@ def find(
     )
 
 
-def _plane(kind, survey, kept, seed):
+def _plane(kind, survey, kept, losses, seed):
     """`(center, Directions)` of the plane."""
     if kind == "weights":
-        found = directions_of_weights.of_two_weights(survey.weights)
+        found = directions_of_weights.of_two_weights(
+            survey.weights, survey.model.name
+        )
         return np.zeros(2), found
     if kind == "path":
-        center = kept[np.argmin(survey.at(kept))]
+        center = kept[np.argmin(losses)]
         return center, directions_of_weights.principal(kept, center, seed)
     values = survey.values()
     found = directions_of_weights.filter_normalized(
@@ -194,8 +197,8 @@ def _limits(name, limits):
     return pair
 
 
-def _view(places):
-    """Low and high ends `[2, 2]` of both sides around places `[n, 2]`."""
+def _around(places):
+    """Low and high ends `[2, 2]` of both sides, with places within."""
     low, high = places.min(axis=0), places.max(axis=0)
     sizes = high - low
     sizes = np.maximum(sizes, _LEAST * (sizes.max() or 1 / _LEAST))

@@ -19,6 +19,8 @@ class LossSurvey:
 
     def __init__(self, model, x, y=None, sample_weight=None, **options):
         self._objective = Objective(model, x, y, sample_weight, **options)
+        #: The model.
+        self.model = model
         #: The trainable weights, a list of `keras.Variable`.
         self.weights = self._objective.weights
         self._shapes = [tuple(weight.shape) for weight in self.weights]
@@ -27,16 +29,12 @@ class LossSurvey:
         self.size = sum(self._sizes)
         self._slice = self._over
         if not model.run_eagerly:
-            spec = tf.TensorSpec
             dtype = self._objective.dtype
-            self._slice = tf.function(
-                self._over,
-                autograph=False,
-                input_signature=[
-                    spec([self.size], dtype),
-                    spec([2, self.size], dtype),
-                    spec([None, 2], dtype),
-                ],
+            shapes = [self.size], [2, self.size], [None, 2]
+            program = tf.function(self._over, autograph=False)
+            # Called by itself, TensorFlow would warn of the fifth survey.
+            self._slice = program.get_concrete_function(
+                *(tf.TensorSpec(shape, dtype) for shape in shapes)
             )
 
     def values(self):

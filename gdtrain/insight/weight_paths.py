@@ -18,7 +18,8 @@ def by_label(path, size):
         A dict of float64 `[n, size]`; the label of a single path is `""`.
 
     Raises:
-        ValueError: if they have no points, or are of another model.
+        ValueError: if they have no points, begin with what is not finite, or
+            are of another model.
 
     Example:
 
@@ -38,6 +39,12 @@ def by_label(path, size):
                 f"trainable weight. Received: shape {list(points.shape)}. "
                 "Give the `WeightPath` to the `fit` of this model first."
             )
+        if not np.isfinite(points[0]).all():
+            raise ValueError(
+                "`path` must begin with finite weights. Received: "
+                f"{points[0][:8]} at the start of {label!r}. Train again from "
+                "weights that are finite."
+            )
         paths[label] = points
     return paths
 
@@ -50,14 +57,17 @@ def good_points(paths, survey):
         survey: A `LossSurvey`.
 
     Returns:
-        Float64 `[n, weights]`: some of each path, its first one always.
+        `(points, losses)`, float64 `[n, weights]` and `[n]`: some of each
+        path, its first one always.
     """
-    kept = [np.zeros([0, survey.size])]
+    kept, found = [np.zeros([0, survey.size])], [np.zeros(0)]
     for points in paths.values():
         places = np.linspace(0, len(points) - 1, min(len(points), _MANY))
         points = points[np.unique(places.round().astype(int))]
         losses = survey.at(points)
         limit = losses[0] + (_TIMES - 1) * abs(losses[0])
-        kept.append(points[(losses <= limit) | (np.arange(len(points)) == 0)])
-    kept = np.concatenate(kept)
-    return kept[np.isfinite(kept).all(axis=1)]
+        good = (losses <= limit) & np.isfinite(points).all(axis=1)
+        good[0] = True
+        kept.append(points[good])
+        found.append(losses[good])
+    return np.concatenate(kept), np.concatenate(found)

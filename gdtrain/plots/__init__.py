@@ -7,6 +7,8 @@ be used on any thread.
 # First, so that its error is the one that is seen.
 from gdtrain.plots import requirement  # noqa: F401
 from gdtrain.plots.fitted_line import FittedLine
+from gdtrain.plots.landscape_map import landscape
+from gdtrain.plots.landscape_picture import Landscape
 from gdtrain.plots.loss_panels import loss
 from gdtrain.plots.norm_map import gradient_norms
 from gdtrain.plots.one_page import overview
@@ -16,8 +18,10 @@ from gdtrain.plots.sweep_panels import sweep
 
 __all__ = [
     "FittedLine",
+    "Landscape",
     "Predictions",
     "gradient_norms",
+    "landscape",
     "loss",
     "overview",
     "sweep",
