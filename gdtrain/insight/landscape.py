@@ -47,7 +47,10 @@ def landscape(
 
     Args:
         model: A `keras.Model`, built and compiled with a loss.
-        x, y, sample_weight: The data, as in `keras.Model.fit`.
+        x: The inputs, as in `keras.Model.fit`: arrays or tensors, also in
+            lists and dicts, or a `tf.data.Dataset`, which is read once.
+        y: The targets, likewise. Defaults to `None`: `x` has them.
+        sample_weight: A weight for each example. Defaults to `None`, 1.
         path: Where training went: a `gdtrain.callbacks.WeightPath`, an array
             `[n, weights]`, or a dict of several by a label for each. Defaults
             to `None`, no path.
@@ -125,17 +128,19 @@ def find(
     else:
         here = loss_surface.project(survey.point(), center, found.vectors)
         view = np.stack([here - 1, here + 1])
-    sides = [
-        np.linspace(*(given or low_high), count)
-        for given, low_high in zip(limits, view.T, strict=True)
+    ends = [
+        given or tuple(wide)
+        for given, wide in zip(limits, view.T, strict=True)
     ]
+    sides = [np.linspace(low, high, count) for low, high in ends]
     return loss_surface.LossSurface(
-        survey.over(center, found.vectors, *sides),
-        *sides,
-        center,
-        found.vectors,
-        found.names,
-        {
+        losses=survey.over(center, found.vectors, *sides),
+        across=sides[0],
+        up=sides[1],
+        center=center,
+        vectors=found.vectors,
+        names=found.names,
+        paths={
             label: loss_surface.project(points, center, found.vectors)
             for label, points in paths.items()
         },

@@ -54,7 +54,10 @@ def sweep(
         build: A function without arguments that makes the model and compiles
             it, the same each time. The learning rate it is compiled with is
             replaced.
-        x, y: The data, as in `keras.Model.fit`.
+        x: The inputs, as in `keras.Model.fit`; not an iterator, which can be
+            read but once.
+        y: The targets, as in `keras.Model.fit`. Defaults to `None`: `x` has
+            them.
         learning_rates: Positive numbers, different ones.
         sample_weight, epochs, batch_size, shuffle, validation_data: As in
             `keras.Model.fit`, with the same defaults.

@@ -52,6 +52,7 @@ def landscape(surface, path=None):
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set_xlabel(canvas.plain(surface.names[0]))
         canvas.dress(axes, label)
+        axes.set_facecolor(_UNKNOWN)
     panels[0].set_ylabel(canvas.plain(surface.names[1]))
     if len(levels):
         _draw_key(figure, panels, norm, levels)
@@ -93,7 +94,6 @@ def _draw_losses(axes, surface, norm, levels):
             alpha=0.5,
             **options,
         )
-    axes.patch.set_facecolor(_UNKNOWN)
 
 
 def _draw_path(axes, places, low, high):

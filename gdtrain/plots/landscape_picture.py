@@ -1,5 +1,7 @@
 """The loss around a model's weights, as it learns."""
 
+from typing import Any
+
 import numpy as np
 
 from gdtrain.insight import landscape
@@ -55,8 +57,8 @@ class Landscape:
         self._path = path
         self._points = points
         self._examples = examples
-        self._model = self._survey = None
-        self._looked = []
+        self._survey: Any = None  # Of the model that was looked at last
+        self._looked: list = []
 
     def look(self, model):
         """Finds the loss around the weights, on the training thread.
@@ -70,11 +72,11 @@ class Landscape:
         Raises:
             RuntimeError, TypeError, ValueError: as `gdtrain.landscape`.
         """
-        if model is not self._model:
+        if self._survey is None or model is not self._survey.model:
             self._survey = LossSurvey(
                 model, *self._data, examples=self._examples
             )
-            self._model, self._looked = model, []
+            self._looked = []
         return landscape.find(
             self._survey, self._so_far(), points=self._points
         )

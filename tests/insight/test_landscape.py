@@ -184,7 +184,7 @@ def test_two_numbers_of_one_weight_are_the_axes():
     model.compile("sgd", "mse", **EAGER)
     x = np.eye(2)
     found = gdtrain.landscape(
-        model, x, [[1.0], [3.0]], across=(0, 1), up=(0, 3), points=2
+        model, x, np.array([1.0, 3.0]), across=(0, 1), up=(0, 3), points=2
     )
     assert found.names == ("dense/kernel[0]", "dense/kernel[1]")
     np.testing.assert_allclose(found.losses, [[5, 4.5], [0.5, 0]])

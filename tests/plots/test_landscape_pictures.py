@@ -87,13 +87,13 @@ def test_losses_that_are_not_finite_are_grey():
     axes = plots.landscape(surface(losses)).axes[0]
     colour = axes.patch.get_facecolor()
     assert colour[0] == colour[1] == colour[2] < 0.9
-    reach = [p.vertices[:, 0].max() for p in axes.collections[0].get_paths()
-             if len(p.vertices)]
-    assert max(reach) == PLACES[2]
+    bands = axes.collections[0].get_paths()
+    ends = [band.vertices[:, 0].max() for band in bands if len(band)]
+    assert max(ends) == PLACES[2]
 
 
 @pytest.mark.parametrize("losses", [np.full([5, 5], 3.0), [[np.nan] * 5] * 5])
-def test_surface_without_any_slope_is_drawn_without_contours(losses):
+def test_surface_without_any_slope_has_no_contours(losses):
     (axes,) = plots.landscape(surface(losses, path=[[0, 0]])).axes
     assert not axes.collections and lines(axes)[1]["*"] == [0, 0]
 
@@ -109,12 +109,12 @@ def test_picture_of_a_line_has_the_way_from_look_to_look():
     picture = plots.Landscape(x, y, points=3)
     points = [[0.0, 0.0], [0.5, 0.25], [0.25, 0.5]]
     for w, b in points:
-        model.set_weights([[[w]], [b]])
+        model.set_weights([np.array([[w]]), np.array([b])])
         seen = picture.look(model)
     assert seen.paths[""].tolist() == points
     assert seen.losses.shape == (3, 3)
     other, x, y = line()
-    other.set_weights([[[1.0]], [1.0]])
+    other.set_weights([np.ones([1, 1]), np.ones(1)])
     assert picture.look(other).paths[""].tolist() == [[1.0, 1.0]]
 
 

@@ -44,7 +44,7 @@ def _write_run(runs, losses, history):
     """Writes the losses of a run and what its history shows."""
     steps = np.arange(1, 1 + len(losses))
     runs.steps.write(steps, ["loss"], losses[:, np.newaxis])
-    parts = {"train": {}, "validation": {}}
+    parts: dict[str, dict] = {"train": {}, "validation": {}}
     for name, values in history.items():
         part = "validation" if name.startswith("val_") else "train"
         parts[part][f"epoch_{name.removeprefix('val_')}"] = values
