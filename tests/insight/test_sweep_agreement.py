@@ -10,6 +10,12 @@ from tests import models
 RATES = [0.001, 0.1]
 
 
+@pytest.fixture(autouse=True)
+def blocks_that_grow(monkeypatch):
+    """Blocks of 1, 2, 4, ... epochs, however slow the machine is."""
+    monkeypatch.setattr("gdtrain.insight.sweeps.stacked_loop._BLOCK", 1e9)
+
+
 def network(*middle, optimizer=None, loss="mse", metrics=None, **compile_with):
     """What makes a 3-4-1 network with some layers in the middle."""
 
