@@ -44,7 +44,10 @@ def sweep(
     optimizer that moves each number by itself (`gdtrain.GradientDescent` and
     most of Keras's), random numbers from `keras.random` alone, no
     constraints, micro-batches, replicas or XLA, and at most 4,194,304 weights
-    in all runs together. Other models are trained one after another by `fit`.
+    in all runs together. What is gained is what surrounds the arithmetic: one
+    compilation in the place of many, and small operations; long runs of
+    models that keep all cores busy take as long as one after another. Other
+    models are trained one after another by `fit`.
     Which of them, and why, is logged ("gdtrain", INFO).
 
     A run that diverges leaves the others alone. The random generators of
