@@ -1,7 +1,5 @@
 """How the loss curves, and how large a learning rate it allows."""
 
-import dataclasses
-
 import numpy as np
 
 from gdtrain import checks
@@ -11,72 +9,9 @@ from gdtrain.insight import (
     sharpness,
     stable_learning_rate,
 )
+from gdtrain.insight.found_curvature import Curvature
 from gdtrain.insight.hessian import Hessian
 from gdtrain.insight.objective import Objective
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Curvature:
-    """What `gdtrain.curvature` found. Printed, it is a sentence.
-
-    Args:
-        eigenvalues: The largest eigenvalues of the Hessian, float64 `[top]`,
-            the largest first.
-        error_bounds: Float64 `[top]`: within it of each there is an
-            eigenvalue.
-        products: How many Hessian-vector products it took.
-        stable_learning_rate: The largest stable learning rate of the model's
-            optimizer, a `float`: infinite where the loss does not curve
-            upwards, `None` where it is not known.
-        limit: What `stable_learning_rate` is made from, in words, or why it
-            is not known.
-        optimizer: The name of the optimizer's class.
-        preconditioned_sharpness: The largest eigenvalue of
-            P**-0.5 H P**-0.5, a `float`, for an optimizer with a
-            preconditioner P, and else `None`.
-        vectors: The eigenvectors, `[top, weights]`, each of length 1, all
-            weights one after another.
-
-    Example:
-
-    >>> import gdtrain, keras, numpy as np
-    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
-    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
-    >>> x = np.array([[0.0], [2.0]])
-    >>> gdtrain.curvature(model, x, 3 * x).limit
-    '2 / sharpness, for GradientDescent'
-    """
-
-    eigenvalues: np.ndarray
-    error_bounds: np.ndarray
-    products: int
-    stable_learning_rate: float | None
-    limit: str
-    optimizer: str
-    preconditioned_sharpness: float | None
-    vectors: np.ndarray = dataclasses.field(repr=False)
-
-    @property
-    def sharpness(self):
-        """The largest eigenvalue, a `float`."""
-        return float(self.eigenvalues[0])
-
-    def __str__(self):
-        found = (
-            f"sharpness {self.sharpness:.3g} (error at most "
-            f"{self.error_bounds[0]:.1g}, {self.products} products)"
-        )
-        if self.preconditioned_sharpness is not None:
-            found += f", preconditioned {self.preconditioned_sharpness:.3g}"
-        rate = self.stable_learning_rate
-        if rate is None:
-            return f"{found}: {self.limit}"
-        if np.isinf(rate):
-            return f"{found}: it limits no learning rate"
-        return (
-            f"{found}: learning rates up to {rate:.3g} are stable for "
-            f"{self.optimizer}"
-        )
 
 
 def curvature(
@@ -103,7 +38,7 @@ def curvature(
     again. `limit_of` in `gdtrain.insight.stable_learning_rate` has the limits
     of other optimizers.
 
-    It touches nothing of the model. A Hessian-vector product takes about four
+    It touches nothing of the model. A Hessian-vector product takes 3 to 8
     times as long as the loss, and ten to twenty of them find the sharpness.
     Memory: 2 * top + 25 vectors as long as the weights, and what the
     gradient of `batch_size` examples takes twice.
@@ -113,7 +48,8 @@ def curvature(
         x: The data: arrays, or a `tf.data.Dataset` of batches.
         y: Targets, as in `keras.Model.fit`.
         top: How many eigenvalues. Defaults to 1, the sharpness. Those above 1
-            take about twice the products, as equal ones are looked for.
+            take about twice the products, as equal ones are looked for. Of a
+            model with fewer weights, all.
         sample_weight: As in `keras.Model.fit`.
         examples: How many examples to look at: of arrays, ones spread evenly;
             of a dataset, the first. Defaults to `None`, all.
@@ -122,8 +58,9 @@ def curvature(
         tolerance: Error bound to stop at, relative to the largest
             eigenvalue. Defaults to 1e-3; the error itself is usually about
             its square.
-        most_products: Most Hessian-vector products for each search. Defaults
-            to 100. Where they do not suffice, `error_bounds` says so.
+        most_products: Most Hessian-vector products for each search, at least
+            `top`. Defaults to 100. Where they do not suffice, `error_bounds`
+            says so.
         training: The mode of dropout and batch normalization. Defaults to
             `False`; see `gdtrain.insight.objective.Objective`.
         small_batches: Whether the limit is wanted for steps whose gradient
@@ -137,7 +74,7 @@ def curvature(
 
     Raises:
         RuntimeError: if the model is not compiled or not built.
-        TypeError: if the data are of another kind.
+        TypeError: if the data or an argument are of another kind.
         ValueError: if an argument, the data or the loss cannot be used.
         FloatingPointError: if the loss or its curvature is not finite.
 
@@ -159,6 +96,12 @@ def curvature(
     """
     top = checks.positive_integer("top", top)
     most_products = checks.positive_integer("most_products", most_products)
+    if most_products < top:
+        raise ValueError(
+            "`most_products` must be at least `top`. Received: "
+            f"most_products={most_products}, top={top}. Write for example "
+            f"most_products={max(100, 20 * top)}."
+        )
     tolerance = checks.positive_number(
         "tolerance", tolerance, "Write for example tolerance=1e-3."
     )
@@ -234,10 +177,17 @@ def _vectors(start, objective):
     """The eigenvectors of a `Curvature`, if they are of this model's size."""
     if start is None:
         return None
+    if not isinstance(start, Curvature):
+        raise TypeError(
+            "`start` must be a `Curvature`. Received: "
+            f"start={start!r} of type {type(start).__name__}. Pass what "
+            "`curvature` returned for this model, or leave it out."
+        )
     size = sum(weight.shape.num_elements() for weight in objective.weights)
-    if not isinstance(start, Curvature) or start.vectors.shape[1] != size:
+    if start.vectors.shape[1] != size:
         raise ValueError(
-            "`start` must be a `Curvature` of the same model, with as many "
-            f"weights: {size}. Received: start={start!r}. Leave it out."
+            f"`start` must be of a model with as many weights, {size}. "
+            f"Received: start of one with {start.vectors.shape[1]}. Leave it "
+            "out."
         )
     return start.vectors

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from gdtrain import checks, keras_bridge
 from gdtrain.engine import variables
-from gdtrain.insight import compiled_loss
+from gdtrain.insight import compiled_loss, derivatives
 from gdtrain.insight import examples as examples_of_data
 from gdtrain.insight.parts import Parts
 
@@ -21,7 +21,8 @@ class Objective:
     The data are worked on `batch_size` examples at a time, so that memory
     does not grow with them (they themselves are kept on the device). The mean
     over parts weighs each by its examples: exact for losses that are a mean
-    over examples, whatever `batch_size` is.
+    over examples, whatever `batch_size` is; not for those that divide by what
+    masks or sample weights of a batch add up to.
 
     Models of mixed precision are computed in float32.
 
@@ -93,12 +94,14 @@ class Objective:
             (variable, variable.numpy())
             for variable in keras_bridge.random_states(model)
         ]
-        self._compiled = {
-            function: function if model.run_eagerly else tf.function(
-                function, autograph=False
-            )
-            for function in (self._loss, self._gradient, self._product)
-        }
+        #: Whether it is computed by Python, as the model was told to.
+        self.run_eagerly = model.run_eagerly
+        compiled = tf.function(autograph=False)
+        if self.run_eagerly:
+            compiled = _as_it_is
+        self._compiled_loss = compiled(self._loss)
+        self._compiled_gradient = compiled(self._gradient)
+        self._compiled_product = compiled(self._product)
 
     def values(self):
         """The values of the weights now.
@@ -125,7 +128,7 @@ class Objective:
         Returns:
             A scalar of `dtype`.
         """
-        return self._call(self._loss, self._given(values))[0]
+        return self._compiled_loss(self._given(values))[0]
 
     def gradient(self, values=None):
         """The loss, and its gradient with respect to each weight.
@@ -137,7 +140,7 @@ class Objective:
             `(loss, gradient)`: a scalar, and a list of tensors of the shapes
             of the weights; zeros for a weight that it does not depend on.
         """
-        loss, *gradient = self._call(self._gradient, self._given(values))
+        loss, *gradient = self._compiled_gradient(self._given(values))
         return loss, gradient
 
     def hessian_vector_product(self, vectors, values=None):
@@ -145,7 +148,8 @@ class Objective:
 
             product = d/dw sum(gradient(w) * vector)
 
-        It takes about four times as long as the loss.
+        It takes 3 times as long as the loss for large dense layers, 8 times
+        for convolutions.
 
         Args:
             vectors: The vector: a list of tensors of the shapes of the
@@ -156,9 +160,10 @@ class Objective:
             A list of tensors of the shapes of the weights.
         """
         vectors = [tf.cast(vector, self.dtype) for vector in vectors]
-        return self._call(self._product, self._given(values), vectors)
+        return self._compiled_product(self._given(values), vectors)
 
     def _given(self, values):
+        """Values of the weights as tensors, those now for `None`."""
         if values is None:
             return self.values()
         return [
@@ -166,37 +171,23 @@ class Objective:
             for value in values
         ]
 
-    def _call(self, function, *arguments):
-        return self._compiled[function](*arguments)
-
     def _loss(self, values):
         return self._mean(lambda start: [self._part(values, start)], [()])
 
     def _gradient(self, values):
         def gradient(start):
-            with tf.GradientTape() as tape:
-                tape.watch(values)
-                loss = self._part(values, start)
-            return [loss, *_gradient(tape, loss, values)]
+            loss, gradients = derivatives.gradient(
+                lambda: self._part(values, start), values
+            )
+            return [loss, *gradients]
 
         return self._mean(gradient, [(), *(v.shape for v in values)])
 
     def _product(self, values, vectors):
         def product(start):
-            with tf.GradientTape() as outer:
-                outer.watch(values)
-                with tf.GradientTape() as tape:
-                    tape.watch(values)
-                    loss = self._part(values, start)
-                gradients = _gradient(tape, loss, values)
-                slopes = [
-                    tf.reduce_sum(gradient * vector)
-                    for gradient, vector in zip(
-                        gradients, vectors, strict=True
-                    )
-                ]
-                slope = tf.add_n(slopes)
-            return _gradient(outer, slope, values)
+            return derivatives.hessian_vector_product(
+                lambda: self._part(values, start), values, vectors
+            )
 
         return self._mean(product, [v.shape for v in values])
 
@@ -217,9 +208,6 @@ class Objective:
         return tf.cast(loss, self.dtype)
 
 
-def _gradient(tape, target, values):
-    """The gradient as dense tensors, with zeros where there is none."""
-    gradients = tape.gradient(
-        target, values, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+def _as_it_is(function):
+    """What runs eagerly."""
+    return function

@@ -54,10 +54,11 @@ def of(optimizer, weights, strategy=None):
     formula = _FORMULAS.get(type(optimizer))
     if formula is None or not optimizer.built:
         return None
-    updates = int(optimizer.iterations)
-    if not updates:
-        return None
     strategy = strategy or tf.distribute.get_strategy()
+    updates = variables.parts(optimizer.iterations, strategy)[0]
+    with tf.init_scope():  # Where a graph is made, whether there was one yet
+        if not int(updates):
+            return None
     slots = keras_bridge.squared_gradients(optimizer)
     return [
         formula(
@@ -73,9 +74,10 @@ def of(optimizer, weights, strategy=None):
 
 def _adam(optimizer, squares, updates):
     """Adam's, with the corrections of its averages' start at 0."""
+    updates = tf.cast(updates, tf.float64)
     of_first = 1 - float(optimizer.beta_1) ** updates
     of_second = 1 - float(optimizer.beta_2) ** updates
-    factor = of_first / of_second**0.5
+    factor = tf.cast(of_first / tf.sqrt(of_second), squares.dtype)
     return factor * (tf.sqrt(squares) + optimizer.epsilon)
 
 

@@ -123,7 +123,9 @@ class CSVWriter:
 
 
 def _header(names):
-    """The first line; a name that holds a comma is quoted."""
+    """The first line, if there are names; one with a comma is quoted."""
+    if not names:
+        return b""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(["step", *names])
     return line.getvalue().encode()

@@ -1,8 +1,6 @@
 """One device, two replicas and two processes train to the same numbers."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
 
@@ -10,41 +8,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import workers
 from tests.agreement import distributed_fit
-
-
-def free_ports(count):
-    """Ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def run_two_workers(folder, *arguments):
     """Runs `distributed_fit` in two processes: `(return code, stderr)`s."""
-    workers = [f"localhost:{port}" for port in free_ports(2)]
-    processes = []
-    for index in range(2):
-        task = {"type": "worker", "index": index}
-        config = {"cluster": {"worker": workers}, "task": task}
-        processes.append(
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.agreement.distributed_fit",
-                    folder / str(index),
-                    *arguments,
-                ],
-                env={**os.environ, "TF_CONFIG": json.dumps(config)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.agreement.distributed_fit",
+                folder / str(index),
+                *arguments,
+            ],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        for index, environment in enumerate(workers.environments(2))
+    ]
     errors = [process.communicate(timeout=240)[1] for process in processes]
     return [(p.returncode, e) for p, e in zip(processes, errors, strict=True)]
 

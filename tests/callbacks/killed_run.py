@@ -15,8 +15,15 @@ import sys
 import time
 
 import keras
+import tensorflow as tf
 
-from tests.callbacks.runs import FEEDS, Script, kept_by_keras, observers
+from tests.callbacks.runs import (
+    FEEDS,
+    Script,
+    kept_by_keras,
+    network,
+    observers,
+)
 
 EPOCHS = 6
 
@@ -41,8 +48,20 @@ def slow_down():
     os.fsync = slow
 
 
+def strategy():
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def network_within(chosen):
+    with chosen.scope():
+        return network()
+
+
 def main():
     folder, feed = sys.argv[1:3]
+    chosen = strategy()  # Before anything else of TensorFlow's
     # A process in the background may have been told to ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "slow" in sys.argv:
@@ -50,6 +69,10 @@ def main():
     script = Script(
         folder,
         FEEDS[feed],
+        lambda: network_within(chosen),
+        backup={"backup_dir": pathlib.Path(folder).parent / "backup"}
+        if "TF_CONFIG" in os.environ
+        else {},
         callbacks=lambda folder: [
             *kept_by_keras(folder)[1:3],
             *observers(folder),
@@ -59,7 +82,8 @@ def main():
     left, began_at = script(epochs=EPOCHS)
     found = {str(key): repr(value) for key, value in left.items()}
     found["log"] = pathlib.Path(folder, "log.csv").read_text()
-    found["steps"] = pathlib.Path(folder, "steps.csv").read_text()
+    steps = pathlib.Path(folder, "steps.csv")  # Which only the chief writes
+    found["steps"] = steps.read_text() if steps.exists() else ""
     pathlib.Path(folder, "left.json").write_text(json.dumps(found))
     print("ended", began_at, flush=True)
 

@@ -135,7 +135,6 @@ class Script:
         callbacks: Makes more callbacks, given the folder.
         arguments: Of `fit`.
         backup: Of `BackupAndRestore`.
-        left: What it leaves, given (model, history, callbacks, folder).
     """
 
     folder: str
@@ -152,12 +151,14 @@ class Script:
         tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
         model = self.model()
         kill = KillAt(kill_at)
-        backup = {"every_steps": 1, "every_seconds": None} | self.backup
+        backup = {
+            "backup_dir": f"{self.folder}/backup",
+            "every_steps": 1,
+            "every_seconds": None,
+        } | self.backup
         callbacks = [
             *self.callbacks(self.folder),
-            gdtrain.callbacks.BackupAndRestore(
-                f"{self.folder}/backup", **backup
-            ),
+            gdtrain.callbacks.BackupAndRestore(**backup),
             kill,
         ]
         history = model.fit(

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import random
+import resource
 import warnings
 from unittest import mock
 
@@ -82,6 +83,13 @@ def decaying():
     )
 
 
+def scaling():
+    """Doubles its scale at every second step."""
+    return keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(), initial_scale=2.0, dynamic_growth_steps=2
+    )
+
+
 WAYS = {
     "eager": {"run_eagerly": True},
     "XLA": {"jit_compile": True},
@@ -95,6 +103,7 @@ WAYS = {
         "optimizer": functools.partial(keras.optimizers.Nadam, use_ema=True)
     },
     "schedule": {"optimizer": decaying},
+    "scaled loss": {"optimizer": scaling},
 }
 
 
@@ -107,6 +116,32 @@ def test_any_way_to_train(tmp_path, way):
         return network(**made)
 
     check(tmp_path, [3, 7], model=model)
+
+
+def test_several_inputs_and_outputs(tmp_path):
+    def model():
+        a, b = keras.Input([3], name="a"), keras.Input([1], name="b")
+        both = keras.layers.Concatenate()([keras.layers.Dropout(0.2)(a), b])
+        made = gdtrain.Model(
+            {"a": a, "rest": {"b": b}},
+            {
+                "mean": keras.layers.Dense(1, name="mean")(both),
+                "sign": keras.layers.Dense(1, "sigmoid", name="sign")(both),
+            },
+        )
+        losses = {"mean": "mse", "sign": "binary_crossentropy"}
+        made.compile("adam", losses, metrics={"sign": ["accuracy"]})
+        return made
+
+    def feed():
+        return {
+            "x": {"a": X, "rest": {"b": X[:, :1]}},
+            "y": {"mean": Y, "sign": (Y > 0).astype("float32")},
+            "sample_weight": {"mean": X[:, 0] ** 2, "sign": X[:, 1] ** 2},
+            "batch_size": 6,
+        }
+
+    check(tmp_path, [2, 7], feed=feed, model=model, callbacks=observers)
 
 
 def test_validation_and_callbacks_that_remember(tmp_path):
@@ -353,26 +388,36 @@ def test_a_plain_keras_model_is_refused(tmp_path):
         model.fit(X, Y, verbose=0, callbacks=[backup])
 
 
-def test_a_full_disk_is_told_of_once_and_tried_again(tmp_path):
-    write, calls = checkpoint_files.write, []
+class Filling(keras.callbacks.Callback):
+    """Lets no file grow beyond 100 bytes from one step to another."""
 
-    def full(*arguments):
-        calls.append(0)
-        if 2 <= len(calls) <= 5:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(*arguments)
+    sees = "logs"
 
+    def begin_run(self, run):
+        self.allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def at(self, run):
+        most = 100 if 3 <= run.steps_done < 8 else self.allowed[0]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, self.allowed[1]))
+
+
+def test_no_room_for_a_checkpoint_is_told_of_once_and_tried_again(tmp_path):
+    script = Script(str(tmp_path), callbacks=lambda _: [Filling()])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        left, _ = script()
+    told = [str(w.message) for w in caught if "is lost" in str(w.message)]
+    assert len(told) == 1 and "File too large" in told[0]
     expected, _ = Script(str(tmp_path / "alone"))()
-    script = Script(str(tmp_path / "full"))
-    with mock.patch.object(checkpoint_files, "write", full):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            left, _ = script()
-    told = [w for w in caught if "disk is full" in str(w.message)]
-    assert len(told) == 1 and "is lost" in str(told[0].message)
     assert not differences(expected, left)
-    assert len(calls) > 5
-    assert script()[1] == 12
+    assert script()[1] == 12  # The last checkpoint is there.
+
+
+def test_a_full_disk_is_told_of(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with mock.patch.object(checkpoint_files, "write", side_effect=full):
+        with pytest.warns(UserWarning, match="step 1: the disk is full"):
+            Script(str(tmp_path))(epochs=1)
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path):

@@ -11,11 +11,13 @@ import time
 
 import pytest
 
+from tests import workers
+
 SECONDS = 120  # After which a process counts as hanging
 
 
 @contextlib.contextmanager
-def started(folder, feed, *more):
+def started(folder, feed, *more, environment=None):
     process = subprocess.Popen(
         [
             sys.executable,
@@ -26,6 +28,7 @@ def started(folder, feed, *more):
             *more,
         ],
         cwd=pathlib.Path(__file__).parents[2],
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -113,3 +116,54 @@ def test_a_signal_saves_and_stops(tmp_path, number, codes):
     left, began_at = run(tmp_path, "arrays")
     assert began_at == newest > 0
     assert left["log"].count("\n") == 7
+
+
+def run_workers(folder, kill_one=None):
+    """Lets two workers run; returns for each what `run` does.
+
+    Args:
+        folder: Of both; each writes in a folder of its own below.
+        kill_one: Which of them to kill some steps after its first; the other
+            one ends then, by itself or killed as well, and nothing is
+            returned.
+    """
+    folders = [folder / str(index) for index in range(2)]
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for one, environment in zip(
+            folders, workers.environments(2), strict=True
+        ):
+            one.mkdir(parents=True, exist_ok=True)
+            processes.append(
+                stack.enter_context(
+                    started(one, "arrays", environment=environment)
+                )
+            )
+        if kill_one is not None:
+            for _ in range(5):
+                processes[kill_one].stdout.readline()
+            processes[kill_one].kill()
+            time.sleep(2)  # Steps that the other one waits in
+            return None
+        # Both are read to the end; the first waits for the second.
+        outputs = [p.communicate(timeout=SECONDS) for p in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return [
+        (
+            json.loads((one / "left.json").read_text()),
+            int(output.split("ended")[1]),
+        )
+        for one, (output, _) in zip(folders, outputs, strict=True)
+    ]
+
+
+@pytest.mark.long
+def test_one_of_two_workers_is_killed(tmp_path):
+    for kill_one in (1, 0):
+        run_workers(tmp_path / "parts", kill_one)
+    expected = run_workers(tmp_path / "whole")
+    found = run_workers(tmp_path / "parts")
+    for (left, began_at), (whole, _) in zip(found, expected, strict=True):
+        assert began_at > 0
+        assert [k for k in {**whole, **left} if whole[k] != left[k]] == []

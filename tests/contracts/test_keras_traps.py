@@ -204,6 +204,64 @@ def test_fact_6_a_schedule_counts_updates_and_not_parts_of_a_batch(base):
     assert float(optimizer.learning_rate) == pytest.approx(0.5 ** (2 / 8))
 
 
+class Broken(Exception):
+    """Ends a run inside an epoch."""
+
+
+class BreakAt(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self.step:
+            raise Broken
+
+
+@pytest.mark.parametrize(
+    "base", [gdtrain.Sequential, stock_keras(keras.Sequential, AssertionError)]
+)
+def test_fact_7_a_run_broken_off_twice_ends_as_one_left_alone(base, tmp_path):
+    x = np.random.default_rng(0).normal(size=[16, 1])
+
+    def run(folder, break_at=None):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(1)
+        if base is keras.Sequential:
+            backup = keras.callbacks.BackupAndRestore(folder, save_freq=1)
+        else:
+            backup = gdtrain.callbacks.BackupAndRestore(folder, every_steps=1)
+        model = base([keras.Input([1]), keras.layers.Dense(1)])
+        model.compile("adam", "mse", jit_compile=False)
+        callbacks = [backup, BreakAt(break_at)]
+        model.fit(
+            x, x, batch_size=4, epochs=3, verbose=0, callbacks=callbacks
+        )
+        optimizer = model.optimizer
+        return int(optimizer.iterations), *map(np.ravel, model.get_weights())
+
+    for step in (5, 7):
+        with pytest.raises(Broken):
+            run(tmp_path / "broken", step)
+    assert run(tmp_path / "broken") == run(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "base", [gdtrain.Sequential, stock_keras(keras.Sequential, AssertionError)]
+)
+def test_fact_9_weights_stay_finite_when_a_label_is_not(base):
+    model = base([keras.Input([1]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    if base is keras.Sequential:
+        guard = keras.callbacks.TerminateOnNaN()
+    else:
+        guard = gdtrain.callbacks.NonfiniteGuard("skip")
+    y = ONES.copy()
+    y[3] = np.nan
+    model.fit(ONES, y, batch_size=4, verbose=0, callbacks=[guard])
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
 @both()
 def test_fact_11_the_reported_loss_of_two_replicas_is_the_loss(
     base, two_replicas

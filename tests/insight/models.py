@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.engine import random_state
 
 layers = keras.layers
 
@@ -126,3 +127,17 @@ def attention():
 
 
 KINDS = [smooth, double, convolutional, several, recurrent, attention]
+
+
+def everything(model):
+    """The values of all variables, and the states of all generators."""
+    variables = [*model.variables, *model.optimizer.variables]
+    variables += model.metrics_variables
+    return repr(
+        (
+            [v.numpy().tobytes() for v in variables],
+            {k: repr(s) for k, s in random_state.get().items()},
+            model.stop_training,
+            model.train_function,
+        )
+    )

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.engine import random_state
 from gdtrain.insight.objective import Objective
 from tests.insight import models
 from tests.models import distance
@@ -51,6 +50,17 @@ def product_by_hand(model, x, y, vectors):
 
 
 @of_kind(models.KINDS)
+def test_gradient_is_that_of_a_tape(make):
+    model, x, y = make()
+    loss, gradient = Objective(model, x, y, batch_size=4).gradient()
+    with tf.GradientTape() as tape:
+        expected = loss_by_hand(model, x, y)
+    by_tape = tape.gradient(expected, model.trainable_weights)
+    assert float(loss) == pytest.approx(float(expected), rel=2e-6)
+    assert_near(gradient, [tf.convert_to_tensor(one) for one in by_tape])
+
+
+@of_kind([models.convolutional, models.several])
 @pytest.mark.parametrize("batch_size", [4, 256])
 def test_loss_is_what_evaluate_finds(make, batch_size):
     model, x, y = make()
@@ -59,26 +69,13 @@ def test_loss_is_what_evaluate_finds(make, batch_size):
     assert float(loss) == pytest.approx(expected, rel=2e-6)
 
 
-@of_kind(models.KINDS)
-@pytest.mark.parametrize("batch_size", [4, 256])
-def test_gradient_is_that_of_a_tape(make, batch_size):
-    model, x, y = make()
-    loss, gradient = Objective(model, x, y, batch_size=batch_size).gradient()
-    with tf.GradientTape() as tape:
-        expected = loss_by_hand(model, x, y)
-    by_tape = tape.gradient(expected, model.trainable_weights)
-    assert float(loss) == pytest.approx(float(expected), rel=2e-6)
-    assert_near(gradient, [tf.convert_to_tensor(one) for one in by_tape])
-
-
 # Forward differentiation does not get through the loop of a recurrent layer.
 @of_kind(
     [models.smooth, models.double, models.convolutional, models.several]
 )
-@pytest.mark.parametrize("batch_size", [4])
-def test_product_is_that_of_forward_differentiation(make, batch_size):
+def test_product_is_that_of_forward_differentiation(make):
     model, x, y = make()
-    objective = Objective(model, x, y, batch_size=batch_size)
+    objective = Objective(model, x, y, batch_size=4)
     vectors = vectors_like(objective)
     found = objective.hessian_vector_product(vectors)
     expected = product_by_hand(model, x, y, vectors)
@@ -114,12 +111,11 @@ def test_line_has_the_closed_form():
     assert float(along_b[0]) == pytest.approx(2 * np.mean(x), rel=1e-6)
 
 
-@pytest.mark.parametrize("batch_size", [4, 256])
-def test_sample_weights_count(batch_size):
+def test_sample_weights_count():
     model, x, y = models.several()
     weights = np.random.default_rng(3).random(11).astype("float32")
     by_output = {"a": weights, "b": weights[::-1].copy()}
-    objective = Objective(model, x, y, by_output, batch_size=batch_size)
+    objective = Objective(model, x, y, by_output, batch_size=4)
     expected = model.evaluate(
         x, y, sample_weight=by_output, verbose=0, return_dict=True
     )["loss"]
@@ -152,31 +148,15 @@ def test_first_examples_of_a_dataset_are_taken():
     )
 
 
-def everything(model):
-    """The values of all variables, and the states of all generators."""
-    variables = [*model.variables, *model.optimizer.variables]
-    variables += model.metrics_variables
-    return repr(
-        (
-            [v.numpy().tobytes() for v in variables],
-            {k: repr(s) for k, s in random_state.get().items()},
-            model.stop_training,
-            model.train_function,
-        )
-    )
-
-
-@of_kind([models.convolutional, models.several])
 @pytest.mark.parametrize("training", [False, True])
-def test_nothing_of_the_model_changes(make, training):
-    model, x, y = make()
+def test_nothing_of_the_model_changes(training):
+    model, x, y = models.convolutional()
     model.fit(x, y, batch_size=4, verbose=0)
-    before = everything(model)
+    before = models.everything(model)
     objective = Objective(model, x, y, batch_size=4, training=training)
-    objective.loss()
     objective.gradient()
     objective.hessian_vector_product(vectors_like(objective))
-    assert everything(model) == before
+    assert models.everything(model) == before
 
 
 def test_model_that_never_trained_trains_as_if_it_had_not_been_looked_at():

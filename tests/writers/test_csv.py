@@ -108,6 +108,17 @@ def test_file_in_its_place_stays_until_something_is_written(tmp_path):
     assert path.read_text() == "old"
 
 
+def test_one_that_wrote_nothing_goes_on_without_a_file(tmp_path):
+    path = tmp_path / "run.csv"
+    writer = CSVWriter(path)
+    writer.set_state(writer.get_state())
+    writer.close()
+    assert not path.exists()
+    writer.write([1], ["loss"], [[0.5]])
+    writer.close()
+    assert path.read_text() == "step,loss\n1,0.5\n"
+
+
 @pytest.mark.parametrize("more", [True, False])
 def test_deleted_file_is_noticed_at_the_next_flush(tmp_path, more):
     writer = CSVWriter(tmp_path / "runs" / "run.csv")
