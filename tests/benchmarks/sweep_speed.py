@@ -1,13 +1,15 @@
 """Time of a sweep at eight rates, all at once and one after another.
 
-    python -m tests.benchmarks.sweep_speed [--repeats N] [--jobs JOB ...]
+    python -m tests.benchmarks.sweep_speed [--repeats N] [--longer N]
+        [--jobs JOB ...] [--without-keras]
 
 Three ways to train the same model at eight learning rates: `gdtrain.sweep`
 in one program; `gdtrain.sweep` one after another, which is gdtrain's own
 `fit`; and stock Keras's `fit` for each. Each makes, compiles and traces its
 models: that is what a sweep costs. The jobs are those of `jobs.py`, their
 epochs times `--longer`; the table shows medians over repeats. It is no test:
-on a busy machine the figures vary. Takes three minutes on two cores.
+on a busy machine the figures vary. Takes a minute on two cores
+`--without-keras`, which needs 20 minutes for the line.
 """
 
 import argparse
