@@ -7,6 +7,8 @@ from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.insight.curvature import Curvature, curvature
 from gdtrain.insight.found_rates import FoundRates
 from gdtrain.insight.learning_rate_finder import find_learning_rate
+from gdtrain.insight.landscape import landscape
+from gdtrain.insight.sweep import sweep
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
@@ -23,8 +25,10 @@ __all__ = [
     "curvature",
     "find_learning_rate",
     "from_keras",
+    "landscape",
     "plots",
     "schedules",
+    "sweep",
     "telemetry",
     "writers",
 ]

@@ -262,6 +262,18 @@ def clip_as(optimizer, gradients):
     return optimizer._clip_gradients(gradients)
 
 
+def excludes_from_weight_decay(optimizer):
+    """Whether an optimizer was told to leave some weights out of the decay.
+
+    Needs `_exclude_from_weight_decay` and `_exclude_from_weight_decay_pattern`;
+    without them, a sweep of such a model decays all weights.
+    """
+    return bool(
+        getattr(optimizer, "_exclude_from_weight_decay", None)
+        or getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    )
+
+
 class _LossScaling:
     """Stands in for Keras's pair of loss-scaling functions while in use."""
 

@@ -8,6 +8,7 @@ from gdtrain.callbacks.stable_learning_rate import StableLearningRate
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
+from gdtrain.callbacks.weight_path import WeightPath
 
 __all__ = [
     "BackupAndRestore",
@@ -18,4 +19,5 @@ __all__ = [
     "StepWriter",
     "Telemetry",
     "TensorBoard",
+    "WeightPath",
 ]

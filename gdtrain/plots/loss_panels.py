@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from gdtrain.plots import canvas, gaps, scales, smoothing
-from gdtrain.plots.source import open_source
+from gdtrain.insight import gaps
+from gdtrain.insight.source import open_source
+from gdtrain.plots import canvas, scales, smoothing
 
 COLOURS = (canvas.BLUE, canvas.RED, canvas.GREEN, "#8a5a00", "#6a3d9a")
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from matplotlib import colormaps
 
+from gdtrain.insight.source import open_source
 from gdtrain.plots import bins, canvas, names, scales
-from gdtrain.plots.source import open_source
 
 HEALTHY = 1e-3  # See `gdtrain.telemetry.UpdateRatio`
 COLOURS = ("#1f6fb4", "#d1701a", "#7d3fa0", "#c0223b", "#6b5b00", "#555555")

@@ -15,7 +15,7 @@ from matplotlib import pyplot
 
 from gdtrain import plots
 from gdtrain.plots import requirement
-from tests.plots.trainings import training
+from tests.trainings import training
 
 FILES = sorted(pathlib.Path(plots.__file__).parent.glob("*.py"))
 DRAW = [plots.loss, plots.gradient_norms, plots.update_ratios, plots.overview]

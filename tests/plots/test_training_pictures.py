@@ -5,7 +5,7 @@ import pytest
 
 from gdtrain import plots
 from gdtrain.plots import smoothing
-from tests.plots.trainings import LAYERS, training
+from tests.trainings import LAYERS, training
 
 NAN = np.nan
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from gdtrain.plots.source import open_source
+from gdtrain.insight.source import open_source
 from gdtrain.writers.tensorboard import TensorBoardWriter
-from tests.plots.trainings import training
+from tests.trainings import training
 
 
 def test_file_holds_what_the_object_held(tmp_path):

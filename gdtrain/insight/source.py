@@ -1,4 +1,4 @@
-"""Where the numbers come from: an object, a folder, or a file."""
+"""Where numbers of a training come from: an object, a folder, a file."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.plots import gaps
+from gdtrain.insight import gaps
 from gdtrain.writers import event_files
 
 
@@ -71,7 +71,7 @@ class Source:
     def _missing(self, name):
         """The error for a name that is not there."""
         return KeyError(
-            f"This picture shows {name!r}, which must have been measured. "
+            f"{name!r} must have been measured. "
             f"Received: {self.origin}, with {list(self.values)}. Train with "
             "quantities='standard', or with a list that has it."
         )
@@ -114,8 +114,8 @@ def open_source(source):
         )
     if not len(opened.steps):
         raise ValueError(
-            f"There must be a step to draw. Received: {opened.origin}, which "
-            "has none. Draw after `fit`, or during it."
+            f"There must be a step to look at. Received: {opened.origin}, "
+            "which has none. Look after `fit`, or during it."
         )
     return opened
 
