@@ -9,6 +9,7 @@ from gdtrain.insight.found_rates import FoundRates
 from gdtrain.insight.learning_rate_finder import find_learning_rate
 from gdtrain.insight.landscape import landscape
 from gdtrain.insight.sweep import sweep
+from gdtrain.insight.diagnose import diagnose
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
@@ -24,6 +25,7 @@ __all__ = [
     "callbacks",
     "curvature",
     "find_learning_rate",
+    "diagnose",
     "from_keras",
     "landscape",
     "plots",

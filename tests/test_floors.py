@@ -15,7 +15,7 @@ FLOORS = [
     {"trainer"},
     {"model"},
     {"callbacks", "insight", "plots"},
-    {""},  # gdtrain/__init__.py
+    {"", "__main__"},  # gdtrain/__init__.py
 ]
 JOINED = {"callbacks", "insight", "plots"}  # Files of these know each other
 FILES = sorted((ROOT / "gdtrain").rglob("*.py"))

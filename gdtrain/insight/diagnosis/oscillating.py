@@ -1,0 +1,134 @@
+"""Learning rate too large: descent jumps from side to side."""
+
+import numpy as np
+
+from gdtrain.insight.diagnosis import plain_descent
+from gdtrain.insight.diagnosis.growth import stable_limit
+from gdtrain.insight.diagnosis.oscillation import (
+    alternation,
+    rebound,
+    swing,
+)
+from gdtrain.insight.diagnosis.run import last_known
+from gdtrain.insight.diagnosis.verdict import (
+    OSCILLATING,
+    Verdict,
+    as_text,
+    confidence,
+)
+
+ALTERNATES = 0.9  # Of the differences; independent noise does at 2/3
+SWINGS = 1e-4  # Of the length of the weights; float32 rounds at 6e-8
+TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
+REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
+GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
+
+
+def judge(run, course):
+    """Jumps to and fro: a list of one verdict, or none.
+
+    Args:
+        run: A `Run`.
+        course: Its `Trend`, or `None` if it is too short.
+    """
+    if course is None:
+        return []
+    rows = run.loss_rows[len(run.loss_rows) // 2 :]
+    back = rebound(run.loss)
+    found = {"rebound": (back / REBOUNDS, back)}
+    if not _only_rounds(run):
+        found["gradient_cosine"] = _by_cosine(run, rows)
+        found["alternation"] = _by_swing(run, rows)
+    best = max(margin for margin, _ in found.values())
+    if best < 1:
+        return []
+    evidence = {
+        name: value for name, (margin, value) in found.items() if margin >= 1
+    }
+    steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
+    return [_oscillating(run, confidence(best), steps, evidence)]
+
+
+def _only_rounds(run):
+    """Whether the gradient is so small that its direction tells nothing."""
+    norms = run.at_loss("gradient_norm")
+    if norms is None:
+        return False
+    known = norms[np.isfinite(norms)]
+    late = known[len(known) // 2 :]
+    return len(late) and np.median(late) < GRADIENT_LEFT * known[0]
+
+
+def _by_cosine(run, rows):
+    """`(margin, median cosine of consecutive gradients)`."""
+    cosines = run.get("gradient_cosine")
+    if cosines is None:
+        return 0.0, None
+    cosines = cosines[rows]
+    cosines = cosines[np.isfinite(cosines)]
+    if len(cosines) < 4:
+        return 0.0, None
+    median = float(np.median(cosines))
+    if median > TURNS:
+        return 0.0, median
+    return (1 + TURNS) / max(1 + median, 1e-3), median
+
+
+def _by_swing(run, rows):
+    """`(margin, share of steps that turn back)`, of the loss or weights."""
+    series = [run.values["loss"], *run.layers("weight_norm").values()]
+    best = 0.0, 0.0
+    for values in series:
+        seen = values[rows]
+        if not np.isfinite(seen).all() or len(seen) < 8:
+            continue
+        share = alternation(seen)
+        margin = min((1 - ALTERNATES) / max(1 - share, 0.01), 10.0)
+        if swing(seen) < SWINGS:
+            margin = 0.0
+        best = max(best, (margin, share))
+    return best
+
+
+def _oscillating(run, sure, steps, evidence):
+    """The verdict, with the limit as it can be known."""
+    last = len(run.steps) - 1
+    rate = run.rate_at(last)
+    text, advice = _told(evidence), "Try half the learning rate."
+    if rate:
+        evidence["learning_rate"] = rate
+        text = f"learning_rate {rate:.3g}: {text}"
+        advice = f"Try {rate / 2:.2g}."
+        limit, source = _limit_of_jumps(run, rate, evidence)
+        if limit:
+            evidence["stable_learning_rate"] = limit
+            text += f"; the stable limit is {limit:.3g} ({source})"
+            advice = f"Try {min(0.6 * limit, rate / 2):.2g}."
+    return Verdict(OSCILLATING, sure, steps, evidence, as_text(text), advice)
+
+
+def _limit_of_jumps(run, rate, evidence):
+    """The limit of the learning rate and how it was found, or Nones."""
+    measured = last_known(run.get("stable_learning_rate"), len(run.steps) - 1)
+    if measured is not None:
+        return measured, "measured"
+    norms = run.at_loss("gradient_norm")
+    if norms is None or set(evidence) <= {"rebound", "learning_rate"}:
+        return None, None
+    half = len(norms) // 2
+    steps, norms = run.loss_steps[half:], norms[half:]
+    if not plain_descent.is_plain(run) or not (norms > 0).all():
+        return None, None
+    # The gradient is as the error, of which the loss is the square.
+    factor = np.exp(2 * np.polyfit(steps, np.log(norms), 1)[0])
+    return stable_limit(rate, factor), "from the jumps"
+
+
+def _told(evidence):
+    """The strongest evidence, as part of a sentence."""
+    if "gradient_cosine" in evidence:
+        cosine = evidence["gradient_cosine"]
+        return f"the gradient points back after each step (cosine {cosine:.2g})"
+    if "alternation" in evidence:
+        return f"{evidence['alternation']:.0%} of the steps turn back"
+    return f"the loss rises again by {evidence['rebound']:.0%} of its fall"

@@ -1,0 +1,192 @@
+"""The run that is judged: its numbers, each step once, in order."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from gdtrain.insight import gaps
+from gdtrain.insight.diagnosis.trend import ENOUGH
+from gdtrain.telemetry import presets
+
+_QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Numbers of one training by one optimizer.
+
+    Args:
+        name: Of the update, such as `"generator"`; `""` if there is one only.
+        steps: Int64 `[n]`, growing.
+        values: A dict from name to float64 `[n]`; NaN where not measured.
+        steps_per_epoch: An integer, or `None` if it is not known.
+    """
+
+    name: str
+    steps: Any
+    values: dict[str, Any]
+    steps_per_epoch: int | None = None
+
+    def get(self, name):
+        """Values of a name, or `None` if there are none."""
+        values = self.values.get(name)
+        if values is None or np.isnan(values).all():
+            return None
+        return values
+
+    def layers(self, quantity):
+        """`{layer: values}`; empty if no layer was measured."""
+        start = f"{quantity}/"
+        return {
+            name.removeprefix(start): values
+            for name, values in self.values.items()
+            if name.startswith(start) and not np.isnan(values).all()
+        }
+
+    @functools.cached_property
+    def loss_rows(self):
+        """Rows where the loss was measured, up to the first nonfinite one."""
+        loss = self.values.get("loss")
+        if loss is None:
+            return np.empty(0, int)
+        measured = np.flatnonzero(~np.isnan(loss))
+        end = self.first_nonfinite
+        return measured if end is None else measured[measured < end]
+
+    @functools.cached_property
+    def first_nonfinite(self):
+        """The first row that is not finite, or `None`."""
+        loss, count = self.values.get("loss"), self.get("nonfinite_count")
+        rows = []
+        if loss is not None and not np.isnan(loss).all():
+            rows.append(gaps.first_nonfinite(loss))
+        elif loss is not None:
+            rows.append(0)
+        if count is not None:
+            counted = np.flatnonzero(np.nan_to_num(count) > 0)
+            rows.append(int(counted[0]) if len(counted) else None)
+        return min((row for row in rows if row is not None), default=None)
+
+    @property
+    def loss(self):
+        """Finite losses, float64 `[k]`."""
+        if not len(self.loss_rows):
+            return np.empty(0)
+        return self.values["loss"][self.loss_rows]
+
+    @functools.cached_property
+    def means(self):
+        """Losses over whole epochs, if there are enough; else each step's.
+
+        The batches of an epoch have every example once, so that a mean over
+        it varies by far less than one over as many other batches.
+
+        Returns:
+            `(steps, losses)`: float64 `[k]`, their middle, and `[k]`.
+        """
+        steps, loss = self.loss_steps.astype(np.float64), self.loss
+        if not self.steps_per_epoch or not len(loss):
+            return steps, loss
+        epochs = (self.loss_steps - 1) // self.steps_per_epoch
+        _, place, counts = np.unique(
+            epochs, return_inverse=True, return_counts=True
+        )
+        whole = counts == counts.max()
+        if whole.sum() < ENOUGH:
+            return steps, loss
+        sums = np.bincount(place, steps), np.bincount(place, loss)
+        return tuple(total[whole] / counts[whole] for total in sums)
+
+    @property
+    def loss_steps(self):
+        """Their steps, int64 `[k]`."""
+        return self.steps[self.loss_rows]
+
+    @property
+    def span(self):
+        """`(first, last)` step."""
+        return int(self.steps[0]), int(self.steps[-1])
+
+    @functools.cached_property
+    def learning_rate(self):
+        """The largest one, or `None`; it may change from step to step."""
+        rates = self.get("learning_rate")
+        return None if rates is None else float(np.nanmax(rates))
+
+    def rate_at(self, row):
+        """The last one known at a row, or `None`."""
+        return last_known(self.get("learning_rate"), row)
+
+    @property
+    def is_resumed(self):
+        """Whether its first steps are missing."""
+        spacing = np.median(np.diff(self.steps)) if len(self.steps) > 1 else 1
+        return self.steps[0] > 2 * spacing
+
+    def at_loss(self, name):
+        """Values of a name at the rows of `loss`, or `None`."""
+        values = self.get(name)
+        return None if values is None else values[self.loss_rows]
+
+
+def last_known(values, row):
+    """The last finite number up to a row, or `None`.
+
+    Example:
+
+    >>> last_known(np.array([1.0, np.nan, 3.0]), 1)
+    1.0
+    """
+    if values is None:
+        return None
+    known = values[: row + 1]
+    known = known[np.isfinite(known)]
+    return float(known[-1]) if len(known) else None
+
+
+def runs_of(source, steps_per_epoch=None):
+    """The runs of a `Source`: one, or one for each named update.
+
+    Of a step that came again, as after going back to a checkpoint, the later
+    one counts.
+
+    Args:
+        source: A `Source`.
+        steps_per_epoch: An integer, or `None` if it is not known.
+
+    Returns:
+        A list of `Run`.
+    """
+    backwards = source.steps[::-1]
+    later = np.minimum.accumulate(backwards)[::-1]
+    kept = source.steps < np.append(later[1:], np.iinfo(np.int64).max)
+    steps = source.steps[kept]
+    values = {name: column[kept] for name, column in source.values.items()}
+    names = [
+        name.removesuffix("/loss")
+        for name in values
+        if name.endswith("/loss")
+        and name.partition("/")[0] not in _QUANTITIES  # A layer named so
+    ]
+    if not names:
+        return [Run("", steps, values, steps_per_epoch)]
+    return [
+        Run(name, steps, _part(values, name), steps_per_epoch)
+        for name in names
+    ]
+
+
+def _part(values, name):
+    """What was measured of one update of several."""
+    start = f"{name}/"
+    part = {
+        key.removeprefix(start): column
+        for key, column in values.items()
+        if key.startswith(start)
+    }
+    rate = values.get(f"learning_rate/{name}", values.get("learning_rate"))
+    if rate is not None:
+        part.setdefault("learning_rate", rate)
+    return part

@@ -1,0 +1,169 @@
+"""Learning rate too small: descent is smooth, and has hardly begun."""
+
+import math
+
+import numpy as np
+
+from gdtrain.insight.diagnosis.at_rest import has_moved
+from gdtrain.insight.diagnosis.run import last_known
+from gdtrain.insight.diagnosis.verdict import TOO_SMALL, Verdict, confidence
+
+LEFT = 0.5  # Share of the gain that is still to come
+FASTEST = 0.01  # Share of the gain, in the fastest step
+STILL = 0.03  # Length of the whole path, as a share of the weights
+GOES_ON = 0.7  # The same, where the loss hardly tells
+STEADY = 0.9  # Share of the path of the weights' lengths that stays
+CLOSE = 0.01  # Share of the gain at which the level counts as reached
+
+
+def judge(run, course):
+    """A list of one verdict, or none."""
+    if course is None or run.learning_rate == 0:
+        return []
+    return _by_loss(run, course) or _by_path(run, course)
+
+
+def _by_loss(run, course):
+    """From a loss that falls steadily and slowly."""
+    steps, loss = run.means
+    if not (has_moved(run.loss, course) or steadiness(run) > GOES_ON):
+        return []
+    pace = fastest(loss, steps, course)
+    if max(course.fall, course.drift) < 4 or pace is None or pace <= 0:
+        return []
+    margins = [course.left / LEFT, FASTEST / pace]
+    if min(margins) < 1:
+        return []
+    needed = steps_needed(steps, course)
+    evidence = {
+        "learning_rate": run.learning_rate,
+        "share_left": course.left,
+        "fastest_step": pace,
+        "tends_to": course.limit,
+        "steps_needed": needed,
+    }
+    done = run.span[1] - run.span[0] + 1
+    text = (
+        f"The loss fell from {course.start:.4g} to {course.end:.4g} in "
+        f"{done:,} steps; at this pace it needs about {needed:,.0f} more to "
+        f"come to {course.limit:.3g}."
+    )
+    return [_verdict(run, confidence(*_eased(margins)), evidence, text)]
+
+
+def _eased(margins):
+    """Margins, of which a share cannot go far beyond its threshold."""
+    return [1 + 4 * (margins[0] - 1), margins[1]]
+
+
+def _by_path(run, course):
+    """From weights that hardly moved, whatever the loss did."""
+    path = path_length(run)
+    if path is None or path == 0 or run.is_resumed:
+        return []
+    early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
+    creeps = early - course.end < 0.1 * early and steadiness(run) > STEADY
+    still = 1.0 if creeps else STILL
+    if path > still or early - course.end > 0.1 * early:
+        return []
+    evidence = {"learning_rate": run.learning_rate, "path": path}
+    text = (
+        f"All updates together are {path:.2g} times as long as the weights; "
+        f"the loss is {course.end:.4g} after {course.start:.4g}."
+    )
+    return [_verdict(run, confidence(still / path), evidence, text)]
+
+
+def _verdict(run, sure, evidence, text):
+    """With an advice of a rate, if one is known."""
+    rate = run.learning_rate
+    limit = last_known(run.get("stable_learning_rate"), len(run.steps) - 1)
+    if rate and limit:
+        evidence["stable_learning_rate"] = limit
+        text += (
+            f" learning_rate {rate:.3g} is {rate / limit:.2g} times the "
+            f"stable limit {limit:.3g} (measured)."
+        )
+    advice = "Try ten times the learning rate"
+    if rate:
+        advice = f"Try {10 * rate:.2g}, ten times as much"
+    advice += ", and again until the loss falls within some steps."
+    return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
+
+
+def fastest(loss, steps, course):
+    """The largest share of the gain in one step, over runs of steps.
+
+    Returns:
+        A float, or `None` if there was nothing to gain.
+    """
+    whole = course.start - course.limit
+    if whole <= 0:
+        return None
+    size = max(len(loss) // 50, 1)
+    if course.is_noisy:
+        size = max(len(loss) // 8, 1)
+    means = np.array([part.mean() for part in _parts(loss, size)])
+    at = np.array([part.mean() for part in _parts(steps, size)])
+    if len(means) < 2:
+        return None
+    return float(np.max(-np.diff(means) / np.diff(at)) / whole)
+
+
+def _parts(values, size):
+    """Cut in parts of so many, and what is left with the last."""
+    return np.array_split(values, max(len(values) // size, 1))
+
+
+def steps_needed(steps, course):
+    """How many steps until 1% of the gain is left, at this pace.
+
+    Of an excess over `limit` that shrinks by a factor a step:
+
+        steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
+
+    Args:
+        steps: Of the losses, or means, that the course is of.
+        course: A `Trend`.
+    """
+    excess = np.array(course.levels) - course.limit
+    if excess[-1] <= 0 or excess[0] <= excess[-1]:
+        return 0.0
+    quarters = np.array_split(steps[len(steps) // 2 :], 4)
+    between = float(quarters[-1].mean() - quarters[0].mean())
+    rate = math.log(excess[0] / excess[-1]) / between
+    wanted = CLOSE * (course.start - course.limit)
+    return max(math.log(excess[-1] / wanted) / rate, 0.0)
+
+
+def path_length(run):
+    """Sum of updates over lengths of weights, of the layer that moved most.
+
+    Infinite ratios, of weights of zero, are left out. `None` if not measured
+    at each step.
+    """
+    ratios = run.layers("update_ratio")
+    if not ratios:
+        return None
+    sums = []
+    for values in ratios.values():
+        known = values[np.isfinite(values)]
+        if len(known) >= len(values) / 2:
+            sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
+    return max(sums, default=None)
+
+
+def steadiness(run):
+    """Whether weights go one way: how much of their ways remains.
+
+        steadiness = abs(last length - first) / sum of abs(changes)
+
+    The median over layers; 0 if not measured.
+    """
+    found = []
+    for values in run.layers("weight_norm").values():
+        known = values[np.isfinite(values)]
+        way = np.abs(np.diff(known)).sum()
+        if way > 0:
+            found.append(abs(known[-1] - known[0]) / way)
+    return float(np.median(found)) if found else 0.0

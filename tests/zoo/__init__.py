@@ -1,0 +1,1 @@
+"""A zoo of trainings: faults that were planted, and healthy ones beside."""
