@@ -4,28 +4,25 @@ import importlib
 
 from gdtrain import callbacks, schedules, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
-from gdtrain.insight.curvature import Curvature, curvature
-from gdtrain.insight.found_rates import FoundRates
-from gdtrain.insight.learning_rate_finder import find_learning_rate
-from gdtrain.insight.landscape import landscape
-from gdtrain.insight.sweep import sweep
+from gdtrain.insight.curvature import curvature
 from gdtrain.insight.diagnose import diagnose
+from gdtrain.insight.landscape import landscape
+from gdtrain.insight.learning_rate_finder import find_learning_rate
+from gdtrain.insight.sweep import sweep
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Curvature",
     "DescentTrainer",
-    "FoundRates",
     "GradientDescent",
     "Model",
     "Sequential",
     "callbacks",
     "curvature",
-    "find_learning_rate",
     "diagnose",
+    "find_learning_rate",
     "from_keras",
     "landscape",
     "plots",
