@@ -50,15 +50,14 @@ def draw_network(runs, path):
         label = f"{run.learning_rate:.3g}, {run.name}"
         top.plot(steps, smooth(loss), color=colour, lw=1.8, label=label)
         share = run.telemetry["stability"]
-        known = np.isfinite(share) & (share > 0)
-        bottom.plot(steps[known], share[known], color=colour, marker=".")
+        # A network that is ruined has curvature, but no use for it.
+        known = (share > 0) & (smooth(loss) < 5 * loss[0])
+        bottom.plot(steps[known], share[known], color=colour, marker="o", ms=4)
     bottom.axhline(1, color="black", lw=1, ls="--")
     bottom.text(0, 1.3, "limit", fontsize=9)
     top.set(yscale="log", ylabel="loss", title="Digits at four learning rates")
-    # A network that is ruined has next to no curvature, and no use.
     bottom.set(
         yscale="log",
-        ylim=(3e-4, 300),
         xlabel="step",
         ylabel="learning rate / stable limit",
     )

@@ -31,7 +31,8 @@ def test_each_rate_of_the_line_is_told_what_it_did(found):
         "learning rate too large: oscillating",
         "learning rate too large: diverging",
     ]
-    assert all(str(run.diagnosis.verdict.text) in printed for run in result.line)
+    for run in result.line:
+        assert run.diagnosis.verdict.text in printed
     assert "this brings it in 2,000,000" in printed
     assert "is 1.01 times the stable limit 0.201" in printed
 
@@ -43,7 +44,7 @@ def test_a_network_far_over_its_limit_diverges_and_a_good_one_does_not(found):
         for at in (0, -1)
     )
     assert last[3] > 10 * first[3]
-    assert last[1] < last[0] < first[0]
+    assert last[1] < 0.7 * first[1]
     assert "diverging" in result.network[3].diagnosis.verdict.name
 
 
