@@ -20,7 +20,7 @@ class Epochs(NamedTuple):
         val_loss: Their losses of validation, float64 `[n]`.
     """
 
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # Not the method
     validated: Any = np.empty(0, np.int64)
     loss: Any = np.empty(0)
     val_loss: Any = np.empty(0)
