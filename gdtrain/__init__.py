@@ -2,9 +2,13 @@
 
 import importlib
 
-from gdtrain import callbacks, telemetry, writers
+from gdtrain import callbacks, schedules, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.insight.curvature import curvature
 from gdtrain.insight.diagnose import diagnose
+from gdtrain.insight.landscape import landscape
+from gdtrain.insight.learning_rate_finder import find_learning_rate
+from gdtrain.insight.sweep import sweep
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
 
@@ -16,9 +20,14 @@ __all__ = [
     "Model",
     "Sequential",
     "callbacks",
+    "curvature",
     "diagnose",
+    "find_learning_rate",
     "from_keras",
+    "landscape",
     "plots",
+    "schedules",
+    "sweep",
     "telemetry",
     "writers",
 ]

@@ -89,14 +89,18 @@ def is_plain_functional(model):
     return type(model) is keras_functional.Functional
 
 
-def compute_loss(model, x, y, y_pred, sample_weight):
-    """`model.compute_loss(..., training=True)`.
+def compute_loss(model, x, y, y_pred, sample_weight, training=True):
+    """`model.compute_loss(..., training=training)`.
 
     A `compute_loss` written before Keras 3.3 has no argument `training`; the
     private wrapper leaves it out. Without it, such models break.
     """
     return model._compute_loss(
-        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+        x=x,
+        y=y,
+        y_pred=y_pred,
+        sample_weight=sample_weight,
+        training=training,
     )
 
 
@@ -238,6 +242,17 @@ def slot(optimizer, slots, variable):
     return slots[optimizer._get_variable_index(variable)]
 
 
+def squared_gradients(optimizer):
+    """What Adam, AdamW or RMSprop divide by the root of, one per weight.
+
+    Needs `_velocities` and `_velocity_hats`; without them the preconditioner
+    of these optimizers is not known.
+    """
+    if getattr(optimizer, "amsgrad", False):
+        return optimizer._velocity_hats
+    return optimizer._velocities
+
+
 def clip_as(optimizer, gradients):
     """Clips as `optimizer` itself would: clipnorm, global_clipnorm, clipvalue.
 
@@ -245,6 +260,18 @@ def clip_as(optimizer, gradients):
     break on several replicas.
     """
     return optimizer._clip_gradients(gradients)
+
+
+def excludes_from_weight_decay(optimizer):
+    """Whether an optimizer was told to leave some weights out of the decay.
+
+    Needs `_exclude_from_weight_decay` and `_exclude_from_weight_decay_pattern`;
+    without them, a sweep of such a model decays all weights.
+    """
+    return bool(
+        getattr(optimizer, "_exclude_from_weight_decay", None)
+        or getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    )
 
 
 class _LossScaling:
@@ -504,6 +531,52 @@ def random_states(model):
     ]
 
 
+@contextlib.contextmanager
+def learning_rate_replaced(optimizer, schedule):
+    """While open, an optimizer follows a schedule instead of its own rate.
+
+    Keras's own way of setting a schedule drops the variable that was there,
+    or refuses. Needs `_learning_rate`, looked up at each update; without it
+    no range of rates can be tried.
+
+    Args:
+        optimizer: A Keras optimizer that has a rate itself.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+    """
+    # Past `__setattr__`, which would track it
+    before = vars(optimizer)["_learning_rate"]
+    vars(optimizer)["_learning_rate"] = schedule
+    try:
+        yield
+    finally:
+        vars(optimizer)["_learning_rate"] = before
+
+
+@contextlib.contextmanager
+def computing_in_float32(model):
+    """While open, layers of half precision compute in float32.
+
+    Weights stay what they are. Needs `_flatten_layers`, and that
+    `compute_dtype` follows `_dtype_policy`, which is set without the setter of
+    `dtype_policy`, as that may quantize; without them curvature is measured
+    in half precision, which has three digits.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if layer.compute_dtype in ("float16", "bfloat16")
+    ]
+    before = [layer._dtype_policy for layer in layers]
+    single = keras.DTypePolicy("float32")
+    for layer in layers:
+        layer._dtype_policy = single
+    try:
+        yield
+    finally:
+        for layer, policy in zip(layers, before, strict=True):
+            layer._dtype_policy = policy
+
+
 def is_saving():
     """Whether a model is being saved as a whole, not cloned or described.
 
@@ -529,6 +602,24 @@ def global_random_state():
     on exactly.
     """
     return seed_generator.global_seed_generator().state
+
+
+def global_random_generator():
+    """The generator behind `keras.random`; `None` if it is not made yet.
+
+    Needs `GLOBAL_SEED_GENERATOR`; without it, what is drawn from it after
+    something was tried out is not what it would have been.
+    """
+    return global_state.get_global_attribute(
+        seed_generator.GLOBAL_SEED_GENERATOR
+    )
+
+
+def set_global_random_generator(generator):
+    """Sets what `global_random_generator` gave, with the same needs."""
+    global_state.set_global_attribute(
+        seed_generator.GLOBAL_SEED_GENERATOR, generator
+    )
 
 
 _STATES = {

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"checks", "compilation", "keras_bridge"},
     {"cadence"},
-    {"checkpoint", "descent", "feeds", "writers"},
+    {"checkpoint", "descent", "feeds", "schedules", "writers"},
     {"telemetry"},
     {"engine"},
     {"trainer"},

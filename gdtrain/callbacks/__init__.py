@@ -1,15 +1,23 @@
 """Callbacks for `fit`. Floor 5."""
 
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
+from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
+from gdtrain.callbacks.stability import Stability
+from gdtrain.callbacks.stable_learning_rate import StableLearningRate
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
+from gdtrain.callbacks.weight_path import WeightPath
 
 __all__ = [
     "BackupAndRestore",
+    "LearningRateScheduler",
     "NonfiniteGuard",
+    "Stability",
+    "StableLearningRate",
     "StepWriter",
     "Telemetry",
     "TensorBoard",
+    "WeightPath",
 ]

@@ -13,12 +13,18 @@ from gdtrain.writers import summaries
 # Charts of the page "Gradient descent", and the tags that they draw together
 _CHARTS = {
     "loss": [r"step/loss$", r"evaluation_loss_vs_iterations$"],
-    "learning rate": [r"step/learning_rate(/.*)?$"],
+    "learning rate": [
+        r"step/learning_rate(/.*)?$",
+        r"step/stable_learning_rate$",
+    ],
     "gradient norm": [r"step/gradient_norm$"],
     "gradient norm of each layer": [r"step/gradient_norm/.*"],
     "update ratio of each layer": [r"step/update_ratio/.*"],
     "stability: cosine to the gradient before": [r"step/gradient_cosine$"],
-    "stability: sharpness": [r"step/sharpness$", r"step/stability(/.*)?$"],
+    "stability: learning rate over its limit, 1": [r"step/stability$"],
+    "stability: sharpness": [r"step/sharpness$"],
+    "best multiple of the learning rate": [r"step/best_multiple$"],
+    "loss at multiples of the learning rate": [r"step/what_if/.*"],
     "change of the loss, predicted and real": [
         r"step/predicted_loss_change$",
         r"step/loss_change$",

@@ -104,6 +104,7 @@ class TensorBoard(StepCallback):
         self._steps = self._runs.steps
         if spread:
             self._steps = Thinned(self._steps, every_steps)
+        self._probe_names: list[str] = []
         self._training = False
         self._is_begun = self._is_described = self._is_complete = True
         self._epoch = -1  # The last one that was written
@@ -115,8 +116,11 @@ class TensorBoard(StepCallback):
     @property
     def sees(self):
         """Epochs, if the learning rate may change within them."""
-        scheduled = record.is_scheduled(self.model.optimizer)
-        return "epochs" if scheduled else "logs"
+        observers = getattr(self.model, "step_observers", None)
+        changes = record.is_scheduled(self.model.optimizer) or (
+            observers is not None and observers.are_steering
+        )
+        return "epochs" if changes else "logs"
 
     def on_train_begin(self, logs=None):
         """Begins to listen.
@@ -125,6 +129,7 @@ class TensorBoard(StepCallback):
             RuntimeError: if another run is writing to the folder.
         """
         super().on_train_begin(logs)
+        self._probe_names = self.model.step_observers.probe_names
         if self.writes:
             self._runs.lock()
         self._training = True
@@ -247,6 +252,7 @@ class TensorBoard(StepCallback):
         """Writes what is known of the run, on the writing thread."""
         self._is_described = True
         names = [quantity.name for quantity in self.quantities]
+        names += self._probe_names
         for summary in run_description.describe(
             self.model, batch_size, self.hparams, names
         ):

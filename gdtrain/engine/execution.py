@@ -40,9 +40,10 @@ class Execution:
         observers = self._observers
         is_exact = observers is not None and observers.are_exact
         guarded = observers is not None and observers.are_guarding
+        before = self._before()
         return self._programs.of(
             feed.plan,
-            (groups, self._model.run_eagerly, is_exact, guarded),
+            (groups, self._model.run_eagerly, is_exact, guarded, before),
             lambda: Program(
                 self._model,
                 self._step_function,
@@ -51,6 +52,7 @@ class Execution:
                 self._microbatches,
                 may_choose=not is_exact,
                 guarded=guarded,
+                before=before,
             ),
         )
 
@@ -116,7 +118,7 @@ class Execution:
 
     def _step_on_batch(self):
         """The step on a batch that is at hand."""
-        key = self._groups(), self._model.run_eagerly
+        key = self._groups(), self._model.run_eagerly, self._before()
         if key not in self._steps_on_batches:
             self._steps_on_batches[key] = ReplicatedStep(
                 self._model,
@@ -125,6 +127,7 @@ class Execution:
                 key[0],
                 self._microbatches,
                 xla=self._model.jit_compile,
+                before=key[-1],
             )
         return self._steps_on_batches[key]
 
@@ -133,6 +136,10 @@ class Execution:
         if self._observers is None:
             return ()
         return asked.groups(self._observers.asked)
+
+    def _before(self):
+        """What the observers want done before each step."""
+        return () if self._observers is None else self._observers.before_step
 
     def _time(self, groups):
         """The time of the next step, and the strides of quantities by name."""

@@ -23,6 +23,17 @@ class Observers:
     time that measuring what is stretchable may take; and `next_look(step)`,
     which gives the first step after `step` at whose end it must see the
     model, or `None`: a block ends there, and `observe` is called.
+
+    It may steer: `before_step(model)` becomes part of the program of each
+    step, ahead of it, and may set variables. It is hashable, and equal to
+    another that does the same, so that programs can be kept. `steers` says
+    whether it changes the learning rate within an epoch, that way or another.
+
+    It may probe: `probe(step, seconds)` is called after each block with the
+    number of its last step, whose weights the model has, and how long the
+    block took. It returns numbers by name, `{}` for none, which all observers
+    find in the table at that step. It changes neither the model nor any
+    random state. `probe_names` are those that it may return.
     """
 
     def __init__(self):
@@ -54,6 +65,27 @@ class Observers:
     def are_guarding(self):
         """Whether one wants steps left out that are not finite."""
         return any(getattr(o, "guards", False) for o in self._attached)
+
+    @property
+    def are_steering(self):
+        """Whether one changes the learning rate within an epoch."""
+        return any(getattr(o, "steers", False) for o in self._attached)
+
+    @property
+    def before_step(self):
+        """What is to be done before each step, a tuple of functions."""
+        return tuple(
+            o.before_step for o in self._attached if hasattr(o, "before_step")
+        )
+
+    @property
+    def probe_names(self):
+        """Names of numbers that come beside training, now and then."""
+        return [
+            name
+            for observer in self._attached
+            for name in getattr(observer, "probe_names", ())
+        ]
 
     @property
     def stretch(self):
@@ -103,14 +135,25 @@ class Observers:
                 rows[:, 0].sum(), seconds
             ).items()
         }
-        table = Table(
-            self.steps_done + 1, columns, rows, strides or {}, at_end
-        )
+        first_step = self.steps_done + 1
         self.steps_done += rows.shape[0]
         with contextlib.ExitStack() as stack:
-            # All of them hear of it even if one raises.
+            # All of them hear of it even if one raises, or a probe does.
+            table = Table(first_step, columns, rows, strides or {}, at_end)
             for observer in reversed(self._attached):
                 stack.callback(observer.observe, table)
+            table.at_end.update(self._probed(seconds))
+
+    def _probed(self, seconds):
+        """What probes found, `{name: (quantity, value)}`, of no quantity."""
+        return {
+            name: (None, value)
+            for observer in self._attached
+            if hasattr(observer, "probe")
+            for name, value in observer.probe(
+                self.steps_done, seconds
+            ).items()
+        }
 
     def time(self, steps, seconds):
         """Takes note of how long steps took, for the budget."""

@@ -32,6 +32,7 @@ class Program:
         may_choose: Whether `jit_compile="auto"` may choose by the clock, which
             is never the same twice; else it is a graph.
         guarded: Whether steps that are not finite are left out.
+        before: What to do ahead of each step; see `Observers`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Program:
         microbatches,
         may_choose=True,
         guarded=False,
+        before=(),
     ):
         # XLA compiles a block as a whole if its data are on the device; else
         # it compiles each step.
@@ -62,6 +64,7 @@ class Program:
             microbatches,
             xla=model.jit_compile and not whole,
             guarded=guarded,
+            before=before,
         )
         self._blocks = {}  # By their room, and by the size of the data
         self._uses_xla = asked is True and whole

@@ -1,5 +1,6 @@
 """The generators of random numbers that belong to no layer."""
 
+import contextlib
 import random
 
 import numpy as np
@@ -30,3 +31,21 @@ def put(states):
     tf.random.get_global_generator().state.assign(states["tensorflow"])
     np.random.set_state(states["numpy"])
     random.setstate(states["python"])
+
+
+@contextlib.contextmanager
+def kept():
+    """Sets the generators back, at the end, to what they are now.
+
+    Keras's, if it is not made yet, is made again when it is needed: from what
+    Python's gives then, as if nothing had been.
+    """
+    of_python = random.getstate()  # Before `get` may draw from it
+    of_keras = keras_bridge.global_random_generator()
+    states = get()
+    try:
+        random.setstate(of_python)
+        yield
+    finally:
+        put({**states, "python": of_python})
+        keras_bridge.set_global_random_generator(of_keras)

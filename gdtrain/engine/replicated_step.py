@@ -28,6 +28,7 @@ class ReplicatedStep:
         xla: Whether XLA compiles the step by itself.
         guarded: Whether it is left out if it is not finite; the last number
             of its row is then what `guard.verdict` says.
+        before: What to do with the model ahead of it, a tuple of functions.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ReplicatedStep:
         microbatches,
         xla,
         guarded=False,
+        before=(),
     ):
         # These are set while the step is traced.
         self.returned: tuple[str, ...] = ()  # Names of scalars it returned
@@ -51,6 +53,7 @@ class ReplicatedStep:
         self._microbatches = microbatches
         self._xla = xla
         self.guarded = guarded
+        self._before = before
         self.run = self._on_all_replicas
         if not model.run_eagerly:
             self.run = tf.function(
@@ -78,6 +81,8 @@ class ReplicatedStep:
             xla: Whether XLA compiles the block that the step is part of.
         """
         strategy = self._model.distribute_strategy
+        for change in self._before:
+            change(self._model)
         with layer_outputs.noted(self._model, self.groups):
             logs, local, measured = strategy.run(
                 self._on_replica, args=(fetched, clock, xla or self._xla)

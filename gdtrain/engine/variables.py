@@ -33,8 +33,9 @@ def of(model):
 
     Returns:
         Lists under "weight" (with the states of layers' random generators),
-        "optimizer" (of all its optimizers), "metric", and "other": TensorFlow
-        variables that are attributes of the model or its layers.
+        "optimizer" (of all its optimizers), "metric", and "other": variables
+        that are attributes of the model or its layers, such as the states of
+        recurrent layers that are stateful.
     """
     found = {
         "weight": model.variables,
@@ -66,7 +67,7 @@ def optimizers(model):
 
 def _others(model):
     """What TensorFlow finds beside what Keras knows."""
-    kinds = (tf.Variable, tf.distribute.DistributedValues)
+    kinds = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
     return [
         one
         for one in tf.train.TrackableView(model).descendants()

@@ -90,7 +90,7 @@ def learning_rates(optimizer):
     """
     return {
         name: tf.cast(one.learning_rate, tf.float32)
-        for name, one in _with_rates(optimizer).items()
+        for name, one in with_rates(optimizer).items()
     }
 
 
@@ -102,12 +102,19 @@ def is_scheduled(optimizer):
     """
     return optimizer is not None and any(
         not isinstance(one.learning_rate, keras.Variable)
-        for one in _with_rates(optimizer).values()
+        for one in with_rates(optimizer).values()
     )
 
 
-def _with_rates(optimizer):
-    """The optimizers that have a learning rate, by name."""
+def with_rates(optimizer):
+    """The optimizers that have a learning rate, by name.
+
+    Args:
+        optimizer: A Keras optimizer.
+
+    Returns:
+        A dict; the key is `""` where there is but one.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if hasattr(inner, "optimizers"):
         return {one.name: one for one in inner.optimizers}

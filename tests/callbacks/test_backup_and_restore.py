@@ -252,6 +252,35 @@ def test_two_replicas(tmp_path, two_replicas):
     check(tmp_path, [3, 6], model=model, callbacks=observers)
 
 
+class Looking(KillAt):
+    """Takes states, as they are then and as they are in the end."""
+
+    def at(self, run):
+        state = run.state()
+        self.taken.append((state, repr(state)))
+
+
+def test_a_state_that_is_being_written_stays_as_it_was(tmp_path):
+    looking = Looking(None)
+    looking.taken = []
+    script = Script(
+        str(tmp_path),
+        callbacks=lambda folder: [
+            *kept_by_keras(folder),
+            *observers(folder),
+            Counting(),
+            gdtrain.callbacks.StepWriter(
+                Thinned(CSVWriter(f"{folder}/thin.csv"), 3)
+            ),
+            looking,
+        ],
+    )
+    script()
+    assert len(looking.taken) > 3
+    for state, then in looking.taken:
+        assert repr(state) == then
+
+
 def test_a_run_that_has_ended_is_not_run_again(tmp_path):
     script = Script(str(tmp_path), callbacks=observers)
     left, _ = script()

@@ -1,0 +1,174 @@
+"""A learning rate that follows a schedule and can still be set."""
+
+import inspect
+import warnings
+
+import keras
+
+from gdtrain.engine.rate_setter import RateSetter
+from gdtrain.telemetry import record
+
+UNITS = ("step", "epoch")
+
+
+class LearningRateScheduler(keras.callbacks.Callback):
+    """Sets `optimizer.learning_rate` before each step, or each epoch.
+
+        learning_rate <- schedule(updates so far)     unit="step"
+        learning_rate <- schedule(epoch)              unit="epoch"
+
+    The weights come out bit-equal to those of the same schedule inside the
+    optimizer, but the rate stays a variable: telemetry, other callbacks and
+    saved models see a number, and after training it can be set to another.
+
+    By step, it is set within the compiled step, so that blocks stay as long
+    as they are without it. It counts the updates of the optimizer from 0, as
+    Keras's schedules do; training again goes on with that count. Whatever
+    else sets the rate meanwhile is overruled at the next step.
+
+    Args:
+        schedule: With `"step"`, a schedule of `gdtrain.schedules` or
+            `keras.optimizers.schedules`, or a function of an integer tensor.
+            With `"epoch"`, any function `schedule(epoch)` or
+            `schedule(epoch, learning_rate)` of Python numbers, as in
+            `keras.callbacks.LearningRateScheduler`.
+        unit: `"step"`, the default, or `"epoch"`.
+
+    Raises:
+        TypeError: if `schedule` is not callable; with `"step"`, when training
+            begins, if it does not work on a tensor, or the trainer is not one
+            of gdtrain's.
+        ValueError: if `unit` is another word; when training begins, if the
+            optimizer has a schedule already, or several optimizers in it.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(0.5), loss="mse")
+    >>> schedule = gdtrain.schedules.WarmUp(0.4, steps=2)
+    >>> telemetry = gdtrain.callbacks.Telemetry()
+    >>> _ = model.fit(
+    ...     np.ones([4, 1]), np.ones([4, 1]), batch_size=1, verbose=0,
+    ...     callbacks=[
+    ...         gdtrain.callbacks.LearningRateScheduler(schedule), telemetry
+    ...     ],
+    ... )
+    >>> telemetry["learning_rate"]
+    array([0. , 0.2, 0.4, 0.4], dtype=float32)
+    """
+
+    requests = ()  # It asks for no measurement; see `gdtrain.telemetry.asked`
+
+    def __init__(self, schedule, unit="step"):
+        super().__init__()
+        if unit not in UNITS:
+            raise ValueError(
+                f"`unit` must be one of {UNITS}. Received: unit={unit!r}."
+            )
+        if not callable(schedule):
+            raise TypeError(
+                "`schedule` must be a function or a schedule. Received: "
+                f"schedule={schedule!r}. For a constant rate, compile with "
+                "it: gdtrain.GradientDescent(learning_rate=0.1)."
+            )
+        self.schedule = schedule
+        self.unit = unit
+        self.steers = unit == "step"
+        if self.steers:
+            self.before_step = RateSetter(schedule)
+        self._begun_at = None  # Updates and steps, when training began
+        self._is_heard = False
+
+    @property
+    def sees(self):
+        """Epochs, if the rate is set between them."""
+        return "logs" if self.unit == "step" else "epochs"
+
+    def begin_run(self, run):
+        """Called by the trainer before training begins."""
+        if self.unit == "step":
+            self._is_heard = True
+            run.model.step_observers.attach(self)
+
+    def on_train_begin(self, logs=None):
+        """Checks the model and its optimizer."""
+        _check(self.model.optimizer)
+        if self.unit == "epoch":
+            return
+        if not self._is_heard:
+            raise TypeError(
+                '`LearningRateScheduler(unit="step")` needs a gdtrain model, '
+                "trained by its own `fit`. Received: "
+                f"{type(self.model).__name__} {self.model.name!r}. Write "
+                "`gdtrain.from_keras(model)`."
+            )
+        self._begun_at = self._counts()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the rate of an epoch."""
+        if self.unit == "epoch":
+            rate = float(self.model.optimizer.learning_rate)
+            self.model.optimizer.learning_rate = self._rate_of(epoch, rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Shows the rate in `History`, as Keras's own does."""
+        if self.unit == "epoch" and logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+    def observe(self, table):
+        """Nothing: all was done within the step."""
+
+    def close(self):
+        """Called by the trainer when `fit` ends, however it ends."""
+        self._is_heard = False
+        if self._begun_at is None:
+            return
+        updates, steps = self._counts()
+        if updates == self._begun_at[0] and steps > self._begun_at[1]:
+            warnings.warn(
+                "`LearningRateScheduler` counts the updates of "
+                "`model.optimizer`, of which there were none in "
+                f"{steps - self._begun_at[1]} steps: the learning rate stayed "
+                "where the schedule begins. Update by `self.descend(tape, "
+                "loss)` in `train_step`.",
+                stacklevel=2,
+            )
+
+    def _counts(self):
+        """How many updates and steps the model has behind it."""
+        return (
+            int(self.model.optimizer.iterations.numpy()),
+            self.model.step_observers.steps_done,
+        )
+
+    def _rate_of(self, epoch, rate):
+        """The rate of an epoch, a float."""
+        try:
+            inspect.signature(self.schedule).bind(epoch, rate)
+        except TypeError:
+            return float(self.schedule(epoch))
+        return float(self.schedule(epoch, rate))
+
+
+def _check(optimizer):
+    """Refuses an optimizer without one rate that can be set."""
+    if optimizer is None:
+        raise ValueError(
+            "`LearningRateScheduler` needs an optimizer. Received: a model "
+            "without one. Write `model.compile(gdtrain.GradientDescent(0.1), "
+            "...)`."
+        )
+    if len(record.with_rates(optimizer)) != 1:
+        raise ValueError(
+            "`LearningRateScheduler` sets one learning rate. Received: "
+            f"{type(optimizer).__name__}, which has several. Give each of its "
+            "optimizers a schedule of its own."
+        )
+    if record.is_scheduled(optimizer):
+        raise ValueError(
+            "`LearningRateScheduler` needs a learning rate that can be set. "
+            f"Received: {type(optimizer).__name__} with a schedule. Compile "
+            "with a number, learning_rate=0.1, and give the schedule to this "
+            "callback; or leave out the callback."
+        )

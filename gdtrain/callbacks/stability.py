@@ -1,0 +1,224 @@
+"""How far the learning rate is from its limit, while training goes on."""
+
+import functools
+import logging
+import time
+from typing import Any
+
+import keras
+
+from gdtrain import checks
+from gdtrain.insight import stability_probe
+from gdtrain.insight.objective import Objective
+from gdtrain.insight.probe_cadence import ProbeCadence
+from gdtrain.insight.stability_probe import StabilityProbe
+from gdtrain.insight.stable_learning_rate import limit_of
+
+_log = logging.getLogger("gdtrain")
+
+_WHAT_IF = ("best", "losses", None)
+
+
+class Stability(keras.callbacks.Callback):
+    """Measures, beside training, how far the learning rate is from its limit.
+
+    At each probe, numbers of these names are in the table of `Telemetry`,
+    `TensorBoard` (`step/<name>`) and all other writers, at that step:
+
+    | name | what |
+    |---|---|
+    | `sharpness` | largest eigenvalue of the Hessian of the compiled loss |
+    | `stable_learning_rate` | the largest one that is stable at it |
+    | `stability` | learning_rate / stable_learning_rate: 1 is the limit |
+    | `best_multiple` | times the learning rate: best for the next step |
+    | `what_if/0.125` ... `what_if/8` | the loss after that step, if asked for |
+
+    Above 1, steps along the steepest direction grow; training at the edge of
+    stability stays about there. For Adam, AdamW and RMSprop, `sharpness` is
+    that of the preconditioned Hessian, as the limit is. The limits are those
+    of `gdtrain.insight.stable_learning_rate.limit_of`; where none is known,
+    both numbers are NaN, and the log ("gdtrain") says so once.
+
+    Weights come out bit-equal with it and without it. Sharpness is followed
+    from probe to probe by four Hessian-vector products each. It usually is
+    right to 1%; while two large eigenvalues change places, it may be 10% too
+    small for some probes. `gdtrain.curvature` has an error bound.
+
+    Args:
+        x: The data to measure the loss over, as in `gdtrain.curvature`.
+        y: Targets. Defaults to `None`.
+        every_steps: Probe at step 1 and at the multiples of this. Defaults to
+            100.
+        sample_weight: As in `keras.Model.fit`.
+        examples: How many of the examples to look at, spread evenly. Defaults
+            to 256, about what mini-batch training affords; `None` for all.
+            The sharpness of fewer examples is noisier, and larger on average.
+        budget: The share of training time that probes may take, but for the
+            first. They are made more seldom where they are dearer, which is
+            logged ("gdtrain", INFO). Defaults to 0.05; `None` for no limit.
+        small_batches: Whether noise of small batches rules the steps, which
+            lowers the limit of momentum. Defaults to `False`.
+        what_if: `"best"`, the default, for `best_multiple`; `"losses"` for
+            the seven losses too; `None` for neither. It takes another seven
+            times the loss, and memory for another copy of weights and
+            optimizer.
+        products: Most Hessian-vector products a probe, but for the first.
+            Defaults to 4.
+        batch_size: How many examples are worked on at a time. Defaults to
+            256.
+        training: The mode of dropout and batch normalization. Defaults to
+            `False`; see `gdtrain.insight.objective.Objective`.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+        TypeError: when training begins, if the trainer is not one of
+            gdtrain's.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> x = np.array([[0.0], [2.0]])  # Hessian [[4, 2], [2, 2]]
+    >>> telemetry = gdtrain.callbacks.Telemetry()
+    >>> stability = gdtrain.callbacks.Stability(x, 3 * x, every_steps=5)
+    >>> _ = model.fit(
+    ...     x, 3 * x, epochs=5, verbose=0, callbacks=[stability, telemetry]
+    ... )
+    >>> telemetry["stability"].round(3)  # 0.1 * (3 + 5**0.5) / 2
+    array([0.262,   nan,   nan,   nan, 0.262], dtype=float32)
+
+    References:
+        Cohen et al., Gradient Descent on Neural Networks Typically Occurs at
+        the Edge of Stability, ICLR 2021, arXiv:2103.00065.
+    """
+
+    sees = "logs"  # See `gdtrain.engine.sight`
+    requests = ()  # It asks for no measurement; see `gdtrain.telemetry.asked`
+
+    def __init__(
+        self,
+        x,
+        y=None,
+        every_steps=100,
+        *,
+        sample_weight=None,
+        examples=256,
+        budget=0.05,
+        small_batches=False,
+        what_if="best",
+        products=4,
+        batch_size=256,
+        training=False,
+    ):
+        super().__init__()
+        self.every_steps = checks.positive_integer("every_steps", every_steps)
+        if budget is not None:
+            budget = checks.positive_number(
+                "budget", budget, "Write 0.05 for 5% of training time."
+            )
+        if what_if not in _WHAT_IF:
+            raise ValueError(
+                f"`what_if` must be one of {_WHAT_IF}. Received: "
+                f"what_if={what_if!r}."
+            )
+        self.small_batches = small_batches
+        self._what_if = what_if
+        self._products = checks.positive_integer("products", products)
+        self._objective_of = functools.partial(
+            Objective,
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            examples=examples,
+            batch_size=batch_size,
+            training=training,
+        )
+        self._cadence = ProbeCadence(self.every_steps, budget)
+        self._probe: Any = None  # A `StabilityProbe`, made when first needed
+        self._made_for: Any = None
+        self._limit: Any = None
+        self._is_heard = False
+        self._steps_done = 0
+
+    @property
+    def probe_names(self):
+        """Names under which its numbers are in the table."""
+        names = [*stability_probe.NAMES]
+        if self._what_if:
+            names.append("best_multiple")
+        if self._what_if == "losses":
+            names += stability_probe.LOSSES
+        return names
+
+    def begin_run(self, run):
+        """Called by the trainer before training begins."""
+        self._is_heard = True
+        run.model.step_observers.attach(self)
+
+    def on_train_begin(self, logs=None):
+        """Looks at the model's optimizer."""
+        if not self._is_heard:
+            raise TypeError(
+                f"`{type(self).__name__}` needs a gdtrain model, trained by "
+                f"its own `fit`. Received: {type(self.model).__name__} "
+                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
+            )
+        self._steps_done = self.model.step_observers.steps_done
+        limit = limit_of(self.model.optimizer, self.small_batches)
+        if limit.product is None and limit != self._limit:
+            _log.warning("stability is not known (NaN): %s.", limit.words)
+        self._limit = limit
+
+    def next_look(self, step):
+        """The next step at which it must see the model."""
+        return self._cadence.next(step)
+
+    def probe(self, step, seconds):
+        """Called by the trainer after each block; see `Observers`."""
+        self._cadence.trained(step - self._steps_done, seconds)
+        self._steps_done = step
+        if not self._cadence.is_due(step):
+            return {}
+        start = time.perf_counter()
+        found = self._measure()
+        self._cadence.probed(step, time.perf_counter() - start)
+        return found
+
+    def observe(self, table):
+        """Nothing: what it measured is in the table already."""
+
+    def close(self):
+        """Called by the trainer when `fit` ends, however it ends."""
+        self._is_heard = False
+
+    def get_state(self):
+        """What is needed to go on exactly, but for the time that it took."""
+        return {
+            "next": self._cadence.next_step,
+            "vector": None if self._probe is None else self._probe.get_state(),
+        }
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self._cadence.next_step = state["next"]
+        self._steps_done = self.model.step_observers.steps_done
+        if state["vector"] is not None:
+            self._measuring().set_state(state["vector"])
+
+    def _measuring(self):
+        """The `StabilityProbe`; made anew for a model compiled anew."""
+        if self._made_for is not self.model.train_function:
+            self._made_for = self.model.train_function
+            self._probe = StabilityProbe(
+                self.model,
+                self._objective_of(self.model),
+                self._limit,
+                what_if=self._what_if is not None,
+            )
+        return self._probe
+
+    def _measure(self):
+        """Numbers of a probe, a dict."""
+        found = self._measuring().measure(self._products)
+        return {name: found[name] for name in self.probe_names}

@@ -1,0 +1,133 @@
+"""A learning rate held at a share of what is stable."""
+
+import math
+
+import tensorflow as tf
+
+from gdtrain import checks
+from gdtrain.callbacks.stability import Stability
+from gdtrain.telemetry import record
+
+
+class StableLearningRate(Stability):
+    """Holds the learning rate at a share of the stable limit.
+
+    It measures as `Stability` does, under the same names, and after each
+    probe sets `optimizer.learning_rate`:
+
+        target = share * stable_learning_rate
+        learning_rate <- target                              if it is above
+        learning_rate <- target**rise * learning_rate**(1 - rise)      else
+
+    so that it comes down at once and goes up slowly, as a single sharpness
+    that is too small would else make a rate that is too large. On a quadratic
+    loss with plain descent it becomes share * 2 / lambda_max. The rate that
+    training begins with holds for the first step only. Where the sharpness is
+    not positive or not finite, the rate stays as it is.
+
+    It cares for stability alone: a network whose learning rate may grow with
+    its flatness need not reach a lower loss than with a schedule.
+
+    As probes steer here, they come at each multiple of `every_steps`,
+    whatever they cost, so that a run can be repeated. The rate is a variable
+    of the optimizer, and is saved with it; `BackupAndRestore` resumes
+    exactly.
+
+    Args:
+        x: The data to measure the loss over, as in `Stability`.
+        y: Targets. Defaults to `None`.
+        every_steps: Probe after step 1 and after the multiples of this.
+            Defaults to 100.
+        share: Of the stable learning rate, a positive number. 0.5 is as fast
+            as descent goes along the steepest direction: it gets to the
+            bottom in one step. Defaults to 0.5.
+        rise: How far up it goes at a probe, as a share of the way (of the
+            logarithm), above 0, at most 1. Defaults to 0.5.
+        **kwargs: Those of `Stability`, but for `budget`.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+        ValueError: when training begins, if the limit of the optimizer is not
+            known, its learning rate is a schedule, or there are several
+            workers, whose rates might differ.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(1e-3), loss="mse")
+    >>> x = np.array([[0.0], [2.0]])  # Hessian [[4, 2], [2, 2]]
+    >>> hold = gdtrain.callbacks.StableLearningRate(x, 3 * x, every_steps=5)
+    >>> _ = model.fit(x, 3 * x, epochs=80, verbose=0, callbacks=[hold])
+    >>> round(float(model.optimizer.learning_rate), 3)  # 0.5 * 2 / 5.236
+    0.191
+    """
+
+    steers = True
+
+    def __init__(
+        self, x, y=None, every_steps=100, *, share=0.5, rise=0.5, **kwargs
+    ):
+        if "budget" in kwargs:
+            raise TypeError(
+                "`StableLearningRate` takes no `budget`: when it probes must "
+                "not depend on the clock. Received: "
+                f"budget={kwargs['budget']!r}. Choose `every_steps`."
+            )
+        super().__init__(x, y, every_steps, budget=None, **kwargs)
+        self.share = checks.positive_number(
+            "share", share, "Write 0.5 for half of the stable limit."
+        )
+        self.rise = checks.positive_number(
+            "rise", rise, "Write 1.0 to follow at once."
+        )
+        if self.rise > 1:
+            raise ValueError(
+                "`rise` must be at most 1. Received: "
+                f"rise={rise!r}. Write 1.0 to follow at once."
+            )
+
+    def on_train_begin(self, logs=None):
+        """Looks at the model's optimizer."""
+        super().on_train_begin(logs)
+        self._check()
+
+    def probe(self, step, seconds):
+        """Called by the trainer after each block; see `Observers`."""
+        found = super().probe(step, seconds)
+        if found:
+            self._set(found["stable_learning_rate"])
+        return found
+
+    def _set(self, stable):
+        """Sets the learning rate, by the stable one."""
+        if not (math.isfinite(stable) and stable > 0):
+            return
+        optimizer = self.model.optimizer
+        target, rate = self.share * stable, float(optimizer.learning_rate)
+        if 0 < rate < target:
+            target = target**self.rise * rate ** (1 - self.rise)
+        optimizer.learning_rate = target
+
+    def _check(self):
+        """Refuses what cannot be held."""
+        optimizer = self.model.optimizer
+        strategy = self.model.distribute_strategy
+        if self._limit.product is None:
+            raise ValueError(
+                "`StableLearningRate` needs an optimizer whose limit is "
+                f"known. Received: {self._limit.words}. Use SGD, "
+                "gdtrain.GradientDescent, Adam, AdamW or RMSprop."
+            )
+        if record.is_scheduled(optimizer):
+            raise ValueError(
+                "`StableLearningRate` needs a learning rate that can be set. "
+                f"Received: {type(optimizer).__name__} with a schedule. "
+                "Compile with a number, learning_rate=0.01."
+            )
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise ValueError(
+                "`StableLearningRate` works within one process, as rates of "
+                "several might differ. Received: a model of several workers. "
+                "Use `Stability`, and set the rate that it shows."
+            )

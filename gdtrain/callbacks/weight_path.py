@@ -1,0 +1,139 @@
+"""Where the weights of a small model go."""
+
+import keras
+import numpy as np
+
+from gdtrain import checks
+from gdtrain.cadence import EverySteps
+from gdtrain.engine import variables
+from gdtrain.trainer import DescentTrainer
+
+
+class WeightPath(keras.callbacks.Callback):
+    """Keeps the trainable weights of a model as training goes on.
+
+    For small models: memory is at most `most` times that of the weights. When
+    there are more points than that, every second one is dropped, and twice as
+    many steps lie between those to come. Weights come out bit-equal with it
+    and without it.
+
+    A point is where a block of steps ends, as it does at the steps asked for;
+    with an integer for `steps_per_execution`, at the next end of an execution.
+    Fitting again with the same object goes on where it was.
+
+    Args:
+        every_steps: Keep the weights at the multiples of this, in steps, and
+            before the first and after the last step. Defaults to 1, each step.
+        most: How many points to keep at most, at least 2. Defaults to 500.
+
+    Raises:
+        TypeError, ValueError: if an argument cannot be used.
+
+    Example:
+
+    >>> import gdtrain
+    >>> line = keras.layers.Dense(1, kernel_initializer="zeros")
+    >>> model = gdtrain.Sequential([keras.Input([1]), line])
+    >>> model.compile(gdtrain.GradientDescent(0.25), loss="mse")
+    >>> path = gdtrain.callbacks.WeightPath()
+    >>> x = np.array([[-1.0], [1.0]])
+    >>> _ = model.fit(x, x, epochs=3, verbose=0, callbacks=[path])
+    >>> path.steps.tolist(), path.weights.tolist()
+    ([0, 1, 2, 3], [[0.0, 0.0], [0.5, 0.0], [0.75, 0.0], [0.875, 0.0]])
+    """
+
+    sees = "logs"  # It says itself, in `next_look`, when it must see the model
+    requests = ()  # Nothing is measured in the step
+
+    def __init__(self, every_steps=1, *, most=500):
+        super().__init__()
+        self.every_steps = checks.positive_integer("every_steps", every_steps)
+        if checks.positive_integer("most", most) < 2:
+            raise ValueError(
+                f"`most` must be at least 2. Received: most={most!r}. A path "
+                "has a start and an end."
+            )
+        self.most = most
+        self._stride = self.every_steps
+        self._steps = []
+        self._points = []
+        self._is_begun = True
+
+    @property
+    def steps(self):
+        """After how many steps each point was, int64 `[n]`."""
+        return np.array(self._steps, np.int64)
+
+    @property
+    def weights(self):
+        """The points: all trainable weights in a row, float `[n, weights]`.
+
+        In the order of `model.trainable_variables`.
+        """
+        return np.stack(self._points) if self._points else np.zeros([0, 0])
+
+    def on_train_begin(self, logs=None):
+        """Begins to listen.
+
+        Raises:
+            TypeError: if the model is not one of gdtrain's.
+        """
+        if not isinstance(self.model, DescentTrainer):
+            raise TypeError(
+                "`WeightPath` needs a gdtrain model, whose steps can be "
+                f"observed. Received: {type(self.model).__name__} "
+                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`, or "
+                "use gdtrain.Model or gdtrain.Sequential."
+            )
+        self.model.step_observers.attach(self)
+        self._is_begun = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Keeps the start, when all weights are made."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._keep(self.model.step_observers.steps_done)
+
+    def next_look(self, step):
+        """The next step at which it must see the model."""
+        return EverySteps(self._stride).next(step)
+
+    def observe(self, table):
+        """Called by the trainer with a `Table` after each block."""
+        if self.next_look(table.first_step - 1) <= table.last_step:
+            self._keep(table.last_step)
+
+    def on_train_end(self, logs=None):
+        """Keeps the end."""
+        self._keep(self.model.step_observers.steps_done)
+
+    def close(self):
+        """Called by the trainer when `fit` ends, however it ends."""
+
+    def get_state(self):
+        """What is needed to go on exactly."""
+        return {
+            "steps": self.steps,
+            "weights": self.weights,
+            "stride": self._stride,
+        }
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self._steps = np.asarray(state["steps"]).tolist()
+        self._points = list(np.asarray(state["weights"]))
+        self._stride = int(state["stride"])
+
+    def _keep(self, step):
+        """Keeps the weights after some step."""
+        while self._steps and self._steps[-1] >= step:  # It comes again.
+            self._steps.pop()
+            self._points.pop()
+        strategy = self.model.distribute_strategy
+        values = variables.values(self.model.trainable_variables, strategy)
+        self._steps.append(step)
+        self._points.append(np.concatenate([v.ravel() for v in values]))
+        if len(self._steps) > self.most:
+            self._steps = self._steps[::2]
+            self._points = self._points[::2]
+            self._stride *= 2

@@ -1,0 +1,129 @@
+"""What a range test found."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gdtrain.insight import suggestions
+
+SHARE = 0.5  # Of the stable limit, which may sink while a model trains
+
+# Why this one: see `gdtrain.find_learning_rate`.
+RECOMMENDED = "minimum_tenth"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundRates:
+    """The losses of a range test, and what they suggest. Prints as a line.
+
+    Args:
+        learning_rates: Those that were tried, float64 `[n]`.
+        losses: The loss of the batch before the update by each, float64
+            `[n]`; the last may not be finite.
+        smoothed: Their exponential mean; see
+            `gdtrain.insight.suggestions.smooth`.
+        blew_up: Whether the test ended as the loss blew up.
+        suggestions: A dict from the name of a method to a learning rate;
+            without those from losses, if these fell by no more than noise,
+            and without `"curvature"`, if no limit is known.
+        method: Which of them is recommended, or `None`.
+        stable_learning_rate: The stable limit at the start, a `float`:
+            infinite if nothing is limited, `None` if it is not known.
+        limit: How it is known, or why not, in words.
+
+    Example:
+
+    >>> import gdtrain, keras, numpy as np
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(), loss="mse")
+    >>> x = np.linspace(-1, 1, 50)[:, np.newaxis]
+    >>> found = gdtrain.find_learning_rate(model, x, 3 * x, verbose=0)
+    >>> found.limit, round(found.suggestions["curvature"], 3)
+    ('2 / sharpness, for GradientDescent', 0.5)
+    """
+
+    learning_rates: Any
+    losses: Any
+    smoothed: Any
+    blew_up: bool
+    suggestions: dict[str, float]
+    method: str | None
+    stable_learning_rate: float | None
+    limit: str
+
+    @property
+    def suggestion(self):
+        """The learning rate that is recommended, or `None`.
+
+        A tenth of that of the lowest loss, or half the stable limit if that
+        is smaller. `None` if the loss fell by no more than noise: the limit
+        alone says how large a rate must not be.
+        """
+        return None if self.method is None else self.suggestions[self.method]
+
+    def __str__(self):
+        rates = self.learning_rates
+        tried = f"{len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g}"
+        if self.blew_up:
+            tried += ", where the loss blew up"
+        limit = "not known"
+        if self.stable_learning_rate is not None:
+            limit = f"{self.stable_learning_rate:.2g}"
+        if self.method is None:
+            return (
+                f"No learning rate stands out of {tried}: the loss never fell "
+                "by more than its noise. Give more `steps`, a larger "
+                f"`batch_size` or `to_rate`. Stable limit: {limit}."
+            )
+        others = ", ".join(
+            f"{name} {rate:.2g}"
+            for name, rate in self.suggestions.items()
+            if name != self.method
+        )
+        return (
+            f"Try learning_rate={self.suggestion:.2g} ({self.method}), of "
+            f"{tried}. Others: {others or 'none'}. Stable limit: {limit}."
+        )
+
+
+def conclude(test, stable_learning_rate, limit):
+    """What a range test says.
+
+    Args:
+        test: The `gdtrain.insight.rate_range.Recorder`, or whatever has its
+            attributes.
+        stable_learning_rate, limit: As in `FoundRates`.
+
+    Returns:
+        A `FoundRates`.
+    """
+    finite = np.isfinite(test.smoothed)
+    rates, smoothed = test.learning_rates[finite], test.smoothed[finite]
+    suggested = {}
+    if suggestions.falls(test.losses[finite], test.per_decade):
+        suggested = {
+            name: float(rates[find(rates, smoothed)])
+            for name, find in suggestions.METHODS.items()
+        }
+    if stable_learning_rate is not None and np.isfinite(stable_learning_rate):
+        suggested["curvature"] = SHARE * stable_learning_rate
+    return FoundRates(
+        test.learning_rates,
+        test.losses,
+        test.smoothed,
+        test.blew_up,
+        suggested,
+        _recommended(suggested),
+        stable_learning_rate,
+        limit,
+    )
+
+
+def _recommended(suggested):
+    """The method to go by, or `None`."""
+    if RECOMMENDED not in suggested:
+        return None
+    if suggested.get("curvature", np.inf) < suggested[RECOMMENDED]:
+        return "curvature"
+    return RECOMMENDED
