@@ -32,11 +32,12 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     Exactly set back are arrays, a `keras.utils.PyDataset` (which may have
     `get_state()` and `set_state(state)`; else it is told of the epochs again),
-    and `tf.data` on one replica, if its operations allow. A callback of your
-    own may have `get_state()`, a dict of numbers, strings, lists and arrays,
-    and `set_state(state)`. `jit_compile="auto"` is a graph here, as choosing
-    by the clock is never the same twice; `True` is obeyed. What an overhead
-    budget measures follows the clock too.
+    and `tf.data` on one replica, if its operations allow and it shuffles once;
+    where it had read ahead to the end of its data, it reads them again. A
+    callback of your own may have `get_state()`, a dict of numbers, strings,
+    lists and arrays, and `set_state(state)`. `jit_compile="auto"` is a graph
+    here, as choosing by the clock is never the same twice; `True` is obeyed.
+    What an overhead budget measures follows the clock too.
 
     On several workers, each saves in a folder of its own below, and all of
     them at the same steps: `every_seconds` and signals are then heeded at the
@@ -124,8 +125,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._backups = Backups(folder, self.keep)
         self._backups.check_writable()
         self._lock = FolderLock(folder)
-        if not self.at_epochs_only:
-            _check_position(run.feed)
+        _check_position(run.feed, self.at_epochs_only)
         found = self.newest(run.epochs)
         if found is not None:
             run.resume(found)
@@ -262,18 +262,20 @@ class BackupAndRestore(keras.callbacks.Callback):
             self._has_failed = True
 
 
-def _check_position(feed):
+def _check_position(feed, at_epochs_only):
     """Refuses data that cannot be set back, before the first step."""
     try:
-        feed.position()
+        feed.position()  # From now on, it keeps what it needs to tell that.
     except NoPosition as error:
+        if at_epochs_only:
+            return
         raise ValueError(
             "To go on exactly with a run, its data must be such that they can "
             f"be set back to any step. Received: {error}. Give arrays, a "
-            "keras.utils.PyDataset, or a tf.data.Dataset without Python or "
-            "random operations; or write `BackupAndRestore(..., "
-            "at_epochs_only=True)`: then a run goes on where an epoch ended, "
-            "with the data from their beginning."
+            "keras.utils.PyDataset, or a tf.data.Dataset that shuffles once, "
+            "without Python or other random operations; or write "
+            "`BackupAndRestore(..., at_epochs_only=True)`: then a run goes "
+            "on where an epoch ended, with the data from their beginning."
         ) from error
 
 

@@ -6,6 +6,7 @@ numbers, strings, lists and NumPy arrays, and gets it back by
 known what they remember.
 """
 
+import copy
 import os
 import warnings
 
@@ -28,7 +29,8 @@ def get(callbacks):
         if hasattr(callback, "get_state"):
             state["own"] = callback.get_state()
         if state:
-            found[name] = state
+            # Callbacks go on with these lists while they are being saved.
+            found[name] = copy.deepcopy(state)
     return found
 
 
@@ -47,11 +49,11 @@ def put(callbacks, states):
         state = states.get(name, {})
         for key in keras_bridge.callback_state_names(callback):
             if key in state:
-                setattr(callback, key, _copied(state[key]))
+                setattr(callback, key, copy.deepcopy(state[key]))
         if isinstance(callback, keras.callbacks.History):
             callback.model.history = callback
         if "own" in state and hasattr(callback, "set_state"):
-            callback.set_state(state["own"])
+            callback.set_state(copy.deepcopy(state["own"]))
         elif hasattr(callback, "set_state"):
             new.append(name)
     if new:
@@ -69,15 +71,6 @@ def _named(callbacks):
         kind = type(callback).__name__
         counts[kind] = counts.get(kind, -1) + 1
         yield f"{kind} {counts[kind]}", callback
-
-
-def _copied(value):
-    """A value of its own: a callback may go on with the very list."""
-    if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_copied(one) for one in value]
-    return value
 
 
 def _size(logger):

@@ -1,5 +1,6 @@
 """A run of `fit`: where it is, and all that it consists of."""
 
+import copy
 import functools
 from typing import Any
 
@@ -132,7 +133,7 @@ class Run:
             "epoch": self.epoch,
             "step": self.step,
             "steps_done": self.steps_done,
-            "logs": self.logs,
+            "logs": copy.deepcopy(self.logs),
             "is_stopped": self.is_stopped,
             "is_finished": self.is_finished,
             "variables": {
@@ -140,7 +141,7 @@ class Run:
                 for kind, some in variables.of(self.model).items()
             },
             "memory": self.model.step_observers.memory.get_state(),
-            "means": self.ahead.get_state(),
+            "means": copy.deepcopy(self.ahead.get_state()),
             "position": self._position(exactly),
             "random": random_state.get(),
             "callbacks": callback_states.get(self.callbacks),

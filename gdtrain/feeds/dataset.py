@@ -31,6 +31,8 @@ class Dataset:
         self._known = adapter.num_batches
         self._seen = 0  # Steps since the iterator was made
         self._iterator: Any = None
+        self._start: Any = None  # Where it was before its first batch
+        self._keeps_start = False
         self._ran_out = False
         self._epoch = None
         self._within = False  # An epoch that has begun
@@ -89,9 +91,15 @@ class Dataset:
             NoPosition: if it cannot be set back there.
         """
         if self._iterator is None:
-            self._iterator = iter(self._dataset)
+            self._make_iterator()
+        files = iterator_files.of(self._iterator)
+        if not self._keeps_start:
+            iterator_files.check(self._adapter.get_tf_dataset())
+            self._start = None if self._seen else files
+            self._keeps_start = True
         return {
-            "iterator": iterator_files.of(self._iterator),
+            "iterator": files,
+            "start": self._start,
             "seen": self._seen,
             "ran_out": self._ran_out,
         }
@@ -101,12 +109,9 @@ class Dataset:
         self._leave()
         if step:
             self._enter(epoch)
-        # One that nothing was taken from is set back itself: a pipeline counts
-        # its iterators, and shuffles by that count.
-        unused = None if self._seen or self._ran_out else self._iterator
         self._iterator, self._seen, self._ran_out = None, 0, False
         if position is not None:
-            self._iterator = self._iterator_at(position, unused)
+            self._iterator = self._iterator_at(position)
             self._seen = position["seen"]
             self._ran_out = position["ran_out"]
         elif step:
@@ -114,10 +119,32 @@ class Dataset:
                 "the data cannot be set back to the middle of an epoch"
             )
 
-    def _iterator_at(self, position, unused):
-        iterator = unused or iter(self._dataset)
+    def _iterator_at(self, position):
+        """The iterator that is at a position.
+
+        A pipeline counts its passes, and shuffles by that count. An iterator's
+        checkpoint sets it, too; but one that has read ahead to the end of the
+        data has forgotten it: that is seen by what comes after it, which then
+        depends on what was before. It reads its pass again.
+        """
+        self._start = position["start"]
+        iterator = iter(self._dataset)
         iterator_files.restore(iterator, position["iterator"])
+        once = iterator_files.of(iter(self._dataset))
+        iterator_files.restore(iterator, position["iterator"])
+        twice = iterator_files.of(iter(self._dataset))
+        if self._start is None or iterator_files.are_equal(once, twice):
+            iterator_files.restore(iterator, position["iterator"])
+        else:
+            iterator_files.restore(iterator, self._start)
+            for _ in range(position["seen"]):
+                next(iterator)
         return iterator
+
+    def _make_iterator(self):
+        self._iterator = iter(self._dataset)
+        if self._keeps_start:
+            self._start = iterator_files.of(self._iterator)
 
     def _begin(self, epoch):
         anew = self._is_used_up()
@@ -126,7 +153,7 @@ class Dataset:
             self._begin_pass()
         self._enter(epoch)
         if anew:
-            self._iterator = iter(self._dataset)
+            self._make_iterator()
 
     def _begin_pass(self):
         """Called before each new iterator."""

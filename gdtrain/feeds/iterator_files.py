@@ -43,3 +43,34 @@ def restore(iterator, files):
         tf.train.Checkpoint(iterator=iterator).read(
             os.path.join(folder, _NAME)
         ).assert_consumed()
+
+
+def are_equal(some, others):
+    """Whether two iterators are at the same place, by what `of` found."""
+    return some.keys() == others.keys() and all(
+        np.array_equal(some[name], others[name]) for name in some
+    )
+
+
+def check(dataset):
+    """Raises `NoPosition` if a pipeline shuffles what was shuffled before.
+
+    The first shuffle begins its pass only with the first batch, and can have
+    come to its end then: no checkpoint tells which pass it was.
+    """
+    graph = tf.compat.v1.GraphDef.FromString(
+        tf.raw_ops.DatasetToGraphV2(
+            input_dataset=tf.data.experimental.to_variant(dataset),
+            external_state_policy=1,  # Which is looked at elsewhere
+        ).numpy()
+    )
+    most = 0
+    shuffles: dict[str, int] = {}  # Up to a node, which come in order
+    for node in graph.node:
+        before = [shuffles.get(name.split(":")[0], 0) for name in node.input]
+        shuffles[node.name] = max(before, default=0) + (
+            node.op.startswith("Shuffle")
+        )
+        most = max(most, shuffles[node.name])
+    if most > 1:
+        raise NoPosition("the pipeline shuffles twice, one after the other")

@@ -119,7 +119,7 @@ class OrderedDataset(Dataset):
             self._ordered.set(max(self._passes - 1, 0), position["seen"])
         super().go_to(epoch, step, position)
 
-    def _iterator_at(self, position, unused):
+    def _iterator_at(self, position):
         # None where the next epoch makes a new one, of the next pass
         over = position["ran_out"] or position["seen"] in (0, self._known)
         return None if over else iter(self._dataset)

@@ -69,7 +69,7 @@ class Streamed(Dataset):
         self._order.set_state(position["order"])
         super().go_to(epoch, step, position)
 
-    def _iterator_at(self, position, unused):
+    def _iterator_at(self, position):
         seen = position["seen"]
         if seen in (0, self.num_batches):
             return None  # The next epoch makes one.

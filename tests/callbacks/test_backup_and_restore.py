@@ -60,14 +60,24 @@ def check(tmp_path, kills=(3, 7), epochs=3, **arguments):
         assert files(one)[one] == files(other)[other]
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+def mostly_long(names, *short):
+    """Parameters of a test, of which only some are tried by default."""
+    return [
+        pytest.param(name, marks=() if name in short else pytest.mark.long)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    "feed", mostly_long(FEEDS, "arrays", "PyDataset", "tf.data")
+)
 def test_any_feed_at_any_step(tmp_path, feed):
     steps = 6 if feed == "PyDataset in part" else 9
     kills = sorted(random.Random(feed).sample(range(1, steps), 2))
     check(tmp_path, kills, feed=FEEDS[feed], callbacks=observers)
 
 
-@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("step", mostly_long(range(1, 8), 4))
 def test_each_step(tmp_path, step):
     check(tmp_path, [step], epochs=2)
 
@@ -107,7 +117,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", mostly_long(WAYS, "XLA", "micro-batches", "schedule", "scaled loss")
+)
 def test_any_way_to_train(tmp_path, way):
     def model():
         made = dict(WAYS[way])
@@ -250,6 +262,35 @@ def test_two_replicas(tmp_path, two_replicas):
             return network()
 
     check(tmp_path, [3, 6], model=model, callbacks=observers)
+
+
+class Looking(KillAt):
+    """Takes states, as they are then and as they are in the end."""
+
+    def at(self, run):
+        state = run.state()
+        self.taken.append((state, repr(state)))
+
+
+def test_a_state_that_is_being_written_stays_as_it_was(tmp_path):
+    looking = Looking(None)
+    looking.taken = []
+    script = Script(
+        str(tmp_path),
+        callbacks=lambda folder: [
+            *kept_by_keras(folder),
+            *observers(folder),
+            Counting(),
+            gdtrain.callbacks.StepWriter(
+                Thinned(CSVWriter(f"{folder}/thin.csv"), 3)
+            ),
+            looking,
+        ],
+    )
+    script()
+    assert len(looking.taken) > 3
+    for state, then in looking.taken:
+        assert repr(state) == then
 
 
 def test_a_run_that_has_ended_is_not_run_again(tmp_path):
