@@ -34,7 +34,7 @@ def diagnose(telemetry, *, history=None):
       back at each step, or the loss of a smooth descent rises again
     - not learning: the loss is never another than at first
     - learning rate too small: the loss falls steadily, at most 1% of the gain
-      a step, and 60% is to come; or the weights hardly moved
+      a step, and half is to come; or the weights hardly moved
     - overfitting: the loss of validation rises, that of training does not
     - plateau: the loss stands still while the gradient grows
     - noise floor: the loss varies with the batches, and falls no more
@@ -44,8 +44,10 @@ def diagnose(telemetry, *, history=None):
 
     The last four are no trouble. Quantities that were not measured are no
     error: what rests on them is not found. `"standard"` ones are enough for
-    all of them; `gradient_cosine`, `dead_fraction` and what
-    `gdtrain.callbacks.Stability` measures make more of it certain.
+    all of them; `gradient_cosine`, `dead_fraction` and a measured
+    `stable_learning_rate` make more of it certain. So do epochs: means over
+    them tell what batches hide. A callback and a log folder know how long
+    epochs are; with a file, `history` tells.
 
     The stable limit of the learning rate is the one measured, if there is
     one. Else, for plain descent (updates as long as learning_rate times
@@ -114,7 +116,8 @@ def _judge(run, epochs):
     if not divergence and run.first_nonfinite is None:
         found += oscillating.judge(run, course)
         found += too_small.judge(run, course)
-        found += overfitting.judge(run, epochs)
+        if not run.name:  # Validation is of the whole model
+            found += overfitting.judge(run, epochs)
     return found or at_rest.judge(run, course)
 
 

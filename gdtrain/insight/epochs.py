@@ -1,7 +1,8 @@
 """What is known of a training epoch by epoch."""
 
+import dataclasses
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from gdtrain.writers import event_files
 _TAG = "epoch_loss"
 
 
-class Epochs(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Epochs:
     """Epochs of a training.
 
     Args:
@@ -20,10 +22,10 @@ class Epochs(NamedTuple):
         val_loss: Their losses of validation, float64 `[n]`.
     """
 
-    count: int = 0  # type: ignore[assignment]  # Not the method
-    validated: Any = np.empty(0, np.int64)
-    loss: Any = np.empty(0)
-    val_loss: Any = np.empty(0)
+    count: int
+    validated: Any
+    loss: Any
+    val_loss: Any
 
 
 def open_epochs(telemetry, history):
@@ -53,7 +55,7 @@ def open_epochs(telemetry, history):
         return _of_history(history)
     if isinstance(telemetry, (str, os.PathLike)) and os.path.isdir(telemetry):
         return _of_folder(os.fspath(telemetry))
-    return Epochs()
+    return _epochs(0, [], [], [])
 
 
 def steps_per_epoch(telemetry, steps, count):
@@ -87,7 +89,7 @@ def _of_history(history):
         )
     loss, held = numbers.get("loss", []), numbers.get("val_loss", [])
     if not len(loss) or not len(held):
-        return Epochs(len(loss))
+        return _epochs(len(loss), [], [], [])
     every = max(len(loss) // len(held), 1)
     rows = slice(every - 1, every * len(held), every)
     epochs = np.arange(1, len(loss) + 1)

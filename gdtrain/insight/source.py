@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -129,16 +130,28 @@ def _open_path(path):
         )
     if tf.io.gfile.isdir(path):
         return _collect(event_files.read(path), f"the folder {path!r}")
-    with np.load(path) as saved:
-        missing = {"steps", "names", "values"} - set(saved.files)
-        if missing:
-            raise ValueError(
-                "`source` must be an .npz file that Telemetry.save wrote. "
-                f"Received: source={path!r}, without {sorted(missing)}."
-            )
-        names, columns = saved["names"].tolist(), saved["values"].T
-        values = dict(zip(names, columns.astype(np.float64), strict=True))
-        return Source(saved["steps"], values, f"the file {path!r}")
+    saved = _load(path)
+    missing = {"steps", "names", "values"} - set(saved)
+    if missing:
+        raise ValueError(
+            "`source` must be an .npz file that Telemetry.save wrote. "
+            f"Received: source={path!r}, without {sorted(missing)}."
+        )
+    names, columns = saved["names"].tolist(), saved["values"].T
+    values = dict(zip(names, columns.astype(np.float64), strict=True))
+    return Source(saved["steps"], values, f"the file {path!r}")
+
+
+def _load(path):
+    """The arrays of an .npz file, by name; none of another file."""
+    try:
+        saved = np.load(path)
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+    if isinstance(saved, np.ndarray):
+        return {}
+    with saved:
+        return dict(saved)
 
 
 def _collect(table, origin):

@@ -83,6 +83,18 @@ def test_file_of_something_else_is_refused(tmp_path):
         open_source(tmp_path / "other.npz")
 
 
+def test_file_that_is_no_npz_is_refused(tmp_path):
+    (tmp_path / "table.csv").write_text("step,loss\n1,0.5\n")
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", np.ones(3))
+    training([1, 2]).save(tmp_path / "whole.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    for name in ("table.csv", "empty.npz", "array.npy", "half.npz"):
+        with pytest.raises(ValueError, match=f"{name}', without"):
+            open_source(tmp_path / name)
+
+
 def test_object_of_something_else_is_refused():
     with pytest.raises(TypeError, match="source=3 of type int"):
         open_source(3)

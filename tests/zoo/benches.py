@@ -5,10 +5,10 @@ import functools
 import keras
 
 import gdtrain
+from tests.zoo import data
 from tests.zoo.bench import Bench
 
 LABELS = "sparse_categorical_crossentropy"
-ALL = ("standard", None)
 
 
 def dense(shape, units, activation, outputs, last=None, **options):
@@ -167,8 +167,6 @@ def get(kind):
 
 def data_of(kind):
     """The function that draws a kind's data."""
-    from tests.zoo import data
-
     first = kind.split()[0].rstrip(",")
     return {
         "line": data.line,

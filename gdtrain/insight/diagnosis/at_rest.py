@@ -115,8 +115,7 @@ def _not_learning(run, course):
         "the start, no more than noise apart"
     )
     advice = (
-        "Look at the data: do inputs and targets belong together, and do they "
-        "vary?"
+        "See whether inputs and targets belong together, and whether they vary."
     )
     if rate == 0:
         text, advice = f"{text}; the learning rate is 0", "Raise it."

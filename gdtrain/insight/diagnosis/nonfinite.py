@@ -16,13 +16,13 @@ def judge(run):
     many = ""
     if counts is not None and np.isfinite(counts[row]) and counts[row]:
         evidence["nonfinite_count"] = int(counts[row])
-        many = f", with {int(counts[row]):,} numbers"
+        many = f" (numbers in it: {int(counts[row]):,})"
     layers = [
         layer
         for layer, norms in run.layers("gradient_norm").items()
         if not np.isfinite(norms[row])
     ]
-    where = f", the gradient of {layers[0]} among them" if layers else ""
+    where = f", in the gradient of {layers[0]}" if layers else ""
     return [
         Verdict(
             NONFINITE,

@@ -8,7 +8,7 @@ from gdtrain.insight.diagnosis.trend import noise_of
 from gdtrain.insight.diagnosis.verdict import OVERFITTING, Verdict, confidence
 
 RISE = 1.1  # Times the least validation loss
-NOISE = 4.0  # Standard deviations of an epoch
+NOISE = 6.0  # Standard deviations of such a mean: of noise, 1% rise so
 SMOOTH = 0.02  # Noise as a share of the least loss: no need of means
 EPOCHS = 5
 
@@ -51,7 +51,7 @@ def turn_of(held):
     """
     rough = noise_of(held)
     is_smooth = rough < SMOOTH * float(held.min())
-    size = 1 if is_smooth else max(len(held) // 20, 1)
+    size = 1 if is_smooth else max(len(held) // 8, 1)
     means = np.convolve(held, np.full(size, 1 / size), "valid")
     best = int(np.argmin(means))
     return Turn(

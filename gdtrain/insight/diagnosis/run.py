@@ -186,7 +186,6 @@ def _part(values, name):
         for key, column in values.items()
         if key.startswith(start)
     }
-    rate = values.get(f"learning_rate/{name}", values.get("learning_rate"))
-    if rate is not None:
-        part.setdefault("learning_rate", rate)
+    if "learning_rate" in values:
+        part.setdefault("learning_rate", values["learning_rate"])
     return part

@@ -6,6 +6,7 @@ import numpy as np
 
 from gdtrain.insight.diagnosis.at_rest import has_moved
 from gdtrain.insight.diagnosis.run import last_known
+from gdtrain.insight.diagnosis.trend import last_quarters
 from gdtrain.insight.diagnosis.verdict import TOO_SMALL, Verdict, confidence
 
 LEFT = 0.5  # Share of the gain that is still to come
@@ -13,6 +14,7 @@ FASTEST = 0.01  # Share of the gain, in the fastest step
 STILL = 0.03  # Length of the whole path, as a share of the weights
 GOES_ON = 0.7  # The same, where the loss hardly tells
 STEADY = 0.9  # Share of the path of the weights' lengths that stays
+KEPT = 0.2  # Length of the last updates, as a share of the first
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
@@ -62,9 +64,9 @@ def _by_path(run, course):
     if path is None or path == 0 or run.is_resumed:
         return []
     early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
-    creeps = early - course.end < 0.1 * early and steadiness(run) > STEADY
-    still = 1.0 if creeps else STILL
-    if path > still or early - course.end > 0.1 * early:
+    still = 1.0 if steadiness(run) > STEADY else STILL
+    fell = early - course.end > 0.1 * early
+    if path > still or fell or slowing(run) < KEPT:
         return []
     evidence = {"learning_rate": run.learning_rate, "path": path}
     text = (
@@ -116,11 +118,14 @@ def _parts(values, size):
 
 
 def steps_needed(steps, course):
-    """How many steps until 1% of the gain is left, at this pace.
+    """How many more steps until 1% of the gain is left, at this pace.
 
-    Of an excess over `limit` that shrinks by a factor a step:
+    Of an excess over `limit` that shrinks by a factor a step, from the middle
+    of the last level on:
 
         steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
+
+    For a line, the factor comes to (1 - learning_rate * lambda_min) ** 2.
 
     Args:
         steps: Of the losses, or means, that the course is of.
@@ -129,18 +134,19 @@ def steps_needed(steps, course):
     excess = np.array(course.levels) - course.limit
     if excess[-1] <= 0 or excess[0] <= excess[-1]:
         return 0.0
-    quarters = np.array_split(steps[len(steps) // 2 :], 4)
-    between = float(quarters[-1].mean() - quarters[0].mean())
+    middles = last_quarters(steps).mean(1)
+    between = float(middles[-1] - middles[0])
     rate = math.log(excess[0] / excess[-1]) / between
     wanted = CLOSE * (course.start - course.limit)
-    return max(math.log(excess[-1] / wanted) / rate, 0.0)
+    done = steps[-1] - middles[-1]
+    return max(float(math.log(excess[-1] / wanted) / rate - done), 0.0)
 
 
 def path_length(run):
     """Sum of updates over lengths of weights, of the layer that moved most.
 
-    Infinite ratios, of weights of zero, are left out. `None` if not measured
-    at each step.
+    Infinite ratios, of weights of zero, are left out, and layers of which
+    more than half are. `None` if nothing was measured.
     """
     ratios = run.layers("update_ratio")
     if not ratios:
@@ -148,9 +154,24 @@ def path_length(run):
     sums = []
     for values in ratios.values():
         known = values[np.isfinite(values)]
-        if len(known) >= len(values) / 2:
+        if len(known) >= np.sum(~np.isnan(values)) / 2:
             sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
     return max(sums, default=None)
+
+
+def slowing(run):
+    """How long updates are in the last quarter, as a share of the first.
+
+    The largest of all layers: 0 where all have come to rest.
+    """
+    found = [0.0]
+    for values in run.layers("update_ratio").values():
+        known = values[np.isfinite(values)]
+        if len(known) >= 4:
+            quarters = np.array_split(known, 4)
+            first, last = quarters[0].mean(), quarters[-1].mean()
+            found.append(float(last / first) if first > 0 else 0.0)
+    return max(found)
 
 
 def steadiness(run):

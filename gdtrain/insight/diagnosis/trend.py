@@ -12,7 +12,7 @@ ENOUGH = 8  # Losses: less than that have no trend
 class Trend:
     """The course of a loss in a few numbers.
 
-    The last half is cut in four parts; `levels` are their means.
+    The last half is cut in four equal parts; `levels` are their means.
 
     Args:
         start: The first loss, or mean.
@@ -92,7 +92,7 @@ def trend(loss, means=None):
     (1.0, False)
     """
     means = loss if means is None else means
-    quarters = np.array_split(means[len(means) // 2 :], 4)
+    quarters = last_quarters(means)
     levels = tuple(float(quarter.mean()) for quarter in quarters)
     floor = min(0.0, float(loss.min()))
     _, second, _, last = np.array_split(means, 4)
@@ -108,6 +108,18 @@ def trend(loss, means=None):
         quarters=(float(second.mean()), float(last.mean())),
         drift=drift_of(means),
     )
+
+
+def last_quarters(values):
+    """The last half in four equal parts, `[4, k]`; up to 3 are left out.
+
+    Example:
+
+    >>> last_quarters(np.arange(19)).tolist()
+    [[11, 12], [13, 14], [15, 16], [17, 18]]
+    """
+    size = len(values) // 8
+    return values[len(values) - 4 * size :].reshape(4, size)
 
 
 def noise_of(values):

@@ -1,0 +1,260 @@
+"""Verdicts on trainings that were made with NumPy, from end to end."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import gdtrain
+from tests.insight.descents import bowl, noisy, telemetry_of
+
+
+def verdict_on(history=None, steps=None, **columns):
+    """The first verdict on columns."""
+    return gdtrain.diagnose(
+        telemetry_of(steps, **columns), history=history
+    ).verdict
+
+
+def test_descent_beyond_the_limit_is_told_with_its_numbers():
+    curve = 12.5  # The limit is 2 / 12.5 = 0.16
+    found = verdict_on(**bowl([curve, 1.0], 0.5, 20))
+    assert found.name == "learning rate too large: diverging"
+    growth = (1 - 0.5 * curve) ** 2
+    assert found.evidence["loss_growth_a_step"] == pytest.approx(growth)
+    assert found.evidence["stable_learning_rate"] == pytest.approx(0.16)
+    assert found.evidence["learning_rate"] == 0.5
+    assert found.text == (
+        "learning_rate 0.5 is 3.12 times the stable limit 0.16 (from the "
+        "growth of the loss); the loss grows 27.6 times a step along bowl."
+    )
+    assert found.advice == "Try 0.096."
+    assert found.steps == (1, 20)
+
+
+def test_measured_limit_is_preferred():
+    limits = np.full(20, np.nan)
+    limits[::10] = 0.2
+    columns = bowl([12.5], 0.5, 20) | {"stable_learning_rate": limits}
+    found = verdict_on(**columns)
+    assert found.evidence["stable_learning_rate"] == pytest.approx(0.2)
+    assert "2.5 times the stable limit 0.2 (measured)" in found.text
+
+
+def test_growth_of_other_updates_tells_no_limit():
+    columns = bowl([1.0], 4.5, 40, momentum=0.9)
+    found = verdict_on(**columns)
+    assert found.name == "learning rate too large: diverging"
+    assert "stable_learning_rate" not in found.evidence
+    assert found.advice.startswith("Try 1.5, and less")
+
+
+def test_loss_alone_tells_of_divergence():
+    found = verdict_on(loss=2.25 ** np.arange(20.0))
+    assert found.name == "learning rate too large: diverging"
+    assert found.evidence["loss_growth"] == pytest.approx(2.25**19, rel=1e-5)
+    assert found.text.startswith("The loss grows 2.25 times a step")
+
+
+def test_the_layer_that_grows_most_is_named():
+    columns = {
+        "loss": 2.0 ** np.arange(20),
+        "gradient_norm__slow": 1.1 ** np.arange(20),
+        "gradient_norm__fast": 1.4 ** np.arange(20),
+    }
+    assert "along fast" in verdict_on(**columns).text
+
+
+def test_divergence_to_infinity_comes_before_its_end():
+    # Of float32, the largest number is 3.4e38.
+    with np.errstate(over="ignore"):
+        columns = bowl([4.0], 2.0, 60)
+        loss = columns["loss"].astype(np.float32)
+    assert np.isinf(loss[-1])
+    with np.errstate(over="ignore"):
+        telemetry = telemetry_of(loss=loss)
+    found = gdtrain.diagnose(telemetry)
+    assert [one.name for one in found.verdicts] == [
+        "learning rate too large: diverging",
+        "non-finite",
+    ]
+    first = int(np.argmax(np.isinf(loss))) + 1
+    assert found.verdicts[1].steps == (first, 60)
+
+
+def test_jumps_just_under_the_limit_oscillate():
+    # Between the two sides of one direction, with another underneath.
+    columns = bowl([1.0, 0.001], 1.999, 100)
+    found = verdict_on(**columns)
+    assert found.name == "learning rate too large: oscillating"
+    assert found.evidence["alternation"] == 1  # Of the weights' length
+    assert found.evidence["stable_learning_rate"] == pytest.approx(2, rel=1e-4)
+    assert "100% of the steps turn back" in found.text
+    assert found.advice == "Try 1."
+
+
+def test_cosine_of_gradients_tells_of_jumps():
+    columns = bowl([1.0], 1.99, 60)
+    columns = {name: columns[name] for name in ("loss", "learning_rate")}
+    assert not verdict_on(**columns).is_trouble
+    found = verdict_on(gradient_cosine=np.full(60, -0.98), **columns)
+    assert found.name == "learning rate too large: oscillating"
+    assert found.evidence["gradient_cosine"] == pytest.approx(-0.98)
+    assert found.confidence == pytest.approx(1 - 0.5 * 0.02 / 0.4)
+
+
+def test_descent_that_rises_again_oscillates():
+    loss = np.concatenate([np.linspace(10, 1, 50), np.linspace(1, 2, 50)])
+    found = verdict_on(loss=loss)
+    assert found.name == "learning rate too large: oscillating"
+    assert found.evidence["rebound"] == pytest.approx(1 / 9)
+
+
+SEEN = {"learning_rate": np.full(200, 0.1)}
+FAULTS = {
+    "learning rate too small": bowl([1.0], 1e-4, 200),
+    "not learning": {"loss": noisy(0.7, 0.01, 200)} | SEEN,
+    "converged": bowl([1.0, 0.5], 0.5, 200, least=1.0),
+    "converging": bowl([1.0], 0.01, 100, least=1.0),
+    "noise floor": {"loss": noisy(3 * 0.9 ** np.arange(200) + 1, 0.1, 200)},
+    "non-finite": {"loss": [1.0, 0.9, np.nan, np.nan]},
+    "nothing to report": {"loss": [1.0, 0.9, 0.8]},
+    "dead layer": {
+        "loss": np.linspace(1, 0.1, 50),
+        "gradient_norm__a": np.zeros(50),
+        "gradient_norm__b": np.ones(50),
+    },
+    "vanishing gradients": {"loss": np.linspace(1, 0.9, 50)}
+    | {f"gradient_norm__{i}": np.full(50, 10.0 ** (i - 5)) for i in range(5)}
+    | {f"weight_norm__{i}": np.ones(50) for i in range(5)},
+    "exploding gradients": {"loss": np.linspace(1, 0.9, 50)}
+    | {f"gradient_norm__{i}": np.full(50, 10.0 ** (5 - i)) for i in range(5)}
+    | {f"weight_norm__{i}": np.ones(50) for i in range(5)},
+    "plateau": {
+        "loss": [*np.linspace(3, 1, 20), *np.linspace(1, 0.9999, 60)],
+        "gradient_norm": 1e-4 * 1.05 ** np.arange(80),
+    },
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_found(name):
+    found = verdict_on(**FAULTS[name])
+    assert found.name == name
+    assert 0 < found.confidence <= 1
+    assert found.text.endswith(".")
+    assert found.advice.endswith(".")
+    for value in found.evidence.values():
+        assert value is None or isinstance(value, (int, float))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_found_in_every_third_step(name):
+    if name in ("non-finite", "nothing to report"):
+        return
+    thin = {key: np.asarray(v)[2::3] for key, v in FAULTS[name].items()}
+    steps = 3 * np.arange(1, len(thin["loss"]) + 1)
+    assert verdict_on(steps=steps, **thin).name == name
+
+
+def test_overfitting_is_found_with_a_history():
+    history = {
+        "loss": np.linspace(1, 0.1, 20).tolist(),
+        "val_loss": [*np.linspace(2, 1, 10), *np.linspace(1, 2, 10)],
+    }
+    loss = np.repeat(np.linspace(1, 0.1, 20), 10)
+    assert verdict_on(history, loss=loss).name == "overfitting"
+    assert verdict_on(loss=loss).name != "overfitting"
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        ([0.5], "nothing to report"),
+        ([np.nan], "non-finite"),
+        ([np.nan] * 30, "non-finite"),
+        ([0.0] * 30, "converged"),
+        ([-5.0 - 0.1 * i for i in range(30)], "converging"),
+    ],
+)
+def test_odd_losses_have_a_verdict(loss, name):
+    assert verdict_on(loss=loss).name == name
+
+
+def test_training_without_a_loss_has_nothing_to_report():
+    found = verdict_on(accuracy=np.linspace(0, 1, 40))
+    assert found.name == "nothing to report"
+    assert found.evidence == {"losses": 0}
+
+
+def test_resumed_run_that_stands_still_is_not_accused():
+    found = verdict_on(steps=range(500, 600), loss=np.full(100, 0.3))
+    assert found.name == "converged"
+
+
+def test_each_update_of_a_step_is_judged_by_its_name():
+    rising = {"loss": [3, 2, 1, 0.5, 0.4], "val_loss": [1, 2, 3, 4, 5]}
+    found = gdtrain.diagnose(
+        telemetry_of(
+            critic__loss=2.0 ** np.arange(20),
+            generator__loss=1 + 0.5 ** np.arange(20),
+        ),
+        history=rising,
+    )
+    told = {one.text.partition(":")[0]: one.name for one in found.verdicts}
+    assert told == {
+        "critic": "learning rate too large: diverging",
+        "generator": "converged",
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A line that is fitted with a rate beyond its limit, in three forms."""
+    folder = tmp_path_factory.mktemp("diverging")
+    x = np.linspace(-1, 1, 20)[:, None]
+    model = gdtrain.Sequential(
+        [keras.Input([1]), keras.layers.Dense(1, name="line")]
+    )
+    model.compile(gdtrain.GradientDescent(1.5), loss="mse", jit_compile=False)
+    telemetry = gdtrain.callbacks.Telemetry()
+    board = gdtrain.callbacks.TensorBoard(folder / "log")
+    model.fit(
+        x, 3 * x + 1, batch_size=20, epochs=30, verbose=0,
+        validation_data=(x, 3 * x + 1), callbacks=[telemetry, board],
+    )  # fmt: skip
+    telemetry.save(folder / "run.npz")
+    return telemetry, folder / "log", folder / "run.npz"
+
+
+def test_callback_folder_and_file_give_the_same_verdict(trained):
+    found = [gdtrain.diagnose(source) for source in trained]
+    assert [one.verdict.name for one in found] == [
+        "learning rate too large: diverging"
+    ] * 3
+    # X'X / n is diagonal, and 1 the larger entry: the limit is 2 / (2 * 1).
+    for one in found:
+        assert one.verdict.evidence["stable_learning_rate"] == pytest.approx(
+            1.0, rel=1e-3
+        )
+    assert str(found[0]) == str(found[2])
+
+
+def test_diagnosing_changes_nothing(trained):
+    telemetry, _, _ = trained
+    before = {name: telemetry[name].copy() for name in telemetry.names}
+    gdtrain.diagnose(telemetry)
+    for name, values in before.items():
+        np.testing.assert_array_equal(telemetry[name], values)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="source=3"):
+        gdtrain.diagnose(3)
+    with pytest.raises(FileNotFoundError, match=re.escape("nowhere")):
+        gdtrain.diagnose(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="which has none"):
+        gdtrain.diagnose(telemetry_of(loss=[]))
+    with pytest.raises(TypeError, match="what `fit` returned"):
+        gdtrain.diagnose(telemetry_of(loss=[1.0]), history=3)
