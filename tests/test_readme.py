@@ -52,7 +52,7 @@ history = network.fit(tf.ones([4, 1]), tf.ones([4, 1]), epochs=3, verbose=0)
 def test_readme_is_short_and_its_pictures_exist():
     assert len(README.splitlines()) <= 300
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     for picture in pictures:
         assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
 

@@ -31,13 +31,15 @@ class BackupAndRestore(keras.callbacks.Callback):
     checkpoint cannot be written, a warning says so and training goes on.
 
     Exactly set back are arrays, a `keras.utils.PyDataset` (which may have
-    `get_state()` and `set_state(state)`; else it is told of the epochs again),
-    and `tf.data` on one replica, if its operations allow and it shuffles once;
-    where it had read ahead to the end of its data, it reads them again. A
-    callback of your own may have `get_state()`, a dict of numbers, strings,
-    lists and arrays, and `set_state(state)`. `jit_compile="auto"` is a graph
-    here, as choosing by the clock is never the same twice; `True` is obeyed.
-    What an overhead budget measures follows the clock too.
+    `get_state()` and `set_state(state)`; else it is told of the epochs again;
+    where an epoch is but a part of it, it must not change at its end, as
+    threads read ahead), and `tf.data` on one replica, if its operations allow
+    and it shuffles once; where it had read ahead to the end of its data, it
+    reads them again. A callback of your own may have `get_state()`, a dict of
+    numbers, strings, lists and arrays, and `set_state(state)`.
+    `jit_compile="auto"` is a graph here, as choosing by the clock is never the
+    same twice; `True` is obeyed. What an overhead budget measures follows the
+    clock too.
 
     On several workers, each saves in a folder of its own below, and all of
     them at the same steps: `every_seconds` and signals are then heeded at the

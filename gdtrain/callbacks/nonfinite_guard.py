@@ -1,5 +1,6 @@
 """Keeps what is not finite out of the weights, and says where it came from."""
 
+import dataclasses
 import logging
 import warnings
 from typing import Any
@@ -63,7 +64,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")
     ...     _ = model.fit(x, y, verbose=0, callbacks=[guard])
-    >>> guard.report.where, guard.report.name, guard.report.examples
+    >>> guard.report.where, guard.report.name, guard.report.indices
     ('data', 'y', (2,))
     >>> bool(np.isfinite(model.get_weights()[0]).all())
     True
@@ -182,6 +183,9 @@ class NonfiniteGuard(keras.callbacks.Callback):
         """Finds the cause, and warns."""
         batch, indices = run.last_batch() or (None, None)
         cause = nonfinite.find(run.model, batch)
+        if indices is not None:
+            found = tuple(int(indices[place]) for place in cause.examples)
+            cause = dataclasses.replace(cause, indices=found)
         self.report = cause
         then = {
             "stop": "Training stops, with the weights before it.",

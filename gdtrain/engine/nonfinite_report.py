@@ -22,6 +22,7 @@ class Cause:
         kind: `"NaN"`, `"infinity"` or `"NaN and infinity"`; `""` for nowhere.
         examples: Positions in the batch of the examples that have it; empty
             if it cannot be told.
+        indices: Their indices in the data; `None` if these are not known.
         batch_size: How many examples the batch has.
         largest: `{"path": ..., "value": ...}` of the largest finite weight
             before the step, by absolute value; `None` if there is none.
@@ -35,6 +36,7 @@ class Cause:
     batch_size: int = 1
     largest: dict | None = None
     dtype: str = ""
+    indices: tuple[int, ...] | None = None
 
 
 def kind_of(tensor):

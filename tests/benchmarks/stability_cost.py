@@ -8,7 +8,7 @@ Probes are compiled in the training that warms up, and how long the first one
 takes is printed by itself. "Always" is `Stability` without a budget, at each
 100th step whatever it costs; the share that probes themselves take is beside
 it, for one of 1 and one of 4 Hessian-vector products. It is no test: on a
-busy machine the figures vary. Takes two minutes on two cores.
+busy machine the figures vary. Takes five minutes on two cores.
 """
 
 import argparse

@@ -60,14 +60,24 @@ def check(tmp_path, kills=(3, 7), epochs=3, **arguments):
         assert files(one)[one] == files(other)[other]
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+def mostly_long(names, *short):
+    """Parameters of a test, of which only some are tried by default."""
+    return [
+        pytest.param(name, marks=() if name in short else pytest.mark.long)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    "feed", mostly_long(FEEDS, "arrays", "PyDataset", "tf.data")
+)
 def test_any_feed_at_any_step(tmp_path, feed):
     steps = 6 if feed == "PyDataset in part" else 9
     kills = sorted(random.Random(feed).sample(range(1, steps), 2))
     check(tmp_path, kills, feed=FEEDS[feed], callbacks=observers)
 
 
-@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("step", mostly_long(range(1, 8), 4))
 def test_each_step(tmp_path, step):
     check(tmp_path, [step], epochs=2)
 
@@ -107,7 +117,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", mostly_long(WAYS, "XLA", "micro-batches", "schedule", "scaled loss")
+)
 def test_any_way_to_train(tmp_path, way):
     def model():
         made = dict(WAYS[way])

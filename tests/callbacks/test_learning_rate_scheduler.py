@@ -47,18 +47,20 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
-    "schedule",
-    [Decay(0.05, 5, 0.8), WarmUp(0.05, 9), OneCycle(0.05, 20)],
-    ids=["keras", "warm up", "cycle"],
+    "optimizer, schedule",
+    [
+        ("descent", Decay(0.05, 5, 0.8)),
+        ("adam", WarmUp(0.05, 9)),
+        ("decayed", OneCycle(0.05, 20)),
+    ],
+    ids=["descent, keras", "adam, warm up", "decayed, cycle"],
 )
-def test_weights_are_those_of_the_schedule_inside(schedule, optimizer):
+def test_weights_are_those_of_the_schedule_inside(optimizer, schedule):
     make = OPTIMIZERS[optimizer]
     inside = train(schedule, make=make)
     ours = train(7.0, [LearningRateScheduler(schedule)], make)
     assert_equal(ours, inside)
-    assert len(models.network().get_weights()) == 4
 
 
 @pytest.mark.parametrize(

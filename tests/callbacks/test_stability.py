@@ -102,11 +102,15 @@ def test_numbers_are_those_of_curvature_at_the_same_weights(optimizer):
     assert best == MULTIPLES[int(np.argmin(losses))]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize(
-    "how",
-    [{}, {"run_eagerly": True}, {"steps_per_execution": 4}],
-    ids=lambda how: next(iter(how), "graph"),
+    "optimizer, how",
+    [
+        ("sgd", {}),
+        ("adam", {}),
+        ("sgd", {"run_eagerly": True}),
+        ("adam", {"steps_per_execution": 4}),
+    ],
+    ids=["sgd", "adam", "run_eagerly", "steps_per_execution"],
 )
 def test_weights_are_the_same_with_it_and_without(optimizer, how):
     models_of = [

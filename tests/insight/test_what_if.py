@@ -46,8 +46,12 @@ def losses_of_real_steps(model):
     return found
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("how", [{}, {"global_clipnorm": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    "name, how",
+    [(name, {}) for name in OPTIMIZERS]
+    + [("momentum", {"global_clipnorm": 0.2})],
+    ids=[*OPTIMIZERS, "clipped by the model"],
+)
 def test_losses_are_those_of_steps_that_are_really_made(name, how):
     model = trained(OPTIMIZERS[name](), **how)
     what_if = WhatIf(model, Objective(model, X, Y))
@@ -68,6 +72,33 @@ def test_nothing_of_the_run_is_touched(name):
     after = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_losses_on_a_quadratic_are_those_of_numpy():
+    rate, momentum, batches = 0.05, 0.9, [X[:9], X[9:18], X[18:27]]
+    model = gdtrain.Sequential(
+        [keras.Input([3]), keras.layers.Dense(1, use_bias=False)]
+    )
+    model.compile(gdtrain.GradientDescent(rate, momentum), "mse")
+    w = model.get_weights()[0].astype("float64")
+    velocity = np.zeros_like(w)
+
+    def update(x, y):
+        gradient = 2 * x.T @ (x @ w - y) / len(x)
+        return momentum * velocity - rate * gradient
+
+    for i, x in enumerate(batches):
+        y = Y[9 * i : 9 * i + 9]
+        model.train_on_batch(x, y)
+        velocity = update(x, y)
+        w = w + velocity
+    move = update(X, Y)
+    expected = [
+        np.mean((X @ (w + multiple * move) - Y) ** 2) for multiple in MULTIPLES
+    ]
+    found = WhatIf(model, Objective(model, X, Y)).losses()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.ptp(expected) > 0.1 * np.mean(expected)
 
 
 def test_best_multiple_of_a_quadratic_is_the_one_that_gets_to_the_bottom():
