@@ -64,6 +64,12 @@ class Bench:
         weights = self.build(keras.Sequential).get_weights()
         return change(weights) if change else weights
 
+    def loss(self, data):
+        """The loss of all data at once, by the weights as they are now."""
+        x, y = data
+        outputs = self.model(x, training=True)
+        return float(self.model.compute_loss(x, y, outputs))
+
     def train(self, data, rate, steps, *, seed, change=None, validation=None):
         """Trains from the start.
 

@@ -150,8 +150,9 @@ def _converging(run, course):
         "tends_to": course.limit,
     }
     text = (
-        f"The loss fell from {course.start:.4g} to {course.end:.4g} and still "
-        f"falls; {course.left:.2%} of the gain may be to come."
+        f"The {run.mean_loss} fell from {course.start:.4g} to "
+        f"{course.end:.4g} and still falls; {course.left:.2%} of the gain may "
+        "be to come."
     )
     sure = confidence(course.fall / FALLS, course.left / LEFT)
     return Verdict(
@@ -180,8 +181,8 @@ def _noise_floor(run, course):
 def _converged(run, course):
     evidence = _numbers(course) | {"share_left": course.left}
     text = (
-        f"The loss came from {course.start:.4g} to {course.end:.4g} and falls "
-        "no more."
+        f"The {run.mean_loss} came from {course.start:.4g} to "
+        f"{course.end:.4g} and falls no more."
     )
     sure = confidence(LEFT / max(course.left, 1e-9))
     half = run.loss_steps[len(run.loss) // 2 :]

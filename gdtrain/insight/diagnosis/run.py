@@ -100,6 +100,12 @@ class Run:
         return tuple(total[whole] / counts[whole] for total in sums)
 
     @property
+    def mean_loss(self):
+        """What `means` are, in words."""
+        is_each = len(self.means[1]) == len(self.loss)
+        return "loss" if is_each else "mean loss of an epoch"
+
+    @property
     def loss_steps(self):
         """Their steps, int64 `[k]`."""
         return self.steps[self.loss_rows]

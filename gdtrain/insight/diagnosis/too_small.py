@@ -46,8 +46,8 @@ def _by_loss(run, course):
     }
     done = run.span[1] - run.span[0] + 1
     text = (
-        f"The loss fell from {course.start:.4g} to {course.end:.4g} in "
-        f"{done:,} steps; at this pace it needs about {needed:,.0f} more to "
+        f"The {run.mean_loss} fell from {course.start:.4g} to "
+        f"{course.end:.4g} in {done:,} steps; at this pace it needs about {needed:,.0f} more to "
         f"come to {course.limit:.3g}."
     )
     return [_verdict(run, confidence(*_eased(margins)), evidence, text)]

@@ -57,6 +57,7 @@ def test_epochs_tell_a_descent_that_batches_hide():
     loss = course + batches.ravel()
     assert found_in(run_of(loss=loss)).name == "noise floor"
     found = found_in(run_of(loss=loss, steps_per_epoch=8))
+    assert found.text.startswith("The mean loss of an epoch fell from 1.")
     assert found.name == "converging"
     assert found.evidence["noise"] == pytest.approx(0.4, rel=0.2)
 
