@@ -47,8 +47,8 @@ def _by_loss(run, course):
     done = run.span[1] - run.span[0] + 1
     text = (
         f"The {run.mean_loss} fell from {course.start:.4g} to "
-        f"{course.end:.4g} in {done:,} steps; at this pace it needs about {needed:,.0f} more to "
-        f"come to {course.limit:.3g}."
+        f"{course.end:.4g} in {done:,} steps; at this pace it needs about "
+        f"{needed:,.0f} more to come to {course.limit:.3g}."
     )
     return [_verdict(run, confidence(*_eased(margins)), evidence, text)]
 
