@@ -46,7 +46,8 @@ def test_the_zoo_is_seen_through():
     assert min(len(sick), len(well)) >= 60
     for name, (_, precision, recall) in scores.of_each(outcomes).items():
         assert recall >= 0.9, (name, wrong(outcomes))
-        assert precision >= 0.9, (name, wrong(outcomes))
+        if name != ANY_HEALTHY:  # Which is no verdict
+            assert precision >= 0.9, (name, wrong(outcomes))
     alarms = [outcome for outcome in well if outcome.is_false_alarm]
     assert len(alarms) <= 0.03 * len(well), alarms
 
