@@ -42,6 +42,7 @@ def two_processes(tmp_path_factory):
     return [json.loads((folder / str(i)).read_text()) for i in range(2)]
 
 
+@pytest.mark.long
 def test_stock_keras_cannot_train_in_two_processes(tmp_path):
     """Read in Keras 3.15.1. Once it can, the README is to say so."""
     for code, error in run_two_workers(tmp_path, "keras"):

@@ -118,7 +118,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize(
-    "way", mostly_long(WAYS, "XLA", "micro-batches", "schedule", "scaled loss")
+    "way", mostly_long(WAYS, "XLA", "scaled loss")
 )
 def test_any_way_to_train(tmp_path, way):
     def model():

@@ -104,8 +104,15 @@ def test_many_kills(tmp_path, feed, seed, slow):
 
 @pytest.mark.parametrize(
     "number, codes",
-    [(signal.SIGTERM, [143]), (signal.SIGINT, [130, -signal.SIGINT])],
-    ids=["SIGTERM", "Ctrl-C"],
+    [
+        pytest.param(signal.SIGTERM, [143], id="SIGTERM"),
+        pytest.param(
+            signal.SIGINT,
+            [130, -signal.SIGINT],
+            id="Ctrl-C",
+            marks=pytest.mark.long,
+        ),
+    ],
 )
 def test_a_signal_saves_and_stops(tmp_path, number, codes):
     code, _ = kill(tmp_path, "arrays", random.Random(3), number)
