@@ -28,6 +28,13 @@ class NonfiniteGuard(keras.callbacks.Callback):
     they were before it. (An optimizer that scales the loss skips steps by
     itself and adapts; these are finite.)
 
+    Where a block of steps can be run again, as of arrays on one replica, it
+    is first run without looking at each step. If it was not finite at its
+    end, all variables are put back and the same steps are run again, guarded
+    one by one, as are all after it; what remains is the same, to the bit. In
+    a block that is run again, random numbers of `tf.random.normal` and the
+    like, which have no seed in a variable, are others.
+
     The first such step is run again, by parts and outside XLA, to find what
     was not finite first: data, weights, the output of a layer, the loss, a
     gradient or the update; and for which examples. A warning tells, and

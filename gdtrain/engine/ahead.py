@@ -174,7 +174,7 @@ class Ahead:
 
     def _counting(self, done):
         """The rows, where steps that were left out count nothing."""
-        if not self._step.guarded:
+        if not self._step.guard:
             return done.rows
         return np.where(done.rows[:, -1:] > 0, 0, done.rows)
 

@@ -10,6 +10,7 @@ from gdtrain.descent import replicas
 from gdtrain.engine import guard
 from gdtrain.engine.epoch_end import EpochEnd
 from gdtrain.engine.traced_loop import TracedLoop
+from gdtrain.engine.watch import BlockWatch, Watch
 from gdtrain.telemetry import clock
 
 
@@ -23,6 +24,8 @@ class Steps(NamedTuple):
             float64 `[epochs, 2 * names]`; `None` if that is not part of it.
         halted: Whether the guard ended it.
         last: The batch of the last step, if it was kept, else `None`.
+        is_finite: Whether it was; if not, nothing of it is left. Only what is
+            watched may be so.
     """
 
     logs: Any
@@ -30,6 +33,7 @@ class Steps(NamedTuple):
     ends: Any
     halted: bool = False
     last: Any = None
+    is_finite: bool = True
 
 
 class Block:
@@ -50,6 +54,7 @@ class Block:
         self._plan = plan
         self._logs = None  # As the step returns them
         self._program: Any = None
+        self._watch: Any = None  # A `BlockWatch`, if its steps have a `Watch`
 
     def __call__(self, source, steps, moment):
         """Runs steps.
@@ -66,9 +71,17 @@ class Block:
             if self._model.run_eagerly:
                 return self._eagerly(source, steps, moment)
             self.trace(source, moment)
-            logs, rows, done, ends, ended, last = self._program(
-                source, tf.constant([steps, *moment])
-            )
+            try:
+                (logs, rows, done, ends, ended, last), is_finite = (
+                    self._program(source, tf.constant([steps, *moment]))
+                )
+            except tf.errors.OpError:
+                if self._watch is None:
+                    raise
+                is_finite = False  # It may have failed at NaN.
+        if not is_finite:
+            self._watch.put_back()
+            return Steps(None, np.zeros([0, 1]), None, is_finite=False)
         rows = rows.numpy()[: done.numpy()]
         halted = self._has_halted(rows)
         return Steps(
@@ -87,7 +100,7 @@ class Block:
 
     def _has_halted(self, rows):
         """Whether the guard found that training must not go on."""
-        return self._step.guarded and bool(len(rows)) and (
+        return bool(self._step.guard and len(rows)) and bool(
             rows[-1][-1] >= guard.HALTS
         )
 
@@ -148,10 +161,21 @@ class Block:
             self._logs,
             row.shape[0],
             self.room,
-            self._step.guarded,
+            self._step.guard is guard.Guard,
         )
+
+        if self._step.guard is Watch:
+            self._watch = BlockWatch(self._model)
+
+        def program(source, numbers):
+            if self._watch is None:
+                return loop(source, numbers), True
+            self._watch.begin()
+            done = loop(source, numbers)
+            return done, self._watch.end(done[1])
+
         return tf.function(
-            loop, autograph=False, jit_compile=xla or None
+            program, autograph=False, jit_compile=xla or None
         ).get_concrete_function(
             signature, tf.TensorSpec([1 + numbers], tf.int32)
         )

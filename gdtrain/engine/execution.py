@@ -1,5 +1,6 @@
 """Runs steps of a model, and passes on what they measured."""
 
+import functools
 import itertools
 import math
 import time
@@ -7,9 +8,12 @@ import time
 import tensorflow as tf
 
 from gdtrain.descent import replicas
+from gdtrain.engine import watch
+from gdtrain.engine.guard import Guard
 from gdtrain.engine.program import Program
 from gdtrain.engine.programs import Programs
 from gdtrain.engine.replicated_step import ReplicatedStep
+from gdtrain.engine.watch import Watch
 from gdtrain.telemetry import asked, clock
 
 
@@ -39,11 +43,11 @@ class Execution:
         groups = self._groups()
         observers = self._observers
         is_exact = observers is not None and observers.are_exact
-        guarded = observers is not None and observers.are_guarding
+        guard = self._guard(feed.plan)
         before = self._before()
         return self._programs.of(
             feed.plan,
-            (groups, self._model.run_eagerly, is_exact, guarded, before),
+            (groups, self._model.run_eagerly, is_exact, guard, before),
             lambda: Program(
                 self._model,
                 self._step_function,
@@ -51,10 +55,15 @@ class Execution:
                 groups,
                 self._microbatches,
                 may_choose=not is_exact,
-                guarded=guarded,
+                guard=guard,
                 before=before,
             ),
         )
+
+    @functools.cached_property
+    def _may_watch(self):
+        """Whether to watch blocks; until one of them was not finite."""
+        return watch.serves(self._model)
 
     def steps_until_look(self):
         """How many steps until an observer must see the model.
@@ -70,10 +79,13 @@ class Execution:
         program = self.program(feed)
         is_steady = program.is_steady
         moment, strides = self._time(program.groups)
+        where = feed, epoch, step, steps, moment, most, left
         start = time.perf_counter()
-        done, ends_epochs = program.run(
-            feed, epoch, step, steps, moment, most, left
-        )
+        done, ends_epochs = program.run(*where)
+        if not done.is_finite:
+            self._may_watch = False
+            program = self.program(feed)
+            done, ends_epochs = program.run(*where)
         seconds = time.perf_counter() - start
         if self._observers and is_steady and program.is_stretchable:
             self._observers.time(len(done.rows), seconds)
@@ -136,6 +148,13 @@ class Execution:
         if self._observers is None:
             return ()
         return asked.groups(self._observers.asked)
+
+    def _guard(self, plan):
+        """How steps are kept finite on feeds of a plan, if they are."""
+        if self._observers is None or not self._observers.are_guarding:
+            return None
+        can_run_again = plan.epochs_can_follow
+        return Watch if self._may_watch and can_run_again else Guard
 
     def _before(self):
         """What the observers want done before each step."""

@@ -7,7 +7,8 @@ variables, moving averages, and the loss. What comes back are all variables:
 those, metrics, and the states of random generators, as if the step had not
 been. It is decided in the graph, in that very step, on all replicas alike.
 
-The values from before cost a copy of each variable that the step moves. (An
+It serves where a `watch` does not, and after that has found something. The
+values from before cost a copy of each variable that the step moves. (An
 update on condition would cost more: it waits for all gradients, where now one
 weight is moved while the gradient of the next is on its way.) Where all that
 the step makes is finite if its gradients are, these alone are looked at.
@@ -49,7 +50,7 @@ class Guard:
 
     def __init__(self, model):
         kinds = variables.of(model)
-        self._is_sure = _is_sure(model)
+        self._is_sure = is_sure(model)
         # A moving average may be of what the loss does not depend on.
         checked = keras_bridge.statistics(model)
         if not self._is_sure:
@@ -83,7 +84,8 @@ class Guard:
             returned: The scalars that the step returned, by name.
 
         Returns:
-            Whether it was left out, a bool scalar, equal on all replicas.
+            1 if it was left out, else 0: a float32 scalar, equal on all
+            replicas.
         """
         numbers = [tf.convert_to_tensor(v) for v in self._checked]
         if self._seen:
@@ -94,34 +96,34 @@ class Guard:
         if replicas.count() > 1:
             bad = replicas.total(tf.cast(bad, tf.float32)) > 0
         tf.cond(bad, self._undo, lambda: 0)
-        return bad
+        return tf.cast(bad, tf.float32)
 
     def _undo(self):
         for variable, value in zip(self._variables, self._before, strict=True):
             variable.assign(value)
         return 0  # A branch must return something.
 
+    @staticmethod
+    def verdict(left_out, step, memory):
+        """What becomes of training after a step: a float32 scalar.
 
-def verdict(left_out, step, memory):
-    """What becomes of training after a step: a float32 scalar.
+        `HALTS` if more steps were left out in a row than `allow` said, else
+        `LEFT_OUT` or `GOES_ON`.
 
-    `HALTS` if more steps were left out in a row than `allow` said, else
-    `LEFT_OUT` or `GOES_ON`.
+        Args:
+            left_out: Whether the step was, a scalar that is not 0 if so.
+            step: Its number, an int32 scalar.
+            memory: The `Memory` of the model, which keeps the count.
+        """
 
-    Args:
-        left_out: Whether the step was, a scalar that is not 0 if so.
-        step: Its number, an int32 scalar.
-        memory: The `Memory` of the model, which keeps the count.
-    """
+        def count():
+            in_a_row, last, most = _counts(memory)
+            in_a_row.assign(tf.where(last + 1 == step, in_a_row + 1, 1))
+            last.assign(step)
+            return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
 
-    def count():
-        in_a_row, last, most = _counts(memory)
-        in_a_row.assign(tf.where(last + 1 == step, in_a_row + 1, 1))
-        last.assign(step)
-        return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
-
-    halts = tf.cond(left_out > 0, count, lambda: float(GOES_ON))
-    return tf.convert_to_tensor(halts)
+        halts = tf.cond(left_out > 0, count, lambda: float(GOES_ON))
+        return tf.convert_to_tensor(halts)
 
 
 def allow(most, memory):
@@ -134,7 +136,7 @@ def _counts(memory):
     return memory.keep(("guard",), lambda: [tf.constant(0)] * 3)
 
 
-def _is_sure(model):
+def is_sure(model):
     """Whether finite gradients make the update finite."""
     optimizer = model.optimizer
     return (

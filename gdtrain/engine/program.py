@@ -31,7 +31,7 @@ class Program:
         microbatches: Into how many micro-batches to split a batch.
         may_choose: Whether `jit_compile="auto"` may choose by the clock, which
             is never the same twice; else it is a graph.
-        guarded: Whether steps that are not finite are left out.
+        guard: `Guard`, `Watch` or `None`; see `ReplicatedStep`.
         before: What to do ahead of each step; see `Observers`.
     """
 
@@ -43,7 +43,7 @@ class Program:
         groups,
         microbatches,
         may_choose=True,
-        guarded=False,
+        guard=None,
         before=(),
     ):
         # XLA compiles a block as a whole if its data are on the device; else
@@ -63,7 +63,7 @@ class Program:
             groups,
             microbatches,
             xla=model.jit_compile and not whole,
-            guarded=guarded,
+            guard=guard,
             before=before,
         )
         self._blocks = {}  # By their room, and by the size of the data
@@ -101,8 +101,9 @@ class Program:
 
         Returns:
             `(done, ends_epochs)`: `gdtrain.engine.block.Steps`, fewer than
-            asked for if the data ran out or the program has no room for more;
-            and whether ends of epochs are among them.
+            asked for if the data ran out or the program has no room for more,
+            none if they were watched and not finite; and whether ends of
+            epochs are among them.
         """
         if self._undecided and most > 1 and self._is_worth_trying(left):
             self._try_xla(feed, epoch, step, moment, most)
@@ -116,7 +117,7 @@ class Program:
         steps = min(steps, block.room or steps)
         done = block(feed.source(epoch, step, steps, block.room), steps, moment)
         self.speed.add(len(done.rows), time.perf_counter() - start)
-        if self._on_trial and self._uses_xla:
+        if self._on_trial and self._uses_xla and done.is_finite:
             self._decide()
         return done, block.ends_epochs
 

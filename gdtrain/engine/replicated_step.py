@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from gdtrain import compilation
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, guard, layer_outputs, step
-from gdtrain.engine.guard import Guard
+from gdtrain.engine import epoch_logs, layer_outputs, step
+from gdtrain.engine.guard import COLUMN
 from gdtrain.engine.measuring import Measuring
 from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.table import Column
@@ -26,8 +26,9 @@ class ReplicatedStep:
         groups: The `Group`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
         xla: Whether XLA compiles the step by itself.
-        guarded: Whether it is left out if it is not finite; the last number
-            of its row is then what `guard.verdict` says.
+        guard: `Guard`, by which it is left out if it is not finite, or
+            `Watch`; the last number of its row is then its `verdict`. `None`
+            for neither.
         before: What to do with the model ahead of it, a tuple of functions.
     """
 
@@ -39,7 +40,7 @@ class ReplicatedStep:
         groups,
         microbatches,
         xla,
-        guarded=False,
+        guard=None,
         before=(),
     ):
         # These are set while the step is traced.
@@ -52,7 +53,7 @@ class ReplicatedStep:
         self.groups = groups
         self._microbatches = microbatches
         self._xla = xla
-        self.guarded = guarded
+        self.guard = guard
         self._before = before
         self.run = self._on_all_replicas
         if not model.run_eagerly:
@@ -99,9 +100,9 @@ class ReplicatedStep:
                 [local[:1], tf.math.divide_no_nan(local[1:], local[0])], 0
             )
             measured = strategy.experimental_local_results(measured)[0]
-        if self.guarded:
+        if self.guard:
             memory = self._model.step_observers.memory
-            last = guard.verdict(measured[-1], clock.step, memory)
+            last = self.guard.verdict(measured[-1], clock.step, memory)
             measured = tf.concat([measured[:-1], last[tf.newaxis]], 0)
         return logs, tf.concat([local, measured], 0)
 
@@ -119,7 +120,7 @@ class ReplicatedStep:
             self._model.step_observers.memory,
             self._model.repeated_loss,
         )
-        guarding = Guard(self._model) if self.guarded else None
+        guarding = self.guard(self._model) if self.guard else None
         with compilation.tracing(xla and not self._model.run_eagerly):
             result = step.run(
                 self._step_function,
@@ -128,13 +129,14 @@ class ReplicatedStep:
                 telemetry,
                 guarding,
             )
-            left_out = guarding and guarding.leave_out(result.returned)
+            if guarding:
+                left_out = guarding.leave_out(result.returned)
         measured = telemetry.measured.values()
         if self.columns is None:
             self._name_columns(result, [labels for labels, _ in measured])
         vectors = [vector for _, vector in measured]
-        if guarding is not None:
-            vectors.append(tf.cast(left_out, tf.float32)[tf.newaxis])
+        if guarding:
+            vectors.append(left_out[tf.newaxis])
         examples = tf.cast(result.examples, tf.float32)
         returned = stacked(result.returned.values())
         if replicas.count() > 1:
@@ -173,6 +175,6 @@ class ReplicatedStep:
             for i, name in enumerate(self.returned)
             if name not in hidden
         ]
-        if self.guarded:
-            columns.append(Column(guard.COLUMN, None, first))
+        if self.guard:
+            columns.append(Column(COLUMN, None, first))
         self.columns = tuple(columns)
