@@ -82,8 +82,8 @@ class Sharpness:
         """The sharpness at the weights as they are now.
 
         Args:
-            most_products: Most Hessian-vector products to use, each about
-                four times as dear as the loss. Defaults to 2, which follow
+            most_products: Most Hessian-vector products to use, each four to
+                six times as dear as the loss. Defaults to 2, which follow
                 a change; 1 is a lower bound from the last eigenvector alone.
             tolerance: Error bound to stop at, relative to the sharpness, seen
                 after each 4 products. Defaults to 1e-3.
