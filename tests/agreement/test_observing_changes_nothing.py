@@ -133,7 +133,13 @@ def assert_bit_equal(observed, alone):
         np.testing.assert_array_equal(observed[name], alone[name], name)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(w, marks=pytest.mark.long if w == "xla, plain" else ())
+        for w in WAYS
+    ],
+)
 def test_full_telemetry_leaves_all_bit_equal(way, tmp_path):
     observers = [
         gdtrain.callbacks.Telemetry(FULL),

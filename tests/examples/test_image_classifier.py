@@ -178,6 +178,7 @@ def test_a_run_again_prints_the_same_numbers(first_run, output):
     assert again.log_folder != first_run[0].log_folder
 
 
+@pytest.mark.long
 def test_another_seed_gives_another_network(tmp_path, result):
     other, _ = run_and_read([*digits_arguments(tmp_path, 1), "--epochs=1"])
     first, others = result.network.weights[0], other.network.weights[0]
