@@ -83,7 +83,7 @@ class Execution:
         start = time.perf_counter()
         done, ends_epochs = program.run(*where)
         if not done.is_finite:
-            self._may_watch = False
+            self._may_watch = is_steady = False
             program = self.program(feed)
             done, ends_epochs = program.run(*where)
         seconds = time.perf_counter() - start
