@@ -164,21 +164,24 @@ class Block:
             self._step.guard is guard.Guard,
         )
 
-        if self._step.guard is Watch:
-            self._watch = BlockWatch(self._model)
-
-        def program(source, numbers):
-            if self._watch is None:
-                return loop(source, numbers), True
-            self._watch.begin()
-            done = loop(source, numbers)
-            return done, self._watch.end(done[1])
-
         return tf.function(
-            program, autograph=False, jit_compile=xla or None
+            self._watched(loop), autograph=False, jit_compile=xla or None
         ).get_concrete_function(
             signature, tf.TensorSpec([1 + numbers], tf.int32)
         )
+
+    def _watched(self, loop):
+        """A function that runs the loop and says whether it was finite."""
+        if self._step.guard is not Watch:
+            return lambda source, numbers: (loop(source, numbers), True)
+        watch = self._watch = BlockWatch(self._model)
+
+        def program(source, numbers):
+            watch.begin()
+            done = loop(source, numbers)
+            return done, watch.end(done[1])
+
+        return program
 
     def used(self):
         """Names of the operations that the program uses, a set."""
