@@ -26,13 +26,13 @@ def usual_layers():
     ]
 
 
-def network(layers=usual_layers, **compile_arguments):
+def network(layers=usual_layers, optimizer="adam", **compile_arguments):
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     model = gdtrain.Sequential(
         [keras.Input([3]), *layers(), keras.layers.Dense(1)]
     )
-    model.compile("adam", "mse", metrics=["mae"], **compile_arguments)
+    model.compile(optimizer, "mse", metrics=["mae"], **compile_arguments)
     return model
 
 
@@ -104,6 +104,58 @@ class Checked(keras.layers.Layer):
         is_number = tf.debugging.assert_equal(x, x)
         with tf.control_dependencies([is_number]):
             return tf.sqrt(tf.abs(x))
+
+
+OPTIMIZERS = {
+    "descent": lambda: gdtrain.GradientDescent(0.01),
+    "momentum": lambda: gdtrain.GradientDescent(0.01, 0.9, nesterov=True),
+    "sgd": lambda: keras.optimizers.SGD(0.01, weight_decay=0.1),
+    "adagrad": keras.optimizers.Adagrad,
+    "adam": lambda: keras.optimizers.Adam(amsgrad=True, use_ema=True),
+    "adamax": keras.optimizers.Adamax,
+    "adamw": keras.optimizers.AdamW,
+    "lion": keras.optimizers.Lion,
+    "nadam": keras.optimizers.Nadam,
+    "rmsprop": lambda: keras.optimizers.RMSprop(momentum=0.9, centered=True),
+}
+
+
+class Root(keras.layers.Layer):
+    """Its gradient is not finite at 0."""
+
+    def call(self, x):
+        return tf.sqrt(tf.abs(x))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long) for n in OPTIMIZERS]
+)
+@pytest.mark.parametrize("place", [0, 11, 22])
+def test_what_is_not_finite_stays_so_with_any_optimizer(name, place):
+    # In one step alone, whose loss is finite, and which is then long past.
+    x = X.copy()
+    x[2 * place] = 0
+
+    def layers():
+        return keras.layers.Dense(3, use_bias=False), Root()
+
+    def fitted():
+        keras.utils.set_random_seed(1)
+        model = network(
+            layers, OPTIMIZERS[name](), jit_compile=False,
+            steps_per_execution=24,
+        )
+        guard = gdtrain.callbacks.NonfiniteGuard("skip")
+        model.fit(
+            x, Y, batch_size=2, verbose=0, shuffle=False, callbacks=[guard]
+        )
+        variables = *model.variables, *model.optimizer.variables
+        return guard.left_out, [np.asarray(v).tobytes() for v in variables]
+
+    found = fitted()
+    with guarded_step_by_step():
+        assert found == fitted()
+    assert found[0] == [1 + place]
 
 
 def test_what_raises_at_nan_finds_the_weights_whole():
