@@ -8,7 +8,7 @@ steps are run again, each with a `Guard`. What remains is the same, to the bit.
 
 It is enough to look at the end: where finite gradients make a finite update,
 what is not finite in a weight or in a variable of the optimizer stays so, as
-each of them is a sum with a share of what it was.
+each of them becomes a sum with what it was, or the larger of both.
 """
 
 import tensorflow as tf
