@@ -175,8 +175,10 @@ class DescentTrainer(StepRunner):
                 what), or about 0.2 seconds.
             jit_compile: Whether XLA compiles the steps: `True`, `False`, or
                 `"auto"`, the default: what a short measurement finds faster,
-                in runs that are long enough to pay for it. Steps over arrays
-                are compiled a block as a whole, others one by one.
+                in runs that are long enough to pay for it. XLA rounds
+                otherwise than a graph, so two runs that are to be equal to
+                the last bit need `True` or `False`. Steps over arrays are
+                compiled a block as a whole, others one by one.
             **kwargs: As in `keras.Model.compile`.
 
         Raises:

@@ -14,7 +14,7 @@ _log = logging.getLogger("gdtrain")
 # XLA is tried when training by the graph takes this many times as long as it
 # took to make the graph, which tells roughly how long XLA will take.
 _WORTH_TRYING = 3
-_TRIALS = 3  # The best of them counts; the first one warms up.
+_TRIALS = 3  # Blocks each way; the best counts, the first warms up.
 _TRIAL = 0.02  # Seconds that the graph would take for the steps of a trial
 _HOPELESS = 3  # Times slower than the graph: one trial is enough
 _ROOM = 2**12  # Steps that a block has room for under XLA
@@ -70,7 +70,6 @@ class Program:
         self._uses_xla = asked is True and whole
         self._undecided = asked == "auto" and whole and may_choose
         self._on_trial = False
-        self._trials = []  # Seconds a step by XLA
         self._graph, self._xla = Speed(), Speed()
 
     @property
@@ -141,11 +140,13 @@ class Program:
     def _is_worth_trying(self, left):
         """Whether enough is done or to be done to pay for a trial of XLA."""
         graph = self._graph
-        if graph.spent < 2 * _TRIAL:  # Too little to know its speed
+        # The best, as a machine that does something else now and then must
+        # not make the graph look slow.
+        if graph.blocks < _TRIALS or graph.steps * graph.best < 2 * _TRIAL:
             return False
         if self._has_convolutions() and not _has_accelerator():
             return False
-        seconds = graph.spent + left * graph.seconds_per_step
+        seconds = (graph.steps + left) * graph.best
         return seconds > _WORTH_TRYING * graph.first
 
     def _has_convolutions(self):
@@ -174,9 +175,8 @@ class Program:
 
     def _decide(self):
         """Keeps to the faster way, after some trials."""
-        self._trials.append(self._xla.seconds_per_step)
-        graph, xla = self._graph.seconds_per_step, min(self._trials)
-        if len(self._trials) < _TRIALS and xla < _HOPELESS * graph:
+        graph, xla = self._graph.best, self._xla.best
+        if self._xla.blocks < _TRIALS and xla < _HOPELESS * graph:
             return
         self._on_trial = False
         self._uses_xla = xla < graph

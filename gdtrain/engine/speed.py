@@ -24,7 +24,8 @@ class Speed:
     def __init__(self):
         self.first: Any = None  # Seconds of the first block, compiled then
         self.seconds_per_step: Any = None
-        self.spent = 0.0  # Seconds of all blocks but the first
+        self.best = math.inf  # The least seconds a step of any block
+        self.blocks = self.steps = 0  # But for the first block
         self._most = 1
 
     def add(self, steps, seconds):
@@ -32,11 +33,13 @@ class Speed:
         if self.first is None:
             self.first = seconds
             return
-        self.spent += seconds
+        self.blocks += 1
+        self.steps += steps
         # A block of few steps, such as what is left of a run, tells more of
         # the time around them.
         if steps >= self._most / 2:
             self.seconds_per_step = seconds / steps
+            self.best = min(self.best, self.seconds_per_step)
             self._most = steps
 
     def seconds(self, steps):

@@ -220,6 +220,42 @@ def test_choice_of_a_compiler_is_told_once_and_changes_nothing(
     assert telemetry.steps.tolist() == expected[2].steps.tolist()
 
 
+class Clock:
+    """A clock on which each step of the graph takes a millisecond."""
+
+    def __init__(self, monkeypatch, stalls):
+        self.now, self.blocks, self.stalls = 0.0, 0, stalls
+        monkeypatch.setattr(program, "time", self)
+        call = program.Block.__call__
+
+        def timed(block, source, steps, moment):
+            self.blocks += 1
+            self.now += 1e-3 * steps + self.stalls.get(self.blocks, 0.0)
+            return call(block, source, steps, moment)
+
+        monkeypatch.setattr(program.Block, "__call__", timed)
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "stalls, is_tried",
+    [
+        ({1: 1.0, 2: 9.0}, False),
+        ({1: 1.0, 4: 9.0, 5: 9.0}, False),
+        ({1: 0.1}, True),
+    ],
+)
+def test_machine_that_stalls_does_not_make_the_graph_look_slow(
+    monkeypatch, caplog, stalls, is_tried
+):
+    caplog.set_level(logging.INFO, "gdtrain")
+    Clock(monkeypatch, stalls)
+    fit(network(jit_compile="auto"), epochs=200)  # 800 steps, 0.8 seconds
+    assert ("jit_compile" in caplog.text) == is_tried
+
+
 def test_model_that_xla_cannot_compile_goes_on_as_a_graph(impatient, caplog):
     class OnHost(keras.layers.Layer):
         def call(self, x):
