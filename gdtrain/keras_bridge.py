@@ -4,6 +4,7 @@ Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 """
 
 import contextlib
+import contextvars
 import functools
 import threading
 
@@ -16,7 +17,7 @@ from keras.src.losses import loss as keras_loss
 from keras.src.models import functional as keras_functional
 from keras.src.random import seed_generator
 from keras.src.saving import object_registration
-from keras.src.trainers import data_adapters
+from keras.src.trainers import compile_utils, data_adapters
 from keras.src.trainers.data_adapters import (
     array_slicing,
     data_adapter_utils,
@@ -110,6 +111,51 @@ def track_loss(model, loss, examples):
     Needs `_loss_tracker`; without it the loss of an epoch is missing.
     """
     model._loss_tracker.update_state(loss, sample_weight=examples)
+
+
+def weigh_output_losses(model):
+    """Has the loss of each of several outputs be a mean over examples.
+
+    Keras weighs a batch by its size as far as it is known while tracing: in a
+    graph, where it is not, a smaller last batch counts as much as the others.
+    Run eagerly, it is right. Needs `_compile_loss`, made anew here, with the
+    arguments that `CompileLoss` keeps; without them the numbers are Keras's.
+    """
+    loss = model._compile_loss
+    if isinstance(loss, compile_utils.CompileLoss):
+        model._compile_loss = _CompileLoss(
+            loss._user_loss,
+            loss._user_loss_weights,
+            output_names=loss.output_names,
+        )
+
+
+class _CompileLoss(compile_utils.CompileLoss):
+    """Tells the means over outputs what they are means over."""
+
+    def build(self, y_true, y_pred):
+        super().build(y_true, y_pred)
+        self._metrics[:] = [_OutputLoss(name=m.name) for m in self._metrics]
+
+    def call(self, y_true, y_pred, sample_weight=None):
+        token = _outputs.set(tree.flatten(y_pred)[0])
+        try:
+            return super().call(y_true, y_pred, sample_weight)
+        finally:
+            _outputs.reset(token)
+
+
+class _OutputLoss(keras.metrics.Mean):
+    """The mean of an output's loss over examples."""
+
+    def update_state(self, values, sample_weight=None):
+        if sample_weight is None:
+            sample_weight = keras.ops.shape(_outputs.get())[0]
+        super().update_state(values, sample_weight)
+
+
+# An output whose loss is being computed; each replica has a thread.
+_outputs: contextvars.ContextVar = contextvars.ContextVar("outputs")
 
 
 def built_metrics(model):

@@ -176,9 +176,10 @@ class DescentTrainer(StepRunner):
             jit_compile: Whether XLA compiles the steps: `True`, `False`, or
                 `"auto"`, the default: what a short measurement finds faster,
                 in runs that are long enough to pay for it. XLA rounds
-                otherwise than a graph, so two runs that are to be equal to
-                the last bit need `True` or `False`. Steps over arrays are
-                compiled a block as a whole, others one by one.
+                otherwise than a graph, and its dropout draws other numbers:
+                two runs that are to be equal to the last bit need `True` or
+                `False`. Steps over arrays are compiled a block as a whole,
+                others one by one.
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
@@ -208,6 +209,7 @@ class DescentTrainer(StepRunner):
             jit_compile=jit_compile,
             **kwargs,
         )
+        keras_bridge.weigh_output_losses(self)
         self.asked_for_steps = steps_per_execution
         self.asked_for_jit_compile = jit_compile, self.jit_compile
         self.global_clipnorm = global_clipnorm

@@ -60,6 +60,7 @@ def test_saved_model_goes_on_bit_equal_where_it_was(kind, tmp_path):
         metrics=["mae"],
         global_clipnorm=0.5,
         microbatches=2,
+        jit_compile=False,
     )
     fit(model)
     model.save(tmp_path / "model.keras")

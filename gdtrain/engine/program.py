@@ -1,6 +1,7 @@
 """The program of a step over a feed: a graph, or compiled by XLA."""
 
 import logging
+import math
 import time
 
 import tensorflow as tf
@@ -108,9 +109,10 @@ class Program:
             self._try_xla(feed, epoch, step, moment, most)
         if self._on_trial:
             # Fewer steps would tell of the time around them.
-            enough = self._graph.steps_in(_TRIAL)
+            enough = min(self._graph.steps_in(_TRIAL), most)
             self._uses_xla = steps >= enough
-            steps = min(steps, enough)
+            if most == math.inf:  # Else so many were asked for
+                steps = min(steps, enough)
         start = time.perf_counter()
         block = self._block(feed, most)
         steps = min(steps, block.room or steps)

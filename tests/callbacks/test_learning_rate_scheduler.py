@@ -28,7 +28,7 @@ def train(rate, callbacks=(), make=OPTIMIZERS["descent"], epochs=4, **how):
     """The network after some epochs; `rate` is a number or a schedule."""
     fit = {k: how.pop(k) for k in ("steps_per_epoch",) if k in how}
     model = models.network()
-    model.compile(make(rate), "mse", **how)
+    model.compile(make(rate), "mse", **{"jit_compile": False, **how})
     x, y = models.regression_data(EXAMPLES)
     model.fit(
         x,

@@ -322,3 +322,25 @@ def test_fact_12_functional_and_subclassed_models_live_together(
     order = [functional, subclassed, functional, subclassed]
     for make in order if functional_first else order[1:]:
         make()
+
+
+@both()
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_loss_of_an_output_is_the_mean_over_examples(base, jit_compile):
+    def times(number):
+        start = keras.initializers.Constant(number)
+        return keras.layers.Dense(1, kernel_initializer=start)
+
+    inputs = keras.Input([1])
+    outputs = {"one": times(2.0)(inputs), "two": times(1.0)(inputs)}
+    model = base(inputs, outputs)
+    stays = keras.optimizers.SGD(0.0)
+    model.compile(stays, loss="mae", jit_compile=jit_compile)
+    x = np.array([[1.0], [1.0], [1.0], [5.0]], "float32")  # Batches 3 and 1
+    targets = {"one": 0 * x, "two": 0 * x}
+    arguments = {"batch_size": 3, "verbose": 0}
+    trained = model.fit(x, targets, shuffle=False, **arguments).history
+    evaluated = model.evaluate(x, targets, return_dict=True, **arguments)
+    expected = {"loss": 6.0, "one_loss": 4.0, "two_loss": 2.0}
+    assert {name: values[0] for name, values in trained.items()} == expected
+    assert evaluated == expected

@@ -220,6 +220,17 @@ def test_choice_of_a_compiler_is_told_once_and_changes_nothing(
     assert telemetry.steps.tolist() == expected[2].steps.tolist()
 
 
+def test_trials_are_as_long_as_was_asked_for(
+    impatient, monkeypatch, blocks, caplog
+):
+    monkeypatch.setattr(program, "_TRIAL", 1e-9)  # As of a single step
+    caplog.set_level(logging.INFO, "gdtrain")
+    model = network(jit_compile="auto", steps_per_execution=3)
+    fit(model, epochs=20, batch_size=4)
+    assert blocks == [3, 2] * 20
+    assert 'jit_compile="auto"' in caplog.text
+
+
 class Clock:
     """A clock on which each step of the graph takes a millisecond."""
 
