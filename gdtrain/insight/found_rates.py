@@ -24,9 +24,11 @@ class FoundRates:
         smoothed: Their exponential mean; see
             `gdtrain.insight.suggestions.smooth`.
         blew_up: Whether the test ended as the loss blew up.
-        suggestions: A dict from the name of a method to a learning rate;
-            without those from losses, if these fell by no more than noise,
-            and without `"curvature"`, if no limit is known.
+        suggestions: A dict from the name of a method to a learning rate, one
+            to train with from then on: with momentum it is smaller than the
+            one that was tried (`gdtrain.insight.rising_rate`). Without those
+            from losses, if these fell by no more than noise, and without
+            `"curvature"`, if no limit is known.
         method: Which of them is recommended, or `None`.
         stable_learning_rate: The stable limit at the start, a `float`:
             infinite if nothing is limited, `None` if it is not known.
@@ -103,7 +105,7 @@ def conclude(test, stable_learning_rate, limit):
     suggested = {}
     if suggestions.falls(test.losses[finite], test.per_decade):
         suggested = {
-            name: float(rates[find(rates, smoothed)])
+            name: test.constant_share * float(rates[find(rates, smoothed)])
             for name, find in suggestions.METHODS.items()
         }
     if stable_learning_rate is not None and np.isfinite(stable_learning_rate):

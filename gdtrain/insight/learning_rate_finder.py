@@ -46,12 +46,16 @@ def find_learning_rate(
         curvature       half the stable limit of the optimizer, as it is at
                         the start, if it is known: see `gdtrain.curvature`
 
+    With momentum, which adds up the steps before, a rate that rises does less
+    than one that stays: the first three are then made smaller by what that
+    comes to (`gdtrain.insight.rising_rate`), 0.1 to 0.5 at 0.9.
+
     The first is recommended, or the last where that is smaller. On a line and
     on a small network, by plain descent, momentum and Adam, that makes nine
-    tenths of the fall of the loss that the best rate of a grid makes, or more;
-    `steepest` may be too large with momentum, and `valley` far too small where
-    a loss has no noise (`tests/insight/test_useful_suggestions.py`). A
-    suggestion is where to begin.
+    tenths of the fall of the loss that the best rate of a grid makes, or more,
+    and `valley` may be far too small where a loss has no noise
+    (`tests/insight/test_useful_suggestions.py`). A suggestion is where to
+    begin.
 
     Afterwards everything is as before, also if it is interrupted: training
     goes on as if there had been no test (see `gdtrain.insight.untouched`, and
@@ -66,10 +70,10 @@ def find_learning_rate(
         y: Targets, as in `keras.Model.fit`.
         from_rate, to_rate: The first rate and the last. Default to 1e-7 and
             10.0, which hold for plain descent and for Adam alike.
-        steps: How many rates. Defaults to `None`: as many as fit into two
-            epochs, but no more than 200; 100 where those are fewer than 40,
-            as of a full batch. Steps that an optimizer leaves out, as one
-            that scales the loss does, come on top, 30 at most.
+        steps: How many rates. Defaults to `None`: as many as fit into the
+            time of two epochs, but no more than 200; 100 where those are
+            fewer than 36, as of a full batch. Steps that an optimizer leaves
+            out, as one that scales the loss does, come on top, 30 at most.
         batch_size: As in `keras.Model.fit`.
         sample_weight: As in `keras.Model.fit`.
         curvature: Whether to measure the stable limit too, of 256 examples.

@@ -9,13 +9,14 @@ import tensorflow as tf
 from gdtrain import keras_bridge
 from gdtrain.insight import suggestions
 from gdtrain.insight.rate_ramp import Ramp, optimizer_of
+from gdtrain.insight.rising_rate import constant_share
 from gdtrain.telemetry.asked import Asked
 from gdtrain.telemetry.learning_rate import LearningRate
 from gdtrain.telemetry.loss import Loss
 
-_EPOCHS = 2  # A test takes no more
+_EPOCHS = 1.8  # In the time of two: a step takes longer that is looked at
 _MOST = 200  # Steps: 25 a decade
-_FEWEST = 40  # Steps: 5 a decade. Where two epochs have fewer:
+_FEWEST = 36  # Steps: 4 a decade. Where there are fewer:
 _OF_FEW_BATCHES = 100
 _LEFT_OUT = 30  # Steps: a scale of the loss goes from 2**15 to 2**-15
 
@@ -23,8 +24,8 @@ _LEFT_OUT = 30  # Steps: a scale of the loss goes from 2**15 to 2**-15
 def steps_of(epoch_length):
     """How many steps a test has, unless it is said.
 
-    Two epochs, but no more than 200 steps; 100 where two epochs have fewer
-    than 40, or their length is not known.
+    What takes the time of two epochs, 1.8 of them, but no more than 200 steps;
+    100 where that would be fewer than 36, or the length is not known.
 
     Args:
         epoch_length: Steps of an epoch, or `None`.
@@ -32,9 +33,9 @@ def steps_of(epoch_length):
     Example:
 
     >>> [steps_of(length) for length in (1, 19, 20, 23, 1000, None)]
-    [100, 100, 40, 46, 200, 100]
+    [100, 100, 36, 41, 200, 100]
     """
-    steps = _EPOCHS * (epoch_length or 0)
+    steps = int(_EPOCHS * (epoch_length or 0))
     return min(steps, _MOST) if steps >= _FEWEST else _OF_FEW_BATCHES
 
 
@@ -115,6 +116,12 @@ class Recorder(keras.callbacks.Callback):
         """How many rates there are in a decade."""
         low, high = self._ends
         return (self._steps - 1) / math.log10(high / low)
+
+    @property
+    def constant_share(self):
+        """See `gdtrain.insight.rising_rate`."""
+        growth = 10 ** (1 / self.per_decade)
+        return constant_share(optimizer_of(self.model), growth)
 
     def _read(self, table):
         """Rates and losses of a table, `[2, steps]`."""

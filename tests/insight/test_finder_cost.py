@@ -1,4 +1,4 @@
-"""A range test makes no more steps than two epochs have."""
+"""A range test makes fewer steps than two epochs have: they take longer."""
 
 import pytest
 
@@ -36,14 +36,14 @@ def counts(monkeypatch):
 @pytest.mark.parametrize("highest", [{}, {"to_rate": 1e-6}])
 def test_default_test_is_within_two_epochs_of_digits(name, highest, counts):
     job = jobs.make(name)
-    two_epochs = 2 * -(-len(job.x) // job.batch_size)
+    most = int(1.8 * -(-len(job.x) // job.batch_size))
     model = peers_keras.model(gdtrain.Sequential, job)
     found = gdtrain.find_learning_rate(
         model, job.x, job.y, batch_size=job.batch_size, verbose=0, **highest
     )
-    assert counts["updates"] == counts["steps"] <= two_epochs
+    assert counts["updates"] == counts["steps"] <= most
     if highest:  # Which moves nothing: it is seen to the end.
-        assert len(found.losses) == counts["steps"] == two_epochs
+        assert len(found.losses) == counts["steps"] == most
     else:
-        assert two_epochs / 2 < len(found.losses) <= counts["steps"]
+        assert most / 2 < len(found.losses) <= counts["steps"]
     assert counts["blocks"] < counts["steps"] / 3  # Rates rise within blocks.

@@ -17,6 +17,7 @@ def seen(losses, blew_up=False):
         smoothed=suggestions.smooth(losses, 10),
         blew_up=blew_up,
         per_decade=10,
+        constant_share=1.0,
     )
 
 

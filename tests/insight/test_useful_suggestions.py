@@ -1,6 +1,7 @@
 """Training at what is recommended does nearly as well as at the best rate."""
 
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -13,7 +14,6 @@ from tests import models
 SHARE = 0.9  # Of the fall of the loss at the best rate of the grid
 GRID = np.geomspace(1e-5, 10, 13)  # Two a decade
 EPOCHS = 20
-MOMENTUM = functools.partial(keras.optimizers.SGD, momentum=0.9)
 CROSS_ENTROPY = "sparse_categorical_crossentropy"
 
 
@@ -49,22 +49,45 @@ def losses_after_training(model, data, rates):
     return np.array(losses)
 
 
+PROBLEMS = {"line": line, "network": network}
+OPTIMIZERS = {
+    "descent": gdtrain.GradientDescent,
+    "momentum": functools.partial(keras.optimizers.SGD, momentum=0.9),
+    "Nesterov's": functools.partial(
+        gdtrain.GradientDescent, momentum=0.95, nesterov=True
+    ),
+    "Adam": keras.optimizers.Adam,
+    "RMSprop": functools.partial(keras.optimizers.RMSprop, momentum=0.9),
+}
+BY_DEFAULT = [
+    ("line", "descent", 0),
+    ("network", "descent", 0),
+    ("network", "momentum", 4),
+    ("network", "Adam", 0),
+]
+OTHERS = [
+    case
+    for case in itertools.product(
+        PROBLEMS, ["descent", "momentum", "Nesterov's"], range(6)
+    )
+    # Twenty steps on a line are too few for a momentum of 0.95.
+    if case not in BY_DEFAULT and case[:2] != ("line", "Nesterov's")
+] + [("network", name, seed) for name in ("Adam", "RMSprop") for seed in (1, 2)]
+
+
 @pytest.mark.parametrize(
-    "problem, optimizer",
-    [
-        (line, gdtrain.GradientDescent),
-        (network, gdtrain.GradientDescent),
-        (network, MOMENTUM),
-        (network, keras.optimizers.Adam),
-    ],
-    ids=["line-descent", "descent", "momentum", "Adam"],
+    "problem, optimizer, seed",
+    BY_DEFAULT + [pytest.param(*c, marks=pytest.mark.long) for c in OTHERS],
 )
-def test_recommended_rate_does_nearly_as_well_as_the_best(problem, optimizer):
-    layers, loss, data = problem()
+def test_recommended_rate_does_nearly_as_well_as_the_best(
+    problem, optimizer, seed
+):
+    keras.utils.set_random_seed(seed)
+    layers, loss, data = PROBLEMS[problem]()
     shape = data["x"].shape[1:]
     model = gdtrain.Sequential([keras.Input(shape), *layers])
-    model.compile(optimizer(), loss)
-    found = gdtrain.find_learning_rate(model, **data, verbose=0)
+    model.compile(OPTIMIZERS[optimizer](), loss)
+    found = gdtrain.find_learning_rate(model, **data, seed=seed, verbose=0)
     rates = [0.0, found.suggestion, *GRID]
     start, recommended, *grid = losses_after_training(model, data, rates)
     fall = start - np.nanmin(grid)
