@@ -27,20 +27,13 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     run.epoch = keras_bridge.initial_epoch(model) or run.epoch
     sees = sight.of(callbacks.callbacks)
     pace = pacing.Pace(model.steps_setting, sees)
-
-    def horizon(epoch):
-        left = epochs - epoch
-        if sees != "logs":
-            return 1, left
-        return (validation.until_due(epoch, left) if validation else left), left
-
     run.ahead = Ahead(
         model,
         model.train_function,
         feed,
         pace,
         pacing.piece(pace, callbacks.callbacks, "train"),
-        horizon,
+        _horizon(sees, epochs, validation),
     )
     observers = model.step_observers
     if not model.built and (observers.asked or observers.are_guarding):
@@ -61,6 +54,18 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     run.ahead.end()
     _end(run, callbacks)
     return model.history
+
+
+def _horizon(sees, epochs, validation):
+    """Makes a function of an epoch: see `horizon` of `Ahead`."""
+
+    def horizon(epoch):
+        left = epochs - epoch
+        if sees != "logs":
+            return 1, left
+        return (validation.until_due(epoch, left) if validation else left), left
+
+    return horizon
 
 
 def _one_epoch(run, callbacks, hooks, pace, validation):
