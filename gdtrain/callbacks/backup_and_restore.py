@@ -119,7 +119,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self._saved_at = 0.0
         self._has_failed = False
 
-    def begin_run(self, run):
+    def on_run_begin(self, run):
         """Called by the trainer before training begins."""
         run.model.step_observers.attach(self)
         self._workers = Workers(run.model.distribute_strategy)
@@ -190,7 +190,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     def observe(self, table):
         """Called by the trainer after each block; it waits for `at`."""
 
-    def at(self, run):
+    def on_run_reached(self, run):
         """Called by the trainer where a state can be had."""
         if run.has_failed or (run.step and run.model.stop_training):
             return  # The epoch ends here: there is no way back into it.

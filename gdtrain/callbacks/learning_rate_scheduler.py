@@ -85,7 +85,7 @@ class LearningRateScheduler(keras.callbacks.Callback):
         """Epochs, if the rate is set between them."""
         return "logs" if self.unit == "step" else "epochs"
 
-    def begin_run(self, run):
+    def on_run_begin(self, run):
         """Called by the trainer before training begins."""
         if self.unit == "step":
             self._is_heard = True

@@ -106,7 +106,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
         self._backup: Any = None
         self._rollbacks = -1, 0  # To which step, and how often
 
-    def begin_run(self, run):
+    def on_run_begin(self, run):
         """Called by the trainer before training begins."""
         _check_weights(run.model)
         if self.policy == "rollback":
@@ -140,7 +140,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
         self.left_out += steps.tolist()
         self._halted = bool(verdicts[-1] >= guard.HALTS)
 
-    def at(self, run):
+    def on_run_reached(self, run):
         """Called by the trainer where the model is as after the last step."""
         if not self._halted:
             return

@@ -151,7 +151,7 @@ class Stability(keras.callbacks.Callback):
             names += stability_probe.LOSSES
         return names
 
-    def begin_run(self, run):
+    def on_run_begin(self, run):
         """Called by the trainer before training begins."""
         self._is_heard = True
         run.model.step_observers.attach(self)

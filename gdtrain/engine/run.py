@@ -20,7 +20,7 @@ VERSIONS = {
 
 
 class GoBack(Exception):
-    """Raised by a callback's `at(run)` to go on from an earlier state.
+    """Raised by a callback's `on_run_reached` to go on from a state before.
 
     Args:
         state: What `Run.state` gave.
@@ -34,10 +34,10 @@ class GoBack(Exception):
 class Run:
     """A run, between two blocks of steps.
 
-    A callback is told of it if it has `begin_run(run)`, called before
-    `on_train_begin`; it may then call `resume`. And if it has `at(run)`, that
-    is called whenever the model is as the callbacks know it, so that `state`
-    is of one moment; it may raise `GoBack`.
+    A callback is told of it if it has `on_run_begin(run)`, called before
+    `on_train_begin`; it may then call `resume`. And if it has
+    `on_run_reached(run)`, that is called whenever the model is as the
+    callbacks know it, so that `state` is of one moment; it may raise `GoBack`.
 
     Args:
         model: A `DescentTrainer`, compiled.
@@ -66,7 +66,7 @@ class Run:
         self.has_failed = False
         self.ahead: Any = None  # The `Ahead`, once training has begun
         self._resumed: Any = None  # The state to go on from
-        self._listeners = [c for c in callbacks if hasattr(c, "at")]
+        self._listeners = [c for c in callbacks if hasattr(c, "on_run_reached")]
 
     @property
     def steps_done(self):
@@ -108,15 +108,15 @@ class Run:
     def begin(self):
         """Tells callbacks that it begins."""
         for callback in self.callbacks:
-            if hasattr(callback, "begin_run"):
-                callback.begin_run(self)
+            if hasattr(callback, "on_run_begin"):
+                callback.on_run_begin(self)
 
     def reached(self, epoch, step):
         """Notes how far it is, and tells those who want to know."""
         self.epoch, self.step = epoch, step
         if self._listeners and self.ahead.is_idle:
             for callback in self._listeners:
-                callback.at(self)
+                callback.on_run_reached(self)
 
     def state(self, exactly=True):
         """All that it consists of: nested dicts of numbers and arrays.

@@ -33,7 +33,7 @@ class Telling(keras.callbacks.Callback):
 
     sees = "logs"
 
-    def at(self, run):
+    def on_run_reached(self, run):
         print("step", run.steps_done, flush=True)
         time.sleep(0.01)
 

@@ -31,10 +31,10 @@ class KillAt(keras.callbacks.Callback):
         self.step = step
         self.began_at = None
 
-    def begin_run(self, run):
+    def on_run_begin(self, run):
         self.began_at = run.steps_done
 
-    def at(self, run):
+    def on_run_reached(self, run):
         if self.step and run.steps_done >= self.step and not run.is_over:
             for callback in run.callbacks:
                 if isinstance(callback, gdtrain.callbacks.BackupAndRestore):

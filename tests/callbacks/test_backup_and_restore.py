@@ -267,7 +267,7 @@ def test_two_replicas(tmp_path, two_replicas):
 class Looking(KillAt):
     """Takes states, as they are then and as they are in the end."""
 
-    def at(self, run):
+    def on_run_reached(self, run):
         state = run.state()
         self.taken.append((state, repr(state)))
 
@@ -404,7 +404,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, message):
 
 def test_a_second_run_at_once_is_refused(tmp_path):
     class Another(KillAt):
-        def at(self, run):
+        def on_run_reached(self, run):
             if run.steps_done == 2:
                 with pytest.raises(RuntimeError, match=str(os.getpid())):
                     Script(str(tmp_path), model=small)()
@@ -434,10 +434,10 @@ class Filling(keras.callbacks.Callback):
 
     sees = "logs"
 
-    def begin_run(self, run):
+    def on_run_begin(self, run):
         self.allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def at(self, run):
+    def on_run_reached(self, run):
         most = 100 if 3 <= run.steps_done < 8 else self.allowed[0]
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, self.allowed[1]))
 
@@ -480,7 +480,7 @@ def test_a_folder_that_is_removed_meanwhile_does_not_stop_training(tmp_path):
     import shutil
 
     class Removing(KillAt):
-        def at(self, run):
+        def on_run_reached(self, run):
             if run.steps_done == 3:
                 shutil.rmtree(tmp_path / "backup", ignore_errors=True)
 

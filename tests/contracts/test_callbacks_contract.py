@@ -298,6 +298,16 @@ def test_history_and_list_of_callbacks_of_ones_own(base):
 
 
 @both
+def test_attributes_of_a_callback_s_own_may_have_any_name(base):
+    words = "at at_step begin_run budget close guards logs observe probe "
+    words += "requests run state step steers target wait write"
+    own = keras.callbacks.Callback()
+    for word in words.split():
+        setattr(own, word, word)
+    assert train(linear(base), callbacks=[own]).epoch == [0]
+
+
+@both
 def test_what_is_printed(base, capsys):
     model = linear(base)
     for verbose in [0, 1, 2]:
