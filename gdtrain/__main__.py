@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import os
+import textwrap
 
 from gdtrain.insight.diagnose import diagnose
+from gdtrain.writers import event_files
 
 
 def main(arguments=None):
@@ -25,18 +28,42 @@ def main(arguments=None):
     command.add_argument(
         "log_dir",
         metavar="LOGDIR",
-        help="log folder of gdtrain.callbacks.TensorBoard, or a file that "
-        "Telemetry.save wrote",
+        help="log folder of gdtrain.callbacks.TensorBoard, a folder of "
+        "several, or a file that Telemetry.save wrote",
     )
     command.add_argument(
         "--json", action="store_true", help="print all of it as JSON"
     )
     options = parser.parse_args(arguments)
+    runs = event_files.runs(options.log_dir) or [options.log_dir]
     try:
-        found = diagnose(options.log_dir)
+        if len(runs) == 1:
+            found, text = _told(runs[0])
+        else:
+            found, text = _told_of_all(options.log_dir, runs)
     except (OSError, ValueError) as error:
         command.error(str(error))
-    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
+    print(json.dumps(found, indent=1) if options.json else text)
+
+
+def _told(run):
+    """A diagnosis: a dict, and a text."""
+    diagnosis = diagnose(run)
+    return diagnosis.as_dict(), str(diagnosis)
+
+
+def _told_of_all(log_dir, runs):
+    """Diagnoses of the runs in a folder: a dict by name, and a text."""
+    found, texts = {}, []
+    for run in runs:
+        name = os.path.relpath(run, log_dir)
+        try:
+            found[name], text = _told(run)
+        except (OSError, ValueError) as error:
+            text = str(error)
+            found[name] = {"error": text}
+        texts.append(f"{name}\n" + textwrap.indent(text, "  "))
+    return found, "\n\n".join(texts)
 
 
 if __name__ == "__main__":

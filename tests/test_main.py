@@ -10,6 +10,7 @@ import pytest
 
 import gdtrain
 from gdtrain.__main__ import main
+from gdtrain.writers.tensorboard import TensorBoardWriter
 from tests.insight.descents import bowl, telemetry_of
 
 
@@ -32,6 +33,39 @@ def test_json_has_all_of_it(run, capsys):
     assert told == json.loads(json.dumps(gdtrain.diagnose(run).as_dict()))
     (found,) = told["verdicts"]
     assert found["evidence"]["stable_learning_rate"] == pytest.approx(0.16)
+
+
+def write_run(folder, losses):
+    """A log folder of a run with these losses."""
+    writer = TensorBoardWriter(folder / "train")
+    steps = range(1, 1 + len(losses))
+    writer.write(steps, ["step/loss"], [[loss] for loss in losses])
+    writer.close()
+
+
+def test_folder_of_several_runs_is_told_run_by_run(tmp_path, capsys):
+    write_run(tmp_path / "a" / "large", [2.0**n for n in range(20)])
+    write_run(tmp_path / "still", [1.0] * 20)
+    stock = TensorBoardWriter(tmp_path / "stock")
+    stock.write([1], ["epoch_loss"], [[1.0]])
+    stock.close()
+    main(["diagnose", str(tmp_path)])
+    blocks = capsys.readouterr().out.rstrip().split("\n\n")
+    assert [b.splitlines()[0] for b in blocks] == ["a/large", "still", "stock"]
+    diverging = str(gdtrain.diagnose(tmp_path / "a" / "large")).splitlines()
+    assert blocks[0].splitlines()[1:] == [f"  {line}" for line in diverging]
+    assert "none of whose tags begins with 'step/'" in blocks[2]
+    main(["diagnose", str(tmp_path), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == ["a/large", "still", "stock"]
+    assert told["a/large"]["verdicts"] and "error" in told["stock"]
+
+
+def test_folder_above_a_single_run_is_that_run(tmp_path, capsys):
+    write_run(tmp_path / "logs" / "only", [2.0**n for n in range(20)])
+    main(["diagnose", str(tmp_path / "logs")])
+    found = gdtrain.diagnose(tmp_path / "logs" / "only")
+    assert capsys.readouterr().out == f"{found}\n"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,41 @@ def paths(directory):
     )
 
 
+def runs(directory):
+    """The folders of runs in a folder, and in those in it.
+
+    Args:
+        directory: The folder; may be missing.
+
+    Returns:
+        A sorted list of paths, each as it was given to
+        `gdtrain.callbacks.TensorBoard`; the folder alone if it is a run.
+
+    Example:
+
+    >>> import tempfile
+    >>> from gdtrain.writers.tensorboard import TensorBoardWriter
+    >>> folder = tempfile.mkdtemp()
+    >>> for run in ("one", "two"):
+    ...     writer = TensorBoardWriter(f"{folder}/{run}/train")
+    ...     writer.write([1], ["step/loss"], [[0.5]])
+    ...     writer.close()
+    >>> [os.path.basename(run) for run in runs(folder)]
+    ['one', 'two']
+    >>> [os.path.basename(run) for run in runs(f"{folder}/two")]
+    ['two']
+    """
+    directory = os.fspath(directory)
+    if paths(os.path.join(directory, "train")) or paths(directory):
+        return [directory]
+    if not tf.io.gfile.isdir(directory):
+        return []
+    found = []
+    for name in sorted(tf.io.gfile.listdir(directory)):
+        found += runs(os.path.join(directory, name.rstrip("/")))
+    return found
+
+
 def scalars(directory):
     """All scalars of a folder, as TensorBoard would show them all.
 

@@ -99,7 +99,7 @@ def _numbers(course):
 
 def _nothing(run):
     count = len(run.loss)
-    text = f"There are {count} losses that can be judged; 8 are needed."
+    text = f"Losses that can be judged: {count}; 8 are needed."
     return Verdict(
         NOTHING, 1.0, run.span, {"losses": count}, text,
         "Train on, with quantities='standard'.",
