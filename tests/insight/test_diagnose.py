@@ -57,6 +57,14 @@ def test_loss_alone_tells_of_divergence():
     assert found.text.startswith("The loss grows 2.25 times a step")
 
 
+def test_slow_growth_is_not_told_as_once_a_step():
+    found = verdict_on(loss=1.004 ** np.arange(800.0))
+    assert found.name == "learning rate too large: diverging"
+    assert found.text == "The loss grows 24.3 times in all."
+    faster = verdict_on(loss=1.006 ** np.arange(800.0))
+    assert faster.text.startswith("The loss grows 1.01 times a step, ")
+
+
 def test_the_layer_that_grows_most_is_named():
     columns = {
         "loss": 2.0 ** np.arange(20),

@@ -59,8 +59,11 @@ def _diverging(run, rise, sure):
     evidence = {"loss_growth": rise.total, "loss_growth_a_step": rise.factor}
     layer = _fastest_layer(run, *rows)
     where = f" along {layer}" if layer else ""
-    how = f"the loss grows {rise.factor:.3g} times a step{where}"
-    text = f"{how}, {rise.total:.3g} times in all"
+    in_all = f"{rise.total:.3g} times in all"
+    how = f"the loss grows {in_all}{where}"
+    if rise.factor >= 1.005:  # Else it would read "1 times a step".
+        how = f"the loss grows {rise.factor:.3g} times a step{where}"
+    text = how if in_all in how else f"{how}, {in_all}"
     advice = "Try a third of the learning rate."
     rate = run.rate_at(rows[1])
     if rate:
