@@ -670,6 +670,7 @@ def set_global_random_generator(generator):
 
 _STATES = {
     keras.callbacks.History: ("history", "epoch"),
+    keras.callbacks.CSVLogger: ("keys",),  # Its columns, in their order
     keras.callbacks.EarlyStopping: (
         "wait",
         "stopped_epoch",
