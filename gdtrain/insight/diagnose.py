@@ -13,7 +13,7 @@ from gdtrain.insight.diagnosis import (
 )
 from gdtrain.insight.diagnosis.run import runs_of
 from gdtrain.insight.diagnosis.trend import ENOUGH, trend
-from gdtrain.insight.diagnosis.verdict import Diagnosis, ranked
+from gdtrain.insight.diagnosis.verdict import RUINED, Diagnosis, ranked
 from gdtrain.insight.epochs import open_epochs, steps_per_epoch
 from gdtrain.insight.source import open_source
 
@@ -115,7 +115,8 @@ def _judge(run, epochs):
     found = [*divergence, *nonfinite.judge(run), *layers.judge(run)]
     if not divergence and run.first_nonfinite is None:
         found += oscillating.judge(run, course)
-        found += too_small.judge(run, course)
+        if not {verdict.name for verdict in found} & RUINED:
+            found += too_small.judge(run, course)
         if not run.name:  # Validation is of the whole model
             found += overfitting.judge(run, epochs)
     return found or at_rest.judge(run, course)

@@ -43,9 +43,9 @@ def judge(run, course):
     else:
         falls = course.fall > FALLS and course.late_fall > 0
         falls = falls and course.left > LEFT
-    if falls:
+    if falls and course.gain > 0:
         return [_converging(run, course)]
-    if course.is_noisy:
+    if course.is_noisy or (falls and course.gain <= 0):
         return [_noise_floor(run, course)]
     return [_converged(run, course)]
 
@@ -167,7 +167,9 @@ def _noise_floor(run, course):
         "a step with the batches."
     )
     half = run.loss_steps[len(run.loss) // 2 :]
-    sure = confidence(FALLS / max(course.fall, 1e-9))
+    # Where it did not clearly fall before, it may have hardly begun.
+    fell = course.gain / max(FALLS * course.noise, 1e-30)
+    sure = confidence(FALLS / max(course.fall, 1e-9), max(fell, 1e-9))
     return Verdict(
         NOISE_FLOOR,
         max(sure, 0.5),

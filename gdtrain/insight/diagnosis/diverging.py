@@ -1,11 +1,13 @@
 """Learning rate too large: the loss grows."""
 
+import dataclasses
+
 import numpy as np
 
 from gdtrain.insight.diagnosis import plain_descent
 from gdtrain.insight.diagnosis.growth import growth, stable_limit
 from gdtrain.insight.diagnosis.run import last_known
-from gdtrain.insight.diagnosis.trend import noise_of
+from gdtrain.insight.diagnosis.trend import noise_of, trend
 from gdtrain.insight.diagnosis.verdict import (
     DIVERGING,
     Verdict,
@@ -25,13 +27,33 @@ def judge(run, course):
         run: A `Run`.
         course: Its `Trend`, or `None` if it is too short.
     """
-    rise = growth(run.loss, run.loss_steps)
+    raised = _above_zero(run)
+    if raised is not run and course is not None:
+        course = trend(raised.loss, raised.means[1])
+    rise = growth(raised.loss, run.loss_steps)
     if rise is None:
         return []
-    margins = _margins(run, course, rise)
+    margins = _margins(raised, course, rise)
     if min(margins) < 1:
         return []
     return [_diverging(run, rise, confidence(*margins))]
+
+
+def _above_zero(run):
+    """The run, raised to losses above 0 if there are others.
+
+    A loss such as a log-likelihood has no zero of its own to be a multiple
+    of. Its lowest becomes as large as the losses at the start are far from 0.
+    """
+    loss = run.loss
+    lowest = loss.min(initial=1.0)
+    far = np.abs(loss[loss != 0])
+    if lowest > 0 or not len(far):
+        return run
+    early = float(np.median(np.abs(loss[: max(len(loss) // 8, 1)])))
+    scale = max(early, -lowest) or far.min()
+    values = run.values | {"loss": run.values["loss"] - lowest + scale}
+    return dataclasses.replace(run, values=values)
 
 
 def _margins(run, course, rise):
@@ -60,6 +82,9 @@ def _diverging(run, rise, sure):
     layer = _fastest_layer(run, *rows)
     where = f" along {layer}" if layer else ""
     in_all = f"{rise.total:.3g} times in all"
+    if run.loss.min() <= 0:
+        ends = run.loss[list(rise.rows)]
+        in_all = f"from {ends[0]:.3g} to {ends[1]:.3g}"
     how = f"the loss grows {in_all}{where}"
     if rise.factor >= 1.005:  # Else it would read "1 times a step".
         how = f"the loss grows {rise.factor:.3g} times a step{where}"
@@ -71,7 +96,8 @@ def _diverging(run, rise, sure):
         text = f"learning_rate {rate:.3g}: {text}"
         advice = f"Try {rate / 3:.2g}, and less while it still grows."
         limit, source = _limit(run, rate, rise, rows)
-        if limit:
+        # Of all data; where that is larger, small batches have another.
+        if limit and limit < rate:
             evidence["stable_learning_rate"] = limit
             text = (
                 f"learning_rate {rate:.3g} is {rate / limit:.3g} times the "

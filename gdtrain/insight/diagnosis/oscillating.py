@@ -21,6 +21,7 @@ ALTERNATES = 0.9  # Of the differences; independent noise does at 2/3
 SWINGS = 1e-4  # Of the length of the weights; float32 rounds at 6e-8
 TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
 REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
+NEAR = 2.0  # Times the rate
 GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
 
 
@@ -100,7 +101,8 @@ def _oscillating(run, sure, steps, evidence):
         text = f"learning_rate {rate:.3g}: {text}"
         advice = f"Try {rate / 2:.2g}."
         limit, source = _limit_of_jumps(run, rate, evidence)
-        if limit:
+        # Of all data; where that is far off, small batches have another.
+        if limit and limit < NEAR * rate:
             evidence["stable_learning_rate"] = limit
             text += f"; the stable limit is {limit:.3g} ({source})"
             advice = f"Try {min(0.6 * limit, rate / 2):.2g}."

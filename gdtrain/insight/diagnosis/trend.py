@@ -70,8 +70,12 @@ class Trend:
 
     @property
     def is_noisy(self):
-        """Whether noise is more than rounding: above 0.1% of the level."""
-        return self.noise > 1e-3 * abs(self.end)
+        """Whether noise is more than rounding.
+
+        Above 0.1% of the level, and above what float32 rounds at the start.
+        """
+        rounding = max(1e-3 * abs(self.end), 1e-7 * abs(self.start))
+        return self.noise > rounding
 
 
 def trend(loss, means=None):

@@ -36,6 +36,8 @@ NAMES = (
     CONVERGING,
     NOTHING,
 )
+#: What may come of too large a learning rate, never of too small a one
+RUINED = frozenset({EXPLODING, DIVERGING, DEAD, OSCILLATING})
 HEALTHY = frozenset({NOISE_FLOOR, CONVERGED, CONVERGING, NOTHING})
 
 
