@@ -35,7 +35,10 @@ class BackupAndRestore(keras.callbacks.Callback):
     where an epoch is but a part of it, it must not change at its end, as
     threads read ahead), and `tf.data` on one replica, if its operations allow
     and it shuffles once; where it had read ahead to the end of its data, it
-    reads them again. A callback of your own may have `get_state()`, a dict of
+    reads them again. Of arrays the contents are compared with those of the
+    checkpoint, of other data the number and shape of batches. Validation data
+    are read anew: if they shuffle or repeat, what is validated on may differ.
+    A callback of your own may have `get_state()`, a dict of
     numbers, strings, lists and arrays, and `set_state(state)`.
     `jit_compile="auto"` is a graph here, as choosing by the clock is never the
     same twice; `True` is obeyed. What an overhead budget measures follows the

@@ -10,6 +10,7 @@ import numpy as np
 
 from gdtrain import checks
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
+from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.engine import guard, nonfinite, nonfinite_report, variables
 from gdtrain.engine.run import GoBack
 from gdtrain.telemetry.record import is_scheduled
@@ -17,6 +18,7 @@ from gdtrain.telemetry.record import is_scheduled
 _log = logging.getLogger("gdtrain")
 
 POLICIES = ("stop", "skip", "rollback")
+_SCHEDULERS = (keras.callbacks.LearningRateScheduler, LearningRateScheduler)
 
 
 class NonfiniteGuard(keras.callbacks.Callback):
@@ -58,7 +60,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
         TypeError, ValueError: if an argument cannot be used.
         ValueError: when training begins, if weights are not finite already;
             or with `"rollback"`, if there is no `BackupAndRestore`, or the
-            learning rate is a schedule.
+            learning rate is a schedule or set by a scheduler.
 
     Example:
 
@@ -102,7 +104,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
         self.report: Any = None
         self.left_out: list[int] = []  # Numbers of the steps
         self._halted = False
-        self._has_explained = False
+        self._has_explained = self._has_begun = False
         self._backup: Any = None
         self._rollbacks = -1, 0  # To which step, and how often
 
@@ -112,9 +114,9 @@ class NonfiniteGuard(keras.callbacks.Callback):
         if self.policy == "rollback":
             self._backup = _backup_among(run.callbacks)
             self._backup.saves_first = True
-            _check_rate(run.model.optimizer)
+            _check_rate(run.model.optimizer, run.callbacks)
         self.report, self.left_out, self._rollbacks = None, [], (-1, 0)
-        self._has_explained = self._halted = False
+        self._has_explained = self._halted = self._has_begun = False
         run.model.step_observers.attach(self)
         # The first one halts in any case, to be explained as it was.
         guard.allow(0, run.model.step_observers.memory)
@@ -142,6 +144,9 @@ class NonfiniteGuard(keras.callbacks.Callback):
 
     def on_run_reached(self, run):
         """Called by the trainer where the model is as after the last step."""
+        if not self._has_begun:
+            self._has_begun = True
+            _check_weights(run.model)  # They may be those of a checkpoint.
         if not self._halted:
             return
         self._halted = False
@@ -150,8 +155,7 @@ class NonfiniteGuard(keras.callbacks.Callback):
             self._explain(run)
             if self.policy == "skip":
                 # That step was the first of those that may be left out.
-                memory = run.model.step_observers.memory
-                guard.allow(self.most_in_a_row, memory)
+                self._allow()
                 return
         if self.policy == "rollback":
             state = self._state_before(run)
@@ -169,13 +173,25 @@ class NonfiniteGuard(keras.callbacks.Callback):
 
     def get_state(self):
         """What is needed to go on exactly."""
-        return {"left_out": self.left_out, "explained": self._has_explained}
+        return {
+            "left_out": self.left_out,
+            "explained": self._has_explained,
+            "policy": self.policy,
+        }
 
     def set_state(self, state):
         """Goes on from what `get_state` gave."""
         self.left_out = list(state["left_out"])
         # What was told before going back need not be told again.
-        self._has_explained |= state["explained"]
+        if state["policy"] == self.policy:
+            self._has_explained |= state["explained"]
+        self._allow()
+
+    def _allow(self):
+        """Says how many steps may be left out, by what was asked for now."""
+        most = self.policy == "skip" and self._has_explained
+        memory = self.model.step_observers.memory
+        guard.allow(self.most_in_a_row if most else 0, memory)
 
     def close(self):
         """Called by the trainer when `fit` ends, however it ends."""
@@ -209,6 +225,14 @@ class NonfiniteGuard(keras.callbacks.Callback):
         """
         self._backup.wait()
         state = self._backup.newest(run.epochs, run.steps_done)
+        if state is None:
+            warnings.warn(
+                "There is no checkpoint to go back to, as none could be saved "
+                "or all were removed: training stops, with the weights before "
+                "that step.",
+                stacklevel=2,
+            )
+            return None
         # The first step after it, whose learning rate was not used yet: the
         # checkpoint is on its way to infinity itself.
         if run.steps_done == state["steps_done"] + 1:
@@ -250,12 +274,16 @@ def _check_weights(model):
             )
 
 
-def _check_rate(optimizer):
-    """Refuses a learning rate that cannot be set."""
-    if is_scheduled(optimizer):
+def _check_rate(optimizer, callbacks):
+    """Refuses a learning rate that cannot be set, or not for long."""
+    found = "a schedule" if is_scheduled(optimizer) else None
+    for callback in callbacks:
+        if isinstance(callback, _SCHEDULERS):
+            found = f"a callback {type(callback).__name__}, which sets it"
+    if found:
         raise ValueError(
             'With policy="rollback" the learning rate must be a number, which '
-            "can be made smaller. Received: a schedule. Give a number, or "
+            f"can be made smaller. Received: {found}. Give a number, or "
             "another policy."
         )
 

@@ -142,6 +142,7 @@ def is_sure(model):
     return (
         type(optimizer) in _SAFE
         and getattr(optimizer, "epsilon", 1e-7) > 0
+        and optimizer.clipvalue is None  # Which makes infinity finite.
         and model.repeated_loss is not None  # So that it is one `descend`.
         and all(v.dtype == "float32" for v in model.trainable_variables)
         and not any(v.constraint for v in model.trainable_variables)

@@ -66,7 +66,11 @@ class Run:
         self.has_failed = False
         self.ahead: Any = None  # The `Ahead`, once training has begun
         self._resumed: Any = None  # The state to go on from
-        self._listeners = [c for c in callbacks if hasattr(c, "on_run_reached")]
+        # Those that guard come first: what they stop must not be saved.
+        self._listeners = sorted(
+            (c for c in callbacks if hasattr(c, "on_run_reached")),
+            key=lambda callback: not getattr(callback, "guards", False),
+        )
 
     @property
     def steps_done(self):

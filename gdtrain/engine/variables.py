@@ -66,13 +66,15 @@ def optimizers(model):
 
 
 def _others(model):
-    """What TensorFlow finds beside what Keras knows."""
+    """What TensorFlow finds beside what Keras knows, and what losses keep."""
     kinds = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
-    return [
-        one
-        for one in tf.train.TrackableView(model).descendants()
-        if isinstance(one, kinds)
+    kept = [
+        value
+        for loss in keras.tree.flatten(model.loss)
+        for value in getattr(loss, "__dict__", {}).values()
     ]
+    found = tf.train.TrackableView(model).descendants()
+    return [one for one in [*found, *kept] if isinstance(one, kinds)]
 
 
 def values(variables, strategy):

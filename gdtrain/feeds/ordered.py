@@ -1,5 +1,6 @@
 """Batches of a `keras.utils.PyDataset`, from any one on."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -84,6 +85,13 @@ class Ordered(keras.utils.PyDataset):
         if hasattr(self.inner, "set_state"):
             self.inner.set_state(state["inner"])
             self._ended = epochs
+        if self._ended > epochs:
+            warnings.warn(
+                f"{type(self.inner).__name__} cannot be set back, so that "
+                "epochs which come again may have another order. Give it "
+                "`get_state` and `set_state`.",
+                stacklevel=2,
+            )
         while self._ended < epochs:
             self.inner.on_epoch_begin()
             self.on_epoch_end()
