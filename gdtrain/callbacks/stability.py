@@ -164,7 +164,10 @@ class Stability(keras.callbacks.Callback):
                 f"its own `fit`. Received: {type(self.model).__name__} "
                 f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
             )
-        self._steps_done = self.model.step_observers.steps_done
+        steps_done = self.model.step_observers.steps_done
+        if steps_done < self._steps_done:  # Another model, or one set back
+            self._cadence.next_step = steps_done + 1
+        self._steps_done = steps_done
         limit = limit_of(self.model.optimizer, self.small_batches)
         if limit.product is None and limit != self._limit:
             _log.warning("stability is not known (NaN): %s.", limit.words)

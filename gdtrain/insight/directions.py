@@ -52,7 +52,7 @@ def filter_normalized(variables, values, seed):
         seed: Of the random numbers.
 
     Raises:
-        ValueError: if no weight has two axes or more.
+        ValueError: if no weight has two axes or more, or all those are 0.
 
     References:
         Li et al., 2018, section 4, arXiv:1712.09913.
@@ -66,6 +66,12 @@ def filter_normalized(variables, values, seed):
             f"filters give the scale. Received: a model with {names}. Pass "
             'the path of a training, or use directions="weights" for a model '
             "of two weights."
+        )
+    if not any(value.any() for value in values if value.ndim > 1):
+        raise ValueError(
+            "Random directions are as long as the filters of the weights, "
+            "which must not all be zero. Received: a model whose are. Pass "
+            "the path of a training, or begin with other weights."
         )
     vectors = [
         np.concatenate([_like(generator, value).ravel() for value in values])

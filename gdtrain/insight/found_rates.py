@@ -9,6 +9,8 @@ from gdtrain.insight import suggestions
 
 SHARE = 0.5  # Of the stable limit, which may sink while a model trains
 
+_SOON = 10  # Rates
+
 # Why this one: see `gdtrain.find_learning_rate`.
 RECOMMENDED = "minimum_tenth"
 
@@ -73,10 +75,12 @@ class FoundRates:
         if self.stable_learning_rate is not None:
             limit = f"{self.stable_learning_rate:.2g}"
         if self.method is None:
+            advice = "more `steps`, a larger `batch_size` or `to_rate`"
+            if self.blew_up and len(rates) <= _SOON:
+                advice = "a smaller `from_rate`"
             return (
                 f"No learning rate stands out of {tried}: the loss never fell "
-                "by more than its noise. Give more `steps`, a larger "
-                f"`batch_size` or `to_rate`. Stable limit: {limit}."
+                f"by more than its noise. Give {advice}. Stable limit: {limit}."
             )
         others = ", ".join(
             f"{name} {rate:.2g}"

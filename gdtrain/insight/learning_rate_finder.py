@@ -52,10 +52,10 @@ def find_learning_rate(
 
     The first is recommended, or the last where that is smaller. On a line and
     on a small network, by plain descent, momentum and Adam, that makes nine
-    tenths of the fall of the loss that the best rate of a grid makes, or more,
-    and `valley` may be far too small where a loss has no noise
-    (`tests/insight/test_useful_suggestions.py`). A suggestion is where to
-    begin.
+    tenths of the fall of the loss that the best rate of a grid makes, or more
+    (`tests/insight/test_useful_suggestions.py`). `steepest` may follow the
+    noise of small batches, and `valley` may be far too small where a loss has
+    no noise. A suggestion is where to begin.
 
     Afterwards everything is as before, also if it is interrupted: training
     goes on as if there had been no test (see `gdtrain.insight.untouched`, and

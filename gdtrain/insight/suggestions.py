@@ -118,7 +118,8 @@ def _decay(per_decade):
 def steepest(rates, losses):
     """Where the loss falls most for a given factor of the rate.
 
-    Looked for until the lowest loss: what comes after it is blowing up.
+    Looked for until the lowest loss: what comes after it is blowing up; and
+    not in the first eighth, whose means are of few losses.
 
     Reference:
         Gugger, "How do you find a good learning rate", 2018.
@@ -132,7 +133,8 @@ def steepest(rates, losses):
     if last == 0:
         return 0
     slopes = np.gradient(losses, np.log(rates))
-    return int(np.argmin(slopes[: last + 1]))
+    first = min(len(losses) // 8, last)
+    return first + int(np.argmin(slopes[first : last + 1]))
 
 
 def minimum_tenth(rates, losses):

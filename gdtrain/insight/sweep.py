@@ -36,7 +36,9 @@ def sweep(
 
     Every run has the same weights to start from, the same order of examples
     and the same dropout: those of `keras.utils.set_random_seed(seed)`,
-    `build()`, the same again, and `fit`.
+    `build()`, the same again, and `fit`. Data that shuffle themselves, as
+    `tf.data.Dataset.shuffle` does, are read on, in another order each time:
+    give arrays where that matters.
 
     Small models are trained all at once: their weights get an axis more, one
     entry a learning rate, and all epochs are one compiled program. That takes

@@ -222,6 +222,16 @@ def test_training_again_goes_on_with_the_cadence():
     assert telemetry.steps[known].tolist() == [20]
 
 
+def test_it_begins_anew_with_another_model():
+    stability, found = Stability(X, Y, 10, budget=None), []
+    for _ in range(2):
+        telemetry = Telemetry()
+        fit_network([stability, telemetry])  # 24 steps
+        known = ~np.isnan(telemetry["sharpness"])
+        found.append(telemetry.steps[known].tolist())
+    assert found == [[1, 10, 20]] * 2
+
+
 def test_resumed_run_has_the_numbers_of_the_uninterrupted_one(tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -65,6 +65,45 @@ def test_slow_growth_is_not_told_as_once_a_step():
     assert faster.text.startswith("The loss grows 1.01 times a step, ")
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        2.25 ** np.arange(40.0) - 100,
+        np.append(0.0, 4.0 ** np.arange(30.0)),
+        np.append(np.linspace(3, -1, 30), -1 + 2.0 ** np.arange(30.0)),
+    ],
+    ids=["below 0", "0 at first", "after a fall below 0"],
+)
+def test_losses_that_are_not_above_0_diverge_as_others(loss):
+    found = verdict_on(loss=loss)
+    assert found.name == "learning rate too large: diverging"
+    assert found.text.startswith("The loss grows ")
+    assert f"to {loss[-1]:.3g}" in found.text
+
+
+def test_log_likelihood_that_falls_below_0_does_not_diverge():
+    loss = 3.0 - 5 * (1 - 0.9 ** np.arange(200.0))
+    assert verdict_on(loss=loss).name == "converged"
+
+
+def test_rounding_at_the_end_is_no_noise():
+    noise = np.random.default_rng(0).normal(0, 1e-13, 100)
+    loss = np.append(40 * 0.5 ** np.arange(46.0), 6e-13 + noise)
+    assert verdict_on(loss=loss).name == "converged"
+
+
+def test_limit_that_does_not_bind_is_not_told():
+    loss = 1.5 ** np.arange(30.0)
+    limit = np.full(30, 4.0)
+    found = verdict_on(
+        loss=loss,
+        learning_rate=np.full(30, 0.5),
+        stable_learning_rate=limit,
+    )
+    assert found.name == "learning rate too large: diverging"
+    assert "limit" not in found.text
+
+
 def test_the_layer_that_grows_most_is_named():
     columns = {
         "loss": 2.0 ** np.arange(20),
@@ -266,3 +305,22 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         gdtrain.diagnose(telemetry_of(loss=[]))
     with pytest.raises(TypeError, match="what `fit` returned"):
         gdtrain.diagnose(telemetry_of(loss=[1.0]), history=3)
+
+
+def test_dead_layer_is_not_told_to_want_a_larger_rate():
+    steps = 60
+    columns = {
+        "loss": 2.3 - 1e-4 * np.arange(steps),
+        "learning_rate": np.full(steps, 2.0),
+        "gradient_norm": np.full(steps, 0.1),
+        "gradient_norm/first": np.zeros(steps),
+        "gradient_norm/second": np.full(steps, 0.1),
+        "weight_norm/first": np.full(steps, 9.0),
+        "weight_norm/second": 9.0 - 1e-3 * np.arange(steps),
+        "update_ratio/first": np.zeros(steps),
+        "update_ratio/second": np.full(steps, 1e-5),
+    }
+    found = gdtrain.diagnose(telemetry_of(**columns))
+    names = [verdict.name for verdict in found.verdicts]
+    assert "dead layer" in names
+    assert "learning rate too small" not in names

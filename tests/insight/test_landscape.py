@@ -219,3 +219,10 @@ def test_random_directions_need_filters():
     model(x)
     with pytest.raises(ValueError, match="of two axes or more"):
         gdtrain.landscape(model, x, y, directions="random")
+
+
+def test_random_directions_need_weights_that_are_not_all_zero():
+    model, x, y = eager_smooth()
+    put(model, np.zeros(21))
+    with pytest.raises(ValueError, match="must not all be zero"):
+        gdtrain.landscape(model, x, y, directions="random")

@@ -225,6 +225,8 @@ def test_tensorboard_compares_the_runs(eager, tmp_path):
         curves = reading.curves(folder)
         losses = found.losses[run].tolist()
         assert curves["train/step/loss"] == list(enumerate(losses, 1))
+        _, rates = zip(*curves["train/step/learning_rate"], strict=True)
+        assert set(rates) == {np.float32(RATES[run])}
         for name, tag in (("loss", "train"), ("val_loss", "validation")):
             wanted = np.float32(found.history[run][name]).tolist()
             assert curves[f"{tag}/epoch_loss"] == list(enumerate(wanted))

@@ -12,7 +12,8 @@ from gdtrain.writers.tensorboard_runs import DESCRIPTION, TensorBoardRuns
 def write(log_dir, sweep, *, batch_size, entries):
     """Writes each run to a folder of its own, `learning_rate=...`.
 
-    With the tags of `gdtrain.callbacks.TensorBoard`: `step/loss`, and
+    With the tags of `gdtrain.callbacks.TensorBoard`: `step/loss`,
+    `step/learning_rate`, and
     `epoch_loss` and other metrics, for `validation` too; and with a row in
     HParams.
 
@@ -34,16 +35,18 @@ def write(log_dir, sweep, *, batch_size, entries):
             )
             for summary in described:
                 runs[DESCRIPTION].add(0, summary)
-            _write_run(runs, sweep.losses[run], sweep.history[run])
+            rate = sweep.learning_rates[run]
+            _write_run(runs, rate, sweep.losses[run], sweep.history[run])
             runs[DESCRIPTION].add(0, summaries.hparams_end())
         finally:
             runs.close()
 
 
-def _write_run(runs, losses, history):
+def _write_run(runs, rate, losses, history):
     """Writes the losses of a run and what its history shows."""
     steps = np.arange(1, 1 + len(losses))
-    runs.steps.write(steps, ["loss"], losses[:, np.newaxis])
+    rows = np.stack([losses, np.full(len(losses), rate)], axis=1)
+    runs.steps.write(steps, ["loss", "learning_rate"], rows)
     parts: dict[str, dict] = {"train": {}, "validation": {}}
     for name, values in history.items():
         part = "validation" if name.startswith("val_") else "train"

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.insight.sweeps.run import Run
@@ -53,7 +54,8 @@ def _fit(job, model, progress):
         sample_weight=job.sample_weight,
         batch_size=job.batch_size,
         epochs=job.epochs,
-        shuffle=job.shuffle,
+        # Keras warns of a dataset that it is asked to shuffle.
+        shuffle=job.shuffle and not isinstance(job.x, tf.data.Dataset),
         validation_data=job.validation_data,
         verbose=0,
         callbacks=[telemetry, _Progress(progress)],
