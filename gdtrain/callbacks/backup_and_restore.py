@@ -191,7 +191,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         return (step // self.every_steps + 1) * self.every_steps
 
     def observe(self, table):
-        """Called by the trainer after each block; it waits for `at`."""
+        """Called after each block; it waits for `on_run_reached`."""
 
     def on_run_reached(self, run):
         """Called by the trainer where a state can be had."""
