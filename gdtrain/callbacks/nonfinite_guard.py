@@ -183,7 +183,8 @@ class NonfiniteGuard(keras.callbacks.Callback):
         """Goes on from what `get_state` gave."""
         self.left_out = list(state["left_out"])
         # What was told before going back need not be told again.
-        if state["policy"] == self.policy:
+        # (A checkpoint of before policies were noted has none.)
+        if state.get("policy", self.policy) == self.policy:
             self._has_explained |= state["explained"]
         self._allow()
 

@@ -9,7 +9,7 @@ from gdtrain.insight import suggestions
 
 SHARE = 0.5  # Of the stable limit, which may sink while a model trains
 
-_SOON = 10  # Rates
+_SOON = 10  # Rates: a loss that blows up within them began too high
 
 # Why this one: see `gdtrain.find_learning_rate`.
 RECOMMENDED = "minimum_tenth"

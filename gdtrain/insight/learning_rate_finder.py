@@ -48,7 +48,7 @@ def find_learning_rate(
 
     With momentum, which adds up the steps before, a rate that rises does less
     than one that stays: the first three are then made smaller by what that
-    comes to (`gdtrain.insight.rising_rate`), 0.1 to 0.5 at 0.9.
+    comes to (`gdtrain.insight.rising_rate`): 0.2 to 0.6 times at 0.9.
 
     The first is recommended, or the last where that is smaller. On a line and
     on a small network, by plain descent, momentum and Adam, that makes nine

@@ -85,10 +85,11 @@ def _diverging(run, rise, sure):
     if run.loss.min() <= 0:
         ends = run.loss[list(rise.rows)]
         in_all = f"from {ends[0]:.3g} to {ends[1]:.3g}"
-    how = f"the loss grows {in_all}{where}"
-    if rise.factor >= 1.005:  # Else it would read "1 times a step".
+    if rise.factor < 1.005:  # It would read "1 times a step".
+        text = how = f"the loss grows {in_all}{where}"
+    else:
         how = f"the loss grows {rise.factor:.3g} times a step{where}"
-    text = how if in_all in how else f"{how}, {in_all}"
+        text = f"{how}, {in_all}"
     advice = "Try a third of the learning rate."
     rate = run.rate_at(rows[1])
     if rate:
