@@ -102,9 +102,9 @@ class DescentTrainer(StepRunner):
                 several: `"generator"` gives `generator/gradient_norm`.
 
         Raises:
-            ValueError: if there are no weights to move, the loss depends on
-                none of them or is not a scalar, several updates lack names,
-                or the optimizer accumulates gradients by itself.
+            ValueError: if the loss depends on none of the weights or is not
+                a scalar, several updates lack names, or the optimizer
+                accumulates gradients by itself.
             RuntimeError: if there is no optimizer.
 
         Example:

@@ -344,12 +344,91 @@ def test_loss_that_is_not_a_scalar_is_refused():
     assert float(model.mean) == 0.0
 
 
-def test_model_without_trainable_weights_is_refused():
-    model = models.network()
+def frozen(base):
+    model = models.network(base)
     model.trainable = False
-    model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="list of trainable weights is empty"):
+    return model
+
+
+def without_weights(base):
+    return base([keras.Input([3]), keras.layers.Rescaling(0.5)])
+
+
+def averages_alone(base):
+    layer = keras.layers.BatchNormalization(center=False, scale=False)
+    return base([layer])  # Built by its first batch
+
+
+NOTHING_TO_TRAIN = [frozen, without_weights, averages_alone]
+NONE_WARNING = "does not have any trainable weights"
+
+
+@pytest.mark.parametrize("kind", NOTHING_TO_TRAIN)
+@pytest.mark.parametrize("optimizer", ["sgd", None])
+def test_model_without_trainable_weights_is_as_in_keras(kind, optimizer):
+    results = []
+    for base in (keras.Sequential, gdtrain.Sequential):
+        keras.utils.set_random_seed(0)
+        model = kind(base)
+        model.compile(optimizer, "mse", metrics=["mae"], jit_compile=False)
+        with pytest.warns(UserWarning, match=NONE_WARNING):
+            history = model.fit(
+                X, Y, batch_size=16, epochs=2, shuffle=False, verbose=0
+            )
+        results.append((history.history, model.get_weights()))
+    (expected, expected_weights), (seen, weights) = results
+    for name, values in expected.items():
+        assert seen[name] == pytest.approx(values, rel=1e-6), name
+    for a, b in zip(expected_weights, weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", NOTHING_TO_TRAIN)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_step_without_weights_is_measured_guarded_and_split(kind, jit_compile):
+    model = kind(gdtrain.Sequential)
+    model.compile(
+        keras.optimizers.Adam(0.25, use_ema=True),
+        "mse",
+        microbatches=2,
+        global_clipnorm=1.0,
+        jit_compile=jit_compile,
+    )
+    telemetry = gdtrain.callbacks.Telemetry("full")
+    guard = gdtrain.callbacks.NonfiniteGuard()
+    with pytest.warns(UserWarning, match=NONE_WARNING):
+        history = model.fit(
+            X, Y, batch_size=20, verbose=0, callbacks=[telemetry, guard]
+        )
+    assert telemetry.steps.tolist() == [1, 2]
+    for name in ("gradient_norm", "update_norm", "nonfinite_count"):
+        assert telemetry[name].tolist() == [0.0, 0.0], name
+    assert telemetry["learning_rate"].tolist() == [0.25, 0.25]
+    expected = history.history["loss"][0]
+    assert telemetry["loss"].mean() == pytest.approx(expected, rel=1e-6)
+    assert int(model.optimizer.iterations.numpy()) == 0
+
+
+def test_weights_frozen_after_a_fit_stay():
+    model = models.network()
+    model.compile(keras.optimizers.Adam(0.1, use_ema=True), "mse")
+    model.fit(X, Y, verbose=0)
+    before = model.get_weights()
+    model.trainable = False
+    model.compile(model.optimizer, "mse")
+    with pytest.warns(UserWarning, match=NONE_WARNING):
         model.fit(X, Y, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_descend_on_no_weights_warns_and_moves_nothing():
+    model = mean_model(learning_rate=0.5)
+    with tf.GradientTape() as tape:
+        loss = model.loss_of(tf.constant(DATA))
+    with pytest.warns(UserWarning, match=NONE_WARNING):
+        model.descend(tape, loss, [])
+    assert float(model.mean) == 0.0
 
 
 def test_descend_without_optimizer_is_refused():

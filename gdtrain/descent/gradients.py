@@ -18,6 +18,7 @@ def compute(tape, loss, weights, optimizer):
         loss: A float scalar.
         weights: A list of weights.
         optimizer: The Keras optimizer that will apply the gradients; built.
+            `None` scales no loss.
 
     Returns:
         A list of tensors or `tf.IndexedSlices`, each of its weight's shape,
@@ -51,6 +52,8 @@ def compute(tape, loss, weights, optimizer):
 
 def loss_scale(optimizer):
     """The factor by which `optimizer` scales a loss; `None` if it does not."""
+    if optimizer is None:
+        return None
     one = tf.ones(())
     scaled = optimizer.scale_loss(one)
     return None if scaled is one else tf.cast(scaled, tf.float32)

@@ -32,20 +32,25 @@ def check_optimizer(optimizer):
 def prepare(optimizer, weights):
     """Makes the optimizer's own variables, if it has none yet.
 
+    Warns if there are no weights: then there is nothing to update, as in
+    Keras, though moving averages and metrics still change.
+
     Raises:
         RuntimeError: if there is no optimizer.
-        ValueError: if there are no weights, or the optimizer accumulates
-            gradients by itself.
+        ValueError: if the optimizer accumulates gradients by itself.
     """
+    if not weights:
+        warnings.warn(
+            "The model does not have any trainable weights, so training "
+            "changes none. Set `trainable = True` on a layer, then compile "
+            "again.",
+            stacklevel=3,
+        )
+        return
     if optimizer is None:
         raise RuntimeError(
             "There is no optimizer to descend with. Call "
             "`model.compile(optimizer=...)` first, or pass `optimizer`."
-        )
-    if not weights:
-        raise ValueError(
-            "There are no weights to train: the list of trainable weights is "
-            "empty. Set `trainable = True` on a layer, then compile again."
         )
     check_optimizer(optimizer)
     if not optimizer.built:
@@ -64,8 +69,11 @@ def apply(optimizer, gradients, weights):
         optimizer: A Keras optimizer, built.
         gradients: A list of tensors, equal on all replicas; `None` leaves the
             weight alone.
-        weights: The weights, a list as long.
+        weights: The weights, a list as long. If it is empty, nothing
+            happens: the optimizer's count of updates stays, as in Keras.
     """
+    if not weights:
+        return
     scale = loss_scale(optimizer)
     if scale is not None:
         # A loss-scaling optimizer divides by the scale itself.
@@ -87,14 +95,14 @@ def missing(gradients, weights):
     """Names of the weights that the loss does not depend on.
 
     Raises:
-        ValueError: if it depends on none of them.
+        ValueError: if it depends on none of them, and there are some.
     """
     names = [
         getattr(w, "path", w.name)
         for w, g in zip(weights, gradients, strict=True)
         if g is None
     ]
-    if len(names) == len(weights):
+    if weights and len(names) == len(weights):
         raise ValueError(
             "The loss depends on none of the weights, so that there is no "
             f"gradient to descend. Received weights: {names}. Compute the "

@@ -89,10 +89,13 @@ def _one_epoch(run, callbacks, hooks, pace, validation):
 def _end(run, callbacks):
     """Ends training, twice told: before callbacks end it and after."""
     optimizer = run.model.optimizer
+    weights = run.model.trainable_weights
     run.is_over = True
     run.reached(run.epoch, 0)
-    if isinstance(optimizer, keras.optimizers.Optimizer) and run.epochs > 0:
-        optimizer.finalize_variable_values(run.model.trainable_weights)
+    is_keras = isinstance(optimizer, keras.optimizers.Optimizer)
+    # One that is not built has no averages to end with.
+    if is_keras and optimizer.built and weights and run.epochs > 0:
+        optimizer.finalize_variable_values(weights)
     callbacks.on_train_end(logs=run.logs)
     run.is_finished = True
     run.reached(run.epoch, 0)

@@ -80,7 +80,7 @@ def sums_by_layer(values, layers):
         `Parts` of the layers, in the order of first appearance.
     """
     names = list(dict.fromkeys(layers))
-    places = [names.index(layer) for layer in layers]
+    places = tf.constant([names.index(one) for one in layers], tf.int32)
     sums = tf.math.unsorted_segment_sum(values, places, len(names))
     return Parts(names, sums)
 

@@ -100,7 +100,7 @@ def is_scheduled(optimizer):
     Args:
         optimizer: A Keras optimizer, or `None`.
     """
-    return optimizer is not None and any(
+    return any(
         not isinstance(one.learning_rate, keras.Variable)
         for one in with_rates(optimizer).values()
     )
@@ -110,11 +110,13 @@ def with_rates(optimizer):
     """The optimizers that have a learning rate, by name.
 
     Args:
-        optimizer: A Keras optimizer.
+        optimizer: A Keras optimizer, or `None`.
 
     Returns:
-        A dict; the key is `""` where there is but one.
+        A dict; the key is `""` where there is but one. Empty for `None`.
     """
+    if optimizer is None:
+        return {}
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if hasattr(inner, "optimizers"):
         return {one.name: one for one in inner.optimizers}
