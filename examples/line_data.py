@@ -111,7 +111,7 @@ def make_points(seed):
         f"{len(x)} points of {line}, with noise of standard deviation "
         f"{noise:g} (seed {seed})."
     )
-    title = f"Gradient descent finds {line}"
+    title = f"Points of {line}, with noise"
     return Data(x, y, "x", "y", title, description, TRUTH)
 
 

@@ -97,7 +97,15 @@ def print_reason(data, options, result):
         print(f"  with learning rate {rate:<6g} by {factors}")
     smaller = distance(result.smaller, result.exact, data.x)
     unchanged = distance(result.unchanged, result.exact, data.x)
-    if max(smaller, unchanged) < 1e-5 * data.units.b:
+    factor = 1 - rates[0] * steep
+    if factor < -1:
+        print(
+            f"With {rates[0]:g} it diverges: every step jumps across the "
+            f"valley and lands {-factor:.3g} times\nas far from its bottom. "
+            f"It shrinks below a learning rate of {2 / steep:.4g}: try\n"
+            f"  --learning-rate {1 / steep:.2g}"
+        )
+    elif max(smaller, unchanged) < 1e-5 * data.units.b:
         print("Both have arrived, as far as the rounding of float32 allows.")
     elif smaller < unchanged:
         print(
@@ -122,5 +130,5 @@ def print_divergence(error, data, options):
         "multiplies what is left by 1 - learning rate x curvature, that is "
         f"{1 - rate * steep:.3g}\nalong the steepest direction. It shrinks "
         f"below a learning rate of {2 / steep:.4g}: try\n"
-        f"  --learning-rate {1 / steep:.2g}\nNo picture is drawn."
+        f"  --learning-rate {1 / steep:.2g}"
     )

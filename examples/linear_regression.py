@@ -7,8 +7,8 @@ steps and a smaller learning rate bring; and how far from the exact
 least-squares line each of them is. Draws a picture and writes a TensorBoard
 log. Takes 10 to 15 seconds on two CPU cores, half of it to import TensorFlow.
 
-A learning rate so large that the loss becomes infinite is a result, too: it
-is explained, and the exit code is 0. Data that cannot be used: exit code 2.
+A learning rate that is too large is a result, too: it is explained and drawn,
+and the exit code is 0. Data that cannot be used: exit code 2.
 """
 
 # TensorFlow, and what imports it, is imported by the functions that use it:
@@ -23,11 +23,8 @@ import pathlib
 import shlex
 import sys
 
-import matplotlib
-import numpy as np
 from _console import (
     InputError,
-    complete_file,
     import_quietly,
     make_folder,
     run,
@@ -40,6 +37,7 @@ from line_data import (
     read_csv,
     read_diabetes,
 )
+from line_pictures import draw, draw_divergence
 from line_report import (
     Diverged,
     print_data,
@@ -48,7 +46,6 @@ from line_report import (
     print_reason,
     step_printer,
 )
-from matplotlib.figure import Figure
 
 
 # ------------------------------------------------------------- the lecture
@@ -137,7 +134,11 @@ def fit(model, x, y, *, steps, learning_rate, after_step, tensorboard):
 
 @dataclasses.dataclass
 class Result:
-    """What `main` found: lines in the units of the data, and its files."""
+    """What `main` found: lines in the units of the data, and its files.
+
+    `course` has, for each step by hand from the start, the loss that it began
+    with and the line that it led to.
+    """
 
     exact: Line
     by_hand: Line = None
@@ -145,7 +146,8 @@ class Result:
     longer: Line = None  # `by_fit`, and as many steps more.
     smaller: Line = None  # `longer`, and more with a smaller learning rate.
     unchanged: Line = None  # `longer`, and more with the same learning rate.
-    diverged: bool = False
+    course: list = dataclasses.field(default_factory=list)
+    diverged: bool = False  # The loss is larger than at the start.
     picture: pathlib.Path = None
     log_folder: pathlib.Path = None
 
@@ -174,12 +176,14 @@ def main(argv=None):
         descend(data, options, result)
         print_lines(data, options, result)
         print_reason(data, options, result)
-        result.picture = pictures / "line.png"
-        draw(data, options.steps, result)
-        print(f"\nPicture: {result.picture}")
     except Diverged as error:
-        result.diverged = True
         print_divergence(error, data, options)
+    losses = [loss for loss, _ in result.course]
+    result.diverged = not losses[-1] <= losses[0]  # So if it is NaN, too.
+    result.picture = pictures / "line.png"
+    picture_of = draw_divergence if result.diverged else draw
+    picture_of(data, options, result)
+    print(f"\nPicture: {result.picture}")
     if result.log_folder:
         print(f"Log: {result.log_folder}. To see it:")
         print(f"  tensorboard --logdir {shlex.quote(options.logs)}")
@@ -194,18 +198,27 @@ def descend(data, options, result):
     steps, rate = options.steps, options.learning_rate
     smaller = options.smaller_learning_rate
 
-    def by_hand(title, line):
+    def by_hand(title, line, course):
+        print_step = step_printer(data, title, steps)
+
+        def after_step(step, loss, w, b):
+            course.append(
+                (loss * data.y_scale.spread**2, data.unscaled(Line(w, b)))
+            )
+            print_step(step, loss, w, b)
+
         line = descend_by_hand(
             x,
             y,
             line,
             steps=steps,
             learning_rate=rate,
-            after_step=step_printer(data, title, steps),
+            after_step=after_step,
         )
         return data.unscaled(line)
 
-    result.by_hand = by_hand(f"By hand, {steps} steps", START)
+    title = f"By hand, {steps} steps"
+    result.by_hand = by_hand(title, START, result.course)
 
     model = make_model(START)
     result.log_folder = make_run_folder(options.logs)
@@ -235,35 +248,10 @@ def descend(data, options, result):
 
     title = f"On from there, {steps} more"
     line, result.longer = go_on(title, rate, 2 * steps)
-    result.unchanged = by_hand(None, line)
+    result.unchanged = by_hand(None, line, [])
 
     title = f"On with learning rate {smaller:g}, {steps} more"
     _, result.smaller = go_on(title, smaller, 3 * steps)
-
-
-def draw(data, steps, result):
-    """Draws the points, the line sought, and the line before and after."""
-    sought = data.truth or result.exact
-    sought_name = "true line" if data.truth else "exact least squares"
-    lines = (
-        (sought_name, sought, {"color": "tab:green", "lw": 4}),
-        ("before", data.unscaled(START), {"color": "tab:red", "ls": "--"}),
-        (f"after {steps} steps", result.by_fit, {"color": "tab:red"}),
-    )
-    ends = np.array([data.x.min(), data.x.max()])
-    # Without this, a column called "income ($)" is read as mathematics.
-    with matplotlib.rc_context({"text.parse_math": False}):
-        figure = Figure(figsize=(8, 5.5), layout="constrained")
-        axes = figure.add_subplot()
-        axes.plot(data.x, data.y, "o", color="0.6", ms=5, label="data")
-        for name, line, style in lines:
-            label = f"{name}: w = {line.w:.3g}, b = {line.b:.3g}"
-            axes.plot(ends, line.at(ends), **{"lw": 2, "label": label} | style)
-        axes.set(xlabel=data.x_name, ylabel=data.y_name, title=data.title)
-        axes.grid(alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    with complete_file(result.picture) as path:
-        figure.savefig(path, dpi=150)
 
 
 # -------------------------------------------------------------- the options

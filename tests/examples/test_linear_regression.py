@@ -1,12 +1,14 @@
 """`examples/linear_regression.py`, run small, against the closed form."""
 
 import contextlib
+import dataclasses
 import io
 import re
 import subprocess
 import sys
 
 import line_data
+import line_pictures
 import line_report
 import linear_regression as example
 import matplotlib.image
@@ -190,13 +192,55 @@ class TestPrinting:
         rate = f"--learning-rate={learning_rate}"
         results = []
         argv = arguments(tmp_path, rate)
+        last = tmp_path / "pictures" / "line.png"
+        last.parent.mkdir()
+        last.write_bytes(b"of the last run")
         assert run(lambda: results.append(example.main(argv))) == 0
         printed = capsys.readouterr()
-        assert results[0].diverged and results[0].picture is None
+        assert results[0].diverged
         assert "the loss is inf" in printed.out
         assert "below a learning rate of 0.2012" in printed.out
         assert printed.err == ""
-        assert not (tmp_path / "pictures" / "line.png").exists()
+        assert results[0].picture == last
+        assert last.read_bytes().startswith(b"\x89PNG")
+
+    def test_finite_divergence_is_told_as_one(self, tmp_path, capsys):
+        result = example.main(arguments(tmp_path, "--learning-rate=0.205"))
+        printed = capsys.readouterr().out
+        assert result.diverged
+        # 1 - 0.205 * 9.941 = -1.038
+        assert "lands 1.04 times\nas far" in printed
+        assert "below a learning rate of 0.2012" in printed
+        assert "got closer" not in printed and "got less far" not in printed
+
+    def test_divergence_is_drawn_with_lines_and_losses(self, points, tmp_path):
+        path = tmp_path / "line.png"
+        lines = [line_data.Line(w, 0.0) for w in (2.0, -8.0, 1e5, np.inf)]
+        losses = [1.0, 16.0, 1e9, np.inf]
+        result = example.Result(
+            exact=line_data.least_squares(points.x, points.y),
+            course=list(zip(losses, lines, strict=True)),
+            picture=path,
+        )
+        options = example.parse(["--learning-rate=0.5"])
+        figure = line_pictures.draw_divergence(points, options, result)
+        left, right = figure.axes
+        title = figure.get_suptitle()
+        assert "0.5 is 2.49 times the stable limit 0.2012" in title
+        assert "multiplies the error along the steepest direction by -3.97" in (
+            title
+        )
+        drawn = [line.get_label() for line in left.lines[-3:]]
+        assert [label.split(":")[0] for label in drawn] == [
+            "after step 1",
+            "after step 2",
+            "after step 3",
+        ]
+        low, high = left.get_ylim()
+        assert -30 < low < -15 and 15 < high < 30
+        np.testing.assert_array_equal(right.lines[0].get_ydata(), losses[:3])
+        assert right.get_title() == "The loss grows: at step 4 it is inf"
+        assert path.read_bytes().startswith(b"\x89PNG")
 
     def test_number_has_the_decimals_that_matter(self):
         assert line_report.decimal(0.123456, 0.2) == "0.1235"
@@ -216,6 +260,20 @@ class TestFiles:
             wanted = matplotlib.colors.to_rgb(colour)
             same = np.isclose(picture[..., :3], wanted, atol=0.01).all(-1)
             assert same.sum() > width, colour
+
+    def test_picture_says_what_its_run_did(self, points, result, tmp_path):
+        options = example.parse(arguments(tmp_path))
+        drawn = dataclasses.replace(result, picture=tmp_path / "line.png")
+        (axes,) = line_pictures.draw(points, options, drawn).axes
+        title = axes.get_title()
+        assert "finds" not in title
+        assert f"{STEPS} steps at learning rate 0.2" in title
+        labels = [line.get_label() for line in axes.lines]
+        w, b = result.by_fit
+        assert f"after {STEPS} steps: w = {w:.3g}, b = {b:.3g}" in labels
+        w, b = result.smaller
+        later = f"after {3 * STEPS}, the last {STEPS} at 0.02"
+        assert f"{later}: w = {w:.3g}, b = {b:.3g}" in labels
 
     def test_only_the_finished_picture_is_left(self, result):
         files = list(result.picture.parent.iterdir())
