@@ -6,10 +6,13 @@ Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 import contextlib
 import contextvars
 import functools
+import re
 import threading
+from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.src import tree
 from keras.src.backend.common import global_state
 from keras.src.backend.tensorflow import trainer as keras_trainer
@@ -22,7 +25,7 @@ from keras.src.trainers.data_adapters import (
     array_slicing,
     data_adapter_utils,
 )
-from keras.src.utils import python_utils, rng_utils
+from keras.src.utils import python_utils, rng_utils, traceback_utils
 
 # Layers that are observed though they have no weights, or layers within
 _ACTIVATIONS = (
@@ -33,6 +36,13 @@ _ACTIVATIONS = (
     keras.layers.ReLU,
     keras.layers.RNN,
     keras.layers.Softmax,
+)
+
+
+# A frame of a stack trace, as `traceback.format_list` writes it
+_FRAME = re.compile(
+    r'^  File "(?P<path>[^"\n]+)", line \d+, in .*\n(?:    .*\n)*\n?',
+    re.MULTILINE,
 )
 
 
@@ -704,3 +714,32 @@ def callback_state_names(callback):
         if isinstance(callback, kind)
         for name in names
     ]
+
+
+def is_internal_file(path: str) -> bool:
+    """Whether Keras leaves frames of this file out of tracebacks.
+
+    It does so with its own files and TensorFlow's. Needs `include_frame`;
+    without it no error shows a short traceback.
+    """
+    return not traceback_utils.include_frame(path)
+
+
+def leave_frames_out(
+    error: tf.errors.OpError, is_internal: Callable[[str], bool]
+) -> None:
+    """Leaves some frames out of the stack traces in an error's message.
+
+    TensorFlow writes there where the operation that failed was made. Needs
+    `_message`, which TensorFlow itself sets after the error is made; without
+    it the message stays long.
+
+    Args:
+        error: The error, whose message is changed.
+        is_internal: Whether to leave out the frames of a file, by its path.
+    """
+
+    def shortened(match: re.Match[str]) -> str:
+        return "" if is_internal(match["path"]) else match[0]
+
+    error._message = _FRAME.sub(shortened, error.message)

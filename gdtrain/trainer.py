@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import checks, keras_bridge
+from gdtrain import checks, keras_bridge, tracebacks
 from gdtrain.descent import (
     clipping,
     gradients,
@@ -79,6 +79,7 @@ class DescentTrainer(StepRunner):
             return None
         return RepeatedLoss(self)
 
+    @tracebacks.filtered
     def descend(self, tape, loss, weights=None, optimizer=None, name=None):
         """Moves the weights one step against the gradient of a loss.
 
@@ -258,5 +259,5 @@ class DescentTrainer(StepRunner):
                 "The loss does not depend on these weights, so they stay as "
                 f"they are: {sorted(new)}. Use them in the forward pass, or "
                 "set `trainable = False` on their layer.",
-                stacklevel=3,
+                stacklevel=4,  # Past `tracebacks.filtered`
             )

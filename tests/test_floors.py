@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"checks", "compilation", "keras_bridge"},
-    {"cadence"},
+    {"cadence", "tracebacks"},
     {"checkpoint", "descent", "feeds", "schedules", "writers"},
     {"telemetry"},
     {"engine"},

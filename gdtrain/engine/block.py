@@ -172,8 +172,14 @@ class Block:
 
     def _watched(self, loop):
         """A function that runs the loop and says whether it was finite."""
+
+        # Not a lambda: TensorFlow says where the operations of a function were
+        # made only if its name is an identifier.
+        def unwatched(source, numbers):
+            return loop(source, numbers), True
+
         if self._step.guard is not Watch:
-            return lambda source, numbers: (loop(source, numbers), True)
+            return unwatched
         watch = self._watch = BlockWatch(self._model)
 
         def program(source, numbers):

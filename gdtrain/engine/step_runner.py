@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain import keras_bridge, tracebacks
 from gdtrain.descent import replicas
 from gdtrain.engine import (
     evaluation,
@@ -39,6 +39,7 @@ class StepRunner(_Mixin):
     repeated_loss: Any = None  # A `RepeatedLoss`, if a step can be repeated
 
     # For the signatures alone: Keras documents these on a parent of its own.
+    @tracebacks.filtered
     @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args, **kwargs):
         """Trains; arguments and return value are `keras.Model.fit`'s.
@@ -54,6 +55,7 @@ class StepRunner(_Mixin):
                 return super().fit(*args, **kwargs)
             return fitting.fit(self, *args, **kwargs)
 
+    @tracebacks.filtered
     @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args, **kwargs):
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
@@ -65,12 +67,31 @@ class StepRunner(_Mixin):
         kwargs["within_fit"] = within_fit
         return evaluation.evaluate(self, *args, **kwargs)
 
+    @tracebacks.filtered
     @functools.wraps(keras.Model.predict, assigned=())
     def predict(self, *args, **kwargs):
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
         if self._has_its_own("make_predict_function"):
             return super().predict(*args, **kwargs)
         return prediction.predict(self, *args, **kwargs)
+
+    @tracebacks.filtered
+    @functools.wraps(keras.Model.train_on_batch, assigned=())
+    def train_on_batch(self, *args, **kwargs):
+        """Trains one step; as `keras.Model.train_on_batch`."""
+        return super().train_on_batch(*args, **kwargs)
+
+    @tracebacks.filtered
+    @functools.wraps(keras.Model.test_on_batch, assigned=())
+    def test_on_batch(self, *args, **kwargs):
+        """Evaluates one batch; as `keras.Model.test_on_batch`."""
+        return super().test_on_batch(*args, **kwargs)
+
+    @tracebacks.filtered
+    @functools.wraps(keras.Model.predict_on_batch, assigned=())
+    def predict_on_batch(self, *args, **kwargs):
+        """Predicts one batch; as `keras.Model.predict_on_batch`."""
+        return super().predict_on_batch(*args, **kwargs)
 
     @property
     def steps_setting(self):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gdtrain import checks
+from gdtrain import checks, tracebacks
 from gdtrain.insight import (
     lanczos,
     preconditioner,
@@ -14,6 +14,7 @@ from gdtrain.insight.hessian import Hessian
 from gdtrain.insight.objective import Objective
 
 
+@tracebacks.filtered
 def curvature(
     model,
     x,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gdtrain import checks
+from gdtrain import checks, tracebacks
 from gdtrain.insight import directions as directions_of_weights
 from gdtrain.insight import loss_surface, weight_paths
 from gdtrain.insight.loss_survey import LossSurvey
@@ -12,6 +12,7 @@ _ROOM = 0.3  # Of the size of a path, around it
 _LEAST = 0.1  # Of the larger side of the view, for the smaller one
 
 
+@tracebacks.filtered
 def landscape(
     model,
     x,

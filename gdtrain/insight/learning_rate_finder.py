@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 
+from gdtrain import tracebacks
 from gdtrain.insight import finder_arguments, rate_range
 from gdtrain.insight.curvature import curvature as measure_curvature
 from gdtrain.insight.found_rates import conclude
@@ -14,6 +15,7 @@ from gdtrain.insight.untouched import untouched
 _EXAMPLES, _TOLERANCE = 256, 0.05
 
 
+@tracebacks.filtered
 def find_learning_rate(
     model,
     x,

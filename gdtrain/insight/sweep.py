@@ -6,7 +6,7 @@ import os
 import keras
 import numpy as np
 
-from gdtrain import checks
+from gdtrain import checks, tracebacks
 from gdtrain.engine import random_state
 from gdtrain.insight.sweeps import at_once, logs, one_by_one
 from gdtrain.insight.sweeps.job import Job
@@ -15,6 +15,7 @@ from gdtrain.insight.sweeps.result import Sweep
 _log = logging.getLogger("gdtrain")
 
 
+@tracebacks.filtered
 def sweep(
     build,
     x,
