@@ -18,6 +18,9 @@ from gdtrain.engine import step_context
 from gdtrain.engine.repeated_loss import RepeatedLoss
 from gdtrain.engine.step_runner import StepRunner
 
+# Under which key of an optimizer's config `get_compile_config` has them
+_OWN_SETTINGS = "gdtrain"
+
 
 class DescentTrainer(StepRunner):
     """Trains a Keras model by explicit gradient descent.
@@ -217,38 +220,46 @@ class DescentTrainer(StepRunner):
         self.microbatches = microbatches
 
     def get_compile_config(self):
-        """The arguments of `compile`, as a dict that can be saved."""
+        """The arguments of `compile`, as a dict that can be saved.
+
+        A plain Keras model can be compiled with it: what only gdtrain knows
+        is beside the optimizer's class and config, where Keras ignores it.
+        """
         config = super().get_compile_config()
-        # A plain Keras model, which a saved or cloned one may come back as,
-        # cannot be compiled with these.
-        if config and issubclass(
-            keras_bridge.class_loaded(self), DescentTrainer
-        ):
-            if self.global_clipnorm is not None:
-                config["global_clipnorm"] = self.global_clipnorm
-            if self.microbatches > 1:
-                config["microbatches"] = self.microbatches
-            config["steps_per_execution"] = self.steps_setting
-            config["jit_compile"] = self.jit_compile_setting
-            if keras_bridge.is_saving():
-                config["random_states"] = [
-                    np.asarray(state).tolist()
-                    for state in keras_bridge.random_states(self)
-                ]
+        if isinstance(config.get("optimizer"), dict):
+            config["optimizer"][_OWN_SETTINGS] = self._own_settings()
         return config
 
     def compile_from_config(self, config):
         """Compiles as `get_compile_config` says; called by `load_model`."""
-        config = dict(config)
-        states = config.pop("random_states", [])
-        for variable, state in zip(keras_bridge.random_states(self), states):
-            variable.assign(state)
         if type(self).compile is not DescentTrainer.compile:
             super().compile_from_config(config)  # Says what a user must do.
             return
+        config = dict(config)
+        if isinstance(config.get("optimizer"), dict):
+            config["optimizer"] = dict(config["optimizer"])
+            config.update(config["optimizer"].pop(_OWN_SETTINGS, {}))
+        states = config.pop("random_states", [])
+        for variable, state in zip(keras_bridge.random_states(self), states):
+            variable.assign(state)
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
+        if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+    def _own_settings(self):
+        """What a model that descends is compiled with beside Keras's."""
+        settings = {
+            "global_clipnorm": self.global_clipnorm,
+            "microbatches": self.microbatches,
+            "steps_per_execution": self.steps_setting,
+            "jit_compile": self.jit_compile_setting,
+        }
+        if keras_bridge.is_saving():
+            settings["random_states"] = [
+                np.asarray(state).tolist()
+                for state in keras_bridge.random_states(self)
+            ]
+        return settings
 
     def _warn_of_missing(self, gradient, weights):
         """Names weights that the loss does not depend on, each once."""

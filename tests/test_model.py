@@ -99,10 +99,113 @@ def test_clone_and_config_make_a_model_that_trains(kind):
     assert isinstance(again, gdtrain.DescentTrainer)
 
 
+SETTINGS = [
+    {},
+    {
+        "global_clipnorm": 0.5,
+        "microbatches": 2,
+        "steps_per_execution": 2,
+        "jit_compile": False,
+    },
+]
+
+
+def settings(model):
+    """What a model that descends was compiled with."""
+    return {
+        "global_clipnorm": model.global_clipnorm,
+        "microbatches": model.microbatches,
+        "steps_per_execution": model.steps_setting,
+        "jit_compile": model.jit_compile_setting,
+    }
+
+
 @pytest.mark.parametrize("kind", ["functional", "functional subclass"])
-def test_clone_of_a_functional_model_descends(kind):
-    clone = keras.models.clone_model(KINDS[kind]())
+def test_clone_of_a_functional_model_descends_as_it_did(kind):
+    model = KINDS[kind]()
+    model.compile("adam", "mse", **SETTINGS[1])
+    clone = keras.models.clone_model(model)
     assert isinstance(clone, gdtrain.Model)
+    assert settings(clone) == SETTINGS[1]
+
+
+def clone(model):
+    return keras.models.clone_model(model)
+
+
+def clone_with_function(model):
+    return keras.models.clone_model(
+        model, clone_function=lambda layer: layer.from_config(
+            layer.get_config()
+        )
+    )
+
+
+def compile_likewise(model):
+    plain = models.network(keras.Sequential)
+    plain.compile_from_config(model.get_compile_config())
+    return plain
+
+
+def load_as_plain(model):
+    again = {"gdtrain>Sequential": keras.Sequential}
+    with keras.utils.custom_object_scope(again):
+        return keras.models.model_from_json(model.to_json())
+
+
+@pytest.mark.parametrize("arguments", SETTINGS)
+@pytest.mark.parametrize(
+    "make", [clone, clone_with_function, compile_likewise, load_as_plain]
+)
+def test_plain_keras_model_made_of_ours_is_compiled_as_one(make, arguments):
+    model = models.network()
+    model.compile("adam", "mse", **arguments)
+    plain = make(model)
+    assert type(plain) is keras.Sequential
+    assert plain.steps_per_execution == model.steps_per_execution
+    assert plain.jit_compile == model.jit_compile
+    assert type(plain.optimizer) is keras.optimizers.Adam
+    assert len(fit(plain).history["loss"]) == 1
+
+
+@pytest.mark.parametrize("arguments", SETTINGS)
+def test_compile_config_gives_another_model_that_descends(arguments):
+    model, other = models.network(), models.network()
+    model.compile(keras.optimizers.Adam(0.25), "mse", **arguments)
+    config = model.get_compile_config()
+    for _ in range(2):  # Using it leaves it as it is.
+        other.compile_from_config(config)
+        assert settings(other) == settings(model)
+        assert float(other.optimizer.learning_rate) == 0.25
+
+
+def test_saved_model_without_optimizer_is_loaded(tmp_path):
+    """Keras fails to load such a file."""
+    model = models.network()
+    model.compile(None, "mse")
+    expected = model.evaluate(X, Y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(X, Y, verbose=0) == expected
+
+
+def test_layers_of_a_model_serve_in_a_plain_one(tmp_path):
+    model = models.network()
+    model.compile("adam", "mse", **SETTINGS[1])
+    fit(model)
+    features = keras.Model(model.inputs, model.layers[0].output)
+    features.compile("sgd", "mse")
+    fit(features)
+    whole = keras.Sequential([model])
+    whole.compile("sgd", "mse")
+    fit(whole)
+    whole.save(tmp_path / "whole.keras")
+    loaded = keras.saving.load_model(tmp_path / "whole.keras")
+    assert type(loaded) is keras.Sequential
+    assert settings(loaded.layers[0]) == SETTINGS[1]
+    np.testing.assert_array_equal(
+        loaded.predict(X, verbose=0), whole.predict(X, verbose=0)
+    )
 
 
 def test_model_can_be_copied_deeply():
