@@ -77,7 +77,7 @@ def subclass_of_same_name(model_class, bases):
                 "__module__": model_class.__module__,
                 "__qualname__": model_class.__qualname__,
                 "__doc__": model_class.__doc__,
-                "_class_loaded": model_class,
+                "_made_of": (model_class, bases),
             },
         )
         names = object_registration.GLOBAL_CUSTOM_NAMES
@@ -87,9 +87,31 @@ def subclass_of_same_name(model_class, bases):
     return model_class._subclass_of_same_name
 
 
-def class_loaded(model):
-    """The class that `keras.saving.load_model` makes of a saved `model`."""
-    return getattr(type(model), "_class_loaded", type(model))
+def reduced(model, arguments):
+    """What `__reduce__` of a model returns, so that its class comes back.
+
+    Keras's pickles name the class of a model, which cannot be done with one
+    that `subclass_of_same_name` made, and do not find one that is not
+    registered.
+
+    Args:
+        model: The model.
+        arguments: Those that Keras's own `__reduce__` gives.
+    """
+    made_of = getattr(type(model), "_made_of", (type(model), None))
+    return _unpickled, (*made_of, arguments)
+
+
+def _unpickled(model_class, bases, arguments):
+    """A model of which `reduced` told.
+
+    Needs `_unpickle_model`; without it models cannot be pickled or copied.
+    """
+    if bases is not None:
+        model_class = subclass_of_same_name(model_class, bases)
+    name = keras.saving.get_registered_name(model_class)
+    with keras.utils.custom_object_scope({name: model_class}):
+        return model_class._unpickle_model(*arguments)
 
 
 def is_plain_functional(model):
@@ -701,6 +723,14 @@ _STATES = {
         "_global_test_batch",
     ),
 }
+
+
+def without_model(callback):
+    """Attributes of a callback, a dict, with no model among them.
+
+    Needs `_model`; without it, a pickled callback has its model with it.
+    """
+    return {**vars(callback), "_model": None}
 
 
 def callback_state_names(callback):

@@ -246,6 +246,10 @@ class DescentTrainer(StepRunner):
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
+    def __reduce__(self):
+        """Pickles and copies as Keras does, with the class as it is."""
+        return keras_bridge.reduced(self, super().__reduce__()[1])
+
     def _own_settings(self):
         """What a model that descends is compiled with beside Keras's."""
         settings = {

@@ -1,6 +1,10 @@
 """The models: made, saved, loaded, cloned and turned from Keras's."""
 
 import copy
+import os
+import pickle
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -208,12 +212,59 @@ def test_layers_of_a_model_serve_in_a_plain_one(tmp_path):
     )
 
 
-def test_model_can_be_copied_deeply():
-    model = models.network()
-    model.compile("sgd", "mse")
-    fit(model)
-    twin = copy.deepcopy(model)
-    assert fit(twin).history == fit(model).history
+class Unregistered(gdtrain.Model):
+    """A subclass that Keras does not know by name."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+PICKLED_KINDS = {
+    **KINDS,
+    "unregistered": Unregistered,
+    "turned sequential": lambda: gdtrain.from_keras(
+        models.network(keras.Sequential)
+    ),
+    "turned functional": lambda: gdtrain.from_keras(functional(keras.Model)),
+    "turned subclass": lambda: gdtrain.from_keras(PlainRegistered()),
+    "turned unregistered": lambda: gdtrain.from_keras(PlainSubclass()),
+}
+
+
+@pytest.mark.parametrize("kind", PICKLED_KINDS)
+def test_pickled_model_goes_on_bit_equal_with_its_class(kind):
+    model = PICKLED_KINDS[kind]()
+    pickle.loads(pickle.dumps(model))  # Not compiled
+    model.compile(keras.optimizers.Adam(0.01), "mse", **SETTINGS[1])
+    history = fit(model)
+    again = pickle.loads(pickle.dumps(history)).model
+    assert type(again) is type(model)
+    assert settings(again) == SETTINGS[1]
+    twin = copy.deepcopy(again)
+    expected = fit(model).history
+    assert fit(again).history == expected
+    assert fit(twin).history == expected
+
+
+def test_pickled_functional_model_is_read_by_another_process(tmp_path):
+    model = functional()
+    model.compile("sgd", "mse", microbatches=2)
+    history = fit(model)
+    (tmp_path / "history").write_bytes(pickle.dumps(history))
+    code = (
+        "import pickle, sys\n"
+        "history = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "print(type(history.model).__name__, history.model.microbatches)"
+    )
+    path = os.fspath(tmp_path / "history")
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["Model", "2"], done.stderr
 
 
 def test_plain_keras_loads_the_weights(tmp_path):

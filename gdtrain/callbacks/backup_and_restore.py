@@ -4,9 +4,8 @@ import os
 import time
 from typing import Any
 
-import keras
-
 from gdtrain import checks
+from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.stop_signals import StopSignals
 from gdtrain.callbacks.workers import Workers
 from gdtrain.checkpoint.backups import Backups
@@ -16,7 +15,7 @@ from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
 
 
-class BackupAndRestore(keras.callbacks.Callback):
+class BackupAndRestore(Callback):
     """Saves a run beside training; the same script again goes on with it.
 
     Weights, optimizer, metrics, generators of random numbers, the place in
@@ -114,13 +113,23 @@ class BackupAndRestore(keras.callbacks.Callback):
         self.at_epochs_only = at_epochs_only
         self.saves_first = False  # Before the first step
         self._signals = StopSignals()
-        self._background = Background(flush=lambda: None)
+        self._background = Background()
         self._backups: Any = None
         self._lock: Any = None
         self._workers: Any = None
         self._saved_step = 0
         self._saved_at = 0.0
         self._has_failed = False
+
+    def __getstate__(self):
+        self.wait()
+        return {
+            **super().__getstate__(),
+            "_signals": StopSignals(),
+            "_backups": None,
+            "_lock": None,
+            "_workers": None,
+        }
 
     def on_run_begin(self, run):
         """Called by the trainer before training begins."""

@@ -3,15 +3,14 @@
 import inspect
 import warnings
 
-import keras
-
+from gdtrain.callbacks.callback import Callback
 from gdtrain.engine.rate_setter import RateSetter
 from gdtrain.telemetry import record
 
 UNITS = ("step", "epoch")
 
 
-class LearningRateScheduler(keras.callbacks.Callback):
+class LearningRateScheduler(Callback):
     """Sets `optimizer.learning_rate` before each step, or each epoch.
 
         learning_rate <- schedule(updates so far)     unit="step"
@@ -79,6 +78,10 @@ class LearningRateScheduler(keras.callbacks.Callback):
             self.before_step = RateSetter(schedule)
         self._begun_at = None  # Updates and steps, when training began
         self._is_heard = False
+
+    def __getstate__(self):
+        afresh = {"_begun_at": None, "_is_heard": False}
+        return {**super().__getstate__(), **afresh}
 
     @property
     def sees(self):

@@ -35,6 +35,9 @@ class Profile:
                     f"profile={steps!r}. Write the smaller one first."
                 )
 
+    def __getstate__(self):
+        return {**vars(self), "_is_running": False}
+
     def next_look(self, step):
         """The next step at whose end `at` must be called, or `None`."""
         if self._is_running:

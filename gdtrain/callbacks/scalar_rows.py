@@ -22,6 +22,9 @@ class ScalarRows:
         self._waiting = []
         self._lock = threading.Lock()
 
+    def __reduce__(self):
+        return ScalarRows, ()  # What waits is written by the original.
+
     def add(self, run, step, numbers):
         """Adds a row.
 

@@ -5,9 +5,8 @@ import logging
 import time
 from typing import Any
 
-import keras
-
 from gdtrain import checks
+from gdtrain.callbacks.callback import Callback
 from gdtrain.insight import stability_probe
 from gdtrain.insight.objective import Objective
 from gdtrain.insight.probe_cadence import ProbeCadence
@@ -19,7 +18,7 @@ _log = logging.getLogger("gdtrain")
 _WHAT_IF = ("best", "losses", None)
 
 
-class Stability(keras.callbacks.Callback):
+class Stability(Callback):
     """Measures, beside training, how far the learning rate is from its limit.
 
     At each probe, numbers of these names are in the table of `Telemetry`,
@@ -140,6 +139,10 @@ class Stability(keras.callbacks.Callback):
         self._limit: Any = None
         self._is_heard = False
         self._steps_done = 0
+
+    def __getstate__(self):
+        afresh = {"_probe": None, "_made_for": None, "_is_heard": False}
+        return {**super().__getstate__(), **afresh}
 
     @property
     def probe_names(self):

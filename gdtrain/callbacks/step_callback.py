@@ -4,9 +4,8 @@ import abc
 import math
 from typing import Any
 
-import keras
-
 from gdtrain import checks
+from gdtrain.callbacks.callback import Callback
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.asked import Asked
 from gdtrain.trainer import DescentTrainer
@@ -14,7 +13,7 @@ from gdtrain.writers import states
 from gdtrain.writers.background import Background
 
 
-class StepCallback(keras.callbacks.Callback, abc.ABC):
+class StepCallback(Callback, abc.ABC):
     """A callback that hears of every step, off the training thread.
 
     It does not look at the model, so that it never holds up training: it is
@@ -47,6 +46,10 @@ class StepCallback(keras.callbacks.Callback, abc.ABC):
             for quantity in self.quantities
         }
         self._background = Background(self.flush)
+
+    def __getstate__(self):
+        self.wait()
+        return super().__getstate__()
 
     @property
     def requests(self):

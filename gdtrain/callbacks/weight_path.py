@@ -1,15 +1,15 @@
 """Where the weights of a small model go."""
 
-import keras
 import numpy as np
 
 from gdtrain import checks
 from gdtrain.cadence import EverySteps
+from gdtrain.callbacks.callback import Callback
 from gdtrain.engine import variables
 from gdtrain.trainer import DescentTrainer
 
 
-class WeightPath(keras.callbacks.Callback):
+class WeightPath(Callback):
     """Keeps the trainable weights of a model as training goes on.
 
     For small models: memory is at most `most` times that of the weights. When

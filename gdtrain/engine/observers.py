@@ -42,9 +42,6 @@ class Observers:
         self._attached = []
         self._budget = Budget()
 
-    def __deepcopy__(self, memo):
-        return Observers()  # A copied model is watched by nobody yet.
-
     @property
     def asked(self):
         """All that they want measured, a tuple of `Asked`.

@@ -13,6 +13,10 @@ _END = object()
 _LEAST = 2**14  # Bytes that any job counts for: Python's own for small jobs
 
 
+def _nothing():
+    """What there is to flush by default."""
+
+
 class Background:
     """Does jobs in order on a thread, and flushes now and then.
 
@@ -23,7 +27,7 @@ class Background:
 
     Args:
         flush: Called, on the thread, `every_seconds` after a job, and at the
-            end.
+            end. By default nothing is.
         every_seconds: How long finished jobs wait for a flush.
         capacity: How many bytes jobs may hold that are not done. Defaults to
             64 MiB, 16 million numbers.
@@ -39,7 +43,7 @@ class Background:
     >>> background.close()
     """
 
-    def __init__(self, flush, every_seconds=1.0, capacity=2**26):
+    def __init__(self, flush=_nothing, every_seconds=1.0, capacity=2**26):
         self._flush = flush
         self._every_seconds = every_seconds
         self._capacity = capacity
@@ -48,6 +52,10 @@ class Background:
         self._jobs: queue.Queue = queue.Queue()
         self._thread = None
         self._failed = False
+
+    def __reduce__(self):
+        # A copy has a thread of its own, and nothing to do yet.
+        return Background, (self._flush, self._every_seconds, self._capacity)
 
     def do(self, job, *args, size=0):
         """Calls `job(*args)` on the thread, after all that came before.

@@ -56,6 +56,9 @@ class TensorBoardWriter:
         self._path = ""
         self._file = None
 
+    def __getstate__(self):
+        return {**vars(self), "_file": None}  # A copy begins another one.
+
     def write(self, steps, names, values, measured=None):
         """Adds steps. See `gdtrain.writers`.
 

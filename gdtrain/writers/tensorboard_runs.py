@@ -42,6 +42,10 @@ class TensorBoardRuns:
         self._fresh: set[str] = set()  # Runs that begin anew when written to
         self._known = None  # Up to which step and epoch all is our own
 
+    def __getstate__(self):
+        # Files and the lock are the original's; a copy makes its own.
+        return {**vars(self), "_writers": {}, "_lock": None}
+
     def lock(self):
         """Keeps others from writing there, until `close`.
 

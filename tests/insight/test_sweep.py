@@ -1,6 +1,8 @@
 """A sweep says what it did, and what it cannot do."""
 
+import copy
 import logging
+import pickle
 import random
 
 import keras
@@ -80,6 +82,21 @@ def test_model_of_a_run_predicts_with_its_weights():
     assert float(model.optimizer.learning_rate) == np.float32(0.1)
     found.weights(1)[0][:] = 0  # A copy
     assert found.weights(1)[0].any()
+
+
+def test_sweep_can_be_pickled_with_what_builds_the_model_if_possible():
+    named = gdtrain.sweep(build, X, X, learning_rates=[0.1], verbose=0)
+    again = pickle.loads(pickle.dumps(named))
+    assert str(again) == str(named)
+    expected = named.model(0).get_weights()
+    assert models.distance(again.model(0).get_weights(), expected) == 0
+    nameless = gdtrain.sweep(
+        lambda: build(), X, X, learning_rates=[0.1], verbose=0
+    )
+    for again in (pickle.loads(pickle.dumps(nameless)), copy.copy(nameless)):
+        assert models.distance(again.weights(0), expected) == 0
+        with pytest.raises(RuntimeError, match="sweep.weights"):
+            again.model(0)
 
 
 def test_rates_that_print_alike_have_labels_that_differ():

@@ -1,5 +1,7 @@
 """What a sweep over learning rates found."""
 
+import pickle
+
 import numpy as np
 
 _LARGER = 2  # Times the loss at the start: from there on, a run diverges
@@ -53,6 +55,11 @@ class Sweep:
         self.losses = np.stack([run.losses for run in self._runs])
         self.history = [run.history for run in self._runs]
 
+    def __getstate__(self):
+        # What builds the model may be a function without a name.
+        kept = self._job if _can_be_pickled(self._job) else None
+        return {**vars(self), "_job": kept}
+
     @property
     def labels(self):
         """The learning rates in few characters, different ones, a list."""
@@ -105,7 +112,16 @@ class Sweep:
 
         Args:
             run: Its place among the learning rates.
+
+        Raises:
+            RuntimeError: if this is a copy that lacks what builds the model.
         """
+        if self._job is None:
+            raise RuntimeError(
+                "To make its models, a sweep that was copied or pickled must "
+                "have had a `build` and data that can be pickled. Build the "
+                f"model, and call `model.set_weights(sweep.weights({run}))`."
+            )
         model = self._job.model()
         model.set_weights(self._runs[run].weights)
         model.optimizer.learning_rate = self._job.learning_rates[run]
@@ -157,3 +173,11 @@ class Sweep:
         """The loss above which each run is lost, float64 `[rates]`."""
         first = self.losses[:, 0].astype(np.float64)
         return first + (_LARGER - 1) * np.abs(first)
+
+
+def _can_be_pickled(job):
+    try:
+        pickle.dumps(job)
+    except Exception:  # Whatever a function or data of the user's raises
+        return False
+    return True
