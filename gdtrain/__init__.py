@@ -1,6 +1,7 @@
 """Gradient descent you can see and steer, behind `model.fit`."""
 
 import importlib
+import types
 
 from gdtrain import callbacks, schedules, telemetry, writers
 from gdtrain.descent.gradient_descent import GradientDescent
@@ -33,8 +34,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """`gdtrain.plots`, which needs Matplotlib, when it is asked for."""
-    if name == "plots":
-        return importlib.import_module("gdtrain.plots")
+_LOADED_WHEN_ASKED_FOR = ("plots",)  # It needs Matplotlib.
+
+
+def __getattr__(name: str) -> types.ModuleType:
+    """A part that is not imported before it is asked for."""
+    if name in _LOADED_WHEN_ASKED_FOR:
+        return importlib.import_module(f"gdtrain.{name}")
     raise AttributeError(f"module 'gdtrain' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, so that completion finds those not imported yet."""
+    return sorted({*globals(), *_LOADED_WHEN_ASKED_FOR})

@@ -21,6 +21,9 @@ def test_import_starts_no_device_file_log_handler_or_thread(tmp_path):
         assert threading.active_count() == threads
         assert os.listdir(".") == []
         new = {name.partition(".")[0] for name in set(sys.modules) - modules}
+        assert "gdtrain.plots" not in sys.modules
+        assert set(gdtrain.__all__) <= set(dir(gdtrain))
+        assert "plots" in dir(gdtrain)
         heavy = {"matplotlib", "sklearn", "PIL", "pandas", "pytest"}
         assert not new & heavy, new & heavy
         print("fine")

@@ -5,5 +5,6 @@ try:
 except ImportError as error:
     raise ImportError(
         "`gdtrain.plots` draws with matplotlib, which could not be imported. "
-        "Run `pip install gdtrain[examples]`."
+        "Run `pip install matplotlib`, or, in a copy of gdtrain's repository, "
+        "`pip install -e '.[plots]'`."
     ) from error

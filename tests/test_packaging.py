@@ -1,0 +1,73 @@
+"""What is installed, and that it is found from every folder."""
+
+import configparser
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FILES = ["LICENSE", "README.md", "pyproject.toml", "setup.cfg"]
+MODULE = '__version__ = "0"\nModel = "the model"\n'
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with a clone in it, and one with its editable install.
+
+    The clone has the project's own settings, and a package of one line: to
+    import TensorFlow is not the point.
+    """
+    folder = tmp_path_factory.mktemp("beside")
+    clone = folder / "gdtrain"
+    for part in ("gdtrain", "tests", "examples"):
+        (clone / part).mkdir(parents=True)
+    (clone / "gdtrain" / "__init__.py").write_text(MODULE)
+    for name in FILES:
+        shutil.copy(ROOT / name, clone)
+    site = tmp_path_factory.mktemp("site")
+    code = "from setuptools import build_meta as b; b.build_editable({!r})"
+    subprocess.run(
+        [sys.executable, "-c", code.format(str(site))],
+        cwd=clone,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = site.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return folder, site
+
+
+@pytest.mark.parametrize("where", [".", "gdtrain", "gdtrain/examples"])
+def test_package_is_found_beside_its_clone_and_inside(installed, where):
+    folder, site = installed
+    code = f"""
+import site
+site.addsitedir({str(site)!r})
+import gdtrain
+print(gdtrain.Model)
+"""
+    environment = {**os.environ, "PYTHONPATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder / where,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == "the model\n", result.stderr
+
+
+def test_each_extra_that_is_advised_is_there():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    extras = settings["options.extras_require"]
+    assert set(extras) == {"plots", "examples", "test"}
+    for name in ("examples", "test"):
+        assert set(extras["plots"].split()) <= set(extras[name].split())
