@@ -7,8 +7,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"checks", "compilation", "keras_bridge"},
-    {"cadence", "tracebacks"},
+    {"checks", "compilation", "forks", "keras_bridge"},
+    {"cadence", "signal_handlers", "tracebacks"},
     {"checkpoint", "descent", "feeds", "schedules", "writers"},
     {"telemetry"},
     {"engine"},

@@ -4,7 +4,7 @@ import logging
 
 import tensorflow as tf
 
-from gdtrain import checks
+from gdtrain import checks, forks
 from gdtrain.writers import failures
 
 _log = logging.getLogger("gdtrain")
@@ -63,6 +63,7 @@ class Profile:
         """Ends the profile and writes it, if it is running."""
         if self._is_running:
             self._is_running = False
+            forks.unregister(self)
             try:
                 tf.profiler.experimental.stop()
             except tf.errors.OpError as error:
@@ -70,10 +71,15 @@ class Profile:
                     "The profile was not written", error, "Training goes on."
                 )
 
+    def after_fork_in_child(self) -> None:
+        """Leaves the profile to the parent."""
+        self._is_running = False
+
     def _start(self):
         try:
             tf.profiler.experimental.start(self._log_dir)
             self._is_running = True
+            forks.register(self)
         except tf.errors.AlreadyExistsError:
             _log.warning("There is no profile: another one is running.")
 

@@ -1,15 +1,18 @@
 """Signals that ask a process to stop, heeded when it suits."""
 
 import signal
-import threading
 from typing import Any
+
+from gdtrain import forks
+from gdtrain.signal_handlers import SignalHandlers
 
 
 class StopSignals:
     """Notes SIGTERM and Ctrl-C while open, and leaves it to others to stop.
 
     In the main thread alone, and where a signal does what it does by default.
-    A second Ctrl-C is heeded at once.
+    A second Ctrl-C is heeded at once. Processes that are forked meanwhile do
+    what they do by default.
 
     Example:
 
@@ -24,37 +27,25 @@ class StopSignals:
     SystemExit: 143
     """
 
-    _DEFAULTS: dict[int, Any] = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-    }
-
-    def __init__(self):
+    def __init__(self) -> None:
         self.received: Any = None  # The number of the signal
-        self._replaced = []
+        self._handlers = SignalHandlers()
 
-    def begin(self):
+    def begin(self) -> None:
         """Takes the place of the handlers that are there by default."""
         self.received = None
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number, default in self._DEFAULTS.items():
-            if number not in self._replaced and (
-                signal.getsignal(number) is default
-                or signal.getsignal(number) == default
-            ):
-                signal.signal(number, self._note)
-                self._replaced.append(number)
+        forks.register(self)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers.set(number, self._note)
 
-    def end(self):
+    def end(self) -> None:
         """Puts the handlers back, and heeds what has come since."""
-        while self._replaced:
-            number = self._replaced.pop()
-            signal.signal(number, self._DEFAULTS[number])
+        self._handlers.restore()
+        forks.unregister(self)
         if self.received is not None:
             self.stop()
 
-    def stop(self):
+    def stop(self) -> None:
         """Stops the program as the signal would have, once all is saved.
 
         Raises:
@@ -67,7 +58,11 @@ class StopSignals:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    def _note(self, number, frame):
+    def after_fork_in_child(self) -> None:
+        """Forgets, in a forked process, what the parent was told."""
+        self.received = None
+
+    def _note(self, number: int, frame: Any) -> None:
         if self.received == number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number

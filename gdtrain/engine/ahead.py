@@ -1,6 +1,7 @@
 """Steps that have run, handed out section by section."""
 
 import collections
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ class Ahead:
         self._step: Any = None  # The `ReplicatedStep` that ran last
         self._spans = False
         self._ran_out = False  # The data, in this epoch
+        self._process = os.getpid()
         self._interrupts = Interrupts()
         self.last_batch: Any = None  # Of the step that the guard halted at
 
@@ -107,6 +109,12 @@ class Ahead:
 
     def _run(self, epoch, step):
         """Runs the next block."""
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "Training must go on in the process that began it. Received: "
+                f"process {os.getpid()}, forked from process {self._process}, "
+                "which goes on by itself. End a forked process by `os._exit`."
+            )
         self._interrupts.raise_pending()
         in_epoch = until_seen = left = None
         length = self._feed.steps_per_epoch

@@ -2,7 +2,10 @@
 
 import contextlib
 import signal
-import threading
+from collections.abc import Iterator
+from typing import Any
+
+from gdtrain.signal_handlers import SignalHandlers
 
 
 class Interrupts:
@@ -12,37 +15,26 @@ class Interrupts:
     between the steps that it ran and the knowledge of them.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._pending = False
+        self._handlers = SignalHandlers()
 
     @contextlib.contextmanager
-    def held_back(self):
+    def held_back(self) -> Iterator[None]:
         """While open, Ctrl-C is noted down."""
-        if not _can_be_held_back():
-            yield
-            return
-
-        def note(number, frame):
-            # Once more: whoever presses it twice does not want to wait.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._pending = True
-
-        before = signal.signal(signal.SIGINT, note)
+        self._handlers.set(signal.SIGINT, self._note)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            self._handlers.restore()
 
-    def raise_pending(self):
+    def raise_pending(self) -> None:
         """Raises the `KeyboardInterrupt` that was held back, if any."""
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
 
-
-def _can_be_held_back():
-    """Whether Ctrl-C does what it does by default, in this thread."""
-    return (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
+    def _note(self, number: int, frame: Any) -> None:
+        # Once more: whoever presses it twice does not want to wait.
+        self._handlers.restore()
+        self._pending = True

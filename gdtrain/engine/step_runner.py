@@ -12,6 +12,7 @@ from gdtrain.engine import (
     evaluation,
     execution,
     fitting,
+    forked,
     observers,
     predict_function,
     prediction,
@@ -121,6 +122,7 @@ class StepRunner(_Mixin):
 
     def make_train_function(self, force=False):
         """Makes `train_function`, which runs steps of `train_step`."""
+        forked.check(self.run_eagerly)
         if self.train_function is None or force:
             self.train_function = execution.Execution(
                 self,
@@ -133,11 +135,13 @@ class StepRunner(_Mixin):
 
     def make_test_function(self, force=False):
         """Makes `test_function`, which runs steps of `test_step`."""
+        forked.check(self.run_eagerly)
         if self.test_function is None or force:
             self.test_function = execution.Execution(self, self.test_step)
 
     def make_predict_function(self, force=False):
         """Makes `predict_function`, which runs steps of `predict_step`."""
+        forked.check(self.run_eagerly)
         if self.predict_function is None or force:
             self.predict_function = predict_function.PredictFunction(self)
 

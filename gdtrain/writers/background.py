@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 
+from gdtrain import forks
 from gdtrain.writers import failures
 
 _END = object()
@@ -23,7 +24,9 @@ class Background:
     The thread starts with the first job. What waits is bounded: a caller
     waits only when it is that far ahead. A job that raises is told of once,
     in a warning; those after it are dropped, and training goes on. What is
-    left when the interpreter exits is done before it does.
+    left when the interpreter exits is done before it does. A forked process
+    leaves to its parent what the parent has begun: jobs there are dropped
+    until `close`.
 
     Args:
         flush: Called, on the thread, `every_seconds` after a job, and at the
@@ -47,11 +50,22 @@ class Background:
         self._flush = flush
         self._every_seconds = every_seconds
         self._capacity = capacity
+        self._failed = False
+        self._is_parents = False  # In a forked process: what was begun before
+        self._begin()
+
+    def _begin(self) -> None:
         self._held = 0
         self._room = threading.Condition()
         self._jobs: queue.Queue = queue.Queue()
-        self._thread = None
-        self._failed = False
+        self._thread: threading.Thread | None = None
+
+    def after_fork_in_child(self) -> None:
+        """Leaves to the parent, in a forked process, what it has begun."""
+        atexit.unregister(self.close)
+        forks.unregister(self)
+        self._is_parents = True
+        self._begin()  # Another thread may have held the locks.
 
     def __reduce__(self):
         # A copy has a thread of its own, and nothing to do yet.
@@ -66,6 +80,8 @@ class Background:
             size: How many bytes they hold; each job counts for 16 KiB at
                 least. A job larger than the capacity waits to be alone.
         """
+        if self._is_parents:
+            return
         cost = max(size, _LEAST)
         with self._room:
             self._room.wait_for(
@@ -88,7 +104,9 @@ class Background:
             self._thread.join()
             self._thread = None
             atexit.unregister(self.close)
-            self._failed = False  # What comes next deserves another try.
+            forks.unregister(self)
+        # What comes next deserves another try.
+        self._failed = self._is_parents = False
 
     def _put(self, job, args=(), cost=0):
         """Queues a job, for a thread that is alive."""
@@ -100,6 +118,7 @@ class Background:
             self._thread.start()
             # A daemon still runs at this point of the exit, but not after.
             atexit.register(self.close)
+            forks.register(self)
         self._jobs.put((job, args, cost))
 
     def _run(self):

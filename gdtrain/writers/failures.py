@@ -12,6 +12,8 @@ _PLAIN = {
     errno.ENOENT: "the file or its folder is gone",
     errno.EACCES: "writing there is not allowed",
     errno.EROFS: "the disk can only be read",
+    errno.ENOLCK: "this file system has no locks",
+    errno.EOPNOTSUPP: "this file system has no locks",
 }
 
 

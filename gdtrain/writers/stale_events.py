@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
+from gdtrain import forks
 from gdtrain.writers import event_files
 
 
@@ -55,7 +56,8 @@ def drop(directory, first):
 
     for path in event_files.paths(directory):
         try:
-            _rewrite(path, is_stale)
+            with forks.held_off():
+                _rewrite(path, is_stale)
         except tf.errors.OpError as error:
             raise OSError(
                 "Event files of an earlier attempt must be open to reading "

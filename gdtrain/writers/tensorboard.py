@@ -10,6 +10,7 @@ import time
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
+from gdtrain import forks
 from gdtrain.writers import scalar_events
 
 # Two files made in one second differ in this. TensorBoard reads the files of
@@ -26,7 +27,7 @@ class TensorBoardWriter:
     An event file is a TFRecord file of `Event` messages. The values are
     float32, as TensorBoard keeps them. The file is made when there is
     something to write. What is written after `close`, or after an error, goes
-    to another file of the same folder.
+    to another file of the same folder; so is what a forked process writes.
 
     Args:
         directory: The folder of the run; made if it is not there.
@@ -99,7 +100,7 @@ class TensorBoardWriter:
         """
         if self._file is None:
             return
-        with self._explained():
+        with self._explained(), forks.held_off():
             self._file.flush()
             # Writing to a deleted file goes on without an error.
             if not tf.io.gfile.exists(self._path):
@@ -110,14 +111,24 @@ class TensorBoardWriter:
         self.flush()
         if self._file is not None:
             file, self._file = self._file, None
-            with self._explained():
+            with self._explained(), forks.held_off():
                 file.close()
+
+    def before_fork(self) -> None:
+        """Empties the buffer, which a forked process would write as well."""
+        if self._file is not None:
+            with contextlib.suppress(tf.errors.OpError):  # The next flush asks
+                self._file.flush()
+
+    def after_fork_in_child(self) -> None:
+        """Leaves the file to the parent."""
+        self._file = None
 
     def _write(self, events):
         """Adds serialized events, to a new file if there is none."""
         if not events:
             return
-        with self._explained():
+        with self._explained(), forks.held_off():
             file = self._file or self._open()
             for event in events:
                 file.write(event)
@@ -132,6 +143,7 @@ class TensorBoardWriter:
         self._path = os.path.join(self._directory, name)
         tf.io.gfile.makedirs(self._directory)
         self._file = file = tf.io.TFRecordWriter(self._path)
+        forks.register(self)
         first = event_pb2.Event(wall_time=now, file_version="brain.Event:2")
         file.write(first.SerializeToString())
         if self._first_step is not None:

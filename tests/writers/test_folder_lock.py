@@ -12,8 +12,10 @@ from gdtrain.writers.folder_lock import FolderLock
 
 # Without gdtrain, whose import takes seconds
 OTHER = """
-import runpy, sys
-lock = runpy.run_path(sys.argv[1])["FolderLock"](sys.argv[2])
+import fcntl, os, sys
+file = open(sys.argv[1] + "/gdtrain.lock", "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(os.getpid(), file=file, end="", flush=True)
 print("locked", flush=True)
 sys.stdin.read()
 """
@@ -23,7 +25,7 @@ sys.stdin.read()
 def other(tmp_path):
     """Another process, which has the lock."""
     process = subprocess.Popen(
-        [sys.executable, "-c", OTHER, folder_lock.__file__, tmp_path],
+        [sys.executable, "-c", OTHER, tmp_path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -79,10 +81,44 @@ def test_nothing_is_locked_where_there_are_no_locks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     FolderLock("gs://bucket/run").release()
     assert os.listdir(tmp_path) == []
-    monkeypatch.setattr(folder_lock.fcntl, "flock", no_locks)
-    FolderLock(tmp_path).release()
     monkeypatch.setattr(folder_lock, "fcntl", None)
     FolderLock(tmp_path).release()
+
+
+def sentence(caught):
+    """The only warning, without the error that it was made of."""
+    (warning,) = caught
+    return str(warning.message).partition(" The error was")[0]
+
+
+def test_file_system_without_locks_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock.fcntl, "flock", no_locks)
+    with pytest.warns(UserWarning) as caught:
+        FolderLock(tmp_path).release()
+    assert sentence(caught) == (
+        f"The folder {str(tmp_path)!r} could not be locked: this file system "
+        "has no locks. Training goes on; see to it that no other run writes "
+        "there."
+    )
+
+
+def test_lock_file_that_cannot_be_written_is_told_of(tmp_path):
+    (tmp_path / "gdtrain.lock").mkdir()
+    with pytest.warns(UserWarning, match="could not be locked") as caught:
+        FolderLock(tmp_path).release()
+    assert len(caught) == 1
+
+
+def test_full_disk_locks_all_the_same(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as context:
+        context.setattr(folder_lock.os, "write", full)
+        lock = FolderLock(tmp_path)
+    with pytest.raises(RuntimeError, match="process of an unknown id is"):
+        FolderLock(tmp_path)
+    lock.release()
 
 
 def test_folder_that_cannot_be_made_is_left_to_who_writes(tmp_path):

@@ -1,0 +1,73 @@
+"""Signals handled in place of Python, in one process."""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gdtrain import forks
+
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+
+
+class SignalHandlers:
+    """Handlers in place of Python's own, until `restore`.
+
+    A forked process has Python's own again: a worker process must end when
+    it is told to.
+
+    Example:
+
+    >>> handlers = SignalHandlers()
+    >>> handlers.set(signal.SIGTERM, lambda number, frame: print(number))
+    >>> signal.raise_signal(signal.SIGTERM)
+    15
+    >>> handlers.restore()
+    >>> signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    True
+    """
+
+    def __init__(self) -> None:
+        self._set: dict[int, Callable] = {}
+        self._waiting: set[int] = set()  # While a thread forks
+
+    def set(self, number: int, handler: Callable) -> None:
+        """Handles a signal, where that is left to Python.
+
+        Does nothing outside the main thread, and where someone else handles
+        it.
+
+        Args:
+            number: `signal.SIGINT` or `signal.SIGTERM`.
+            handler: As in `signal.signal`.
+        """
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(number) == _DEFAULTS[number]:
+            forks.register(self)
+            self._set[number] = handler
+            signal.signal(number, handler)
+
+    def restore(self) -> None:
+        """Leaves signals to Python again, but for those set since."""
+        forks.unregister(self)
+        while self._set:
+            number, handler = self._set.popitem()
+            if signal.getsignal(number) == handler:
+                signal.signal(number, _DEFAULTS[number])
+
+    def before_fork(self) -> None:
+        """Has signals wait: Python loses those to a child that is so young."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._set)
+        self._waiting = set(self._set) - before
+
+    def after_fork_in_parent(self) -> None:
+        """Lets signals come again."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._waiting)
+
+    def after_fork_in_child(self) -> None:
+        """Leaves signals to Python in a forked process."""
+        self.restore()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._waiting)
