@@ -215,6 +215,24 @@ def statistics(model):
     ]
 
 
+def frozen(model):
+    """What `trainable = False` was set on: a list of layers and weights.
+
+    Not of variables that a layer made as not trainable. Needs
+    `_flatten_layers` and `_trainable_variables`; without them a layer that is
+    frozen after training has begun goes on being trained, or does not,
+    depending on which program runs.
+    """
+    found = []
+    for layer in model._flatten_layers():
+        if not layer.trainable:
+            found.append(layer)
+        for variable in layer._trainable_variables:
+            if not variable.trainable:
+                found.append(variable)
+    return found
+
+
 @contextlib.contextmanager
 def outputs_noted(model, note):
     """While open, `note(layer, output)` is called with what layers put out.
@@ -318,6 +336,19 @@ def slot(optimizer, slots, variable):
     optimizer uses; without it momentum breaks.
     """
     return slots[optimizer._get_variable_index(variable)]
+
+
+def unknown_to(optimizer, weights):
+    """Those of some weights that a built optimizer was not built for.
+
+    Needs `_trainable_variables_indices` and `_var_key`; without them Keras's
+    own error comes later, without the names of all weights.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    known = getattr(optimizer, "_trainable_variables_indices", None)
+    if not known:
+        return []
+    return [w for w in weights if optimizer._var_key(w) not in known]
 
 
 def squared_gradients(optimizer):

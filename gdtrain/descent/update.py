@@ -4,6 +4,7 @@ import warnings
 
 import tensorflow as tf
 
+from gdtrain import keras_bridge
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import loss_scale, multiply
 
@@ -37,7 +38,8 @@ def prepare(optimizer, weights):
 
     Raises:
         RuntimeError: if there is no optimizer.
-        ValueError: if the optimizer accumulates gradients by itself.
+        ValueError: if the optimizer accumulates gradients by itself, or was
+            built for other weights.
     """
     if not weights:
         warnings.warn(
@@ -56,6 +58,13 @@ def prepare(optimizer, weights):
     if not optimizer.built:
         with tf.init_scope():
             optimizer.build(weights)
+    new = keras_bridge.unknown_to(optimizer, weights)
+    if new:
+        raise ValueError(
+            "The optimizer was made for other weights; these became trainable "
+            f"after that: {[getattr(w, 'path', w.name) for w in new]}. Call "
+            "`model.compile(...)` again with a new optimizer."
+        )
 
 
 def apply(optimizer, gradients, weights):

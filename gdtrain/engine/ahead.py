@@ -16,12 +16,15 @@ class Section(NamedTuple):
 
     Args:
         steps: How many.
+        counted: How many an execution counts for, whether or not it has as
+            many, as in Keras.
         logs: A function that gives what the last of them returned.
         epoch_logs: What `History` shows of the epoch that ends with them;
             `None` if it does not, or if that is still to be found out.
     """
 
     steps: int
+    counted: int
     logs: Any
     epoch_logs: Any
 
@@ -31,23 +34,23 @@ class Ahead:
 
     Args:
         model: A `DescentTrainer`, compiled.
-        execution: The `Execution` that runs the steps.
+        made: Returns the `Execution` that runs the steps. It is asked before
+            each block, as callbacks may have a new one made.
         feed: The feed.
         pace: The `Pace`.
-        piece: How many steps a section has at most.
         horizon: Given an epoch, says how many epochs, with it, end before
             something in Python must see the model, and how many are left.
     """
 
-    def __init__(self, model, execution, feed, pace, piece, horizon):
+    def __init__(self, model, made, feed, pace, horizon):
         self._model = model
-        self._execution = execution
+        self._made = made
         self._feed = feed
         self._pace = pace
-        self._piece = piece
         self._horizon = horizon
         self._ready: collections.deque = collections.deque()
         self._means = EpochMeans()
+        self._names: tuple[str, ...] | None = None  # Of what it means
         self._logs = {}  # What the last step returned
         self._step: Any = None  # The `ReplicatedStep` that ran last
         self._spans = False
@@ -72,19 +75,26 @@ class Ahead:
         """Goes on from what `get_state` gave, with nothing handed out."""
         self._ready.clear()
         self._means.set_state(state["sums"])
+        self._names = None
         self._logs = dict(state["logs"])
         self._spans = self._ran_out = False
 
     def trace(self, epoch, step):
         """Has the program made, with its variables, without running it."""
-        self._step = self._execution.trace(
+        self._step = self._made().trace(
             self._feed, epoch, step, self._pace.most
         )
 
-    def next(self, epoch, step):
-        """The section that begins there; `None` if the data ran out."""
+    def next(self, epoch, step, is_last=False):
+        """The section that begins there; `None` if the data ran out.
+
+        Args:
+            epoch, step: Where.
+            is_last: Whether it is known to be the last one: then no more
+                steps are run than an execution has.
+        """
         if not self._ready and not self._ran_out:
-            self._run(epoch, step)
+            self._run(epoch, step, is_last)
         return self._ready.popleft() if self._ready else None
 
     def end(self):
@@ -107,7 +117,7 @@ class Ahead:
         named = dict(zip(self._step.returned, means.tolist(), strict=True))
         return epoch_logs.of(self._model, self._logs, named)
 
-    def _run(self, epoch, step):
+    def _run(self, epoch, step, is_last):
         """Runs the next block."""
         if os.getpid() != self._process:
             raise RuntimeError(
@@ -122,14 +132,22 @@ class Ahead:
             epochs_until_seen, epochs_left = self._horizon(epoch)
             in_epoch = until_seen = length - step
             left = in_epoch + (epochs_left - 1) * length
-        program = self._execution.program(self._feed)
+        execution = self._made()
+        program = execution.program(self._feed)
+        if self._spans and program.step is not self._step:
+            # It has yet to be seen whether it resets metrics by itself.
+            self._spans = False
+            if step == 0:
+                self._model.reset_metrics()
         if self._spans and self._pace.may_span_epochs(program.speed, length):
             until_seen = in_epoch + (epochs_until_seen - 1) * length
         steps = self._pace.steps(program.speed, in_epoch, until_seen)
-        until_look = self._execution.steps_until_look()
+        until_look = execution.steps_until_look()
         steps = min(steps, self._feed.most_steps, until_look)
+        if is_last:
+            steps = min(steps, self._pace.counted or 1)
         with self._interrupts.held_back():
-            done, self._spans = self._execution.run(
+            done, self._spans = execution.run(
                 self._feed, epoch, step, steps, self._pace.most, left or 0
             )
             self._step = program.step
@@ -147,6 +165,10 @@ class Ahead:
     def _cut(self, done, in_epoch, length):
         """Cuts what a block brought into epochs, and those into sections."""
         names = self._step.returned
+        if self._names not in (None, names):
+            # The model was compiled within an epoch; this is a new sum.
+            self._means = EpochMeans()
+        self._names = names
         lengths, epoch_logs = [len(done.rows)], []
         ended = 0 if done.ends is None else len(done.ends)
         if ended:
@@ -166,15 +188,16 @@ class Ahead:
                 dict(zip(names, values))
                 for values in shown[:, by_name].tolist()
             ]
-        last = 0
+        last, piece = 0, self._pace.piece
         for count, logs in zip(lengths, [*epoch_logs, None], strict=True):
             while count:
-                steps = min(count, self._piece)
+                steps = min(count, piece)
                 count -= steps
                 last += steps
                 self._ready.append(
                     Section(
                         steps,
+                        self._pace.counted or steps,
                         self._logs_at(done, last - 1),
                         None if count else logs,
                     )

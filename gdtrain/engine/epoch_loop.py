@@ -40,15 +40,13 @@ def hooks_of(callbacks, mode, stopped, reached=None):
     )
 
 
-def run(ahead, feed, hooks, counted=None, epoch=0, step=0):
+def run(ahead, feed, hooks, epoch=0, step=0):
     """Runs one epoch, or what is left of it.
 
     Args:
         ahead: The `Ahead` that runs the steps.
         feed: Its feed.
         hooks: `Hooks`.
-        counted: How many steps an execution counts for, whether or not it has
-            as many, as in Keras; `None` to count those that it has.
         epoch: Which one.
         step: Where to begin.
 
@@ -62,12 +60,11 @@ def run(ahead, feed, hooks, counted=None, epoch=0, step=0):
     while length is None or step < length:
         if hooks.begin:
             hooks.begin(step)
-        section = ahead.next(epoch, step)
+        section = ahead.next(epoch, step, is_last=hooks.stopped())
         if section is None:
             break
         if hooks.end:
-            last = step + (counted or section.steps) - 1
-            hooks.end(last, section.logs())
+            hooks.end(step + section.counted - 1, section.logs())
         step += section.steps
         if hooks.reached and step != length:
             hooks.reached(epoch, step)

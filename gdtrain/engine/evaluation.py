@@ -1,7 +1,7 @@
 """What `evaluate` does: `test_step` over the data once, in blocks of steps."""
 
 from gdtrain import checks, keras_bridge
-from gdtrain.engine import callback_list, epoch_loop, pacing, sight
+from gdtrain.engine import callback_list, epoch_loop, pacing
 from gdtrain.engine.ahead import Ahead
 from gdtrain.feeds import choice
 
@@ -53,22 +53,25 @@ def _run(model, feed, callbacks):
     model.make_test_function()
     model.stop_evaluating = False
     callbacks.on_test_begin()
-    pace = pacing.Pace(
-        model.steps_setting, sight.of(callbacks.callbacks, "test")
-    )
     ahead = Ahead(
         model,
-        model.test_function,
+        lambda: _test_function(model),
         feed,
-        pace,
-        pacing.piece(pace, callbacks.callbacks, "test"),
+        pacing.Pace(model, callbacks.callbacks, "test"),
         horizon=lambda epoch: (1, 1),
     )
     hooks = epoch_loop.hooks_of(
         callbacks, "test", stopped=lambda: model.stop_evaluating
     )
-    logs = epoch_loop.run(ahead, feed, hooks, pace.counted)
+    logs = epoch_loop.run(ahead, feed, hooks)
     ahead.end()
     logs = keras_bridge.pythonify_logs(logs)
     callbacks.on_test_end(logs)
     return logs
+
+
+def _test_function(model):
+    """The model's; a new one if a callback has compiled the model."""
+    if model.test_function is None:
+        model.make_test_function()
+    return model.test_function

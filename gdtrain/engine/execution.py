@@ -1,6 +1,5 @@
 """Runs steps of a model, and passes on what they measured."""
 
-import functools
 import itertools
 import math
 import time
@@ -8,46 +7,49 @@ import time
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.engine import watch
+from gdtrain.engine import epoch_logs, settings, watch
 from gdtrain.engine.guard import Guard
 from gdtrain.engine.program import Program
 from gdtrain.engine.programs import Programs
 from gdtrain.engine.replicated_step import ReplicatedStep
 from gdtrain.engine.watch import Watch
+from gdtrain.feeds import at_hand
 from gdtrain.telemetry import asked, clock
 
 
 class Execution:
     """What `make_train_function` and `make_test_function` make.
 
-    A program is made for each kind of feed, and for each set of quantities
-    that is asked for, so that training without telemetry pays nothing for it.
+    A program is made for each kind of feed, for each set of quantities that
+    is asked for, so that training without telemetry pays nothing for it, and
+    for each of the model's settings; see `gdtrain.engine.settings`.
 
     Args:
         model: A `DescentTrainer`, compiled.
         step_function: Its `train_step` or `test_step`.
-        observers: The `Observers` to tell of every step, or `None`.
-        microbatches: Into how many micro-batches to split a batch.
+        observers: The `Observers` to tell of every step; `None` where steps
+            do not train.
     """
 
-    def __init__(self, model, step_function, observers=None, microbatches=1):
+    def __init__(self, model, step_function, observers=None):
         self._model = model
         self._step_function = step_function
         self._observers = observers
-        self._microbatches = microbatches
         self._programs = Programs()
         self._steps_on_batches = {}
+        self._may_watch = {}  # By settings: whether to watch blocks
 
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
         groups = self._groups()
         observers = self._observers
         is_exact = observers is not None and observers.are_exact
-        guard = self._guard(feed.plan)
+        current = settings.of(self._model)
+        guard = self._guard(feed.plan, current)
         before = self._before()
         return self._programs.of(
             feed.plan,
-            (groups, self._model.run_eagerly, is_exact, guard, before),
+            (current, groups, is_exact, guard, before),
             lambda: Program(
                 self._model,
                 self._step_function,
@@ -60,10 +62,10 @@ class Execution:
             ),
         )
 
-    @functools.cached_property
-    def _may_watch(self):
-        """Whether to watch blocks; until one of them was not finite."""
-        return watch.serves(self._model)
+    @property
+    def _microbatches(self):
+        """Into how many micro-batches to split a batch."""
+        return 1 if self._observers is None else self._model.microbatches
 
     def steps_until_look(self):
         """How many steps until an observer must see the model.
@@ -83,7 +85,7 @@ class Execution:
         start = time.perf_counter()
         done, ends_epochs = program.run(*where)
         if not done.is_finite:
-            self._may_watch = is_steady = False
+            self._may_watch[settings.of(self._model)] = is_steady = False
             program = self.program(feed)
             done, ends_epochs = program.run(*where)
         seconds = time.perf_counter() - start
@@ -120,17 +122,26 @@ class Execution:
             ):
                 moment, strides = self._time(step.groups)
                 start = time.perf_counter()
-                logs, row = step.run(data, clock.parse(tf.constant(moment)))
+                logs, row = step.run(
+                    at_hand.tensors(data),
+                    clock.parse(tf.constant(moment)),
+                )
                 rows = row.numpy()[None]
                 seconds = time.perf_counter() - start
                 self._observe(step, rows, strides, seconds)
         if row is None:
             raise StopIteration
-        return step.logs_of(row.numpy()) if step.returns_scalars else logs
+        if not step.returns_scalars:
+            return logs
+        named = step.logs_of(row.numpy())
+        if self._microbatches > 1:
+            # A metric's result is that after the last of them.
+            named = epoch_logs.of(self._model, named, named)
+        return named
 
     def _step_on_batch(self):
         """The step on a batch that is at hand."""
-        key = self._groups(), self._model.run_eagerly, self._before()
+        key = self._groups(), settings.of(self._model), self._before()
         if key not in self._steps_on_batches:
             self._steps_on_batches[key] = ReplicatedStep(
                 self._model,
@@ -149,12 +160,15 @@ class Execution:
             return ()
         return asked.groups(self._observers.asked)
 
-    def _guard(self, plan):
+    def _guard(self, plan, current):
         """How steps are kept finite on feeds of a plan, if they are."""
         if self._observers is None or not self._observers.are_guarding:
             return None
-        can_run_again = plan.epochs_can_follow
-        return Watch if self._may_watch and can_run_again else Guard
+        if not plan.epochs_can_follow:  # Its steps cannot be run again.
+            return Guard
+        if current not in self._may_watch:
+            self._may_watch[current] = watch.serves(self._model)
+        return Watch if self._may_watch[current] else Guard
 
     def _before(self):
         """What the observers want done before each step."""

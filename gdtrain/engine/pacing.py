@@ -9,19 +9,33 @@ from gdtrain.engine import sight
 SECONDS = 0.2  # A block lasts about that long, unless it has to end earlier
 SHORT_EPOCH = 0.02  # Seconds; the time around a block is about 0.0005
 
+_PROGRESS_BAR = keras.callbacks.ProgbarLogger
+
 
 class Pace:
     """Says how many steps to run before Python looks again.
 
+    What is set of the model in the meantime counts from the next block on.
+
     Args:
-        setting: What `compile` was told: `"auto"`, or the number of steps of
-            each execution.
-        sees: What the most demanding callback sees; see
-            `gdtrain.engine.sight`.
+        model: A `DescentTrainer`; its `steps_setting` is `"auto"`, or the
+            number of steps of each execution.
+        callbacks: A list of callbacks.
+        mode: `"train"`, `"test"` or `"predict"`.
     """
 
-    def __init__(self, setting, sees):
-        self.setting = 1 if sees == "batches" and setting == "auto" else setting
+    def __init__(self, model, callbacks, mode="train"):
+        self._model = model
+        #: What the most demanding callback sees; see `gdtrain.engine.sight`
+        self.sees = sight.of(callbacks, mode)
+        others = [c for c in callbacks if type(c) is not _PROGRESS_BAR]
+        self._tells_each = sight.hooks_batches(others, mode)
+
+    @property
+    def setting(self):
+        """`"auto"`, or the number of steps of each execution."""
+        asked = self._model.steps_setting
+        return 1 if self.sees == "batches" and asked == "auto" else asked
 
     @property
     def counted(self):
@@ -32,6 +46,17 @@ class Pace:
     def most(self):
         """How many steps a block may have at most."""
         return math.inf if self.setting == "auto" else self.setting
+
+    @property
+    def piece(self):
+        """How many steps callbacks are told of at once, at most.
+
+        Each, if one of them is told of batches; but the progress bar is
+        content to hear of the last step of a block.
+        """
+        if self.setting != "auto":
+            return self.setting
+        return 1 if self._tells_each else math.inf
 
     def may_span_epochs(self, speed, length):
         """Whether a block may go on from one epoch into the next.
@@ -54,27 +79,7 @@ class Pace:
             until_seen: How many are left until something in Python must see
                 the model; `None` if unknown.
         """
-        if self.setting != "auto":
-            return min(self.setting, in_epoch or math.inf)
+        setting = self.setting
+        if setting != "auto":
+            return min(setting, in_epoch or math.inf)
         return min(speed.steps_in(SECONDS), until_seen or math.inf)
-
-
-def piece(pace, callbacks, mode):
-    """How many steps callbacks are told of at once.
-
-    Each, if one of them is told of batches; but the progress bar is content
-    to hear of the last step of a block.
-
-    Args:
-        pace: The `Pace`.
-        callbacks: A list of callbacks.
-        mode: `"train"`, `"test"` or `"predict"`.
-    """
-    if pace.setting != "auto":
-        return pace.setting
-    others = [
-        callback
-        for callback in callbacks
-        if type(callback) is not keras.callbacks.ProgbarLogger
-    ]
-    return 1 if sight.hooks_batches(others, mode) else math.inf

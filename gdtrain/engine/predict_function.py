@@ -5,6 +5,7 @@ import time
 import keras
 import tensorflow as tf
 
+from gdtrain.engine import settings
 from gdtrain.engine.predict_block import PredictBlock
 from gdtrain.engine.programs import Programs
 from gdtrain.engine.speed import Speed
@@ -20,7 +21,7 @@ class PredictFunction:
     def __init__(self, model):
         self._model = model
         self._programs = Programs()
-        self._on_batches = None
+        self._on_batches = {}  # By settings
 
     def run(self, feed, step, pace, left):
         """Runs a block.
@@ -36,7 +37,7 @@ class PredictFunction:
         """
         block, speed = self._programs.of(
             feed.plan,
-            (self._model.run_eagerly,),
+            settings.of(self._model),
             lambda: (PredictBlock(self._model, feed.plan), Speed()),
         )
         start = time.perf_counter()
@@ -51,9 +52,10 @@ class PredictFunction:
         Args:
             data: A list of batches.
         """
-        if self._on_batches is None:
-            self._on_batches = PredictBlock(self._model)
-        outputs = [self._on_batches.step(batch) for batch in data]
+        key = settings.of(self._model)
+        if key not in self._on_batches:
+            self._on_batches[key] = PredictBlock(self._model)
+        outputs = [self._on_batches[key].step(batch) for batch in data]
         return keras.tree.map_structure(
             lambda *leaves: tf.concat(leaves, 0) if leaves[1:] else leaves[0],
             *outputs,

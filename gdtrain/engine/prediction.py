@@ -1,7 +1,9 @@
 """What `predict` does: `predict_step` over the data once, in blocks."""
 
+import math
+
 from gdtrain import checks, keras_bridge
-from gdtrain.engine import callback_list, epoch_loop, pacing, sight
+from gdtrain.engine import callback_list, epoch_loop, pacing
 from gdtrain.engine.interrupts import Interrupts
 from gdtrain.feeds import choice
 
@@ -37,9 +39,7 @@ def predict(
 
 def _run(model, feed, callbacks):
     """Outputs of each block, a list."""
-    pace = pacing.Pace(
-        model.steps_setting, sight.of(callbacks.callbacks, "predict")
-    )
+    pace = pacing.Pace(model, callbacks.callbacks, "predict")
     hooks = epoch_loop.hooks_of(
         callbacks, "predict", stopped=lambda: model.stop_predicting
     )
@@ -50,8 +50,12 @@ def _run(model, feed, callbacks):
         if hooks.begin:
             hooks.begin(step)
         left = None if length is None else length - step
+        if hooks.stopped():  # As in Keras, after one more execution
+            left = min(pace.counted or 1, left or math.inf)
         with interrupts.held_back():
-            some, count = model.predict_function.run(feed, step, pace, left)
+            some, count = _predict_function(model).run(
+                feed, step, pace, left
+            )
         if not count:
             break
         outputs.append(some)
@@ -64,3 +68,10 @@ def _run(model, feed, callbacks):
     feed.end_epoch(step, ran_out=length is not None and step < length)
     interrupts.raise_pending()
     return outputs
+
+
+def _predict_function(model):
+    """The model's; a new one if a callback has compiled the model."""
+    if model.predict_function is None:
+        model.make_predict_function()
+    return model.predict_function

@@ -1,5 +1,6 @@
 """`fit`, `evaluate` and `predict` of a model, by blocks of steps."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -14,6 +15,7 @@ from gdtrain.engine import (
     fitting,
     forked,
     observers,
+    passes,
     predict_function,
     prediction,
     step_context,
@@ -50,8 +52,17 @@ class StepRunner(_Mixin):
         mean over the epoch, weighted by examples, of scalars; the result of
         metrics. Ctrl-C is raised at the end of a block, within about 0.2
         seconds, and leaves the model as after its last step.
+
+        A callback may change the model: compile it, set its optimizer, what
+        is trainable, `steps_per_execution`, `jit_compile`, `run_eagerly`, or
+        have `make_train_function(force=True)` read all else anew. That counts
+        from the next step that the callback sees. It may also evaluate, train
+        on a batch or fit the same model; the epoch's metrics stay.
         """
-        with self.step_observers.closed_at_end():
+        with (
+            self.step_observers.closed_at_end(),
+            passes.entered(self, "history", "stop_training", "validation_feed"),
+        ):
             if self._has_its_own("make_train_function"):
                 return super().fit(*args, **kwargs)
             return fitting.fit(self, *args, **kwargs)
@@ -62,31 +73,37 @@ class StepRunner(_Mixin):
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
         within_fit = kwargs.get("_use_cached_eval_dataset", False)
         by_keras = within_fit and self._has_its_own("make_train_function")
-        if by_keras or self._has_its_own("make_test_function"):
-            return super().evaluate(*args, **kwargs)
-        kwargs.pop("_use_cached_eval_dataset", None)
-        kwargs["within_fit"] = within_fit
-        return evaluation.evaluate(self, *args, **kwargs)
+        with contextlib.ExitStack() as stack:
+            if not within_fit:  # Which has the epoch's results by then
+                stack.enter_context(passes.entered(self, "stop_evaluating"))
+            if by_keras or self._has_its_own("make_test_function"):
+                return super().evaluate(*args, **kwargs)
+            kwargs.pop("_use_cached_eval_dataset", None)
+            kwargs["within_fit"] = within_fit
+            return evaluation.evaluate(self, *args, **kwargs)
 
     @tracebacks.filtered
     @functools.wraps(keras.Model.predict, assigned=())
     def predict(self, *args, **kwargs):
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
-        if self._has_its_own("make_predict_function"):
-            return super().predict(*args, **kwargs)
-        return prediction.predict(self, *args, **kwargs)
+        with passes.entered(self, "stop_predicting"):
+            if self._has_its_own("make_predict_function"):
+                return super().predict(*args, **kwargs)
+            return prediction.predict(self, *args, **kwargs)
 
     @tracebacks.filtered
     @functools.wraps(keras.Model.train_on_batch, assigned=())
     def train_on_batch(self, *args, **kwargs):
         """Trains one step; as `keras.Model.train_on_batch`."""
-        return super().train_on_batch(*args, **kwargs)
+        with passes.entered(self):
+            return super().train_on_batch(*args, **kwargs)
 
     @tracebacks.filtered
     @functools.wraps(keras.Model.test_on_batch, assigned=())
     def test_on_batch(self, *args, **kwargs):
         """Evaluates one batch; as `keras.Model.test_on_batch`."""
-        return super().test_on_batch(*args, **kwargs)
+        with passes.entered(self):
+            return super().test_on_batch(*args, **kwargs)
 
     @tracebacks.filtered
     @functools.wraps(keras.Model.predict_on_batch, assigned=())
@@ -128,7 +145,6 @@ class StepRunner(_Mixin):
                 self,
                 self._step_on_replica,
                 self.step_observers,
-                self.microbatches,
             )
         if self.optimizer is not None:
             self.step_observers.begin(int(self.optimizer.iterations.numpy()))

@@ -3,7 +3,7 @@
 import keras
 
 from gdtrain import keras_bridge
-from gdtrain.engine import epoch_loop, pacing, sight, variables
+from gdtrain.engine import epoch_loop, pacing, variables
 from gdtrain.engine.ahead import Ahead
 from gdtrain.engine.run import GoBack, Run
 
@@ -25,15 +25,13 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     if not run.is_finished:
         callbacks.on_train_begin()
     run.epoch = keras_bridge.initial_epoch(model) or run.epoch
-    sees = sight.of(callbacks.callbacks)
-    pace = pacing.Pace(model.steps_setting, sees)
+    pace = pacing.Pace(model, callbacks.callbacks)
     run.ahead = Ahead(
         model,
-        model.train_function,
+        lambda: _train_function(model),
         feed,
         pace,
-        pacing.piece(pace, callbacks.callbacks, "train"),
-        _horizon(sees, epochs, validation),
+        _horizon(pace.sees, epochs, validation),
     )
     observers = model.step_observers
     if not model.built and (observers.asked or observers.are_guarding):
@@ -48,12 +46,19 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
     run.reached(run.epoch, run.step)
     while run.epoch < epochs and not run.is_stopped:
         try:
-            _one_epoch(run, callbacks, hooks, pace, validation)
+            _one_epoch(run, callbacks, hooks, validation)
         except GoBack as back:
             run.restore(back.state)
     run.ahead.end()
     _end(run, callbacks)
     return model.history
+
+
+def _train_function(model):
+    """The model's; a new one if a callback has compiled the model."""
+    if model.train_function is None:
+        model.make_train_function()
+    return model.train_function
 
 
 def _horizon(sees, epochs, validation):
@@ -68,14 +73,12 @@ def _horizon(sees, epochs, validation):
     return horizon
 
 
-def _one_epoch(run, callbacks, hooks, pace, validation):
+def _one_epoch(run, callbacks, hooks, validation):
     """Runs an epoch, or what is left of it."""
     epoch = run.epoch
     callbacks.on_epoch_begin(epoch)
     run.begun_epoch()
-    logs = epoch_loop.run(
-        run.ahead, run.feed, hooks, pace.counted, epoch, run.step
-    )
+    logs = epoch_loop.run(run.ahead, run.feed, hooks, epoch, run.step)
     logs = dict(logs)
     if validation and validation.is_due(epoch):
         logs.update(validation.logs(run.model, callbacks))

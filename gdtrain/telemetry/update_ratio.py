@@ -26,7 +26,6 @@ class UpdateRatio(Quantity):
     """
 
     name = "update_ratio"
-    sums_squares = True
 
     def measure(self, record):
         """`Parts` by layer."""

@@ -176,7 +176,8 @@ def test_what_callbacks_see_is_known(word):
 
 def test_pace_fills_its_time_and_stops_where_it_has_to():
     speed = Speed()
-    pace = Pace("auto", "logs")
+    automatic = network()
+    pace = Pace(automatic, [])
     assert pace.steps(speed, 10, 100) == 1
     speed.add(1, 3.0)
     for steps in (1, 8, 64, 512):
@@ -184,8 +185,10 @@ def test_pace_fills_its_time_and_stops_where_it_has_to():
     assert pace.steps(speed, 10, 10**6) == 2000
     assert pace.steps(speed, 10, 10) == 10
     assert pace.steps(speed, None, None) == 2000
-    assert Pace("auto", "batches").steps(speed, 10, 10) == 1
-    assert Pace(7, "epochs").steps(speed, 3, 30) == 3
+    assert Pace(automatic, SEEN["batches"][:1]).steps(speed, 10, 10) == 1
+    of_seven = Pace(network(steps_per_execution=7), SEEN["epochs"][:1])
+    assert of_seven.steps(speed, 3, 30) == 3
+    assert of_seven.steps(speed, 30, 30) == 7
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from gdtrain.insight.diagnosis.scale import with_scale
 from gdtrain.insight.diagnosis.verdict import (
     DEAD,
     EXPLODING,
@@ -147,10 +146,7 @@ def _dead(run, layer, evidence):
         confidence(1 + 9 * value),
         run.span,
         evidence,
-        *with_scale(
-            run,
-            f"{what}: nothing behind it learns.",
-            "Start anew with a smaller learning rate, biases of 0 or above, "
-            "or leaky_relu.",
-        ),
+        f"{what}: nothing behind it learns.",
+        "Start anew with a smaller learning rate, biases of 0 or above, or "
+        "leaky_relu.",
     )
