@@ -12,9 +12,15 @@ from gdtrain import checks
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
-from gdtrain.engine import guard, nonfinite, nonfinite_report, variables
+from gdtrain.engine import (
+    guard,
+    nonfinite,
+    nonfinite_report,
+    nonfinite_variables,
+    variables,
+)
 from gdtrain.engine.run import GoBack
-from gdtrain.telemetry.record import is_scheduled
+from gdtrain.telemetry.record import is_scheduled, with_rates
 
 _log = logging.getLogger("gdtrain")
 
@@ -25,18 +31,23 @@ _SCHEDULERS = (keras.callbacks.LearningRateScheduler, LearningRateScheduler)
 class NonfiniteGuard(Callback):
     """Leaves out updates that are not finite: weights never become NaN.
 
-    It is decided in the graph, in the very step, also by XLA and on several
+    This is decided in the graph, in the very step, also by XLA and on several
     replicas: if a trained weight, a variable of the optimizer, a moving
-    average or the loss is not finite after a step, all variables become what
-    they were before it. (An optimizer that scales the loss skips steps by
-    itself and adapts; these are finite.)
+    average, another variable of a layer or the loss is not finite after a
+    step, all variables become what they were before it. (An optimizer that
+    scales the loss skips steps by itself and adapts; these are finite.)
 
     Where a block of steps can be run again, as of arrays on one replica, it
-    is first run without looking at each step. If it was not finite at its
+    is first run without checking each step. If it was not finite at its
     end, all variables are put back and the same steps are run again, guarded
     one by one, as are all after it; what remains is the same, to the bit. In
     a block that is run again, random numbers of `tf.random.normal` and the
     like, which have no seed in a variable, are others.
+
+    Before the first step, weights and variables of the optimizer must be
+    finite. A variable of a layer that is not trained may begin with infinity,
+    as a running maximum does: a warning names it, and what was finite in it
+    stays so.
 
     The first such step is run again, by parts and outside XLA, to find what
     was not finite first: data, weights, the output of a layer, the loss, a
@@ -59,9 +70,10 @@ class NonfiniteGuard(Callback):
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
-        ValueError: when training begins, if weights are not finite already;
-            or with `"rollback"`, if there is no `BackupAndRestore`, or the
-            learning rate is a schedule or set by a scheduler.
+        ValueError: when training begins, if weights or variables of the
+            optimizer are not finite already; or with `"rollback"`, if there
+            is no `BackupAndRestore`, or the learning rate is a schedule or
+            set by a scheduler.
 
     Example:
 
@@ -114,7 +126,7 @@ class NonfiniteGuard(Callback):
 
     def on_run_begin(self, run):
         """Called by the trainer before training begins."""
-        _check_weights(run.model)
+        _check_start(run.model)
         if self.policy == "rollback":
             self._backup = _backup_among(run.callbacks)
             self._backup.saves_first = True
@@ -150,7 +162,8 @@ class NonfiniteGuard(Callback):
         """Called by the trainer where the model is as after the last step."""
         if not self._has_begun:
             self._has_begun = True
-            _check_weights(run.model)  # They may be those of a checkpoint.
+            # They may be those of a checkpoint, or made only now.
+            _warn_of_others(_check_start(run.model))
         if not self._halted:
             return
         self._halted = False
@@ -168,8 +181,8 @@ class NonfiniteGuard(Callback):
         if self.policy == "skip":
             warnings.warn(
                 f"Step {run.steps_done} was left out as well, more than "
-                f"{self.most_in_a_row} in a row: training stops. The weights "
-                "are finite.",
+                f"{self.most_in_a_row} in a row: training stops. "
+                f"{_said_of_variables(run.model)}",
                 stacklevel=2,
             )
         run.has_failed = True
@@ -260,7 +273,11 @@ class NonfiniteGuard(Callback):
 def _scale_rates(model, state, factor):
     """Multiplies the learning rates of a state, in place."""
     values = state["variables"]["optimizer"]
-    rates = [o.learning_rate for o in variables.optimizers(model)]
+    rates = [
+        one.learning_rate
+        for optimizer in variables.optimizers(model)
+        for one in with_rates(optimizer).values()
+    ]
     for index, variable in enumerate(variables.of(model)["optimizer"]):
         if any(variable is rate for rate in rates):
             values[index] = (values[index] * factor).astype(
@@ -268,15 +285,45 @@ def _scale_rates(model, state, factor):
             )
 
 
-def _check_weights(model):
-    """Refuses weights that are not finite already."""
-    for weight in model.trainable_variables:
-        if not np.isfinite(np.asarray(weight, "float64")).all():
-            raise ValueError(
-                "Weights must be finite before training. Received: "
-                f"{weight.path!r}, which has NaN or infinity. Load weights "
-                "from before, or make the model anew."
-            )
+def _check_start(model):
+    """Refuses weights and variables of optimizers that are not finite.
+
+    Returns:
+        The other variables that are not, a list of `NonfiniteVariable`.
+    """
+    found = nonfinite_variables.of(model)
+    bad = [one for one in found if one.kind != "other"]
+    if bad:
+        remedy = (
+            "Load weights from before, or make the model anew."
+            if bad[0].kind == "weight"
+            else "Call `compile` with a new optimizer, or set the variable."
+        )
+        raise ValueError(
+            "Weights and variables of the optimizer must be finite before "
+            f"training. Received: {nonfinite_variables.listed(bad)}. {remedy}"
+        )
+    return found
+
+
+def _warn_of_others(found):
+    """Says what else is not finite, and what that means."""
+    if found:
+        warnings.warn(
+            "Not finite before training: "
+            f"{nonfinite_variables.listed(found)}. `NonfiniteGuard` does not "
+            "change what is so already; values that are finite stay so. If "
+            "this is not meant, load weights from before.",
+            stacklevel=2,
+        )
+
+
+def _said_of_variables(model):
+    """What the weights and the optimizer's variables are now."""
+    bad = [v for v in nonfinite_variables.of(model) if v.kind != "other"]
+    if bad:
+        return f"Not finite is {nonfinite_variables.listed(bad)}."
+    return "The weights are finite."
 
 
 def _check_rate(optimizer, callbacks):

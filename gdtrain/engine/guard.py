@@ -1,81 +1,73 @@
 """Leaves out a step that is not finite: nothing of it stays.
 
-    variables <- variables before the step, if any of them is not finite after
+    variables <- variables before the step, if one of them is not finite after
 
-What must be finite are the weights that are trained, the optimizer's
-variables, moving averages, and the loss. What comes back are all variables:
-those, metrics, and the states of random generators, as if the step had not
-been. It is decided in the graph, in that very step, on all replicas alike.
+Checked is what the step has written: the weights, the optimizer's variables,
+moving averages and whatever else layers keep, and the loss. Undone are all
+variables, with metrics and the states of random generators. Both happen in
+the graph, in that very step, equally on all replicas.
 
-It serves where a `watch` does not, and after that has found something. The
-values from before cost a copy of each variable that the step moves. (An
-update on condition would cost more: it waits for all gradients, where now one
-weight is moved while the gradient of the next is on its way.) Where all that
-the step makes is finite if its gradients are, these alone are looked at.
+Used where a block cannot be rolled back (see `watch`), and after a rollback.
+The values from before cost a copy of each variable that the step moves. The
+check is one sum of squares for each variable; only where such a sum is not
+finite, as that of a finite 1e20 is not, are all values looked at.
 """
 
-import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent import replicas
-from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.engine import variables
+from gdtrain.engine.measuring import current_graph
 
 GOES_ON, LEFT_OUT, HALTS = 0, 1, 2
-COLUMN = "nonfinite_step"  # Under which name the table has one of these
+COLUMN = "nonfinite_step"  # The name of these in a table
 
-# If the sum of a gradient's squares is finite, so is all that these make of
-# it: they divide by nothing less than their epsilon. By exact type.
-_SAFE = (
-    GradientDescent,
-    keras.optimizers.SGD,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adam,
-    keras.optimizers.Adamax,
-    keras.optimizers.AdamW,
-    keras.optimizers.Lion,
-    keras.optimizers.Nadam,
-    keras.optimizers.RMSprop,
-)
+
+class Losses:
+    """The losses of the updates of one step.
+
+    Those of updates within `tf.cond` cannot leave it; what such an update
+    writes is checked all the same.
+    """
+
+    def __init__(self):
+        self._graph = current_graph()
+        self._noted: list = []
+
+    def note(self, loss):
+        """Notes the loss of an update; `None` if it is unknown."""
+        if loss is not None and current_graph() is self._graph:
+            loss = tf.cast(loss, tf.float32)
+            # A gradient may be taken of a loss that is no scalar.
+            self._noted.append(tf.reduce_sum(loss) if loss.shape.rank else loss)
+
+    def of(self, returned) -> list:
+        """The losses noted, or else the one among what the step returned."""
+        if not self._noted and "loss" in returned:
+            return [returned["loss"]]
+        return self._noted
 
 
 class Guard:
     """Guards one step on one replica, while it is traced or runs eagerly.
 
     Args:
-        model: A `DescentTrainer`, compiled. What it is before the step is read
-            here.
+        model: A `DescentTrainer`, compiled, as it is before the step.
     """
 
     def __init__(self, model):
+        _build_optimizer(model)
         kinds = variables.of(model)
-        self._is_sure = is_sure(model)
-        # A moving average may be of what the loss does not depend on.
-        checked = keras_bridge.statistics(model)
-        if not self._is_sure:
-            checked += [*model.trainable_variables, *kinds["optimizer"]]
-        every = [v for kind in variables.KINDS for v in kinds[kind]]
-        self._variables = [_local(variable) for variable in every]
-        self._before = [tf.convert_to_tensor(v) for v in self._variables]
-        self._checked = [
-            _local(v) for v in checked if tf.as_dtype(v.dtype).is_floating
+        self._variables = [
+            _local(v) for kind in variables.KINDS for v in kinds[kind]
         ]
-        self._seen: list = []  # Numbers of the update, if they suffice
+        self._before = [tf.convert_to_tensor(v) for v in self._variables]
+        self._model = model
+        self._losses = Losses()
 
     def look(self, loss, gradients, optimizer):
-        """Takes note of an update that is about to be made.
-
-        Args:
-            loss, gradients, optimizer: Of the update. Gradients are means
-                over replicas; `None` is left out.
-        """
-        if self._is_sure:
-            self._seen += [
-                tf.cast(loss, tf.float32),
-                tf.cast(optimizer.learning_rate, tf.float32),
-                *(_half_squares(g) for g in gradients if g is not None),
-            ]
+        """Notes the loss of an update that is about to be made."""
+        self._losses.note(loss)
 
     def leave_out(self, returned):
         """Undoes the step if it was not finite.
@@ -87,21 +79,43 @@ class Guard:
             1 if it was left out, else 0: a float32 scalar, equal on all
             replicas.
         """
-        numbers = [tf.convert_to_tensor(v) for v in self._checked]
-        if self._seen:
-            numbers.append(tf.add_n(self._seen))
-        elif "loss" in returned:
-            numbers.append(returned["loss"])
-        bad = _any([_has_nonfinite(number) for number in numbers])
-        if replicas.count() > 1:
-            bad = replicas.total(tf.cast(bad, tf.float32)) > 0
-        tf.cond(bad, self._undo, lambda: 0)
-        return tf.cast(bad, tf.float32)
+        losses = self._losses.of(returned)
+        # Read after the step, which may have made more.
+        strict, others = (
+            [_local(v) for v in some] for some in checked(self._model)
+        )
+        known = dict(zip(map(id, self._variables), self._before))
 
-    def _undo(self):
-        for variable, value in zip(self._variables, self._before, strict=True):
-            variable.assign(value)
-        return 0  # A branch must return something.
+        def look_closely():
+            before = [known.get(id(variable)) for variable in others]
+            return tf.cast(
+                any_nonfinite([*losses, *strict])
+                | any_turned_nonfinite(others, before),
+                tf.float32,
+            )
+
+        total = sum_of_squares([*strict, *others], losses)
+        is_sure, none = tf.math.is_finite(total), lambda: tf.zeros(())
+        if replicas.count() == 1:
+            return tf.cond(
+                is_sure, none, lambda: self._undo_if(look_closely())
+            )
+        # Replicas exchange numbers only outside of `tf.cond`.
+        bad = tf.cond(is_sure, none, look_closely)
+        return self._undo_if(tf.minimum(replicas.total(bad), 1.0))
+
+    def _undo_if(self, bad):
+        """Undoes the step if `bad` is not 0; returns it."""
+
+        def undo():
+            for variable, value in zip(
+                self._variables, self._before, strict=True
+            ):
+                variable.assign(value)
+            return 0  # A branch must return something.
+
+        tf.cond(bad > 0, undo, lambda: 0)
+        return bad
 
     @staticmethod
     def verdict(left_out, step, memory):
@@ -136,31 +150,86 @@ def _counts(memory):
     return memory.keep(("guard",), lambda: [tf.constant(0)] * 3)
 
 
-def is_sure(model):
-    """Whether finite gradients make the update finite."""
-    optimizer = model.optimizer
-    return (
-        type(optimizer) in _SAFE
-        and getattr(optimizer, "epsilon", 1e-7) > 0
-        and optimizer.clipvalue is None  # Which makes infinity finite.
-        and model.repeated_loss is not None  # So that it is one `descend`.
-        and all(v.dtype == "float32" for v in model.trainable_variables)
-        and not any(v.constraint for v in model.trainable_variables)
+def checked(model) -> tuple[list, list]:
+    """The float variables that must stay finite.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+
+    Returns:
+        `(strict, others)`: weights that are trained and variables of
+        optimizers, which must be finite; and other variables, whose entries
+        must be finite if they were so before, as a running maximum begins
+        with minus infinity. Metrics are in neither.
+    """
+    kinds = variables.of(model)
+    trained = {id(variable) for variable in model.trainable_variables}
+    weights = [v for v in kinds["weight"] if id(v) in trained]
+    rest = [v for v in kinds["weight"] if id(v) not in trained]
+    strict = [*weights, *kinds["optimizer"]]
+    return _floats(strict), _floats([*rest, *kinds["other"]])
+
+
+def _floats(some):
+    return [v for v in some if tf.as_dtype(v.dtype).is_floating]
+
+
+def sum_of_squares(tensors, scalars=()):
+    """A float32 scalar that is finite only if all numbers are.
+
+    Half the sum of the squares of `tensors`, plus the sum of `scalars`. One
+    operation a tensor, as a small network spends more time on the number of
+    operations than on numbers.
+    """
+    return tf.add_n(
+        [
+            tf.zeros(()),
+            *(tf.cast(scalar, tf.float32) for scalar in scalars),
+            *(tf.nn.l2_loss(tf.cast(t, tf.float32)) for t in tensors),
+        ]
     )
 
 
-def _half_squares(gradient):
-    """Half the sum of squares: one operation, finite if the gradient is."""
-    if isinstance(gradient, tf.IndexedSlices):
-        gradient = gradient.values
-    return tf.nn.l2_loss(tf.cast(gradient, tf.float32))
+def any_nonfinite(tensors):
+    """Whether any number is NaN or infinite, a bool scalar."""
+    return _any([~tf.math.is_finite(tensor) for tensor in tensors])
+
+
+def any_turned_nonfinite(after, before):
+    """Whether any number that was finite is so no more, a bool scalar.
+
+    Args:
+        after: A list of tensors.
+        before: As long a list; `None` for what was not there.
+    """
+    return _any(
+        [
+            ~tf.math.is_finite(now)
+            if then is None
+            else tf.math.is_finite(then) & ~tf.math.is_finite(now)
+            for now, then in zip(after, before, strict=True)
+        ]
+    )
 
 
 def _any(flags):
-    """Whether any of some bool scalars is true."""
-    if len(flags) == 1:
-        return flags[0]
-    return tf.reduce_any(tf.stack([tf.constant(False), *flags]))
+    """Whether any of some bool tensors is true anywhere."""
+    return tf.reduce_any(
+        tf.stack([tf.constant(False), *map(tf.reduce_any, flags)])
+    )
+
+
+def _build_optimizer(model):
+    """Makes the optimizer's variables ahead of their first step.
+
+    They could not be undone else where steps run eagerly. A step of the
+    user's own may want them for other weights, and is left to itself.
+    """
+    optimizer, weights = model.optimizer, model.trainable_variables
+    if model.repeated_loss is None or not weights or optimizer.built:
+        return
+    with tf.init_scope():
+        optimizer.build(weights)
 
 
 def _local(variable):
@@ -169,7 +238,3 @@ def _local(variable):
     context = tf.distribute.get_replica_context()
     number = tf.get_static_value(context.replica_id_in_sync_group)
     return parts[number % len(parts)]
-
-
-def _has_nonfinite(number):
-    return tf.logical_not(tf.reduce_all(tf.math.is_finite(number)))
