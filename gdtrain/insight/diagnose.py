@@ -4,6 +4,7 @@ import dataclasses
 
 from gdtrain.insight.diagnosis import (
     at_rest,
+    decay,
     diverging,
     layers,
     nonfinite,
@@ -12,8 +13,13 @@ from gdtrain.insight.diagnosis import (
     too_small,
 )
 from gdtrain.insight.diagnosis.run import runs_of
-from gdtrain.insight.diagnosis.trend import ENOUGH, trend
-from gdtrain.insight.diagnosis.verdict import RUINED, Diagnosis, ranked
+from gdtrain.insight.diagnosis.trend import trend_of
+from gdtrain.insight.diagnosis.verdict import (
+    OVERFITTING,
+    RUINED,
+    Diagnosis,
+    ranked,
+)
 from gdtrain.insight.epochs import open_epochs, steps_per_epoch
 from gdtrain.insight.source import open_source
 
@@ -25,7 +31,8 @@ def diagnose(telemetry, *, history=None):
 
     - exploding gradients: at the first step, a layer's gradient is 300 times
       as long as its weights, or grows 30 times towards the first layer
-    - learning rate too large: diverging: the loss rises
+    - learning rate too large: diverging: the loss rises, or nothing is finite
+      after a step whose loss and gradient tell that it must rise
     - non-finite: a NaN or an infinity
     - dead layer: gradients that are exactly 0, or silent units
     - vanishing gradients: against the weights, they shrink 300 times from the
@@ -34,7 +41,8 @@ def diagnose(telemetry, *, history=None):
       back at each step, or the loss of a smooth descent rises again
     - not learning: the loss is never another than at first
     - learning rate too small: the loss falls steadily, at most 1% of the gain
-      a step, and half is to come; or the weights hardly moved
+      a step, and half is to come; or the weights hardly moved; or the rate
+      decayed to nothing while the loss still fell
     - overfitting: the loss of validation rises, that of training does not
     - plateau: the loss stands still while the gradient grows
     - noise floor: the loss varies with the batches, and falls no more
@@ -57,7 +65,13 @@ def diagnose(telemetry, *, history=None):
         sharpness = (1 + sqrt(factor)) / learning_rate
         limit = 2 / sharpness
 
-    which is exact for a quadratic loss. A confidence of 0.5 means that a
+    which is exact for a quadratic loss. Of a rise of one step, and where that
+    leads several layers far from their weights, the limit is told as "about",
+    or "at most", from the first loss and its gradient:
+
+        limit <= 4 * loss / gradient_norm ** 2
+
+    A confidence of 0.5 means that a
     number is just beyond its threshold, 0.75 twice as far; it is no
     probability. `python -m gdtrain diagnose LOGDIR` prints the same.
 
@@ -108,17 +122,24 @@ def diagnose(telemetry, *, history=None):
 
 def _judge(run, epochs):
     """All verdicts on one run; never none."""
-    course = None
-    if len(run.loss) >= ENOUGH:
-        course = trend(run.loss, run.means[1])
+    course = trend_of(run)
     divergence = diverging.judge(run, course)
-    found = [*divergence, *nonfinite.judge(run), *layers.judge(run)]
+    found = [
+        *divergence,
+        *nonfinite.judge(run, follows=bool(divergence)),
+        *layers.judge(run),
+    ]
     if not divergence and run.first_nonfinite is None:
-        found += oscillating.judge(run, course)
-        if not {verdict.name for verdict in found} & RUINED:
-            found += too_small.judge(run, course)
+        moving = decay.in_force(run)
+        found += oscillating.judge(moving, trend_of(moving))
         if not run.name:  # Validation is of the whole model
             found += overfitting.judge(run, epochs)
+        # Of these, none is mended by a larger learning rate.
+        if not {verdict.name for verdict in found} & {*RUINED, OVERFITTING}:
+            if moving is run:
+                found += too_small.judge(run, course)
+            else:
+                found += decay.judge(run, moving)
     return found or at_rest.judge(run, course)
 
 

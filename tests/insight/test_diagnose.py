@@ -324,3 +324,113 @@ def test_dead_layer_is_not_told_to_want_a_larger_rate():
     names = [verdict.name for verdict in found.verdicts]
     assert "dead layer" in names
     assert "learning rate too small" not in names
+
+
+def unscaled(scale, steps, *, rate=0.01):
+    """Float32 numbers of a line `y = 3 x` through x from 1 to 2, times scale.
+
+    From w = 0.01, without an offset: one direction, whose limit is
+    `1 / mean(x ** 2)`.
+    """
+    x = np.linspace(1, 2, 64) * scale
+    square = np.mean(x**2)
+    w, rows = 0.01, []
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            off = w - 3
+            loss, slope = off**2 * square, abs(2 * off * square)
+            before, w = w, w - rate * 2 * off * square
+            rows.append((loss, slope, abs(w), rate * slope / abs(before)))
+        loss, slope, length, ratio = np.array(rows, np.float32).T
+    return 1 / square, {
+        "loss": loss,
+        "learning_rate": np.full(steps, rate),
+        "gradient_norm": slope,
+        "gradient_norm__line": slope,
+        "weight_norm__line": length,
+        "update_ratio__line": ratio,
+        "nonfinite_count": ~np.isfinite(loss),
+    }
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e3, 1e4, 1e6, 1e8, 1e9, 1e12, 1e18])
+def test_values_too_large_for_the_rate_are_told_with_a_stable_one(scale):
+    limit, columns = unscaled(scale, 20)
+    with np.errstate(all="ignore"):
+        found = verdict_on(**columns)
+    assert found.name == "learning rate too large: diverging"
+    assert found.evidence["stable_learning_rate"] == pytest.approx(
+        limit, rel=0.02
+    )
+    tried = float(re.search(r"Try ([0-9.e+-]*[0-9])", found.advice)[1])
+    assert tried == pytest.approx(0.6 * limit, rel=0.05)
+    assert "The first update of line is " in found.text
+    assert "scale them" in found.advice
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e9])
+def test_loss_and_rate_alone_tell_no_rate_that_they_do_not_know(scale):
+    _, columns = unscaled(scale, 20)
+    seen = {name: columns[name] for name in ("loss", "learning_rate")}
+    with np.errstate(all="ignore"):
+        found = verdict_on(**seen)
+    assert not re.search(r"Try [0-9]", found.advice)
+    if scale == 1e6:
+        assert found.name == "learning rate too large: diverging"
+        assert found.advice.startswith("Divide the learning rate by ten, again")
+
+
+def test_nan_after_a_step_that_was_stable_is_not_blamed_on_the_rate():
+    limit, columns = unscaled(1.0, 20, rate=0.1)
+    assert limit > 0.1
+    for name in ("loss", "gradient_norm", "gradient_norm__line"):
+        columns[name][3:] = np.nan
+    columns["nonfinite_count"] = np.arange(20) >= 3
+    found = gdtrain.diagnose(telemetry_of(**columns))
+    assert [one.name for one in found.verdicts] == ["non-finite"]
+    assert "Look for NaN in the data" in found.verdict.advice
+    assert "The loss before it is " in found.verdict.text
+
+
+def test_what_follows_from_the_rate_is_not_blamed_on_the_data():
+    _, columns = unscaled(1e6, 20)
+    with np.errstate(all="ignore"):
+        found = gdtrain.diagnose(telemetry_of(**columns))
+    assert [one.name for one in found.verdicts] == [
+        "learning rate too large: diverging",
+        "non-finite",
+    ]
+    assert "data" not in found.verdicts[1].advice
+
+
+def test_first_step_that_is_not_finite_was_not_ruined_by_an_update():
+    found = verdict_on(loss=[np.inf, np.nan, np.nan, np.nan])
+    assert found.name == "non-finite"
+    assert found.advice.startswith("No update was made before it.")
+
+
+def test_rate_to_try_stays_below_the_limit_that_is_told():
+    columns = bowl([1.0, 1e-5, 1e-5], 1.5, 200)
+    steep = columns | {"stable_learning_rate": np.full(200, 2.0)}
+    steep["loss"] = 3 - 1e-3 * np.arange(200)
+    found = verdict_on(**steep)
+    assert found.name == "learning rate too small"
+    assert found.advice.startswith("More than the limit is not stable")
+    steep["learning_rate"] = np.full(200, 0.5)
+    assert verdict_on(**steep).advice == "Try 1.2, which is still stable."
+
+
+def test_loss_that_ends_above_its_start_is_not_told_to_be_done():
+    found = verdict_on(loss=1 + 0.3 * (1 - 0.9 ** np.arange(100.0)))
+    assert "higher than at the start" in found.text
+    assert "Stop here" not in found.advice
+
+
+def test_overfitting_is_not_told_to_want_a_larger_rate():
+    history = {
+        "loss": np.linspace(3, 2.9, 12),
+        "val_loss": 1 + (np.arange(12) - 3.0) ** 2,
+    }
+    columns = {"loss": 3 - 1e-3 * np.arange(96), "learning_rate": [0.1] * 96}
+    found = gdtrain.diagnose(telemetry_of(**columns), history=history)
+    assert [one.name for one in found.verdicts] == ["overfitting"]

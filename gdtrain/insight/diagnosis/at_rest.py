@@ -18,6 +18,7 @@ LEFT = 1e-3  # Share of the gain
 NOISY_MOVED = 0.01  # Share of the first loss
 MOVED = 1e-5  # Share of the first loss; float32 rounds at 6e-8
 STANDS = 0.02  # Share of the gain
+DECAYED = 0.1  # Times the largest learning rate
 RISES = 1.1  # Times the gradient of the third quarter
 
 
@@ -30,6 +31,8 @@ def judge(run, course):
     """
     if course is None:
         return [_nothing(run)]
+    if run.learning_rate == 0:
+        return [_rate_of_zero(run, course)]
     is_done = run.is_resumed or course.start == course.end == 0
     if not is_done and not has_moved(run.loss, course):
         return [_not_learning(run, course)]
@@ -109,7 +112,6 @@ def _nothing(run):
 def _not_learning(run, course):
     evidence = _numbers(course)
     norms = run.at_loss("gradient_norm")
-    rate = run.learning_rate
     text = (
         f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
         "the start, no more than noise apart"
@@ -117,14 +119,21 @@ def _not_learning(run, course):
     advice = (
         "See whether inputs and targets belong together, and whether they vary."
     )
-    if rate == 0:
-        text, advice = f"{text}; the learning rate is 0", "Raise it."
-    elif norms is not None and not np.nan_to_num(norms, nan=1.0).any():
+    if norms is not None and not np.nan_to_num(norms, nan=1.0).any():
         evidence["gradient_norm"] = 0.0
         text += "; the gradient is 0 at every step"
         advice = "Look at the output and the loss: one of them is constant."
     sure = confidence(1 + len(run.loss) / 50)
     return Verdict(NOT_LEARNING, sure, run.span, evidence, f"{text}.", advice)
+
+
+def _rate_of_zero(run, course):
+    text = (
+        f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
+        "the start; the learning rate is 0 at every step."
+    )
+    evidence = _numbers(course) | {"learning_rate": 0.0}
+    return Verdict(NOT_LEARNING, 1.0, run.span, evidence, text, "Raise it.")
 
 
 def _plateau(run, course, rising):
@@ -140,7 +149,8 @@ def _plateau(run, course, rising):
         (int(half[0]), int(half[-1])),
         evidence,
         text,
-        "Train on; start from larger weights, or use momentum.",
+        "More steps lead away from it; larger first weights, or momentum, do "
+        "so sooner.",
     )
 
 
@@ -151,32 +161,48 @@ def _converging(run, course):
     }
     text = (
         f"The {run.mean_loss} fell from {course.start:.4g} to "
-        f"{course.end:.4g} and still falls; {course.left:.2%} of the gain may "
-        "be to come."
+        f"{course.end:.4g} and still falls"
     )
+    if course.left > LEFT:
+        text += f"; {course.left:.2%} of the gain may be to come."
+        advice = "Train on."
+        if _has_decayed(run):
+            advice = (
+                "Train on with a learning rate that decays later: it has come "
+                f"from {run.learning_rate:.2g} down to "
+                f"{run.last_learning_rate:.2g}."
+            )
+    else:
+        text += f", but less than {LEFT:.1%} of the gain is to come."
+        advice = "More steps gain little: train on only if that little counts."
     sure = confidence(course.fall / FALLS, course.left / LEFT)
-    return Verdict(
-        CONVERGING, sure, run.span, evidence, text, "Train on."
-    )
+    return Verdict(CONVERGING, sure, run.span, evidence, text, advice)
 
 
 def _noise_floor(run, course):
     evidence = _numbers(course)
     text = (
         f"The loss stays at {course.end:.4g} and varies by {course.noise:.2g} "
-        "a step with the batches."
+        f"a step with the batches{_rise(course)}."
     )
     half = run.loss_steps[len(run.loss) // 2 :]
     # Where it did not clearly fall before, it may have hardly begun.
     fell = course.gain / max(FALLS * course.noise, 1e-30)
     sure = confidence(FALLS / max(course.fall, 1e-9), max(fell, 1e-9))
+    lower = "lower the learning rate, or use larger batches"
+    if _has_decayed(run):
+        lower = (
+            f"use larger batches, or keep a learning rate between "
+            f"{run.last_learning_rate:.2g} and {run.learning_rate:.2g} for "
+            "longer"
+        )
     return Verdict(
         NOISE_FLOOR,
         max(sure, 0.5),
         (int(half[0]), int(half[-1])),
         evidence,
         text,
-        "If that is too high: lower the learning rate, or use larger batches.",
+        f"If that is too high: {lower}.",
     )
 
 
@@ -184,15 +210,36 @@ def _converged(run, course):
     evidence = _numbers(course) | {"share_left": course.left}
     text = (
         f"The {run.mean_loss} came from {course.start:.4g} to "
-        f"{course.end:.4g} and falls no more."
+        f"{course.end:.4g} and falls no more{_rise(course)}."
     )
     sure = confidence(LEFT / max(course.left, 1e-9))
     half = run.loss_steps[len(run.loss) // 2 :]
+    advice = "Stop here: more steps change nothing."
+    if _rise(course):
+        advice = "Try a smaller learning rate, or start again from the best."
+    elif _has_decayed(run):
+        advice = (
+            "Stop here: more steps at learning_rate "
+            f"{run.last_learning_rate:.2g} change nothing."
+        )
     return Verdict(
         CONVERGED,
         max(sure, 0.5),
         (int(half[0]), int(half[-1])),
         evidence,
         text,
-        "Stop here: more steps change nothing.",
+        advice,
+    )
+
+
+def _rise(course):
+    """Says that the loss ends higher than it began, if it does."""
+    far = course.end - course.start > FALLS * max(course.noise, course.error)
+    return ", higher than at the start" if far else ""
+
+
+def _has_decayed(run):
+    """Whether the learning rate ends far lower than it was."""
+    return bool(run.learning_rate) and (
+        run.last_learning_rate < DECAYED * run.learning_rate
     )

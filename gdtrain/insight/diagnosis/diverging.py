@@ -6,7 +6,13 @@ import numpy as np
 
 from gdtrain.insight.diagnosis import plain_descent
 from gdtrain.insight.diagnosis.growth import growth, stable_limit
-from gdtrain.insight.diagnosis.run import last_known
+from gdtrain.insight.diagnosis.limits import limit_of_rise
+from gdtrain.insight.diagnosis.one_step import (
+    gradient_at,
+    limit_by_gradient,
+    next_growth,
+)
+from gdtrain.insight.diagnosis.scale import with_scale
 from gdtrain.insight.diagnosis.trend import noise_of, trend
 from gdtrain.insight.diagnosis.verdict import (
     DIVERGING,
@@ -18,6 +24,7 @@ from gdtrain.insight.diagnosis.verdict import (
 ENDS_ABOVE = 1.5  # Times the first loss
 ROSE = 10.0  # Times the lowest loss before
 STAYS_UP = 0.7  # Of the first loss, after such a rise
+THIRD = 1 / 3
 
 
 def judge(run, course):
@@ -27,16 +34,17 @@ def judge(run, course):
         run: A `Run`.
         course: Its `Trend`, or `None` if it is too short.
     """
+    if run.learning_rate == 0:
+        return []
     raised = _above_zero(run)
     if raised is not run and course is not None:
         course = trend(raised.loss, raised.means[1])
     rise = growth(raised.loss, run.loss_steps)
-    if rise is None:
-        return []
-    margins = _margins(raised, course, rise)
-    if min(margins) < 1:
-        return []
-    return [_diverging(run, rise, confidence(*margins))]
+    if rise is not None:
+        margins = _margins(raised, course, rise)
+        if min(margins) >= 1:
+            return [_diverging(run, rise, confidence(*margins))]
+    return _by_last_finite_step(run)
 
 
 def _above_zero(run):
@@ -74,6 +82,48 @@ def _margins(run, course, rise):
     return [max(above, min(rose, course.end / first / STAYS_UP))]
 
 
+def _by_last_finite_step(run):
+    """From a step after which nothing is finite: a list of one, or none.
+
+    Its loss and gradient alone tell by how much the next loss would grow.
+    """
+    end = run.first_nonfinite
+    if end is None or not len(run.loss) or run.loss[-1] <= 0:
+        return []
+    row = int(run.loss_rows[-1])
+    follows = run.steps[end] == run.steps[row] + 1
+    rate, norm = run.rate_in_force(row, row), gradient_at(run, row)
+    if not (follows and rate and norm and plain_descent.is_plain(run)):
+        return []
+    loss = float(run.loss[-1])
+    limit = limit_by_gradient(loss, norm)
+    factor = next_growth(rate, limit)
+    if limit > rate or factor < ROSE:
+        return []
+    step = int(run.steps[row])
+    evidence = {
+        "loss_growth_a_step": factor,
+        "learning_rate": rate,
+        "stable_learning_rate": limit,
+    }
+    text = (
+        f"learning_rate {rate:.3g} is {rate / limit:.3g} times the stable "
+        f"limit, which is at most {limit:.3g} (from the loss {loss:.3g} and "
+        f"the gradient {norm:.3g} of step {step:,}); such a step makes the "
+        f"loss grow about {factor:.2g} times"
+    )
+    advice = f"Try {0.6 * limit:.2g}, and less while it still grows."
+    return [
+        Verdict(
+            DIVERGING,
+            confidence(factor / ROSE),
+            (step, int(run.steps[end])),
+            evidence,
+            *with_scale(run, as_text(text), advice),
+        )
+    ]
+
+
 def _diverging(run, rise, sure):
     """The verdict, with the limit as it can be known."""
     rows = run.loss_rows[list(rise.rows)]
@@ -90,35 +140,48 @@ def _diverging(run, rise, sure):
     else:
         how = f"the loss grows {rise.factor:.3g} times a step{where}"
         text = f"{how}, {in_all}"
-    advice = "Try a third of the learning rate."
-    rate = run.rate_at(rows[1])
+    # Its factor is of the last half of the rise.
+    rate = run.rate_in_force(run.loss_rows[sum(rise.rows) // 2], rows[1])
     if rate:
         evidence["learning_rate"] = rate
         text = f"learning_rate {rate:.3g}: {text}"
-        advice = f"Try {rate / 3:.2g}, and less while it still grows."
-        limit, source = _limit(run, rate, rise, rows)
-        # Of all data; where that is larger, small batches have another.
-        if limit and limit < rate:
-            evidence["stable_learning_rate"] = limit
-            text = (
-                f"learning_rate {rate:.3g} is {rate / limit:.3g} times the "
-                f"stable limit {limit:.3g} ({source}); {how}"
-            )
-            advice = f"Try {min(0.6 * limit, rate / 2):.2g}."
-    return Verdict(DIVERGING, sure, steps, evidence, as_text(text), advice)
+    limit = limit_of_rise(run, rate, rise) if rate else None
+    # Of all data; where that is larger, small batches have another.
+    if limit and limit.value < rate:
+        evidence["stable_learning_rate"] = limit.value
+        text = (
+            f"learning_rate {rate:.3g} is {rate / limit.value:.3g} times the "
+            f"stable limit {limit.value:.3g} ({limit.source}); {how}"
+        )
+        advice = f"Try {min(0.6 * limit.value, rate / 2):.2g}."
+        if limit.source.startswith("at most"):
+            advice = f"{advice[:-1]}, and less while it still grows."
+    else:
+        advice = _without_limit(rate, rise.factor)
+    return Verdict(
+        DIVERGING,
+        sure,
+        steps,
+        evidence,
+        *with_scale(run, as_text(text), advice),
+    )
 
 
-def _limit(run, rate, rise, rows):
-    """The limit of the learning rate and how it was found, or Nones."""
-    limits = run.get("stable_learning_rate")
-    # Where the rise has carried the weights, the limit may be another.
-    for row in rows:
-        measured = last_known(limits, row)
-        if measured:
-            return measured, "measured"
-    if plain_descent.is_plain(run) and rise.factor > 1:
-        return stable_limit(rate, rise.factor), "from the growth of the loss"
-    return None, None
+def _without_limit(rate, factor):
+    """What to try where the limit is not known: a third, if that may do.
+
+    Where the loss is multiplied by `factor` a step, plain descent needs
+    `2 / (1 + sqrt(factor))` of the rate, and momentum no less. If that is far
+    less than a third, how much less depends on what is not known.
+    """
+    if stable_limit(1.0, max(factor, 1.0)) < THIRD:
+        return (
+            "Divide the learning rate by ten, again and again until the loss "
+            "falls; gdtrain.find_learning_rate looks for one that is stable."
+        )
+    if not rate:
+        return "Try a third of the learning rate."
+    return f"Try {rate / 3:.2g}, and less while it still grows."
 
 
 def _fastest_layer(run, first, last):

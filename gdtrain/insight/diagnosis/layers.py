@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gdtrain.insight.diagnosis.scale import with_scale
 from gdtrain.insight.diagnosis.verdict import (
     DEAD,
     EXPLODING,
@@ -146,7 +147,10 @@ def _dead(run, layer, evidence):
         confidence(1 + 9 * value),
         run.span,
         evidence,
-        f"{what}: nothing behind it learns.",
-        "Start anew with a smaller learning rate, biases of 0 or above, or "
-        "leaky_relu.",
+        *with_scale(
+            run,
+            f"{what}: nothing behind it learns.",
+            "Start anew with a smaller learning rate, biases of 0 or above, "
+            "or leaky_relu.",
+        ),
     )

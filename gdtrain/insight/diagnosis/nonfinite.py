@@ -5,8 +5,26 @@ import numpy as np
 from gdtrain.insight.diagnosis.verdict import NONFINITE, Verdict
 
 
-def judge(run):
-    """A list of one verdict, or none."""
+FOLLOWS = "It follows from what is said above: mend that first."
+AT_ONCE = (
+    "No update was made before it. Look for NaN and for very large values in "
+    "the data, and for log(0) and 0/0 in the loss; "
+    "gdtrain.callbacks.NonfiniteGuard names layer and examples."
+)
+LATER = (
+    "Look for NaN in the data, log(0) and 0/0 in the loss, and for numbers "
+    "that grow too large; gdtrain.callbacks.NonfiniteGuard names layer and "
+    "examples."
+)
+
+
+def judge(run, *, follows=False):
+    """A list of one verdict, or none.
+
+    Args:
+        run: A `Run`.
+        follows: Whether another verdict has told where it comes from.
+    """
     row = run.first_nonfinite
     if row is None:
         return []
@@ -23,14 +41,17 @@ def judge(run):
         if not np.isfinite(norms[row])
     ]
     where = f", in the gradient of {layers[0]}" if layers else ""
+    before = ""
+    if len(run.loss):
+        before = f" The loss before it is {run.loss[-1]:.4g}."
+    text = f"Step {step:,} is the first that is not finite{many}{where}."
     return [
         Verdict(
             NONFINITE,
             1.0,
             (step, last),
             evidence,
-            f"Step {step:,} is the first that is not finite{many}{where}.",
-            "Look for NaN in the data, log(0) and 0/0 in the loss; "
-            "gdtrain.callbacks.NonfiniteGuard names layer and examples.",
+            f"{text}{before}",
+            FOLLOWS if follows else AT_ONCE if step == 1 else LATER,
         )
     ]

@@ -22,7 +22,6 @@ SWINGS = 1e-4  # Of the length of the weights; float32 rounds at 6e-8
 TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
 REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
 NEAR = 2.0  # Times the rate
-GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
 
 
 def judge(run, course):
@@ -32,12 +31,12 @@ def judge(run, course):
         run: A `Run`.
         course: Its `Trend`, or `None` if it is too short.
     """
-    if course is None:
+    if course is None or run.learning_rate == 0:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
     back = rebound(run.loss)
     found = {"rebound": (back / REBOUNDS, back)}
-    if not _only_rounds(run):
+    if not run.only_rounds:
         found["gradient_cosine"] = _by_cosine(run, rows)
         found["alternation"] = _by_swing(run, rows)
     best = max(margin for margin, _ in found.values())
@@ -46,18 +45,7 @@ def judge(run, course):
     evidence = {
         name: value for name, (margin, value) in found.items() if margin >= 1
     }
-    steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
-    return [_oscillating(run, confidence(best), steps, evidence)]
-
-
-def _only_rounds(run):
-    """Whether the gradient is so small that its direction tells nothing."""
-    norms = run.at_loss("gradient_norm")
-    if norms is None:
-        return False
-    known = norms[np.isfinite(norms)]
-    late = known[len(known) // 2 :]
-    return len(late) and np.median(late) < GRADIENT_LEFT * known[0]
+    return [_oscillating(run, confidence(best), rows, evidence)]
 
 
 def _by_cosine(run, rows):
@@ -91,10 +79,10 @@ def _by_swing(run, rows):
     return best
 
 
-def _oscillating(run, sure, steps, evidence):
+def _oscillating(run, sure, rows, evidence):
     """The verdict, with the limit as it can be known."""
-    last = len(run.steps) - 1
-    rate = run.rate_at(last)
+    steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
+    rate = run.rate_in_force(rows[0], rows[-1])
     text, advice = _told(evidence), "Try half the learning rate."
     if rate:
         evidence["learning_rate"] = rate

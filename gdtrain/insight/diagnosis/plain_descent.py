@@ -3,6 +3,7 @@
 import numpy as np
 
 CLOSE = 0.01  # Norms are float32, and weights move little against their length
+FAR = 1e3  # Times the weights: after such an update, they are the update
 
 
 def step_multiple(run):
@@ -34,6 +35,9 @@ def step_multiple(run):
             moved = ratios[name][1:] * weights[name][:-1]
             plain = rates[1:] * gradients[name][1:]
             found.append((moved / plain)[follows])
+            if ratios[name][0] > FAR:  # Infinite if the weights were 0
+                first = rates[:1] * gradients[name][:1]
+                found.append(weights[name][:1] / first)
     multiples = np.concatenate(found)
     multiples = multiples[np.isfinite(multiples) & (multiples > 0)]
     if not len(multiples):

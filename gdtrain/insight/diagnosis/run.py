@@ -10,6 +10,7 @@ from gdtrain.insight import gaps
 from gdtrain.insight.diagnosis.trend import ENOUGH
 from gdtrain.telemetry import presets
 
+GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
 _QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
 
 
@@ -121,15 +122,58 @@ class Run:
         rates = self.get("learning_rate")
         return None if rates is None else float(np.nanmax(rates))
 
-    def rate_at(self, row):
-        """The last one known at a row, or `None`."""
-        return last_known(self.get("learning_rate"), row)
+    @functools.cached_property
+    def usual_learning_rate(self):
+        """The median one, or `None`."""
+        rates = self.get("learning_rate")
+        return None if rates is None else float(np.nanmedian(rates))
+
+    @property
+    def last_learning_rate(self):
+        """The one at the end, or `None`."""
+        return last_known(self.get("learning_rate"), len(self.steps) - 1)
+
+    def rate_in_force(self, first, last):
+        """The largest learning rate of rows `first` to `last`, or `None`.
+
+        It may fall within them, by a schedule; what the loss did there is
+        the largest one's doing. The last one before them, if none is known.
+        """
+        rates = self.get("learning_rate")
+        if rates is None:
+            return None
+        there = rates[first : last + 1]
+        if np.isnan(there).all():
+            return last_known(rates, first)
+        return float(np.nanmax(there))
 
     @property
     def is_resumed(self):
         """Whether its first steps are missing."""
         spacing = np.median(np.diff(self.steps)) if len(self.steps) > 1 else 1
         return self.steps[0] > 2 * spacing
+
+    @functools.cached_property
+    def only_rounds(self):
+        """Whether the gradient is so small that its direction tells nothing.
+
+        `False` if it was not measured.
+        """
+        norms = self.at_loss("gradient_norm")
+        if norms is None:
+            return False
+        known = norms[np.isfinite(norms)]
+        late = known[len(known) // 2 :]
+        return bool(
+            len(late) and np.median(late) < GRADIENT_LEFT * known[0]
+        )
+
+    def until(self, row):
+        """The `Run` of the rows before `row`."""
+        values = {name: column[:row] for name, column in self.values.items()}
+        return dataclasses.replace(
+            self, steps=self.steps[:row], values=values
+        )
 
     def at_loss(self, name):
         """Values of a name at the rows of `loss`, or `None`."""

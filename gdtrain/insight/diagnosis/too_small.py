@@ -15,6 +15,7 @@ STILL = 0.03  # Length of the whole path, as a share of the weights
 GOES_ON = 0.7  # The same, where the loss hardly tells
 STEADY = 0.9  # Share of the path of the weights' lengths that stays
 KEPT = 0.2  # Length of the last updates, as a share of the first
+SHARE = 0.6  # Of the stable limit, to stay clear of it
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
@@ -38,7 +39,7 @@ def _by_loss(run, course):
         return []
     needed = steps_needed(steps, course)
     evidence = {
-        "learning_rate": run.learning_rate,
+        "learning_rate": run.usual_learning_rate,
         "share_left": course.left,
         "fastest_step": pace,
         "tends_to": course.limit,
@@ -68,7 +69,7 @@ def _by_path(run, course):
     fell = early - course.end > 0.1 * early
     if path > still or fell or slowing(run) < KEPT:
         return []
-    evidence = {"learning_rate": run.learning_rate, "path": path}
+    evidence = {"learning_rate": run.usual_learning_rate, "path": path}
     text = (
         f"All updates together are {path:.2g} times as long as the weights; "
         f"the loss is {course.end:.4g} after {course.start:.4g}."
@@ -78,7 +79,7 @@ def _by_path(run, course):
 
 def _verdict(run, sure, evidence, text):
     """With an advice of a rate, if one is known."""
-    rate = run.learning_rate
+    rate = run.usual_learning_rate
     limit = last_known(run.get("stable_learning_rate"), len(run.steps) - 1)
     if rate and limit:
         evidence["stable_learning_rate"] = limit
@@ -86,11 +87,26 @@ def _verdict(run, sure, evidence, text):
             f" learning_rate {rate:.3g} is {rate / limit:.2g} times the "
             f"stable limit {limit:.3g} (measured)."
         )
-    advice = "Try ten times the learning rate"
-    if rate:
-        advice = f"Try {10 * rate:.2g}, ten times as much"
-    advice += ", and again until the loss falls within some steps."
+    advice = _advice(run, rate, limit)
     return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
+
+
+def _advice(run, rate, limit):
+    """Ten times the rate, unless that is beyond the limit."""
+    again = ", and again until the loss falls within some steps."
+    if not rate:
+        return f"Try ten times the learning rate{again}"
+    if limit and 10 * rate > limit:
+        if rate > SHARE * limit:
+            return (
+                "More than the limit is not stable: use momentum or Adam, or "
+                "scale the inputs."
+            )
+        return f"Try {SHARE * limit:.2g}, which is still stable."
+    usual = ""
+    if run.learning_rate > 1.01 * rate:
+        usual = f" (half the steps had {rate:.2g} or less)"
+    return f"Try {10 * rate:.2g}, ten times as much{usual}{again}"
 
 
 def fastest(loss, steps, course):

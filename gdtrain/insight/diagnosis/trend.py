@@ -114,6 +114,13 @@ def trend(loss, means=None):
     )
 
 
+def trend_of(run):
+    """The `Trend` of a `Run`, or `None` if it is too short."""
+    if len(run.loss) < ENOUGH:
+        return None
+    return trend(run.loss, run.means[1])
+
+
 def last_quarters(values):
     """The last half in four equal parts, `[4, k]`; up to 3 are left out.
 
