@@ -12,7 +12,10 @@ def clip(gradients, global_clipnorm, optimizer):
 
         gradient <- gradient * min(1, global_clipnorm / global_norm)
 
-    Gradients of norm 0 stay 0; if one is not finite, all become NaN.
+    Gradients of norm 0 stay 0; if one is not finite, all become NaN. A finite
+    gradient stays finite, also where the square of a number is not: that of
+    1e20 is more than float32 holds, and Keras makes NaN or 0 of such a
+    gradient.
 
     Args:
         gradients: A list of tensors or indexed slices; `None` stays `None`.
@@ -30,14 +33,72 @@ def clip(gradients, global_clipnorm, optimizer):
         Pascanu et al., ICML 2013, arXiv:1211.5063, section 3.2. On one
         replica, the numbers of `keras.optimizers.Optimizer(global_clipnorm)`.
     """
+    present = [g for g in gradients if g is not None]
     if global_clipnorm is not None:
         # The norm of indexed slices would count a repeated row's parts apart.
-        gradients, _ = tf.clip_by_global_norm(
-            [dense(g) for g in gradients], global_clipnorm
-        )
+        present = _clipped([dense(g) for g in present], global_clipnorm)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    present = _within_range(present, inner)
     if replicas.count() > 1:
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        present = [g for g in gradients if g is not None]
-        clipped = iter(keras_bridge.clip_as(inner, present))
-        gradients = [None if g is None else next(clipped) for g in gradients]
-    return gradients
+        present = keras_bridge.clip_as(inner, present)
+    clipped = iter(present)
+    return [None if g is None else next(clipped) for g in gradients]
+
+
+def _clipped(gradients, limit):
+    """Gradients clipped together.
+
+    Where squares do not overflow, the numbers of `tf.clip_by_global_norm`.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    return tf.cond(
+        tf.math.is_finite(norm),
+        lambda: tf.clip_by_global_norm(gradients, limit, norm)[0],
+        lambda: _clipped_exactly(gradients, limit),
+    )
+
+
+def _clipped_exactly(gradients, limit):
+    """As `_clipped`, by float64; NaN if a gradient is not finite."""
+    squares = tf.add_n([_squares(g) for g in gradients])
+    factor = tf.minimum(limit / tf.sqrt(squares), 1.0)
+    nan = tf.constant(float("nan"), tf.float64)
+    factor = tf.where(tf.math.is_finite(squares), factor, nan)
+    return [_multiplied(g, factor) for g in gradients]
+
+
+def _squares(gradient):
+    """The sum of squares of a gradient in float64, which does not overflow."""
+    values = getattr(gradient, "values", gradient)
+    return 2.0 * tf.nn.l2_loss(tf.cast(values, tf.float64))
+
+
+def _multiplied(gradient, factor):
+    """A gradient times a factor that may be too small for float32."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(
+            _multiplied(gradient.values, factor),
+            gradient.indices,
+            gradient.dense_shape,
+        )
+    return tf.cast(tf.cast(gradient, tf.float64) * factor, gradient.dtype)
+
+
+def _within_range(gradients, optimizer):
+    """Gradients whose norm an optimizer's own clipping can compute.
+
+    All but those whose squares overflow are left as they are. The others come
+    with the norm that it clips to, which leaves them alone.
+    """
+    of_each = getattr(optimizer, "clipnorm", None)
+    limit = of_each or getattr(optimizer, "global_clipnorm", None)
+    if not limit or not gradients:
+        return gradients
+    groups = [[g] for g in gradients] if of_each else [gradients]
+    return tf.cond(
+        tf.math.is_finite(tf.linalg.global_norm(gradients)),
+        lambda: gradients,
+        lambda: [
+            one for group in groups for one in _clipped_exactly(group, limit)
+        ],
+    )

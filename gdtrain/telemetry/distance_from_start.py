@@ -29,6 +29,7 @@ class DistanceFromStart(Quantity):
     """
 
     name = "distance_from_start"
+    sums_squares = True
 
     def measure(self, record):
         """The whole, and `Parts` by layer."""

@@ -44,19 +44,23 @@ class GradientCosine(Quantity):
             f"{self.name}/step", lambda: [tf.constant(-1)]
         )
         kept = [tf.identity(variable) for variable in before]
-        sums = [
-            norms.whole_and_by_layer(values, record.layers)
-            for values in (
-                norms.dot_products(now, kept),
-                norms.squared_norms(now),
-                norms.squared_norms(kept),
+        names: list[str] = []
+
+        def numbers():
+            (names[:], dots), (_, now_squares), (_, kept_squares) = (
+                norms.whole_and_by_layer(values, record.layers)
+                for values in (
+                    norms.dot_products(now, kept),
+                    norms.squared_norms(now),
+                    norms.squared_norms(kept),
+                )
             )
-        ]
-        names, dots = sums[0]
-        # Not divided by each root: where nothing else uses it, TensorFlow
-        # makes `rsqrt` of such a division, which has other bits.
-        lengths = tf.sqrt(sums[1].values) * tf.sqrt(sums[2].values)
-        cosines = dots / lengths
+            # Not divided by each root: where nothing else uses it, TensorFlow
+            # makes `rsqrt` of such a division, which has other bits.
+            lengths = tf.sqrt(now_squares) * tf.sqrt(kept_squares)
+            return tf.cast(dots / lengths, tf.float32)
+
+        cosines = norms.exactly(numbers)
         is_next = tf.equal(record.step, step_before + 1)
         cosines = tf.where(is_next, cosines, float("nan"))
         for variable, gradient in zip(before, now, strict=True):

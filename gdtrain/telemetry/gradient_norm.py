@@ -25,6 +25,7 @@ class GradientNorm(Quantity):
     """
 
     name = "gradient_norm"
+    sums_squares = True
 
     def measure(self, record):
         """The whole, and `Parts` by layer."""

@@ -1,9 +1,11 @@
 """What quantities measure, as one vector with a label for each number."""
 
+import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from gdtrain.telemetry import norms
 from gdtrain.telemetry.quantity import Bins, Parts
 
 
@@ -35,6 +37,27 @@ def measure(quantities, record, prefix=""):
         `(labels, vector)`: a list of `Label` in the order in which they were
         given, and float32 `[numbers]`.
     """
+    labels, vector = _packed(
+        [q for q in quantities if not q.sums_squares], record, prefix
+    )
+    sums = [q for q in quantities if q.sums_squares]
+    of_sums: list[Label] = []
+
+    def numbers():
+        # What a record works out within tf.cond is for that branch alone.
+        found, numbers = _packed(sums, dataclasses.replace(record), prefix)
+        of_sums[:] = found
+        return numbers
+
+    vector = joined([vector, norms.exactly(numbers)])
+    first = sum(label.width for label in labels)
+    labels += [one._replace(place=first + one.place) for one in of_sums]
+    names = [quantity.name for quantity in quantities]
+    return sorted(labels, key=lambda one: names.index(one.quantity)), vector
+
+
+def _packed(quantities, record, prefix):
+    """`(labels, vector)` of some quantities."""
     found = [
         (prefix + name, quantity.name, value)
         for quantity in quantities
@@ -42,7 +65,11 @@ def measure(quantities, record, prefix=""):
     ]
     # Scalars come first: one operation for them all.
     scalars = [value for *_, value in found if not _is_vector(value)]
-    vectors = [value.values for *_, value in found if _is_vector(value)]
+    vectors = [
+        tf.cast(value.values, tf.float32)
+        for *_, value in found
+        if _is_vector(value)
+    ]
     labels, scalar, vector = [], 0, len(scalars)
     for name, quantity, value in found:
         if isinstance(value, Parts):

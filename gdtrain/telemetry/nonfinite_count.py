@@ -22,13 +22,16 @@ class NonfiniteCount(Quantity):
     """
 
     name = "nonfinite_count"
+    sums_squares = True
 
     def measure(self, record):
         """`{"nonfinite_count": scalar}`."""
         tensors = [record.loss, *record.gradients]
         # Where a sum of squares is finite, so is all that it is a sum of.
         total = tf.reduce_sum(norms.squared_norms(record.gradients))
-        total *= tf.cast(record.loss, tf.float32)
+        total *= tf.cast(record.loss, total.dtype)
+        if norms.may_be_repeated():
+            return {self.name: total - total}
         return {
             self.name: tf.cond(
                 tf.math.is_finite(total),

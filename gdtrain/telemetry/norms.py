@@ -1,6 +1,13 @@
-"""Norms and products of lists of tensors, whole and layer by layer."""
+"""Norms and products of lists of tensors, whole and layer by layer.
 
+A square overflows float32 from 1.8e19 on, and is 0 up to 1e-23. Sums of
+squares are made in float32 all the same, as float64 costs twice the time and
+memory; `exactly` sees whether they served, and only then repeats in float64.
+"""
+
+import contextlib
 import math
+import threading
 
 import tensorflow as tf
 
@@ -9,34 +16,98 @@ from gdtrain.telemetry.quantity import Parts
 
 _FEW = 1024  # Numbers, of which no matrix is worth while
 _NARROW = 16  # Numbers of a row, likewise
+# From here on, the squares that underflow are less than the rounding of a sum
+# of 1e6 others.
+_LEAST = 1e-26
+
+_state = threading.local()  # MirroredStrategy: a thread for each replica
+
+
+def exactly(numbers):
+    """A vector made of sums of squares, right where these leave float32.
+
+    Args:
+        numbers: A function that returns a float32 vector, and changes nothing
+            else. It may be called twice, once with `squared_norms` in float64.
+
+    Returns:
+        Its vector.
+    """
+    with _set("noted", []):
+        vector = numbers()
+        noted = _state.noted
+    if not noted:
+        return vector
+    serves = tf.math.is_finite(tf.reduce_sum(vector)) & (
+        tf.reduce_min(tf.concat(noted, 0)) > _LEAST
+    )
+
+    def again():
+        with _set("in_float64", True):
+            return numbers()
+
+    return tf.cond(serves, lambda: vector, again)
+
+
+def may_be_repeated():
+    """Whether `exactly` repeats what is made now if it is not finite."""
+    return getattr(_state, "noted", None) is not None
+
+
+@contextlib.contextmanager
+def _set(name, value):
+    before = getattr(_state, name, None)
+    setattr(_state, name, value)
+    try:
+        yield
+    finally:
+        setattr(_state, name, before)
 
 
 def squared_norms(tensors):
-    """The sum of squares of each tensor, in float32.
+    """The sum of squares of each tensor.
 
     Args:
         tensors: A list of float tensors of any shape.
 
     Returns:
-        A float32 vector; infinite where squares overflow.
+        A vector: float32, infinite where squares overflow; or float64 where
+        `exactly` repeats.
     """
-    flat = [_flat(t) for t in tensors]
+    if getattr(_state, "in_float64", False):
+        return 2.0 * tf.stack(
+            [tf.nn.l2_loss(tf.cast(t, tf.float64)) for t in tensors]
+        )
     if compilation.by_xla():
-        return tf.stack([_sum(t * t) for t in flat])
-    # Few operations a tensor, as a small network spends more time on their
-    # number than on its numbers.
-    return 2.0 * tf.stack([tf.nn.l2_loss(t) for t in flat])
+        flat = [_flat(t) for t in tensors]
+        squares = tf.stack([_sum(t * t) for t in flat])
+    else:
+        # Few operations a tensor, as a small network spends more time on
+        # their number than on its numbers.
+        squares = 2.0 * tf.stack(
+            [tf.nn.l2_loss(tf.cast(t, tf.float32)) for t in tensors]
+        )
+    if may_be_repeated():
+        _state.noted.append(squares)
+    return squares
 
 
 def dot_products(tensors, others):
-    """The sum of products of each tensor with another, in float32.
+    """The sum of products of each tensor with another.
 
     Args:
         tensors, others: Lists of float tensors of the same shapes.
 
     Returns:
-        A float32 vector.
+        A float32 vector; or float64 where `exactly` repeats.
     """
+    if getattr(_state, "in_float64", False):
+        return tf.stack(
+            [
+                tf.reduce_sum(tf.cast(a, tf.float64) * tf.cast(b, tf.float64))
+                for a, b in zip(tensors, others, strict=True)
+            ]
+        )
     return tf.stack(
         [
             _sum(_flat(a) * _flat(b))

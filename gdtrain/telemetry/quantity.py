@@ -35,6 +35,10 @@ class Quantity(abc.ABC):
     #: `"parts"`, `"loss_after"`, which are not there unless asked for.
     needs: frozenset[str] = frozenset()
 
+    #: Whether it is made of `norms.squared_norms`, and keeps nothing from step
+    #: to step: then it is right also where squares leave float32.
+    sums_squares = False
+
     #: Whether it compares with the step before, for which it must be measured
     #: there as well.
     looks_back = False

@@ -24,6 +24,7 @@ class UpdateNorm(Quantity):
     """
 
     name = "update_norm"
+    sums_squares = True
 
     def measure(self, record):
         """The whole, and `Parts` by layer."""

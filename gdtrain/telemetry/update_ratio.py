@@ -26,6 +26,7 @@ class UpdateRatio(Quantity):
     """
 
     name = "update_ratio"
+    sums_squares = True
 
     def measure(self, record):
         """`Parts` by layer."""

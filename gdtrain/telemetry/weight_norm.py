@@ -18,6 +18,7 @@ class WeightNorm(Quantity):
     """
 
     name = "weight_norm"
+    sums_squares = True
 
     def measure(self, record):
         """`Parts` by layer."""

@@ -160,6 +160,100 @@ def test_norms_do_not_overflow_in_half_precision():
     assert norms["gradient_norm"] == 600.0
 
 
+@pytest.mark.parametrize("size", [1e-37, 1e-30, 1e-15, 1.0, 1e20, 1e37])
+def test_norms_neither_overflow_nor_underflow_in_single_precision(size):
+    large = [tf.constant([3.0, 4.0]) * size, tf.constant(12.0) * size]
+    zeros = [tf.zeros([2]), tf.zeros([])]
+    whole = record(
+        gradients=large, weights_before=large, weights_after=zeros
+    )
+    quantities = [
+        gdtrain.telemetry.UpdateRatio(),
+        gdtrain.telemetry.Loss(),
+        gdtrain.telemetry.GradientNorm(),
+        gdtrain.telemetry.NonfiniteCount(),
+        gdtrain.telemetry.UpdateNorm(),
+    ]
+    labels, vector = measurement.measure(quantities, whole)
+    found = {one.name: float(vector[one.place]) for one in labels}
+    expected = {
+        "update_ratio/a": 1,
+        "update_ratio/b": 1,
+        "loss": 2,
+        "gradient_norm": 13 * size,
+        "gradient_norm/a": 5 * size,
+        "gradient_norm/b": 12 * size,
+        "nonfinite_count": 0,
+        "update_norm": 13 * size,
+        "update_norm/a": 5 * size,
+        "update_norm/b": 12 * size,
+    }
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, rel=1e-6, abs=0)
+
+
+def test_norm_of_one_layer_does_not_hide_that_of_another():
+    norms = measured(
+        gdtrain.telemetry.GradientNorm(),
+        gradients=[tf.constant([3e20, 4e20]), tf.constant(1e-25)],
+    )
+    assert norms == pytest.approx(
+        {
+            "gradient_norm": 5e20,
+            "gradient_norm/a": 5e20,
+            "gradient_norm/b": 1e-25,
+        },
+        rel=1e-6,
+        abs=0,
+    )
+
+
+def test_norm_of_what_is_not_finite_is_not_either():
+    norms = measured(
+        gdtrain.telemetry.GradientNorm(),
+        gradients=[tf.constant([3.0, 4.0]), tf.constant(np.inf)],
+    )
+    assert norms == {
+        "gradient_norm": np.inf,
+        "gradient_norm/a": 5,
+        "gradient_norm/b": np.inf,
+    }
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_quantities_of_a_gradient_whose_square_leaves_float32(
+    size, jit_compile
+):
+    class Plane(gdtrain.Model):
+        def __init__(self):
+            super().__init__()
+            self.w = self.add_weight(shape=[2], name="w", initializer="ones")
+
+        def train_step(self, data):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(
+                    self.w * tf.constant([3.0, -4.0]) * size
+                )
+            self.descend(tape, loss)
+            return {"loss": loss}
+
+    model = Plane()
+    model.compile(gdtrain.GradientDescent(1 / size), jit_compile=jit_compile)
+    telemetry = gdtrain.callbacks.Telemetry(
+        ["gradient_norm", "gradient_cosine", "update_norm", "nonfinite_count"]
+    )
+    model.fit(np.zeros([3, 1]), batch_size=1, verbose=0, callbacks=[telemetry])
+    np.testing.assert_allclose(
+        telemetry["gradient_norm"] / size, [5, 5, 5], rtol=1e-5
+    )
+    np.testing.assert_allclose(telemetry["update_norm"], [5, 5, 5], rtol=1e-5)
+    np.testing.assert_allclose(
+        telemetry["gradient_cosine"], [np.nan, 1, 1], rtol=1e-5
+    )
+    assert telemetry["nonfinite_count"].tolist() == [0, 0, 0]
+
+
 def test_repeated_rows_of_an_embedding_are_added_before_the_norm():
     model = gdtrain.Sequential(
         [keras.Input([2], dtype="int32"), keras.layers.Embedding(3, 1)]
