@@ -54,7 +54,7 @@ def draw_network(runs, path):
         known = (share > 0) & (smooth(loss) < 5 * loss[0])
         bottom.plot(steps[known], share[known], color=colour, marker="o", ms=4)
     bottom.axhline(1, color="black", lw=1, ls="--")
-    bottom.text(0, 1.3, "limit", fontsize=9)
+    bottom.text(0, 0.9, "limit", fontsize=9, va="top")
     top.set(yscale="log", ylabel="loss", title="Digits at four learning rates")
     bottom.set(
         yscale="log",

@@ -6,9 +6,9 @@ The lecture's paragraph as a program. A line is fitted four times from the
 same start, with learning rates far too small, good, just under the limit and
 just over it. The limit is measured beforehand, from how the loss curves, and
 printed beside the exact one. gdtrain.diagnose then tells what each run did,
-from its numbers alone. The same for a network that reads digits, where the
-limit is only where training starts. Two pictures are drawn. Takes about 40
-seconds on two CPU cores.
+from its numbers. The same for a network that reads digits, where the limit
+moves with the weights: the rates are shares of the limit where training
+starts. Two pictures are drawn. Takes about 40 seconds on two CPU cores.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import os
 import sys
 
 import learning_rate_pictures as pictures
+import numpy as np
 from _console import import_quietly, make_folder, run
 from line_data import START, curvature, least_squares, make_points
 
@@ -27,11 +28,11 @@ SHARES = {
     "just under the limit": 0.995,
     "just over the limit": 1.01,
 }
-# The limit of a network moves: as training flattens it, more is stable.
+# The limit of a network moves; these are of the one where training starts.
 NETWORK_SHARES = {
     "far too small": 1e-3,
-    "good": 0.5,
-    "at the limit": 1.0,
+    "half the limit": 0.5,
+    "the limit": 1.0,
     "far over the limit": 30.0,
 }
 
@@ -47,6 +48,7 @@ class Run:
         diagnosis: A `gdtrain.insight.diagnosis.verdict.Diagnosis`.
         path: A `gdtrain.callbacks.WeightPath` of the line; `None` of the
             network.
+        steps_per_epoch: An integer.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Run:
     telemetry: object
     diagnosis: object
     path: object = None
+    steps_per_epoch: int = 1
 
 
 @dataclasses.dataclass
@@ -116,7 +119,10 @@ def fit_line(x, y, steps):
     for name, share in SHARES.items():
         model = make_line(share * found.stable_learning_rate)
         path = gdtrain.callbacks.WeightPath()
-        runs.append(train(name, model, x, y, len(x), steps, [path]))
+        # So that `diagnose` knows the limit; it is the same at each step.
+        stability = gdtrain.callbacks.Stability(x, y, what_if=None)
+        callbacks = [path, stability]
+        runs.append(train(name, model, x, y, len(x), steps, callbacks))
         runs[-1].path = path
         print_run(runs[-1], share)
         w, b = (weight.item() for weight in model.get_weights())
@@ -125,8 +131,9 @@ def fit_line(x, y, steps):
         if share < 0.01:
             more = steps * SHARES["good"] / share
             print(
-                f"  As far as half the limit brings it in {steps} steps, "
-                f"this brings it in {more:,.0f}."
+                f"  To come as far as half the limit brings it in {steps} "
+                f"steps, which is\n  the next run, takes {more:,.0f} such "
+                "steps."
             )
     return exact, found.stable_learning_rate, runs
 
@@ -158,11 +165,16 @@ def fit_network(epochs):
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype("float32")
     found = gdtrain.curvature(make_network(0.1), images, labels)
+    limit = found.stable_learning_rate
     print(f"\nA network that reads {len(images)} digits.")
     print(f"Measured before the first step: {found}.")
+    print(
+        "How the loss of a network curves depends on its weights, and so "
+        "does the limit:\neach run below moves it."
+    )
     runs = []
     for name, share in NETWORK_SHARES.items():
-        model = make_network(share * found.stable_learning_rate)
+        model = make_network(share * limit)
         stability = gdtrain.callbacks.Stability(
             images, labels, every_steps=30, budget=None, what_if=None
         )
@@ -170,9 +182,44 @@ def fit_network(epochs):
             train(name, model, images, labels, 64, epochs, [stability])
         )
         print_run(runs[-1], share)
+        print_limits(runs[-1], limit)
         _, accuracy = model.evaluate(images, labels, verbose=0)
         print(f"  It reads {accuracy:.0%} of the digits that it learned from.")
-    return found.stable_learning_rate, runs
+    print_best(runs)
+    return limit, runs
+
+
+def print_limits(run, limit):
+    """Prints how the stable limit moved while a network trained."""
+    limits = run.telemetry["stable_learning_rate"]
+    known = np.flatnonzero(np.isfinite(limits))
+    first, last = known[[0, -1]]
+    steps, loss = run.telemetry.steps, run.telemetry["loss"]
+    flat = "" if loss[-1] < loss[0] else " (where it is ruined, it is flat)"
+    print(
+        f"  The limit was {limit:.3g} before the first step, "
+        f"{limits[first]:.3g} after step {steps[first]}, and "
+        f"{limits[last]:.3g} after step {steps[last]}{flat}."
+    )
+
+
+def print_best(runs):
+    """Prints which learning rate ended with the least loss, and why."""
+    best = min(runs, key=last_loss)
+    shares = best.telemetry["stability"]
+    shares = shares[np.isfinite(shares)]
+    print(
+        f"\nThe least loss at the end, {last_loss(best):.3g} over the last "
+        f"epoch, has learning rate {best.learning_rate:.3g}.\nWhile it "
+        f"trained, the limit moved: it was {shares[0]:.2g} times the limit "
+        f"after the first step,\nand {shares[-1]:.2g} times at the end."
+    )
+
+
+def last_loss(run):
+    """The mean loss of a network's last epoch; infinity if it is not finite."""
+    mean = float(np.mean(run.telemetry["loss"][-run.steps_per_epoch :]))
+    return mean if np.isfinite(mean) else np.inf
 
 
 def make_network(learning_rate):
@@ -214,7 +261,13 @@ def train(name, model, x, y, batch_size, epochs, callbacks=()):
         callbacks=[telemetry, *callbacks],
     )
     rate = float(model.optimizer.learning_rate)
-    return Run(name, rate, telemetry, gdtrain.diagnose(telemetry))
+    return Run(
+        name,
+        rate,
+        telemetry,
+        gdtrain.diagnose(telemetry),
+        steps_per_epoch=-(-len(x) // batch_size),
+    )
 
 
 def print_run(run, share):
@@ -222,8 +275,8 @@ def print_run(run, share):
     loss = run.telemetry["loss"]
     print(
         f"\nLearning rate {run.learning_rate:.3g}, {run.name} "
-        f"({share:g} of it): loss {loss[0]:.3g} -> {loss[-1]:.3g} "
-        f"in {len(loss)} steps"
+        f"({share:g} times the limit at the start):\n"
+        f"  loss {loss[0]:.3g} -> {loss[-1]:.3g} in {len(loss)} steps"
     )
     for line in str(run.diagnosis.verdict).splitlines():
         print(f"  {line}")

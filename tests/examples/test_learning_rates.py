@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import re
 
 import learning_rates as example
+import numpy as np
 import pytest
 
 
@@ -33,8 +35,37 @@ def test_each_rate_of_the_line_is_told_what_it_did(found):
     ]
     for run in result.line:
         assert run.diagnosis.verdict.text in printed
-    assert "this brings it in 2,000,000" in printed
+    assert "takes 2,000,000 such steps" in printed
     assert "is 1.01 times the stable limit 0.201" in printed
+
+
+def test_no_advice_forgets_the_limit_that_was_measured(found):
+    result, _ = found
+    for run in result.line:
+        tried = re.search(r"Try ([0-9.e-]*[0-9])", run.diagnosis.verdict.advice)
+        if tried:  # Not where it has converged
+            assert 0.4 < float(tried[1]) / result.limit < 0.7
+    (too_small, *_) = result.line
+    assert "(measured at step" in too_small.diagnosis.verdict.text
+
+
+def test_moving_limits_of_the_network_are_told_with_their_steps(found):
+    result, printed = found
+    assert "so does the limit:" in printed
+    start = f"The limit was {result.network_limit:.3g} before the first step, "
+    assert printed.count(start) == 4
+    for run in result.network:
+        limits = run.telemetry["stable_learning_rate"]
+        steps = run.telemetry.steps
+        known = np.isfinite(limits)
+        assert f"{limits[known][0]:.3g} after step 1, and " in printed
+        assert f"{limits[known][-1]:.3g} after step {steps[known][-1]}" in (
+            printed
+        )
+    assert "far over the limit (30 times the limit at the start)" in printed
+    best = min(result.network, key=example.last_loss)
+    assert f"has learning rate {best.learning_rate:.3g}." in printed
+    assert best is not result.network[3]
 
 
 def test_a_network_far_over_its_limit_diverges_and_a_good_one_does_not(found):

@@ -39,7 +39,19 @@ def test_measured_limit_is_preferred():
     columns = bowl([12.5], 0.5, 20) | {"stable_learning_rate": limits}
     found = verdict_on(**columns)
     assert found.evidence["stable_learning_rate"] == pytest.approx(0.2)
-    assert "2.5 times the stable limit 0.2 (measured)" in found.text
+    assert "2.5 times the stable limit 0.2 (measured at step 1)" in found.text
+
+
+def test_limit_before_the_rise_is_preferred_to_one_after_it():
+    limits = np.full(30, np.nan)
+    limits[[4, 20]] = 0.2, 0.001
+    loss = np.r_[np.linspace(2, 1, 10), 1.5 ** np.arange(20.0)]
+    found = verdict_on(
+        loss=loss,
+        learning_rate=np.full(30, 0.5),
+        stable_learning_rate=limits,
+    )
+    assert "2.5 times the stable limit 0.2 (measured at step 5)" in found.text
 
 
 def test_growth_of_other_updates_tells_no_limit():
@@ -417,7 +429,13 @@ def test_rate_to_try_stays_below_the_limit_that_is_told():
     assert found.name == "learning rate too small"
     assert found.advice.startswith("More than the limit is not stable")
     steep["learning_rate"] = np.full(200, 0.5)
-    assert verdict_on(**steep).advice == "Try 1.2, which is still stable."
+    assert verdict_on(**steep).advice.startswith("Try 1.2, 0.6 times the limit")
+    steep["learning_rate"] = np.full(200, 1e-5)
+    found = verdict_on(**steep)
+    assert found.advice.startswith("Try 1.2, 0.6 times the limit")
+    assert "1e-05 is 5e-06 times the stable limit 2 (measured at step 200)" in (
+        found.text
+    )
 
 
 def test_loss_that_ends_above_its_start_is_not_told_to_be_done():

@@ -1,22 +1,15 @@
 """The stable limit of the learning rate, as a rise of the loss tells it."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gdtrain.insight.diagnosis import plain_descent
 from gdtrain.insight.diagnosis.growth import Growth, growth, stable_limit
 from gdtrain.insight.diagnosis.one_step import gradient_at, limit_of_step
-from gdtrain.insight.diagnosis.run import last_known
+from gdtrain.insight.diagnosis.run import Limit
 
 LONG = 1.0  # Times the weights: after such an update, little remains of them
-
-
-class Limit(NamedTuple):
-    """A stable limit, and where it is from, in words."""
-
-    value: float
-    source: str
 
 
 def limit_of_rise(run: Any, rate: float, rise: Growth) -> Limit | None:
@@ -33,11 +26,12 @@ def limit_of_rise(run: Any, rate: float, rise: Growth) -> Limit | None:
         rise: Of the run's losses.
     """
     first, last = run.loss_rows[list(rise.rows)]
-    # Where the rise has carried the weights, the limit may be another.
-    for row in (first, last):
-        measured = last_known(run.get("stable_learning_rate"), row)
+    # Where the rise has carried the weights, the limit may be another. That
+    # of a step is measured after it.
+    for row in (first - 1, first, last):
+        measured = run.measured_limit(row)
         if measured:
-            return Limit(measured, "measured")
+            return measured
     if not plain_descent.is_plain(run):
         return None
     end = rise.rows[1]

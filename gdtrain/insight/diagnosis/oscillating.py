@@ -9,7 +9,6 @@ from gdtrain.insight.diagnosis.oscillation import (
     rebound,
     swing,
 )
-from gdtrain.insight.diagnosis.run import last_known
 from gdtrain.insight.diagnosis.verdict import (
     OSCILLATING,
     Verdict,
@@ -99,9 +98,9 @@ def _oscillating(run, sure, rows, evidence):
 
 def _limit_of_jumps(run, rate, evidence):
     """The limit of the learning rate and how it was found, or Nones."""
-    measured = last_known(run.get("stable_learning_rate"), len(run.steps) - 1)
+    measured = run.measured_limit(len(run.steps) - 1)
     if measured is not None:
-        return measured, "measured"
+        return measured
     norms = run.at_loss("gradient_norm")
     if norms is None or set(evidence) <= {"rebound", "learning_rate"}:
         return None, None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from gdtrain.telemetry import presets
 
 GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
 _QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
+
+
+class Limit(NamedTuple):
+    """A stable limit of the learning rate, and where it is from, in words."""
+
+    value: float
+    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +175,19 @@ class Run:
             len(late) and np.median(late) < GRADIENT_LEFT * known[0]
         )
 
+    def measured_limit(self, row):
+        """The stable limit that was measured last up to a row, or `None`.
+
+        Returns:
+            A `Limit`.
+        """
+        limits = self.get("stable_learning_rate")
+        place = place_of_last(limits, row)
+        if place is None:
+            return None
+        source = f"measured at step {int(self.steps[place]):,}"
+        return Limit(float(limits[place]), source)
+
     def until(self, row):
         """The `Run` of the rows before `row`."""
         values = {name: column[:row] for name, column in self.values.items()}
@@ -181,6 +201,20 @@ class Run:
         return None if values is None else values[self.loss_rows]
 
 
+def place_of_last(values, row):
+    """The place of the last finite number up to a row, or `None`.
+
+    Example:
+
+    >>> place_of_last(np.array([1.0, np.nan, 3.0]), 1)
+    0
+    """
+    if values is None:
+        return None
+    known = np.flatnonzero(np.isfinite(values[: row + 1]))
+    return int(known[-1]) if len(known) else None
+
+
 def last_known(values, row):
     """The last finite number up to a row, or `None`.
 
@@ -189,11 +223,8 @@ def last_known(values, row):
     >>> last_known(np.array([1.0, np.nan, 3.0]), 1)
     1.0
     """
-    if values is None:
-        return None
-    known = values[: row + 1]
-    known = known[np.isfinite(known)]
-    return float(known[-1]) if len(known) else None
+    place = place_of_last(values, row)
+    return None if place is None else float(values[place])
 
 
 def runs_of(source, steps_per_epoch=None):

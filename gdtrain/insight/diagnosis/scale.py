@@ -1,9 +1,9 @@
-"""What a first update that is longer than the weights tells of the data."""
+"""What a first update that is far longer than the weights tells of the data."""
 
 import math
 from typing import Any
 
-LONG = 1.0  # Times the weights
+LONG = 10.0  # Times the weights: too large a rate alone may double them
 ADVICE = (
     "If inputs or targets are far from a size of 1, scale them: larger "
     "learning rates are stable then."
@@ -16,7 +16,7 @@ def long_first_update(run: Any) -> tuple[str, float] | None:
     Returns:
         `(layer, times)`: its name, and how many times as long as its weights
         the update is, infinity if these are 0. `None` if the first step is
-        missing, or no update is longer than the weights.
+        missing, or no update is far longer than the weights.
     """
     first = {
         layer: float(ratios[0])

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from gdtrain.insight.diagnosis.at_rest import has_moved
-from gdtrain.insight.diagnosis.run import last_known
 from gdtrain.insight.diagnosis.trend import last_quarters
 from gdtrain.insight.diagnosis.verdict import TOO_SMALL, Verdict, confidence
 
@@ -80,29 +79,32 @@ def _by_path(run, course):
 def _verdict(run, sure, evidence, text):
     """With an advice of a rate, if one is known."""
     rate = run.usual_learning_rate
-    limit = last_known(run.get("stable_learning_rate"), len(run.steps) - 1)
+    limit = run.measured_limit(len(run.steps) - 1)
     if rate and limit:
-        evidence["stable_learning_rate"] = limit
+        evidence["stable_learning_rate"] = limit.value
         text += (
-            f" learning_rate {rate:.3g} is {rate / limit:.2g} times the "
-            f"stable limit {limit:.3g} (measured)."
+            f" learning_rate {rate:.3g} is {rate / limit.value:.2g} times the "
+            f"stable limit {limit.value:.3g} ({limit.source})."
         )
     advice = _advice(run, rate, limit)
     return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
 
 
 def _advice(run, rate, limit):
-    """Ten times the rate, unless that is beyond the limit."""
+    """A share of the limit where that is known, else ten times the rate."""
     again = ", and again until the loss falls within some steps."
     if not rate:
         return f"Try ten times the learning rate{again}"
-    if limit and 10 * rate > limit:
-        if rate > SHARE * limit:
-            return (
-                "More than the limit is not stable: use momentum or Adam, or "
-                "scale the inputs."
-            )
-        return f"Try {SHARE * limit:.2g}, which is still stable."
+    if limit and rate > SHARE * limit.value:
+        return (
+            "More than the limit is not stable: use momentum or Adam, or "
+            "scale the inputs."
+        )
+    if limit:
+        return (
+            f"Try {SHARE * limit.value:.2g}, {SHARE:g} times the limit, and "
+            "less if the loss then jumps with the batches."
+        )
     usual = ""
     if run.learning_rate > 1.01 * rate:
         usual = f" (half the steps had {rate:.2g} or less)"
