@@ -504,6 +504,17 @@ def pythonify_logs(logs):
     return python_utils.pythonify_logs(logs)
 
 
+def compile_arguments(model):
+    """What a model was compiled with, objects as they are, a dict by name.
+
+    `get_compile_config` raises where a single one cannot be serialized, and
+    warns of every lambda. Without `_compile_config`, TensorBoard does not
+    tell how a model was compiled.
+    """
+    config = getattr(model, "_compile_config", None)
+    return dict(config.config) if config is not None else {}
+
+
 def assert_compiled(model, method):
     """Raises a `ValueError` if a model is not compiled.
 

@@ -66,7 +66,7 @@ def test_blocks_print_what_the_readme_says(pasted):
     ]
     assert len(PYTHON) == 6 and any(expected)
     assert printed[:-1] == expected
-    assert list(folder.glob("output/logs/train/events*"))
+    assert list(folder.glob("output/logs/events*"))
 
 
 def test_step_of_the_readme_trains(pasted):

@@ -9,6 +9,8 @@ from gdtrain.writers import failures, summaries
 class Pictures:
     """Draws pictures at steps 1, 2, 5, 10, 20, 50, ... and wherever asked.
 
+    One that raises is left out at that step alone, and told of once.
+
     Args:
         pictures: A list of objects with a `name`, `look(model)`, which is
             called on the training thread, and `draw(seen)`, which is given
@@ -19,7 +21,7 @@ class Pictures:
     def __init__(self, pictures):
         self._pictures = list(pictures)
         self._cadence = OneTwoFive()
-        self._left_out = []  # Those that could not be drawn
+        self._parts = failures.Parts()
         self._seen_at = None  # The last step at which they looked
 
     def next_look(self, step):
@@ -43,13 +45,14 @@ class Pictures:
         if step == self._seen_at:
             return []
         self._seen_at = step
-        return [(picture, picture.look(model)) for picture in self._pictures]
+        looked = []
+        for picture in self._pictures:
+            with self._alone(picture):
+                looked.append((picture, picture.look(model)))
+        return looked
 
     def draw(self, looked):
         """Draws what was seen, on the writing thread.
-
-        One that cannot be drawn is told of once, in a warning, and left out
-        from then on.
 
         Args:
             looked: What `look` returned.
@@ -59,18 +62,25 @@ class Pictures:
         """
         drawn = []
         for picture, seen in looked:
-            if any(one is picture for one in self._left_out):
-                continue
-            try:
+            with self._alone(picture):
                 drawn.append(_image(picture.name, picture.draw(seen)))
-            except Exception as error:  # A user's own may raise anything.
-                self._left_out.append(picture)
-                failures.warn(
-                    f"The picture {picture.name!r} is left out from here on",
-                    error,
-                    "All else is written, and training goes on.",
-                )
         return drawn
+
+    def _alone(self, picture):
+        """Lets a picture fail alone."""
+        return self._parts.alone(
+            f"The picture {_name(picture)!r} cannot be drawn",
+            "It is tried again at later steps; all else is written, and "
+            "training goes on.",
+        )
+
+
+def _name(picture):
+    """The name of a picture; of its class if it has none."""
+    try:
+        return picture.name
+    except Exception:  # A property of a user's own may raise anything.
+        return type(picture).__name__
 
 
 def _image(name, figure):

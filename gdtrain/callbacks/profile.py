@@ -25,6 +25,7 @@ class Profile:
         self._log_dir = log_dir
         self._is_running = False
         self._first = self._last = None
+        self._parts = failures.Parts()
         if steps is not None:
             first, last = _two(steps)
             self._first = checks.positive_integer("profile[0]", first)
@@ -64,24 +65,21 @@ class Profile:
         if self._is_running:
             self._is_running = False
             forks.unregister(self)
-            try:
+            with self._parts.alone("The profile was not written"):
                 tf.profiler.experimental.stop()
-            except tf.errors.OpError as error:
-                failures.warn(
-                    "The profile was not written", error, "Training goes on."
-                )
 
     def after_fork_in_child(self) -> None:
         """Leaves the profile to the parent."""
         self._is_running = False
 
     def _start(self):
-        try:
-            tf.profiler.experimental.start(self._log_dir)
-            self._is_running = True
-            forks.register(self)
-        except tf.errors.AlreadyExistsError:
-            _log.warning("There is no profile: another one is running.")
+        with self._parts.alone("There is no profile"):
+            try:
+                tf.profiler.experimental.start(self._log_dir)
+                self._is_running = True
+                forks.register(self)
+            except tf.errors.AlreadyExistsError:
+                _log.warning("There is no profile: another one is running.")
 
 
 def _two(steps):

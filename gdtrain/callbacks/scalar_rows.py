@@ -2,6 +2,40 @@
 
 import itertools
 import threading
+from typing import Any
+
+import numpy as np
+
+
+def number(value: Any) -> float:
+    """A value of Keras's logs as a number; infinite where it is too large.
+
+    Raises:
+        TypeError: if it is not a single number.
+
+    Example:
+
+    >>> number(np.float32(0.5)), number(10**400), number(None)
+    Traceback (most recent call last):
+        ...
+    TypeError: A scalar must be a single number. Received: None.
+    """
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf") if value > 0 else -float("inf")
+    if hasattr(value, "dtype"):
+        # NumPy warns of Keras's variables, and cannot take TensorFlow's
+        # bfloat16, which is of kind V.
+        found = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+        if found.ndim == 0 and found.dtype.kind in "biufV":
+            return float(found)
+    text = " ".join(repr(value).split())
+    raise TypeError(
+        "A scalar must be a single number. Received: "
+        f"{text[:60] + '...' if len(text) > 60 else text}."
+    )
 
 
 class ScalarRows:

@@ -6,21 +6,23 @@ import os
 import numpy as np
 
 from gdtrain.callbacks import run_description
+from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.pictures import Pictures
 from gdtrain.callbacks.profile import Profile
-from gdtrain.callbacks.scalar_rows import ScalarRows
+from gdtrain.callbacks.scalar_rows import ScalarRows, number
 from gdtrain.callbacks.step_callback import StepCallback
 from gdtrain.telemetry import record
-from gdtrain.writers import summaries
-from gdtrain.writers.tensorboard_runs import DESCRIPTION, TensorBoardRuns
+from gdtrain.writers import failures, summaries
+from gdtrain.writers.tensorboard_runs import TensorBoardRuns
 from gdtrain.writers.thinned import Thinned
 
 
 class TensorBoard(StepCallback):
     """Writes each step and each epoch for TensorBoard, as training goes.
 
-    Look at it with `tensorboard --logdir LOG_DIR`. There are two runs, as in
-    Keras: `train`, and `validation` if there is any.
+    Look at it with `tensorboard --logdir LOG_DIR`, best of all at
+    http://localhost:6006/#custom_scalars. TensorBoard lists the folder as a
+    run, and its folder `validation` as another, if there is any.
 
     | tag | x axis | what |
     |---|---|---|
@@ -34,12 +36,14 @@ class TensorBoard(StepCallback):
     The tab Custom Scalars has a page "Gradient descent" that puts the most
     telling curves together; HParams compares the runs below a folder by
     optimizer, batch size, model size and what else you give; Text has the
-    model's summary and configuration.
+    verdict of `gdtrain.diagnose` on what was written, as each fit ends, and
+    the model's summary and configuration.
 
     Points can be read within 2 seconds. Nothing measured is lost when
-    training ends by an exception or Ctrl-C. If writing fails, as on a full
-    disk, a warning says so and training goes on. A run that begins again in
-    its folder replaces what it writes anew.
+    training ends by an exception or Ctrl-C. What cannot be written, such as a
+    picture that raises, is left out alone; a warning says so, and all else is
+    written. On a full disk, training goes on. A run that begins again in its
+    folder replaces what it writes anew.
 
     Args:
         log_dir: The folder for the event files; made if it is not there. Give
@@ -72,15 +76,15 @@ class TensorBoard(StepCallback):
 
     Example:
 
-    >>> import glob, tempfile, keras, numpy as np, gdtrain
+    >>> import tempfile, keras, numpy as np, gdtrain
     >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
     >>> folder = tempfile.mkdtemp()
     >>> tensorboard = gdtrain.callbacks.TensorBoard(folder)
     >>> x = np.ones([8, 1])
     >>> _ = model.fit(x, x, verbose=0, callbacks=[tensorboard])
-    >>> len(glob.glob(f"{folder}/train/events.out.tfevents.*"))
-    1
+    >>> gdtrain.diagnose(folder).verdict.name
+    'nothing to report'
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class TensorBoard(StepCallback):
         self._steps = self._runs.steps
         if spread:
             self._steps = Thinned(self._steps, every_steps)
+        self._parts = failures.Parts()
+        self._judged = JudgedSteps()
         self._probe_names: list[str] = []
         self._training = False
         self._is_begun = self._is_described = self._is_complete = True
@@ -117,9 +123,9 @@ class TensorBoard(StepCallback):
     def sees(self):
         """Epochs, if the learning rate may change within them."""
         observers = getattr(self.model, "step_observers", None)
-        changes = record.is_scheduled(self.model.optimizer) or (
-            observers is not None and observers.are_steering
-        )
+        changes = observers is not None and observers.are_steering
+        with self._parts.alone("Learning rates of epochs are left out"):
+            changes |= record.is_scheduled(self.model.optimizer)
         return "epochs" if changes else "logs"
 
     def on_train_begin(self, logs=None):
@@ -145,6 +151,7 @@ class TensorBoard(StepCallback):
             # Who broke it off may have written a window that goes on now.
             known = steps_done - self._has_open_window
             self._background.do(self._runs.begin, known, epoch)
+            self._background.do(self._judged.begin, steps_done, self.params)
         self._has_open_window = False
         self._profile.at(steps_done)
         self._draw(steps_done)
@@ -165,16 +172,18 @@ class TensorBoard(StepCallback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes what `History` shows of the epoch."""
         logs = logs or {}
-        train = {k: v for k, v in logs.items() if not k.startswith("val_")}
-        validation = {
-            k.removeprefix("val_"): v
-            for k, v in logs.items()
-            if k.startswith("val_")
-        }
+        train, validation = {}, {}
+        for name, value in logs.items():
+            key = str(name)
+            if key.startswith("val_"):
+                validation[key.removeprefix("val_")] = value
+            else:
+                train[key] = value
         if self.model.optimizer is not None and "learning_rate" not in train:
-            for name, rate in self._rates().items():
-                key = f"learning_rate_{name}" if name else "learning_rate"
-                train[key] = rate
+            with self._parts.alone("Learning rates of epochs are left out"):
+                for name, rate in self._rates().items():
+                    key = f"learning_rate_{name}" if name else "learning_rate"
+                    train[key] = rate
         self._epoch = epoch
         self._write_scalars("train", epoch, train, "epoch_{}")
         self._write_scalars("validation", epoch, validation, "epoch_{}")
@@ -195,13 +204,11 @@ class TensorBoard(StepCallback):
 
     def on_test_end(self, logs=None):
         """Writes the result of an evaluation, at the step it was made."""
-        if self.model.optimizer is not None:
-            # Which a new optimizer counts from 0, and the steps go on
-            step = int(self.model.optimizer.iterations.numpy())
-            observers = getattr(self.model, "step_observers", None)
-            step = max(step, observers.steps_done if observers else 0)
+        with self._parts.alone("Results of evaluations are left out"):
+            step = self._step()
             tag = "evaluation_{}_vs_iterations"
-            self._write_scalars("validation", step, logs or {}, tag)
+            if step is not None:
+                self._write_scalars("validation", step, logs or {}, tag)
         if not self._training:
             self.close()
 
@@ -209,7 +216,8 @@ class TensorBoard(StepCallback):
         """Writes what is left and closes the files."""
         self._profile.stop()
         if self._training and self.writes:
-            self._background.do(self._end)
+            history = getattr(self.model, "history", None)
+            self._background.do(self._end, history)
         self._training = False
         self._background.do(self._runs.close)
         super().close()
@@ -235,35 +243,64 @@ class TensorBoard(StepCallback):
         """Makes what was written readable, on the writing thread."""
         self._runs.flush()
 
+    def write(self, steps, names, values, measured=None):
+        """Takes steps, on the writing thread."""
+        super().write(steps, names, values, measured)
+        with self._parts.alone("The diagnosis is left out"):
+            self._judged.write(steps, names, values, measured)
+
     def _pass_on(self, table):
         """Takes a `Table`, on the writing thread."""
         if not self._is_described:
-            self._describe(int(table.rows[0][0]))
-        super()._pass_on(table)
-        for step, name, numbers in table.histograms(self._wanted):
-            low, high, *counts = numbers
-            edges = np.linspace(low, high, len(counts) + 1)
-            self._runs["train"].add(
-                step,
-                summaries.histogram(name, edges[:-1], edges[1:], counts),
-            )
+            self._is_described = True
+            with self._parts.alone("The description of the run is left out"):
+                self._describe(table)
+        with self._parts.alone("Numbers of some steps are left out"):
+            super()._pass_on(table)
+        with self._parts.alone("Some histograms are left out"):
+            for step, name, numbers in table.histograms(self._wanted):
+                low, high, *counts = numbers
+                edges = np.linspace(low, high, len(counts) + 1)
+                self._runs["train"].add(
+                    step,
+                    summaries.histogram(name, edges[:-1], edges[1:], counts),
+                )
 
-    def _describe(self, batch_size):
+    def _describe(self, table):
         """Writes what is known of the run, on the writing thread."""
-        self._is_described = True
-        names = [quantity.name for quantity in self.quantities]
-        names += self._probe_names
-        for summary in run_description.describe(
-            self.model, batch_size, self.hparams, names
-        ):
-            self._runs[DESCRIPTION].add(0, summary)
+        measured = [
+            (column.name, column.quantity)
+            for column in table.columns
+            if column.width == 1 and column.quantity in self._wanted
+        ]
+        measured += [
+            (name, quantity)
+            for name, (quantity, _) in table.at_end.items()
+            if quantity is not None and quantity in self._wanted
+        ]
+        measured += [(name, None) for name in self._probe_names]
+        self._runs.describe(
+            run_description.describe(
+                self.model,
+                int(table.rows[0][0]),
+                self.hparams,
+                measured,
+                self._parts,
+            )
+        )
 
-    def _end(self):
+    def _end(self, history):
         """Marks the end of the run, on the writing thread."""
         self._steps.close()
+        steps_done = self.model.step_observers.steps_done
+        with self._parts.alone("The diagnosis is left out"):
+            text = self._judged.verdict(history)
+            if text:
+                summary = summaries.text("diagnosis", text)
+                self._runs["train"].add(steps_done, summary)
         if self._is_complete and self._is_described:
-            self._runs[DESCRIPTION].add(0, summaries.hparams_end())
-        self._runs.end(self.model.step_observers.steps_done, self._epoch)
+            self._runs.describe([summaries.hparams_end()])
+        self._runs.end(steps_done, self._epoch)
 
     def _draw(self, step):
         """Has pictures drawn of the model as it is."""
@@ -278,13 +315,11 @@ class TensorBoard(StepCallback):
 
     def _write_scalars(self, run, step, logs, tag):
         """Has numbers written that are known in Python already."""
-        numbers = {
-            tag.format(name): value
-            for name, value in logs.items()
-            if isinstance(value, (int, float))
-            or hasattr(value, "dtype")
-            and np.ndim(value) == 0
-        }
+        numbers = {}
+        for name, value in logs.items():
+            key = tag.replace("{}", str(name))
+            with self._parts.alone(f"{key} is left out"):
+                numbers[key] = number(value)
         if numbers and self.writes and self._rows.add(run, step, numbers):
             self._background.do(self._write_rows)
 
@@ -292,6 +327,15 @@ class TensorBoard(StepCallback):
         """Writes all such numbers so far, on the writing thread."""
         for run, names, steps, values in self._rows.take():
             self._runs[run].write(steps, names, values)
+
+    def _step(self):
+        """How many steps were done; `None` for a model that cannot train."""
+        if self.model.optimizer is None:
+            return None
+        # A new optimizer counts from 0, and the steps go on.
+        step = int(self.model.optimizer.iterations.numpy())
+        observers = getattr(self.model, "step_observers", None)
+        return max(step, observers.steps_done if observers else 0)
 
     def _rates(self):
         """The learning rates now, by name."""

@@ -9,6 +9,7 @@ from gdtrain.telemetry import asked
 from gdtrain.telemetry.memory import Memory
 from gdtrain.telemetry.quantity import BlockQuantity
 from gdtrain.telemetry.table import Table
+from gdtrain.writers import failures
 
 
 class Observers:
@@ -41,6 +42,7 @@ class Observers:
         self.memory = Memory()
         self._attached = []
         self._budget = Budget()
+        self._parts = failures.Parts()
 
     @property
     def asked(self):
@@ -124,14 +126,7 @@ class Observers:
             strides: By quantity, every how many steps it was measured.
             seconds: How long the steps took.
         """
-        at_end = {
-            name: (request.quantity.name, value)
-            for request in self.asked
-            if isinstance(request.quantity, BlockQuantity)
-            for name, value in request.quantity.measure_block(
-                rows[:, 0].sum(), seconds
-            ).items()
-        }
+        at_end = self._of_block(rows, seconds)
         first_step = self.steps_done + 1
         self.steps_done += rows.shape[0]
         with contextlib.ExitStack() as stack:
@@ -140,6 +135,24 @@ class Observers:
             for observer in reversed(self._attached):
                 stack.callback(observer.observe, table)
             table.at_end.update(self._probed(seconds))
+
+    def _of_block(self, rows, seconds):
+        """What quantities of a block found, `{name: (quantity, value)}`."""
+        found = {}
+        for request in self.asked:
+            quantity = request.quantity
+            if isinstance(quantity, BlockQuantity):
+                with self._parts.alone(
+                    f"The quantity {quantity.name!r} is left out",
+                    "All else is measured, and training goes on.",
+                ):
+                    found |= {
+                        name: (quantity.name, float(value))
+                        for name, value in quantity.measure_block(
+                            rows[:, 0].sum(), seconds
+                        ).items()
+                    }
+        return found
 
     def _probed(self, seconds):
         """What probes found, `{name: (quantity, value)}`, of no quantity."""

@@ -99,8 +99,8 @@ def _of_history(history):
 def _of_folder(folder):
     """Of the runs that `gdtrain.callbacks.TensorBoard` wrote."""
     found = []
-    for run in ("train", "validation"):
-        path = os.path.join(folder, run)
+    train = event_files.train(folder)
+    for path in (train, os.path.join(folder, "validation")):
         scalars = event_files.scalars(path) if event_files.paths(path) else {}
         found.append(scalars.get(_TAG, (np.empty(0, np.int64), np.empty(0))))
     (at, loss), (held_at, held) = found

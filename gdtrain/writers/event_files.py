@@ -38,6 +38,23 @@ def paths(directory):
     )
 
 
+def train(log_dir):
+    """The folder of what was written of training.
+
+    Args:
+        log_dir: The folder given to `gdtrain.callbacks.TensorBoard`, whose
+            own files these are; or one with a folder `train`, as Keras makes.
+
+    Example:
+
+    >>> train("no such folder")
+    'no such folder'
+    """
+    log_dir = os.fspath(log_dir)
+    below = os.path.join(log_dir, "train")
+    return below if paths(below) else log_dir
+
+
 def runs(directory):
     """The folders of runs in a folder, and in those in it.
 
@@ -54,7 +71,7 @@ def runs(directory):
     >>> from gdtrain.writers.tensorboard import TensorBoardWriter
     >>> folder = tempfile.mkdtemp()
     >>> for run in ("one", "two"):
-    ...     writer = TensorBoardWriter(f"{folder}/{run}/train")
+    ...     writer = TensorBoardWriter(f"{folder}/{run}")
     ...     writer.write([1], ["step/loss"], [[0.5]])
     ...     writer.close()
     >>> [os.path.basename(run) for run in runs(folder)]
@@ -63,7 +80,7 @@ def runs(directory):
     ['two']
     """
     directory = os.fspath(directory)
-    if paths(os.path.join(directory, "train")) or paths(directory):
+    if paths(train(directory)):
         return [directory]
     if not tf.io.gfile.isdir(directory):
         return []
@@ -120,8 +137,7 @@ def read(log_dir):
     """What was written of each step of a run.
 
     Args:
-        log_dir: The folder given to `gdtrain.callbacks.TensorBoard`, or the
-            folder `train` in it.
+        log_dir: The folder given to `gdtrain.callbacks.TensorBoard`.
 
     Returns:
         A `MemoryWriter`, as if it had been written to. Names are those of the
@@ -135,16 +151,15 @@ def read(log_dir):
     >>> import tempfile
     >>> from gdtrain.writers.tensorboard import TensorBoardWriter
     >>> folder = tempfile.mkdtemp()
-    >>> writer = TensorBoardWriter(f"{folder}/train")
+    >>> writer = TensorBoardWriter(folder)
     >>> writer.write([7, 8], ["step/loss"], [[0.5], [0.25]])
     >>> writer.close()
     >>> read(folder)["loss"].tolist()
     [0.5, 0.25]
     """
-    train = os.path.join(os.fspath(log_dir), "train")
     found = {
         tag.removeprefix(_STEP): points
-        for tag, points in scalars(train if paths(train) else log_dir).items()
+        for tag, points in scalars(train(log_dir)).items()
         if tag.startswith(_STEP)
     }
     if not found:

@@ -1,11 +1,18 @@
 """What went wrong in writing, in plain words."""
 
+import contextlib
 import errno
+import logging
 import os
+import re
 import sys
-import traceback
 import warnings
+from collections.abc import Iterator
 
+_log = logging.getLogger("gdtrain")
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # As in Keras's messages
+_LENGTH = 200  # Most characters of an error that are shown
 _PLAIN = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "no more of the disk may be used",
@@ -17,8 +24,10 @@ _PLAIN = {
 }
 
 
-def warn(what, error, then):
+def warn(what: str, error: BaseException, then: str) -> None:
     """Warns of an error and never raises, even where warnings are errors.
+
+    The traceback goes to the log ("gdtrain", DEBUG).
 
     Args:
         what: What ended, for example `"Writing has stopped"`.
@@ -34,28 +43,78 @@ def warn(what, error, then):
     ...     with warnings.catch_warnings(record=True) as caught:
     ...         warn("Writing has stopped", error, "Training goes on.")
     >>> print(caught[0].message)
-    Writing has stopped: the disk is full. Training goes on. The error was:
-    OSError: [Errno 28] No space left on device
+    Writing has stopped: the disk is full (OSError: [Errno 28] No space left
+    on device). Training goes on.
     """
     plain = _plainly(error)
-    told = traceback.format_exception(error)
-    message = (
-        f"{what}{': ' + plain if plain else ''}. {then} The error was:\n"
-        # The way to the error is of use only where the words are not.
-        + (told[-1] if plain else "".join(told)).strip()
-    )
+    cause = _in_a_line(error)
+    if plain:
+        cause = f"{plain} ({_in_a_line(error.__cause__ or error)})"
+    message = f"{what}: {cause}. {then}"
+    _log.debug("%s:", what, exc_info=error)
     try:
         warnings.warn(message, stacklevel=3)
     except Warning:
         print(message, file=sys.stderr)
 
 
-def _plainly(error):
+class Parts:
+    """Parts of something that is written, each of which fails alone.
+
+    Example:
+
+    >>> parts = Parts()
+    >>> with parts.alone("The summary of the model is left out"):
+    ...     print("written")
+    written
+    """
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    @contextlib.contextmanager
+    def alone(
+        self,
+        what: str,
+        then: str = "All else is written, and training goes on.",
+    ) -> Iterator[None]:
+        """Turns an exception within into a warning, which is given once.
+
+        Args:
+            what: What does not happen then, a sentence without a full stop.
+            then: A sentence on what goes on.
+        """
+        try:
+            yield
+        except Exception as error:  # Code of users may raise anything.
+            told = what, type(error).__name__
+            if told not in self._told:
+                self._told.add(told)
+                warn(what, error, then)
+
+
+def _in_a_line(error: BaseException) -> str:
+    """The type of an error and what it says, on one line."""
+    name, text = type(error).__name__, _text(error).rstrip(".")
+    if len(text) > _LENGTH:
+        text = text[:_LENGTH] + "..."
+    return f"{name}: {text}" if text else name
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, on one line."""
+    try:
+        return " ".join(_COLOURS.sub("", str(error)).split())
+    except Exception:  # Even `__str__` may be a user's own.
+        return ""
+
+
+def _plainly(error: BaseException) -> str:
     """The cause in plain words; empty if it has none."""
     for code, words in _PLAIN.items():
         if getattr(error, "errno", None) == code:
             return words
         # TensorFlow's errors have no number, but the system's own words.
-        if os.strerror(code) in str(error):
+        if os.strerror(code) in _text(error):
             return words
     return ""

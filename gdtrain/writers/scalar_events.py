@@ -39,7 +39,8 @@ def serialize(seconds, steps, names, values, measured=None):
     (7, 'loss')
     """
     steps = np.asarray(steps, np.int64)
-    values = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):  # What is too large is infinite.
+        values = np.asarray(values, np.float32)
     if measured is None:
         return _complete(seconds, steps, tuple(names), values)
     patterns, which = np.unique(
@@ -53,6 +54,22 @@ def serialize(seconds, steps, names, values, measured=None):
         for row, event in zip(rows, made, strict=False):  # None if no names
             events[row] = event
     return [event for event in events if event is not None]
+
+
+def readable(name):
+    """A name as a tag that TensorBoard can read, a string.
+
+    One that is not UTF-8 would end the reading of its file.
+
+    Args:
+        name: Anything; a string as a rule.
+
+    Example:
+
+    >>> readable("caf\u00e9"), readable("caf" + chr(0xDCE9)), readable(7)
+    ('café', 'caf?', '7')
+    """
+    return str(name).encode(errors="replace").decode()
 
 
 def _complete(seconds, steps, names, values):
@@ -74,7 +91,7 @@ def _template(names):
     """An event with zeros for numbers, uint8, and where its values are."""
     ends, body = [], bytearray()
     for name in names:
-        tag = name.encode()
+        tag = readable(name).encode()
         value = _TAG + _varint(len(tag)) + tag + _SIMPLE_VALUE + bytes(4)
         body += _VALUE + _varint(len(value)) + value
         ends.append(len(body))

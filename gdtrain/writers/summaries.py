@@ -3,10 +3,12 @@
 `TensorBoardWriter.add` writes them.
 """
 
+import contextlib
 import math
 import time
 
 import numpy as np
+from google.protobuf import struct_pb2
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_metadata
@@ -17,6 +19,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util import tensor_util
+
+from gdtrain.writers.scalar_events import readable
 
 
 def text(tag, markdown):
@@ -35,7 +39,7 @@ def text(tag, markdown):
     b'a **line**'
     """
     metadata = text_metadata.create_summary_metadata(None, None)
-    return _summary(tag, metadata, np.array(markdown.encode(), object))
+    return _summary(tag, metadata, np.array(readable(markdown).encode(), object))
 
 
 def image(tag, pngs, width, height):
@@ -83,30 +87,34 @@ def histogram(tag, edges_left, edges_right, counts):
     return _summary(tag, metadata, bins)
 
 
-def custom_scalars(title, charts):
+def custom_scalars(categories):
     """Which scalars the tab Custom Scalars draws together.
 
     TensorBoard takes the layouts of all runs together: charts under the same
     title, without those that are equal.
 
     Args:
-        title: What the charts stand under.
-        charts: A list of `(title, tags)`: tags are regular expressions, each
-            of which must match from the beginning of a tag.
+        categories: A list of `(title, closed, charts)`: charts that stand
+            under a title, and whether they are shown only when it is clicked.
+            Charts are a list of `(title, tags)`: tags are regular
+            expressions, each of which must match from the beginning of a tag.
 
     Returns:
         A `Summary`.
 
     Example:
 
-    >>> summary = custom_scalars("gdtrain", [("loss", ["step/loss$"])])
+    >>> charts = [("loss", ["step/loss$"])]
+    >>> summary = custom_scalars([("gdtrain", False, charts)])
     >>> summary.value[0].tag
     'custom_scalars__config__'
     """
     layout = layout_pb2.Layout()
-    category = layout.category.add(title=title)
-    for name, tags in charts:
-        category.chart.add(title=name).multiline.tag.extend(tags)
+    for title, closed, charts in categories:
+        category = layout.category.add(title=readable(title), closed=closed)
+        for name, tags in charts:
+            chart = category.chart.add(title=readable(name))
+            chart.multiline.tag.extend(map(readable, tags))
     return _summary(
         custom_metadata.CONFIG_SUMMARY_TAG,
         custom_metadata.create_summary_metadata(),
@@ -123,7 +131,8 @@ def hparams(values):
 
     Args:
         values: `{name: value}`. Finite numbers, bools and strings are shown
-            as such, all else as the string it prints as.
+            as such, all else as the string it prints as, or by its type if
+            it cannot be printed.
 
     Returns:
         A `Summary`.
@@ -136,13 +145,7 @@ def hparams(values):
     # Without a name of a group, each run is a row of its own.
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in values.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, (int, float)) and math.isfinite(value):
-            start.hparams[name].number_value = value
-        else:
-            start.hparams[name].string_value = str(value)
+        start.hparams[readable(name)].CopyFrom(_hparam(value))
     return _hparams_summary(
         hparams_metadata.SESSION_START_INFO_TAG, session_start_info=start
     )
@@ -167,6 +170,22 @@ def hparams_end():
     )
 
 
+def _hparam(value):
+    """A value for the tab HParams: a bool, a finite number or a string."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool):
+        return struct_pb2.Value(bool_value=value)
+    with contextlib.suppress(OverflowError):  # An int beyond all floats
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            return struct_pb2.Value(number_value=value)
+    try:
+        text = readable(value)
+    except Exception:  # `__str__` is a user's own, and may raise anything.
+        text = f"<{type(value).__name__}>"
+    return struct_pb2.Value(string_value=text)
+
+
 def _hparams_summary(tag, **content):
     """What the HParams plugin reads: metadata, and a tensor of no use."""
     data = plugin_data_pb2.HParamsPluginData(**content)
@@ -178,6 +197,6 @@ def _summary(tag, metadata, array):
     """A `Summary` of one tensor."""
     tensor = tensor_util.make_tensor_proto(array)
     value = summary_pb2.Summary.Value(
-        tag=tag, metadata=metadata, tensor=tensor
+        tag=readable(tag), metadata=metadata, tensor=tensor
     )
     return summary_pb2.Summary(value=[value])

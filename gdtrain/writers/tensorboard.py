@@ -87,10 +87,26 @@ class TensorBoardWriter:
         Raises:
             OSError: if the file cannot be written.
         """
-        event = event_pb2.Event(
-            wall_time=self._clock(), step=step, summary=summary
-        )
-        self._write([event.SerializeToString()])
+        self._write([self._event(step, summary)])
+
+    def add_file(self, step, summaries, suffix):
+        """Adds a file of its own, so that it can be removed alone.
+
+        Args:
+            step: The step that they belong to, an int.
+            summaries: A list of `Summary`.
+            suffix: The end of the file's name.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        # A loader that has come to a later file reads no earlier one again.
+        self.close()
+        with self._explained():
+            file = self._open(suffix)
+            for summary in summaries:
+                file.write(self._event(step, summary))
+        self.close()
 
     def flush(self):
         """Hands everything written to the file system.
@@ -104,7 +120,9 @@ class TensorBoardWriter:
             self._file.flush()
             # Writing to a deleted file goes on without an error.
             if not tf.io.gfile.exists(self._path):
-                raise OSError(os.strerror(errno.ENOENT))
+                raise FileNotFoundError(
+                    errno.ENOENT, os.strerror(errno.ENOENT), self._path
+                )
 
     def close(self):
         """Flushes, and closes the file."""
@@ -124,6 +142,13 @@ class TensorBoardWriter:
         """Leaves the file to the parent."""
         self._file = None
 
+    def _event(self, step, summary):
+        """The bytes of an event."""
+        event = event_pb2.Event(
+            wall_time=self._clock(), step=step, summary=summary
+        )
+        return event.SerializeToString()
+
     def _write(self, events):
         """Adds serialized events, to a new file if there is none."""
         if not events:
@@ -133,12 +158,12 @@ class TensorBoardWriter:
             for event in events:
                 file.write(event)
 
-    def _open(self):
+    def _open(self, suffix=".v2"):
         """Makes and returns a file, the first with a new attempt's mark."""
         now = self._clock()
         name = (
             f"events.out.tfevents.{self._second(now):010d}."
-            f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}.v2"
+            f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}{suffix}"
         )
         self._path = os.path.join(self._directory, name)
         tf.io.gfile.makedirs(self._directory)
@@ -173,7 +198,12 @@ class TensorBoardWriter:
             yield
         except (OSError, tf.errors.OpError) as error:
             self._file = None
-            raise OSError(
+            kind = (
+                FileNotFoundError
+                if isinstance(error, FileNotFoundError)
+                else OSError
+            )
+            raise kind(
                 "A run's folder must stay in place, with room on its disk, "
                 f"while {self._path!r} is written. Received: {error}. Give a "
                 "folder that lasts."

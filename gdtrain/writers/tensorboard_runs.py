@@ -1,20 +1,26 @@
-"""The runs of one log folder: `train`, `validation`, and their description."""
+"""The runs of one log folder: `train`, and `validation` below it."""
 
-import math
 import os
 
-from gdtrain.writers import stale_events
+import tensorflow as tf
+
+from gdtrain.writers import event_files, failures, stale_events
 from gdtrain.writers.folder_lock import FolderLock
 from gdtrain.writers.tensorboard import TensorBoardWriter
 
-DESCRIPTION = ""  # The run that is the log folder itself
+# Which folder a run is within the log folder. TensorBoard lists every folder
+# that has event files; the tab HParams takes curves of the folder that
+# describes a run, and of those below it.
+FOLDERS = {"train": "", "validation": "validation"}
+_DESCRIPTION = ".description"  # Ends the names of files that describe a run
 
 
 class TensorBoardRuns:
     """Writers for the runs of a folder, made when there is something to write.
 
     What an earlier attempt wrote of steps and epochs that come again is not
-    shown any more: one curve remains.
+    shown any more: one curve remains. A run that cannot be written is told of
+    in a warning, and left out until the next attempt; the other one goes on.
 
     Args:
         log_dir: The folder; made if it is not there.
@@ -37,14 +43,14 @@ class TensorBoardRuns:
 
     def __init__(self, log_dir):
         self.log_dir = os.fspath(log_dir)
-        self._writers = {}
+        self._runs = {}
         self._lock = None
         self._fresh: set[str] = set()  # Runs that begin anew when written to
         self._known = None  # Up to which step and epoch all is our own
 
     def __getstate__(self):
         # Files and the lock are the original's; a copy makes its own.
-        return {**vars(self), "_writers": {}, "_lock": None}
+        return {**vars(self), "_runs": {}, "_lock": None}
 
     def lock(self):
         """Keeps others from writing there, until `close`.
@@ -62,36 +68,36 @@ class TensorBoardRuns:
             steps_done: How many steps the model has behind it.
             epoch: The first epoch to come.
         """
-        self._close_writers()
-        stale_events.drop(
-            self.log_dir,
-            lambda tag: 0 if tag.startswith(_DESCRIBING) else math.inf,
-        )
+        self._close_runs()
+        with failures.Parts().alone(
+            f"What {self.log_dir!r} has of an earlier attempt may still show",
+            "This attempt is written beside it.",
+        ):
+            self._drop_stale(steps_done, epoch)
         if not steps_done:
-            self._fresh = {"train", "validation"}
-        elif self._repeats(steps_done, epoch):
-            for run in ("train", "validation"):
-                stale_events.drop(
-                    os.path.join(self.log_dir, run),
-                    lambda tag: epoch
-                    if tag.startswith("epoch_")
-                    else steps_done + 1,
-                )
+            self._fresh = set(FOLDERS)
 
     def end(self, steps_done, epoch):
         """Notes how far it came: what follows has nothing to drop."""
         self._known = steps_done, epoch
 
-    def __getitem__(self, run):
-        """The writer of a run; made anew after `close`."""
-        if run not in self._writers:
+    def describe(self, summaries):
+        """Writes what describes the run; the next attempt replaces it.
+
+        Args:
+            summaries: A list of `Summary`.
+        """
+        self["train"].describe(summaries)
+
+    def __getitem__(self, name):
+        """A run, which has `write` and `add`; made anew after `close`."""
+        if name not in self._runs:
             # At a mark of step 0, TensorBoard forgets all before it.
-            self._writers[run] = TensorBoardWriter(
-                os.path.join(self.log_dir, run),
-                0 if run in self._fresh else None,
-            )
-            self._fresh.discard(run)
-        return self._writers[run]
+            first_step = 0 if name in self._fresh else None
+            self._fresh.discard(name)
+            directory = self._directory(name)
+            self._runs[name] = _Run(directory, first_step, self._lock_again)
+        return self._runs[name]
 
     @property
     def steps(self):
@@ -100,22 +106,53 @@ class TensorBoardRuns:
 
     def flush(self):
         """Makes what was written readable."""
-        for writer in self._writers.values():
-            writer.flush()
+        for run in self._runs.values():
+            run.flush()
 
     def close(self):
         """Closes the files, and lets others write there."""
         try:
-            self._close_writers()
+            self._close_runs()
         finally:
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
 
-    def _close_writers(self):
-        writers, self._writers = self._writers, {}
-        for writer in writers.values():
-            writer.close()
+    def _close_runs(self):
+        runs, self._runs = self._runs, {}
+        for run in runs.values():
+            run.close()
+
+    def _lock_again(self):
+        """Locks a folder that was made anew.
+
+        Raises:
+            RuntimeError: if another run writes there.
+        """
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            self.lock()
+
+    def _drop_stale(self, steps_done, epoch):
+        """Takes out what comes again."""
+        for path in event_files.paths(self.log_dir):
+            if path.endswith(_DESCRIPTION):
+                tf.io.gfile.remove(path)
+        if steps_done and self._repeats(steps_done, epoch):
+            for name in FOLDERS:
+                stale_events.drop(
+                    self._directory(name),
+                    lambda tag: epoch
+                    if tag.startswith("epoch_")
+                    else steps_done + 1,
+                )
+
+    def _directory(self, name):
+        """The folder of a run."""
+        if not FOLDERS[name]:
+            return self.log_dir
+        return os.path.join(self.log_dir, FOLDERS[name])
 
     def _repeats(self, steps_done, epoch):
         """Whether steps or epochs to come may have been written before."""
@@ -125,7 +162,74 @@ class TensorBoardRuns:
         return known_steps > steps_done or known_epoch >= epoch
 
 
-_DESCRIBING = ("_hparams_/", "custom_scalars__config__", "model/")
+class _Run:
+    """A run of a folder, which fails alone.
+
+    Args:
+        directory: Its folder.
+        first_step: As in `TensorBoardWriter`.
+        made_anew: Called when its folder was deleted; raises `RuntimeError`
+            if nothing may be written there any more.
+    """
+
+    def __init__(self, directory, first_step, made_anew):
+        self._directory = directory
+        self._writer = TensorBoardWriter(directory, first_step)
+        self._made_anew = made_anew
+        self._parts = failures.Parts()
+        self._has_stopped = False
+
+    def write(self, steps, names, values, measured=None):
+        """Adds steps. See `gdtrain.writers`."""
+        self._attempt(self._writer.write, steps, names, values, measured)
+
+    def add(self, step, summary):
+        """Adds what is no scalar, a `Summary`."""
+        self._attempt(self._writer.add, step, summary)
+
+    def describe(self, summaries):
+        """Adds a file of `Summary`s."""
+        self._attempt(self._writer.add_file, 0, summaries, _DESCRIPTION)
+
+    def flush(self):
+        """Makes what was written readable."""
+        self._attempt(self._writer.flush)
+
+    def close(self):
+        """Closes the file."""
+        self._attempt(self._writer.close)
+
+    def _attempt(self, job, *args):
+        """Calls `job(*args)`, unless writing has stopped."""
+        if self._has_stopped:
+            return
+        with self._parts.alone(
+            f"Something is missing in {self._directory!r}",
+            "What follows is written, and training goes on.",
+        ):
+            try:
+                job(*args)
+            except FileNotFoundError:
+                self._go_on()
+                raise
+            except OSError as error:
+                self._stop(error)
+
+    def _go_on(self):
+        """Goes on in a new file, after its folder was deleted."""
+        try:
+            self._made_anew()
+        except RuntimeError as error:
+            self._stop(error)
+
+    def _stop(self, error):
+        """Writes no more, and says so."""
+        self._has_stopped = True
+        failures.warn(
+            f"Writing has stopped in {self._directory!r}",
+            error,
+            "Training goes on without it; what was written before is kept.",
+        )
 
 
 class _Steps:

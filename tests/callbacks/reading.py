@@ -11,6 +11,8 @@ from tensorboard.data import server_ingester
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import grpc_util, tensor_util
 
+from gdtrain.writers.tensorboard_runs import FOLDERS
+
 EVERYTHING = {"scalars": 0, "tensors": 0}
 
 
@@ -51,9 +53,9 @@ def curves(log_dir):
     Both of TensorBoard's loaders must agree on them.
     """
     slow = {}
-    for run in ("train", "validation"):
-        if os.path.isdir(os.path.join(log_dir, run)):
-            events = opened(os.path.join(log_dir, run))
+    for run, folder in FOLDERS.items():
+        if os.path.isdir(os.path.join(log_dir, folder)):
+            events = opened(os.path.join(log_dir, folder))
             for tag in events.Tags()["scalars"]:
                 points = [(e.step, e.value) for e in events.Scalars(tag)]
                 if points:  # A tag stays known when all its points are gone.
@@ -90,6 +92,7 @@ def by_server(log_dir, like, plugin="scalars"):
 
 def _read(data, plugin):
     is_scalar = plugin == "scalars"
+    names = {folder or ".": run for run, folder in FOLDERS.items()}
     runs = (data.read_scalars if is_scalar else data.read_tensors)(
         context.RequestContext(),
         experiment_id="",
@@ -97,7 +100,7 @@ def _read(data, plugin):
         downsample=10**9,
     )
     return {
-        f"{run}/{tag}": [
+        f"{names.get(run, run)}/{tag}": [
             (one.step, one.value) if is_scalar else one.step for one in points
         ]
         for run, tags in runs.items()

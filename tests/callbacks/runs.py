@@ -11,6 +11,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain import telemetry
 from gdtrain.writers import CSVWriter, event_files
+from gdtrain.writers.tensorboard_runs import FOLDERS
 
 EXAMPLES = 22
 X = np.random.default_rng(0).normal(size=[EXAMPLES, 3]).astype("float32")
@@ -205,10 +206,10 @@ def curves(log_dir):
     """What is in TensorBoard's files, by run and tag."""
     return {
         (run, tag): (steps.tolist(), values.tobytes())
-        for run in ("train", "validation")
-        if event_files.paths(f"{log_dir}/{run}")
+        for run, folder in FOLDERS.items()
+        if event_files.paths(f"{log_dir}/{folder}")
         for tag, (steps, values) in event_files.scalars(
-            f"{log_dir}/{run}"
+            f"{log_dir}/{folder}"
         ).items()
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gdtrain
+from gdtrain.writers.tensorboard_runs import FOLDERS
 from tests import models
 from tests.writers.test_tensorboard_writer import read
 
@@ -43,7 +44,7 @@ def test_tensorboard_has_every_step_and_every_epoch(tmp_path):
         validation_data=(X, Y),
         callbacks=[gdtrain.callbacks.TensorBoard(tmp_path), telemetry],
     ).history
-    train, validation = read(tmp_path / "train"), read(tmp_path / "validation")
+    train, validation = read(tmp_path), read(tmp_path / "validation")
     for name in telemetry.names:
         steps, values = zip(*train[f"step/{name}"], strict=True)
         assert list(steps) == list(range(1, 13))
@@ -67,7 +68,7 @@ def test_tags_of_epochs_are_those_of_keras(tmp_path):
             X, Y, verbose=0, validation_split=0.5, callbacks=[callback]
         )
     for run in ("train", "validation"):
-        ours = set(read(tmp_path / "ours" / run))
+        ours = set(read(tmp_path / "ours" / FOLDERS[run]))
         events = glob.glob(f"{tmp_path}/keras/{run}/events*")
         from tensorboard.backend.event_processing import event_accumulator
 
@@ -90,7 +91,7 @@ def test_nothing_measured_is_lost_when_training_ends_early(error, tmp_path):
             callbacks=[telemetry, tensorboard, Raise(error)],
         )
     assert telemetry.steps.tolist() == [1, 2, 3, 4, 5]
-    points = read(tmp_path / "train")["step/loss"]
+    points = read(tmp_path)["step/loss"]
     np.testing.assert_array_equal(
         np.float32([value for _, value in points]), telemetry["loss"]
     )

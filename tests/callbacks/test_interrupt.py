@@ -48,5 +48,5 @@ def test_ctrl_c_loses_no_step_and_leaves_a_model_that_trains(tmp_path):
     kept, iterations = map(int, words[words.index("stopped") + 1 :])
     # The step in which Ctrl-C came may have moved the weights unseen.
     assert kept >= 30 and iterations - kept in (0, 1)
-    points = read(tmp_path / "train")["step/loss"]
+    points = read(tmp_path)["step/loss"]
     assert [step for step, _ in points] == list(range(1, kept + 1))

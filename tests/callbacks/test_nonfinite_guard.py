@@ -380,7 +380,7 @@ def test_rollback_finds_a_learning_rate_that_works(tmp_path):
     assert np.isfinite(history.history["loss"]).all()
     assert float(model.optimizer.learning_rate) < 3e3
     assert telemetry.steps.tolist() == list(range(1, 31))
-    steps, losses = event_files.scalars(tmp_path / "tb/train")["step/loss"]
+    steps, losses = event_files.scalars(tmp_path / "tb")["step/loss"]
     assert steps.tolist() == list(range(1, 31))
     assert losses.tobytes() == telemetry["loss"].tobytes()
 

@@ -79,7 +79,7 @@ def test_profile_begins_and_ends_with_its_steps(
 
 def test_profile_beyond_the_end_is_none(calls, tmp_path):
     trained(tensorboard(tmp_path, (12, 20)))
-    assert calls == [] and len(read(tmp_path / "train")["step/loss"]) == 10
+    assert calls == [] and len(read(tmp_path)["step/loss"]) == 10
 
 
 def test_second_profile_at_once_is_none(tmp_path, caplog):

@@ -18,6 +18,7 @@ from gdtrain.engine import budget
 from gdtrain.callbacks import run_description
 from gdtrain.plots import FittedLine
 from gdtrain.writers import MemoryWriter
+from gdtrain.writers.failures import Parts
 from tests import models
 from tests.callbacks import reading
 from tests.telemetry.test_budget import Costly
@@ -64,7 +65,7 @@ def test_every_point_is_that_of_telemetry_at_its_step(arguments, tmp_path):
             callbacks=observers,
         ).history
         history = {name: history.get(name, []) + more[name] for name in more}
-    train, validation = read(tmp_path / "train"), read(tmp_path / "validation")
+    train, validation = read(tmp_path), read(tmp_path / "validation")
     names = {t.removeprefix("step/") for t in train if t.startswith("step/")}
     assert names == set(telemetry.names)
     assert telemetry.steps.tolist() == list(range(1, 33))
@@ -132,8 +133,9 @@ def test_metric_that_is_no_single_number_is_left_out(tmp_path, recwarn):
         verbose=0,
         callbacks=[gdtrain.callbacks.TensorBoard(tmp_path, ["loss"])],
     )
-    assert [str(one.message) for one in recwarn] == []
-    train = read(tmp_path / "train")
+    (message,) = [str(one.message) for one in recwarn]
+    assert message.startswith("epoch_f1_score is left out: TypeError: A scalar")
+    train = read(tmp_path)
     assert "epoch_loss" in train and "epoch_f1_score" not in train
 
 
@@ -191,7 +193,7 @@ def test_hyperparameters_are_what_was_asked_for(tmp_path):
 def test_optimizer_is_told_with_what_is_not_default(make, expected):
     model = models.network()
     model.compile(make(), "mse")
-    found = run_description.hyperparameters(model, 12, {})
+    found = run_description.hyperparameters(model, 12, {}, Parts())
     optimizer = type(model.optimizer).__name__
     common = {"model": "network", "model_size": 21, "batch_size": 12}
     assert found == common | {"optimizer": optimizer} | expected
@@ -228,8 +230,8 @@ def test_three_runs_are_three_sessions(tmp_path):
     found = sessions(tmp_path)
     assert {k: v["learning_rate"] for k, (v, _) in found.items()} == rates
     for name, (_, metrics) in found.items():
-        (_, loss), = read(tmp_path / name / "train")["epoch_loss"]
-        assert metrics["train", "epoch_loss"] == loss
+        (_, loss), = read(tmp_path / name)["epoch_loss"]
+        assert metrics["", "epoch_loss"] == loss
 
 
 def test_session_ends_only_where_training_ends_well(tmp_path):
@@ -268,12 +270,12 @@ def test_charts_are_of_what_is_there(measured, missing, tmp_path):
     if measured == "full":
         measured = [q.every(1) for q in quantities.presets.resolve("full")]
     trained(tmp_path, measured)
-    tags = set(read(tmp_path / "train"))
+    tags = set(read(tmp_path))
     ((_, layout),) = reading.tensors(tmp_path)["custom_scalars__config__"]
-    (category,) = layout_pb2.Layout.FromString(layout.item()).category
-    assert category.title == "Gradient descent"
+    page = layout_pb2.Layout.FromString(layout.item())
+    assert page.category[0].title == "Gradient descent"
     drawn = set()
-    for chart in category.chart:
+    for chart in (one for category in page.category for one in category.chart):
         found = {
             tag
             for regex in chart.multiline.tag
@@ -337,16 +339,17 @@ class Loss:
 
 
 @pytest.mark.parametrize(
-    "make, optimizer, loss",
+    "make, optimizer, loss, told",
     [
-        (lambda: Stubborn(1), "sgd", "mse"),
-        (models.network, "sgd", Loss()),
-        (models.network, "sgd", functools.partial(Loss())),
-        (models.network, keras.optimizers.SGD(Schedule()), "mse"),
+        (lambda: Stubborn(1), "sgd", "mse", ["model/configuration"]),
+        (models.network, "sgd", Loss(), []),
+        (models.network, "sgd", lambda y, y_pred: Loss()(y, y_pred), []),
+        (models.network, "sgd", functools.partial(Loss()), []),
+        (models.network, keras.optimizers.SGD(Schedule()), "mse", []),
     ],
 )
 def test_what_has_no_configuration_is_measured_all_the_same(
-    make, optimizer, loss, tmp_path, recwarn
+    make, optimizer, loss, told, tmp_path, recwarn
 ):
     model = make()
     model.compile(optimizer, loss, **EAGER)
@@ -357,8 +360,12 @@ def test_what_has_no_configuration_is_measured_all_the_same(
         verbose=0,
         callbacks=[gdtrain.callbacks.TensorBoard(tmp_path, ["loss"])],
     )
-    assert [str(one.message) for one in recwarn] == []
-    assert len(read(tmp_path / "train")["step/loss"]) == 3
+    messages = [str(one.message) for one in recwarn]
+    assert len(messages) == len(told)
+    for message, part in zip(messages, told, strict=True):
+        assert f"{part} is left out: RuntimeError: There is none." in message
+        assert "Traceback" not in message
+    assert len(read(tmp_path)["step/loss"]) == 3
     assert reading.hyperparameters(tmp_path)["batch_size"] == 15
     assert "model/summary" in reading.tensors(tmp_path)
 
@@ -386,7 +393,7 @@ def test_histograms_are_those_of_the_weights_at_their_step(tmp_path):
     model.fit(
         X, Y, batch_size=9, verbose=0, callbacks=[tensorboard, weights]
     )
-    found = reading.tensors(tmp_path / "train")["weight_histogram/hidden"]
+    found = reading.tensors(tmp_path)["weight_histogram/hidden"]
     assert [step for step, _ in found] == [2, 4]
     for step, bins in found:
         counts, edges = np.histogram(weights.seen[step - 1], len(bins))
@@ -399,10 +406,10 @@ def test_histograms_of_diverged_weights_do_not_end_writing(tmp_path, recwarn):
     measured = ["weight_histogram", "gradient_histogram", "loss"]
     trained(tmp_path, measured, optimizer=gdtrain.GradientDescent(1e30))
     assert [str(one.message) for one in recwarn] == []
-    train = read(tmp_path / "train")
+    train = read(tmp_path)
     assert [step for step, _ in train["step/loss"]] == [1, 2, 3, 4]
     assert np.isnan(train["step/loss"][-1][1])
-    found = reading.tensors(tmp_path / "train")
+    found = reading.tensors(tmp_path)
     for name in ("weight_histogram", "gradient_histogram"):
         points = found[f"{name}/hidden"]
         assert [step for step, _ in points] == [1, 2, 3, 4]
@@ -418,7 +425,7 @@ def test_spread_is_that_of_every_step(tmp_path):
     )
     callbacks = [tensorboard, telemetry]
     model.fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=callbacks)
-    train = read(tmp_path / "train")
+    train = read(tmp_path)
     ranges = {4: (0, 4), 8: (4, 8), 12: (8, 12), 16: (12, 16), 18: (16, 18)}
     for name in telemetry.names:
         for end, compute in (
@@ -445,7 +452,7 @@ def test_budget_makes_dear_points_rarer_and_no_others(
     x, y = models.regression_data(6000, features=1)
     with caplog.at_level(logging.INFO, "gdtrain"):
         model.fit(x, y, batch_size=1, verbose=0, callbacks=[tensorboard])
-    train = read(tmp_path / "train")
+    train = read(tmp_path)
     every_step = list(range(1, 6001))
     for tag in ("step/loss", "step/gradient_norm"):
         assert [step for step, _ in train[tag]] == every_step
@@ -499,12 +506,12 @@ def test_all_can_be_read_where_there_is_no_tensorflow(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     every_step = list(range(1, 13))
-    assert found["scalars"]["train/step/loss"] == every_step
-    assert found["scalars"]["train/epoch_loss"] == [0]
-    histograms = {"train/weight_histogram/line": every_step}
+    assert found["scalars"]["./step/loss"] == every_step
+    assert found["scalars"]["./epoch_loss"] == [0]
+    histograms = {"./weight_histogram/line": every_step}
     assert found["histograms"] == histograms
-    assert found["images"] == {"train/fitted_line": [0, 1, 2, 5, 10, 12]}
+    assert found["images"] == {"./fitted_line": [0, 1, 2, 5, 10, 12]}
     assert set(found["text"]) == {
         f"./model/{name}"
         for name in ("summary", "optimizer", "compile", "configuration")
-    }
+    } | {"./diagnosis"}

@@ -110,7 +110,7 @@ def test_fact_2_each_step_is_in_tensorboard_at_its_own_step(
     )
     model.fit(ONES, ONES, batch_size=1, verbose=0, callbacks=[callback])
     steps = []
-    for file in glob.glob(f"{tmp_path}/train/events*"):
+    for file in sorted(glob.glob(f"{tmp_path}/**/events*", recursive=True)):
         events = event_accumulator.EventAccumulator(file).Reload()
         tags = events.Tags()
         if tag in tags["scalars"]:

@@ -186,7 +186,7 @@ def test_another_seed_gives_another_network(tmp_path, result):
 
 
 def test_every_step_is_in_the_log(result):
-    folder = str(result.log_folder / "train")
+    folder = str(result.log_folder)
     events = EventAccumulator(folder).Reload().Scalars("step/loss")
     assert [event.step for event in events] == list(range(1, STEPS + 1))
 

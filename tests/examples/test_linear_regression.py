@@ -296,14 +296,14 @@ class TestFiles:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_log_has_every_step_once(self, points, result):
-        steps, losses = read_scalars(result.log_folder / "train", "step/loss")
+        steps, losses = read_scalars(result.log_folder, "step/loss")
         assert steps == list(range(1, 3 * STEPS + 1))
         residual = line_data.START.at(points.x) - points.y
         np.testing.assert_allclose(losses[0], np.mean(residual**2), rtol=1e-5)
 
     def test_log_has_both_learning_rates(self, result):
         _, rates = read_scalars(
-            result.log_folder / "train", "step/learning_rate"
+            result.log_folder, "step/learning_rate"
         )
         expected = np.float32([0.2] * 2 * STEPS + [0.02] * STEPS)
         np.testing.assert_array_equal(np.float32(rates), expected)
@@ -312,7 +312,7 @@ class TestFiles:
         first, second = result.log_folder, second_run[0].log_folder
         assert (first.name, second.name) == ("run-1", "run-2")
         for run_folder in first, second:
-            steps, _ = read_scalars(run_folder / "train", "step/loss")
+            steps, _ = read_scalars(run_folder, "step/loss")
             assert len(steps) == 3 * STEPS
 
 

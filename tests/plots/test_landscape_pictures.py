@@ -140,7 +140,7 @@ def test_tensorboard_shows_it_as_training_goes_on(tmp_path):
         x, y, batch_size=100, epochs=5, verbose=0,
         callbacks=[path, tensorboard],
     )
-    points = reading.tensors(tmp_path / "train")["landscape"]
+    points = reading.tensors(tmp_path)["landscape"]
     assert [step for step, _ in points] == [0, 1, 2, 5]
     pngs = [strings[2] for _, strings in points]
     assert all(png.startswith(b"\x89PNG") for png in pngs)

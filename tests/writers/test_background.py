@@ -130,7 +130,7 @@ def test_finished_job_is_not_kept_alive():
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
         (OSError(errno.ENOENT, "x"), "the file or its folder is gone"),
         (RuntimeError("a; No space left on device"), "the disk is full"),
-        (RuntimeError("other"), "in fail\n"),  # The way to it
+        (RuntimeError("other"), "Writing has stopped: RuntimeError: other."),
     ],
 )
 def test_warning_says_what_failed_in_plain_words(error, words):
@@ -143,6 +143,7 @@ def test_warning_says_what_failed_in_plain_words(error, words):
         background.close()
     assert words in str(caught[0].message)
     assert str(error) in str(caught[0].message)
+    assert "Traceback" not in str(caught[0].message)
 
 
 def test_what_came_before_a_failure_is_flushed():

@@ -30,7 +30,14 @@ ALL = {
     "plots": summaries.image("plots", [b"png1", b"png2"], 640, 480),
     "weight": summaries.histogram("weight", [0, 0.5], [0.5, 2], [3, 10**9]),
     "custom_scalars__config__": summaries.custom_scalars(
-        "gdtrain", [("loss", ["step/loss$", "epoch_"]), ("norm", ["n"])]
+        [
+            (
+                "gdtrain",
+                False,
+                [("loss", ["step/loss$", "epoch_"]), ("norm", ["n"])],
+            ),
+            ("more", True, [("rest", ["r"])]),
+        ]
     ),
     "_hparams_/session_start_info": summaries.hparams({"rate": 0.5}),
     "_hparams_/session_end_info": summaries.hparams_end(),
@@ -82,10 +89,11 @@ def test_histogram_is_a_row_a_bin(events):
 
 def test_layout_has_its_charts(events):
     data, plugin = array(events, "custom_scalars__config__")
-    (category,) = layout_pb2.Layout.FromString(data.item()).category
+    category, more = layout_pb2.Layout.FromString(data.item()).category
     charts = [(c.title, list(c.multiline.tag)) for c in category.chart]
     assert category.title == "gdtrain" and plugin == "custom_scalars"
     assert charts == [("loss", ["step/loss$", "epoch_"]), ("norm", ["n"])]
+    assert (category.closed, more.closed, more.title) == (False, True, "more")
 
 
 def test_hyperparameters_are_numbers_bools_and_strings():

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from gdtrain.writers import summaries
-from gdtrain.writers.tensorboard_runs import DESCRIPTION, TensorBoardRuns
+from gdtrain.writers.tensorboard_runs import FOLDERS, TensorBoardRuns
 from tests.writers.test_tensorboard_writer import read, read_by_server
 
 
@@ -26,7 +26,8 @@ def write(runs, steps, epochs, value=1.0, validation=True):
 
 def points(folder, run="train"):
     """`(steps, epochs)` with their values, in which the loaders agree."""
-    scalars, by_server = read(folder / run), read_by_server(folder / run)
+    folder = folder / FOLDERS[run]
+    scalars, by_server = read(folder), read_by_server(folder)
     found = [scalars.get(tag, []) for tag in ("step/loss", "epoch_loss")]
     for tag, one in zip(("step/loss", "epoch_loss"), found, strict=True):
         assert by_server.get(tag, []) == [step for step, _ in one]
@@ -106,7 +107,8 @@ def test_next_attempt_of_the_same_object_goes_forward(
 def test_attempt_that_goes_on_leaves_files_alone(tmp_path):
     runs = TensorBoardRuns(tmp_path)
     attempt(runs, range(1, 5), range(2))
-    files = list(tmp_path.glob("*/*tfevents*"))
+    files = list(tmp_path.glob("**/*tfevents*"))
+    assert len(files) == 2
     before = [(file.stat().st_ino, file.read_bytes()) for file in files]
     attempt(runs, range(5, 7), [2])
     after = [(file.stat().st_ino, file.read_bytes()) for file in files]
@@ -118,16 +120,17 @@ def test_description_is_that_of_the_last_attempt(tmp_path):
         runs = TensorBoardRuns(tmp_path)
         runs.lock()
         runs.begin(7, 1)
-        for summary in (
-            summaries.hparams({"note": note}),
-            summaries.text("model/summary", note),
-            summaries.text("note", note),  # Somebody else's
-            summaries.custom_scalars("page", []),
-        ):
-            runs[DESCRIPTION].add(0, summary)
+        runs.describe(
+            [
+                summaries.hparams({"note": note}),
+                summaries.text("model/summary", note),
+                summaries.custom_scalars([("page", False, [])]),
+            ]
+        )
+        runs["train"].add(5, summaries.text("note", note))
         runs.close()
     assert read_by_server(tmp_path) == {
-        "note": [0, 0],
+        "note": [5, 5],
         "_hparams_/session_start_info": [0],
         "model/summary": [0],
         "custom_scalars__config__": [0],
@@ -141,9 +144,15 @@ def test_folder_is_free_after_close_even_if_that_fails(tmp_path):
     write(runs, [1], [0])
     with pytest.raises(RuntimeError, match="Only one run at a time"):
         TensorBoardRuns(tmp_path).lock()
-    shutil.rmtree(tmp_path / "train")
-    with pytest.raises(OSError, match="must stay in place"):
+    shutil.rmtree(tmp_path)
+    with pytest.warns(UserWarning) as told:
         runs.close()
+    messages = [str(one.message) for one in told]
+    assert len(messages) == 2  # One for each run
+    for message, folder in zip(messages, FOLDERS.values(), strict=True):
+        missing = f"Something is missing in {str(tmp_path / folder)!r}"
+        assert message.startswith(missing)
+        assert "the file or its folder is gone" in message
     attempt(TensorBoardRuns(tmp_path), range(1, 3), [0], 2.0)
     assert points(tmp_path) == (numbered([1, 2], 2.0), numbered([0], 2.0))
 

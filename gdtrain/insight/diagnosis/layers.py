@@ -30,7 +30,7 @@ def judge_depth(run):
     if len(names) < FEW or not relative.size:
         return []
     first = float(relative[:, 0].max())
-    spans = np.array([_span(column) for column in relative.T])
+    spans = _spans(relative)
     span = float(np.median(spans))
     margin = max(1 / EXPLODES / float(spans[0]), first / LONG)
     if margin > 1:
@@ -68,14 +68,17 @@ def relative_gradients(run):
     return names, values[:, ~np.isnan(values).any(0)]
 
 
-def _span(values):
+def _spans(relative):
     """How many times longer the last layers' gradient is: last / first.
 
     By the straight line through the logarithms, over all layers.
+
+    Args:
+        relative: Of each layer at each step, float64 `[layers, k]`.
     """
-    places = np.arange(len(values))
-    slope = np.polyfit(places, np.log(values), 1)[0]
-    return np.exp(slope * (len(values) - 1))
+    places = np.arange(len(relative))
+    slopes = np.polyfit(places, np.log(relative), 1)[0]
+    return np.exp(slopes * (len(relative) - 1))
 
 
 def _vanishing(run, names, span):

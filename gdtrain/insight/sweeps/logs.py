@@ -5,8 +5,8 @@ import os
 import numpy as np
 
 from gdtrain.callbacks import run_description
-from gdtrain.writers import summaries
-from gdtrain.writers.tensorboard_runs import DESCRIPTION, TensorBoardRuns
+from gdtrain.writers import failures, summaries
+from gdtrain.writers.tensorboard_runs import TensorBoardRuns
 
 
 def write(log_dir, sweep, *, batch_size, entries):
@@ -30,14 +30,18 @@ def write(log_dir, sweep, *, batch_size, entries):
         try:
             runs.begin(steps_done=0, epoch=0)
             # Its optimizer tells the learning rate.
-            described = run_description.describe(
-                sweep.model(run), batch_size, entries, ["loss"]
+            runs.describe(
+                run_description.describe(
+                    sweep.model(run),
+                    batch_size,
+                    entries,
+                    [(name, name) for name in ("loss", "learning_rate")],
+                    failures.Parts(),
+                )
             )
-            for summary in described:
-                runs[DESCRIPTION].add(0, summary)
             rate = sweep.learning_rates[run]
             _write_run(runs, rate, sweep.losses[run], sweep.history[run])
-            runs[DESCRIPTION].add(0, summaries.hparams_end())
+            runs.describe([summaries.hparams_end()])
         finally:
             runs.close()
 

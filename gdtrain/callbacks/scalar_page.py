@@ -1,0 +1,163 @@
+"""The page "Gradient descent" of TensorBoard's tab Custom Scalars.
+
+What tells most comes first. TensorBoard draws all curves of a run in one
+colour, so that each curve of a run has a chart of its own, but for those that
+are compared, such as training and validation.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from gdtrain.writers import summaries
+
+_TITLE = "Gradient descent"
+_OPEN = 12  # Most charts of layers that are shown unasked
+
+# Titles of charts, and patterns of what they draw together, in their order.
+# Metrics of the step come after the loss.
+_LOSS = {"loss": ["loss"]}
+_CHARTS = {
+    "learning rate": ["learning_rate(/.*)?", "stable_learning_rate"],
+    "gradient norm": ["gradient_norm"],
+    "stability: learning rate over its limit, 1": ["stability"],
+    "stability: sharpness": ["sharpness"],
+    "stability: cosine to the gradient before": ["gradient_cosine"],
+    "best multiple of the learning rate": ["best_multiple"],
+    "loss at multiples of the learning rate": ["what_if/.*"],
+    "change of the loss, predicted and real": [
+        "predicted_loss_change",
+        "loss_change",
+    ],
+}
+_LAST = {"nonfinite_count": "numbers that are not finite"}
+_LAYERS = ["update_ratio", "gradient_norm", "weight_norm"]  # Others follow
+
+Charts = list[tuple[str, list[str]]]
+
+
+def page(measured: Iterable[tuple[str, str | None]]):
+    """The page, a `Summary`.
+
+    Args:
+        measured: `(name, quantity)` of each number of a step, in the order of
+            the table; `None` for those that the step itself returned.
+    """
+    return summaries.custom_scalars(categories(measured))
+
+
+def categories(
+    measured: Iterable[tuple[str, str | None]],
+) -> list[tuple[str, bool, Charts]]:
+    """The charts of the page: `(title, whether it is closed, charts)`.
+
+    Args:
+        measured: As in `page`.
+
+    Example:
+
+    >>> for title, closed, charts in categories(
+    ...     [
+    ...         ("loss", "loss"),
+    ...         ("gradient_norm", "gradient_norm"),
+    ...         ("gradient_norm/dense", "gradient_norm"),
+    ...         ("accuracy", None),
+    ...     ]
+    ... ):
+    ...     print(title, [name for name, tags in charts])
+    Gradient descent ['loss', 'accuracy', 'gradient norm']
+    Gradient norm of each layer ['dense']
+    """
+    whole: list[tuple[str, str]] = []  # (update, name without it)
+    layers: dict[str, Charts] = {name: [] for name in _LAYERS}
+    own: list[str] = []
+    for name, quantity in measured:
+        update, found, part = _parted(name, quantity)
+        if quantity is None and not _is_known(name):
+            own.append(name)
+        elif part and not _is_known(found):
+            charts = layers.setdefault(quantity or found, [])
+            charts.append((_titled(part, update), [_tag(name)]))
+        else:
+            whole.append((update, found))
+    first = [*_known(whole, _LOSS), *_own(own), *_known(whole, _CHARTS)]
+    first += [
+        (_titled(name.replace("_", " "), update), [_tag(_joined(update, name))])
+        for update, name in whole
+        if not _is_known(name) and name not in _LAST
+    ]
+    last = [
+        (_titled(_LAST[name], update), [_tag(_joined(update, name))])
+        for update, name in whole
+        if name in _LAST
+    ]
+    found = [(_TITLE, False, first)]
+    for quantity, charts in layers.items():
+        title = f"{quantity.replace('_', ' ').capitalize()} of each layer"
+        closed = quantity != _LAYERS[0] or len(charts) > _OPEN
+        found.append((title, closed, charts))
+    found.append(("More", True, last))
+    return [category for category in found if category[-1]]
+
+
+def _parted(name: str, quantity: str | None) -> tuple[str, str, str]:
+    """The update, the name without it, and the part of a quantity."""
+    if quantity is None:
+        return "", name, ""
+    word = re.escape(quantity)
+    match = re.fullmatch(f"(?:(.+?)/)?({word}(?:/(.+))?)", name, re.DOTALL)
+    if match is None:  # A quantity may call its numbers what it likes.
+        return "", name, ""
+    update, found, part = match.groups(default="")
+    return update, found, part
+
+
+def _is_known(name: str) -> bool:
+    """Whether a chart with a title of its own draws a name."""
+    return any(
+        re.fullmatch(pattern, name)
+        for patterns in (_LOSS | _CHARTS).values()
+        for pattern in patterns
+    )
+
+
+def _known(whole: list[tuple[str, str]], titles: dict) -> Iterator[tuple]:
+    """Charts that have titles of their own, of each update."""
+    updates = list(dict.fromkeys(update for update, _ in whole))
+    for title, patterns in titles.items():
+        for update in updates:
+            names = [
+                name
+                for pattern in patterns
+                for one, name in whole
+                if one == update and re.fullmatch(pattern, name)
+            ]
+            tags = [_tag(_joined(update, name)) for name in names]
+            if names == ["loss"] and not update:
+                tags.append(_evaluated("loss"))
+            if tags:
+                yield _titled(title, update), tags
+
+
+def _own(names: list[str]) -> Charts:
+    """Charts of what the step returned, with what evaluation returned."""
+    return [(name, [_tag(name), _evaluated(name)]) for name in names]
+
+
+def _titled(title: str, update: str) -> str:
+    """A title, of one update of several."""
+    return f"{title}: {update}" if update else title
+
+
+def _joined(update: str, name: str) -> str:
+    """The name of a number of one update of several."""
+    return f"{update}/{name}" if update else name
+
+
+def _tag(name: str) -> str:
+    """A regular expression for the tag of a number of a step."""
+    return f"step/{re.escape(name)}$"
+
+
+def _evaluated(name: str) -> str:
+    """A regular expression for the tag of a number of evaluations."""
+    return f"evaluation_{re.escape(name)}_vs_iterations$"
