@@ -71,14 +71,14 @@ def categories(
     layers: dict[str, Charts] = {name: [] for name in _LAYERS}
     own: list[str] = []
     for name, quantity in measured:
-        update, found, part = _parted(name, quantity)
+        update, word, part = _parted(name, quantity)
         if quantity is None and not _is_known(name):
             own.append(name)
-        elif part and not _is_known(found):
-            charts = layers.setdefault(quantity or found, [])
+        elif part and not _is_known(word):
+            charts = layers.setdefault(quantity or word, [])
             charts.append((_titled(part, update), [_tag(name)]))
         else:
-            whole.append((update, found))
+            whole.append((update, word))
     first = [*_known(whole, _LOSS), *_own(own), *_known(whole, _CHARTS)]
     first += [
         (_titled(name.replace("_", " "), update), [_tag(_joined(update, name))])
@@ -90,13 +90,13 @@ def categories(
         for update, name in whole
         if name in _LAST
     ]
-    found = [(_TITLE, False, first)]
+    pages: list[tuple[str, bool, Charts]] = [(_TITLE, False, first)]
     for quantity, charts in layers.items():
         title = f"{quantity.replace('_', ' ').capitalize()} of each layer"
         closed = quantity != _LAYERS[0] or len(charts) > _OPEN
-        found.append((title, closed, charts))
-    found.append(("More", True, last))
-    return [category for category in found if category[-1]]
+        pages.append((title, closed, charts))
+    pages.append(("More", True, last))
+    return [category for category in pages if category[-1]]
 
 
 def _parted(name: str, quantity: str | None) -> tuple[str, str, str]:
@@ -120,7 +120,9 @@ def _is_known(name: str) -> bool:
     )
 
 
-def _known(whole: list[tuple[str, str]], titles: dict) -> Iterator[tuple]:
+def _known(
+    whole: list[tuple[str, str]], titles: dict[str, list[str]]
+) -> Iterator[tuple[str, list[str]]]:
     """Charts that have titles of their own, of each update."""
     updates = list(dict.fromkeys(update for update, _ in whole))
     for title, patterns in titles.items():

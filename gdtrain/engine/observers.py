@@ -138,7 +138,7 @@ class Observers:
 
     def _of_block(self, rows, seconds):
         """What quantities of a block found, `{name: (quantity, value)}`."""
-        found = {}
+        found: dict[str, tuple] = {}
         for request in self.asked:
             quantity = request.quantity
             if isinstance(quantity, BlockQuantity):

@@ -39,7 +39,8 @@ def text(tag, markdown):
     b'a **line**'
     """
     metadata = text_metadata.create_summary_metadata(None, None)
-    return _summary(tag, metadata, np.array(readable(markdown).encode(), object))
+    text = readable(markdown).encode()
+    return _summary(tag, metadata, np.array(text, object))
 
 
 def image(tag, pngs, width, height):
