@@ -102,7 +102,7 @@ class TensorBoardWriter:
         """
         # A loader that has come to a later file reads no earlier one again.
         self.close()
-        with self._explained():
+        with self._explained(), forks.held_off():
             file = self._open(suffix)
             for summary in summaries:
                 file.write(self._event(step, summary))
