@@ -17,6 +17,7 @@ from keras.src import tree
 from keras.src.backend.common import global_state
 from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as keras_loss
+from keras.src.losses import losses as keras_losses
 from keras.src.models import functional as keras_functional
 from keras.src.random import seed_generator
 from keras.src.saving import object_registration
@@ -145,13 +146,20 @@ def track_loss(model, loss, examples):
     model._loss_tracker.update_state(loss, sample_weight=examples)
 
 
-def weigh_output_losses(model):
+def replace_compiled_loss(model, around=None, mismatch=None):
     """Has the loss of each of several outputs be a mean over examples.
 
     Keras weighs a batch by its size as far as it is known while tracing: in a
     graph, where it is not, a smaller last batch counts as much as the others.
     Run eagerly, it is right. Needs `_compile_loss`, made anew here, with the
     arguments that `CompileLoss` keeps; without them the numbers are Keras's.
+
+    Args:
+        model: The model, compiled.
+        around: Called with each loss and the name of its output, gives what
+            is called in the place of the loss. `None` for the loss itself.
+        mismatch: Called with labels, outputs and names of outputs of which
+            Keras makes no loss, says why, or `None`.
     """
     loss = model._compile_loss
     if isinstance(loss, compile_utils.CompileLoss):
@@ -160,21 +168,56 @@ def weigh_output_losses(model):
             loss._user_loss_weights,
             output_names=loss.output_names,
         )
+        model._compile_loss.around = around
+        model._compile_loss.mismatch = mismatch
+
+
+def function_of_loss(loss):
+    """The function that a loss of Keras's calls, and its further arguments.
+
+    `(None, {})` for a loss of the user's own. Needs `LossFunctionWrapper`,
+    `fn` and `_fn_kwargs`; without them no loss is known, and mistakes in
+    labels are told in Keras's words.
+    """
+    is_keras = (
+        isinstance(loss, keras_losses.LossFunctionWrapper)
+        and type(loss).call is keras_losses.LossFunctionWrapper.call
+        and type(loss).__call__ is keras_loss.Loss.__call__
+        and getattr(loss.fn, "__module__", "").startswith("keras.")
+    )
+    return (loss.fn, loss._fn_kwargs) if is_keras else (None, {})
 
 
 class _CompileLoss(compile_utils.CompileLoss):
     """Tells the means over outputs what they are means over."""
 
+    around = mismatch = None  # See `replace_compiled_loss`
+
     def build(self, y_true, y_pred):
         super().build(y_true, y_pred)
+        if self.around is not None:
+            self._flat_losses = [
+                entry._replace(loss=self.around(entry.loss, entry.name))
+                for entry in self._flat_losses
+            ]
         self._metrics[:] = [_OutputLoss(name=m.name) for m in self._metrics]
 
     def call(self, y_true, y_pred, sample_weight=None):
         token = _outputs.set(tree.flatten(y_pred)[0])
         try:
             return super().call(y_true, y_pred, sample_weight)
+        except (ValueError, TypeError, KeyError) as error:
+            reason = self._reason(y_true, y_pred)
+            if reason is None:
+                raise
+            raise ValueError(reason) from error
         finally:
             _outputs.reset(token)
+
+    def _reason(self, y_true, y_pred):
+        if self.mismatch is None or y_true is None:
+            return None
+        return self.mismatch(y_true, y_pred, self.output_names)
 
 
 class _OutputLoss(keras.metrics.Mean):
@@ -802,9 +845,7 @@ def leave_frames_out(
 ) -> None:
     """Leaves some frames out of the stack traces in an error's message.
 
-    TensorFlow writes there where the operation that failed was made. Needs
-    `_message`, which TensorFlow itself sets after the error is made; without
-    it the message stays long.
+    TensorFlow writes there where the operation that failed was made.
 
     Args:
         error: The error, whose message is changed.
@@ -814,4 +855,13 @@ def leave_frames_out(
     def shortened(match: re.Match[str]) -> str:
         return "" if is_internal(match["path"]) else match[0]
 
-    error._message = _FRAME.sub(shortened, error.message)
+    change_message(error, _FRAME.sub(shortened, error.message))
+
+
+def change_message(error: tf.errors.OpError, message: str) -> None:
+    """Sets the message of an error of TensorFlow's.
+
+    Needs `_message`, which TensorFlow itself sets after the error is made;
+    without it messages stay as TensorFlow writes them.
+    """
+    error._message = message

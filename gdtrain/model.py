@@ -4,6 +4,7 @@ import keras
 
 from gdtrain import keras_bridge
 from gdtrain.descent import reductions, update
+from gdtrain.mistakes import labels
 from gdtrain.trainer import DescentTrainer
 
 
@@ -81,7 +82,7 @@ def from_keras(model):
         update.check_optimizer(model.optimizer)
         reductions.check_means(model.loss, 1, model.distribute_strategy)
     model.__class__ = _class_for(model)
-    keras_bridge.weigh_output_losses(model)
+    labels.watch_losses(model)
     # Made by Keras's own trainer; ours are made when they are needed.
     model.train_function = model.test_function = None
     model.predict_function = None

@@ -17,6 +17,7 @@ from gdtrain.descent import (
 from gdtrain.engine import step_context
 from gdtrain.engine.repeated_loss import RepeatedLoss
 from gdtrain.engine.step_runner import StepRunner
+from gdtrain.mistakes import labels
 
 # Under which key of an optimizer's config `get_compile_config` has them
 _OWN_SETTINGS = "gdtrain"
@@ -213,7 +214,7 @@ class DescentTrainer(StepRunner):
             jit_compile=jit_compile,
             **kwargs,
         )
-        keras_bridge.weigh_output_losses(self)
+        labels.watch_losses(self)
         self.asked_for_steps = steps_per_execution
         self.asked_for_jit_compile = jit_compile, self.jit_compile
         self.global_clipnorm = global_clipnorm

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"checks", "compilation", "forks", "keras_bridge"},
-    {"cadence", "signal_handlers", "tracebacks"},
+    {"cadence", "mistakes", "signal_handlers", "tracebacks"},
     {"checkpoint", "descent", "feeds", "schedules", "writers"},
     {"telemetry"},
     {"engine"},

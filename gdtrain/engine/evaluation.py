@@ -4,6 +4,7 @@ from gdtrain import checks, keras_bridge
 from gdtrain.engine import callback_list, epoch_loop, pacing
 from gdtrain.engine.ahead import Ahead
 from gdtrain.feeds import choice
+from gdtrain.mistakes import arrays, labels
 
 
 def evaluate(
@@ -31,20 +32,22 @@ def evaluate(
     checks.at_least_one("steps", steps)
     feed = model.validation_feed if within_fit else None
     if feed is None:
-        feed = choice.feed(
-            x,
-            y,
-            sample_weight,
-            strategy=model.distribute_strategy,
-            batch_size=batch_size,
-            steps_per_epoch=steps,
-        )
+        with arrays.explained(model, x, y, sample_weight):
+            feed = choice.feed(
+                x,
+                y,
+                sample_weight,
+                strategy=model.distribute_strategy,
+                batch_size=batch_size,
+                steps_per_epoch=steps,
+            )
         keras_bridge.maybe_build(model, feed.batch_spec)
     if within_fit:
         model.validation_feed = feed
     feed.rewind()
     callbacks = callback_list.of(model, callbacks, verbose, feed)
-    logs = _run(model, feed, callbacks)
+    with labels.at_hand(model, feed):
+        logs = _run(model, feed, callbacks)
     return logs if return_dict else keras_bridge.flat_metrics(model, logs)
 
 

@@ -6,6 +6,7 @@ from gdtrain import checks, keras_bridge
 from gdtrain.engine import callback_list, training
 from gdtrain.engine.validation import Validation
 from gdtrain.feeds import choice
+from gdtrain.mistakes import arrays, labels
 
 
 def fit(
@@ -37,11 +38,12 @@ def fit(
     checks.at_least_one("steps_per_epoch", steps_per_epoch)
     checks.at_least_one("validation_steps", validation_steps)
     if validation_split and validation_data is None:
-        (x, y, sample_weight), validation_data = (
-            keras_bridge.train_validation_split(
-                (x, y, sample_weight), validation_split
+        with arrays.explained(model, x, y, sample_weight):
+            (x, y, sample_weight), validation_data = (
+                keras_bridge.train_validation_split(
+                    (x, y, sample_weight), validation_split
+                )
             )
-        )
     validation = None
     if validation_data is not None:
         validation = Validation(
@@ -50,16 +52,17 @@ def fit(
             batch_size=validation_batch_size or batch_size,
             steps=validation_steps,
         )
-    feed = choice.feed(
-        x,
-        y,
-        sample_weight,
-        strategy=model.distribute_strategy,
-        batch_size=batch_size,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=shuffle,
-        class_weight=class_weight,
-    )
+    with arrays.explained(model, x, y, sample_weight):
+        feed = choice.feed(
+            x,
+            y,
+            sample_weight,
+            strategy=model.distribute_strategy,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=shuffle,
+            class_weight=class_weight,
+        )
     keras_bridge.maybe_build(model, feed.batch_spec)
     most = keras.config.max_epochs()
     epochs = min(epochs, most) if most else epochs
@@ -67,8 +70,9 @@ def fit(
         model, callbacks, verbose, feed, epochs, add_history=True
     )
     try:
-        return training.train(
-            model, feed, callbacks, initial_epoch, epochs, validation
-        )
+        with labels.at_hand(model, feed):
+            return training.train(
+                model, feed, callbacks, initial_epoch, epochs, validation
+            )
     finally:
         model.validation_feed = None

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.mistakes import inputs
+
 
 class PredictBlock:
     """Predicts, on all replicas.
@@ -136,4 +138,5 @@ class PredictBlock:
             else leaf,
             self._take(fetched),
         )
-        return self._model.predict_step(batch)
+        with inputs.explained(self._model, batch):
+            return self._model.predict_step(batch)

@@ -6,6 +6,7 @@ from gdtrain import checks, keras_bridge
 from gdtrain.engine import callback_list, epoch_loop, pacing
 from gdtrain.engine.interrupts import Interrupts
 from gdtrain.feeds import choice
+from gdtrain.mistakes import arrays
 
 
 def predict(
@@ -17,12 +18,13 @@ def predict(
         ValueError: if the data cannot be used, or there are none.
     """
     checks.at_least_one("steps", steps)
-    feed = choice.feed(
-        x,
-        strategy=model.distribute_strategy,
-        batch_size=batch_size,
-        steps_per_epoch=steps,
-    )
+    with arrays.explained(model, x):
+        feed = choice.feed(
+            x,
+            strategy=model.distribute_strategy,
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+        )
     callbacks = callback_list.of(model, callbacks, verbose, feed)
     model.make_predict_function()
     model.stop_predicting = False

@@ -20,6 +20,7 @@ from gdtrain.engine import (
     prediction,
     step_context,
 )
+from gdtrain.mistakes import inputs, labels, operations, returned
 
 # A mixin has no parent of its own; to the type checker, it may have any.
 _Mixin: Any = object
@@ -40,9 +41,11 @@ class StepRunner(_Mixin):
     predict_function: Any
     validation_feed: Any = None  # Kept from one epoch of `fit` to the next
     repeated_loss: Any = None  # A `RepeatedLoss`, if a step can be repeated
+    label_rules: Any = None  # `LabelRules`, once it is compiled
 
     # For the signatures alone: Keras documents these on a parent of its own.
     @tracebacks.filtered
+    @operations.explained
     @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args, **kwargs):
         """Trains; arguments and return value are `keras.Model.fit`'s.
@@ -68,6 +71,7 @@ class StepRunner(_Mixin):
             return fitting.fit(self, *args, **kwargs)
 
     @tracebacks.filtered
+    @operations.explained
     @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args, **kwargs):
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
@@ -83,6 +87,7 @@ class StepRunner(_Mixin):
             return evaluation.evaluate(self, *args, **kwargs)
 
     @tracebacks.filtered
+    @operations.explained
     @functools.wraps(keras.Model.predict, assigned=())
     def predict(self, *args, **kwargs):
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
@@ -92,6 +97,7 @@ class StepRunner(_Mixin):
             return prediction.predict(self, *args, **kwargs)
 
     @tracebacks.filtered
+    @operations.explained
     @functools.wraps(keras.Model.train_on_batch, assigned=())
     def train_on_batch(self, *args, **kwargs):
         """Trains one step; as `keras.Model.train_on_batch`."""
@@ -99,6 +105,7 @@ class StepRunner(_Mixin):
             return super().train_on_batch(*args, **kwargs)
 
     @tracebacks.filtered
+    @operations.explained
     @functools.wraps(keras.Model.test_on_batch, assigned=())
     def test_on_batch(self, *args, **kwargs):
         """Evaluates one batch; as `keras.Model.test_on_batch`."""
@@ -106,6 +113,7 @@ class StepRunner(_Mixin):
             return super().test_on_batch(*args, **kwargs)
 
     @tracebacks.filtered
+    @operations.explained
     @functools.wraps(keras.Model.predict_on_batch, assigned=())
     def predict_on_batch(self, *args, **kwargs):
         """Predicts one batch; as `keras.Model.predict_on_batch`."""
@@ -153,7 +161,9 @@ class StepRunner(_Mixin):
         """Makes `test_function`, which runs steps of `test_step`."""
         forked.check(self.run_eagerly)
         if self.test_function is None or force:
-            self.test_function = execution.Execution(self, self.test_step)
+            self.test_function = execution.Execution(
+                self, functools.partial(self._run_step, "test_step")
+            )
 
     def make_predict_function(self, force=False):
         """Makes `predict_function`, which runs steps of `predict_step`."""
@@ -165,11 +175,16 @@ class StepRunner(_Mixin):
         """Whether a method is not the one of this class, but of the user's."""
         return getattr(type(self), name) is not getattr(StepRunner, name)
 
+    def _run_step(self, method, data):
+        """What `train_step` or `test_step` returns; explains mistakes."""
+        with inputs.explained(self, data), labels.in_step(data):
+            return returned.check(getattr(self, method)(data), method)
+
     def _step_on_replica(self, data):
         """`train_step`, and what must be equal on all replicas after it."""
         statistics = keras_bridge.statistics(self)
         before = [tf.convert_to_tensor(v) for v in statistics]
-        logs = self.train_step(data)
+        logs = self._run_step("train_step", data)
         step = step_context.current()
         # A layer that is built in its first step has new ones.
         replicas.equalize(keras_bridge.statistics(self), step.examples)

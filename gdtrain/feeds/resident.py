@@ -23,6 +23,7 @@ class Resident:
     """
 
     def __init__(self, arrays, batch_size, order, strategy):
+        self._given = arrays
         tensors = [
             tf.cast(leaf, as_float(leaf.dtype))
             for leaf in keras.tree.flatten(arrays)
@@ -73,6 +74,10 @@ class Resident:
             numbers[2 : 2 + len(order)] = order
         return Source(self._arrays, tf.constant(numbers))
 
+    def array_at(self, path):
+        """The array at a path of the batch; `None` if there is none."""
+        return array_at(path, self._given)
+
     def fingerprint(self):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""
         arrays = [
@@ -117,6 +122,16 @@ def arrays_or_none(structure):
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else 0, structure
     )
+
+
+def array_at(path, arrays):
+    """The array at a path of a structure; `None` if there is none."""
+    for step in path:
+        try:
+            arrays = arrays[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return arrays if hasattr(arrays, "shape") else None
 
 
 def _on_each_replica(tensor, strategy):

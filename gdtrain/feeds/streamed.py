@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gdtrain.feeds import fingerprint
 from gdtrain.feeds.dataset import Dataset
-from gdtrain.feeds.resident import arrays_or_none, as_float
+from gdtrain.feeds.resident import array_at, arrays_or_none, as_float
 
 _AHEAD = 2  # Batches that are gathered while a step runs
 
@@ -27,6 +27,7 @@ class Streamed(Dataset):
     """
 
     def __init__(self, arrays, batch_size, order, strategy):
+        self._given = arrays
         self._structure = arrays_or_none(arrays)
         self._arrays = [
             a for a in keras.tree.flatten(arrays) if a is not None
@@ -39,6 +40,10 @@ class Streamed(Dataset):
         self._indices = np.arange(self.examples)
         self._strategy = strategy
         super().__init__(self, strategy)
+
+    def array_at(self, path):
+        """The array at a path of the batch; `None` if there is none."""
+        return array_at(path, self._given)
 
     def fingerprint(self):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""

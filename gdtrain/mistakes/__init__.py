@@ -1,0 +1,1 @@
+"""The commonest mistakes in data and models, explained before they train."""

@@ -1,0 +1,263 @@
+"""Data that cannot be arrays of examples."""
+
+import contextlib
+import math
+import numbers
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_NUMBERS = "iufbcSUTV"  # Kinds of dtypes that Keras takes, numbers and text
+
+
+@contextlib.contextmanager
+def explained(
+    model: Any, x: Any, y: Any = None, sample_weight: Any = None
+) -> Iterator[None]:
+    """Says what is wrong with data of which no feed can be made.
+
+    Only once it failed: what Keras takes is never refused.
+
+    Args:
+        model: The model, whose inputs tell what one example is.
+        x, y, sample_weight: As in `keras.Model.fit`.
+
+    Raises:
+        ValueError: in the place of Keras's error, if the reason is known.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        named = {"x": x, "y": y, "sample_weight": sample_weight}
+        named = {k: v for k, v in named.items() if v is not None}
+        reason = (
+            _missing(named)
+            or _first(_not_an_array(*item) for item in named.items())
+            or _first(_not_examples(*item) for item in named.items())
+            or _of_different_lengths(model, named)
+        )
+        if reason is None:
+            raise
+        raise ValueError(reason) from error
+
+
+def _first(reasons: Iterator[str | None]) -> str | None:
+    return next((reason for reason in reasons if reason), None)
+
+
+def _missing(named: dict[str, Any]) -> str | None:
+    if "x" in named:
+        return None
+    return (
+        "`x` must be data to compute with. Received: x=None. Pass arrays, a "
+        "tf.data.Dataset, a keras.utils.PyDataset or a generator."
+    )
+
+
+def _not_an_array(name: str, value: Any) -> str | None:
+    """Says what is passed in the place of an array, if something is."""
+    if isinstance(value, (str, bytes)) or hasattr(value, "__fspath__"):
+        return (
+            f"`{name}` must be an array or a dataset. Received: "
+            f"{name}={value!r} of type {type(value).__name__}. Read the file "
+            "first, for example with `numpy.load` or `pandas.read_csv`."
+        )
+    if isinstance(value, (list, tuple, range)):
+        return _list_of_numbers(name, value)
+    if isinstance(value, dict):
+        return _first(
+            _not_an_array(f"{name}[{key!r}]", part)
+            for key, part in value.items()
+        )
+    return None
+
+
+def _list_of_numbers(name: str, value: Any) -> str | None:
+    """Says that a list must be an array, if it is of numbers."""
+    kind = type(value).__name__
+    first = value[0] if len(value) else None
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    is_number = isinstance(first, (numbers.Number, str, np.generic))
+    if value and not is_number:
+        return _first(
+            _not_an_array(f"{name}[{i}]", part)
+            for i, part in enumerate(value)
+            if isinstance(part, (list, tuple, dict))
+        ) or _many_arrays(name, value)
+    if not len(value):
+        return (
+            f"`{name}` must have at least one example. Received: an empty "
+            f"{kind}."
+        )
+    shape = _shape_of_lists(value)
+    if shape is None:
+        return (
+            f"`{name}` must be an array. Received: a {kind} of {len(value)} "
+            "lists of different lengths, which make no array. Bring them to "
+            f"one length: `keras.utils.pad_sequences({name})`."
+        )
+    return (
+        f"`{name}` must be an array; a list would be one array for each of "
+        f"several inputs. Received: a {kind} of {len(value)} "
+        f"{'numbers' if len(shape) == 1 else 'lists'}, which would make an "
+        f"array of shape {shape}. Pass `numpy.array({name})`."
+    )
+
+
+def _shape_of_lists(value: Any) -> tuple[int, ...] | None:
+    try:
+        return np.shape(value)
+    except ValueError:  # Of different lengths
+        return None
+
+
+def _many_arrays(name: str, value: Any) -> str | None:
+    """Says that examples must be stacked, if a list has many alike."""
+    shapes = {_shape(part) for part in value}
+    if len(value) < 8 or len(shapes) > 1 or None in shapes:
+        return None
+    [shape] = shapes
+    return (
+        f"`{name}` must be one array. Received: a {type(value).__name__} of "
+        f"{len(value)} arrays of shape {shape}, which would be as many "
+        "inputs. If each of them is an example, pass "
+        f"`numpy.stack({name})`."
+    )
+
+
+def _not_examples(name: str, value: Any) -> str | None:
+    """Says what is wrong with an array, if its dtype or shape is."""
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):
+        return _text_columns(name, value)
+    for path, leaf in keras.tree.flatten_with_path(value):
+        place = name + "".join(f"[{step!r}]" for step in path)
+        if _shape(leaf) == ():
+            return (
+                f"`{place}` must have a first axis, of examples. Received: "
+                f"{leaf!r}, a single number. Pass one value for each example."
+            )
+        dtype = getattr(leaf, "dtype", None)
+        if isinstance(dtype, np.dtype) and dtype.kind not in _NUMBERS:
+            return _not_numbers(place, np.asarray(leaf))
+    return None
+
+
+def _text_columns(name: str, table: Any) -> str | None:
+    """Says which columns of a table are not numbers."""
+    wrong = [
+        f"{column!r} ({dtype})"
+        for column, dtype in zip(table.columns, table.dtypes, strict=True)
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "iufb"
+    ]
+    if not wrong:
+        return None
+    return (
+        f"`{name}` must be a table of numbers. Received: a "
+        f"{type(table).__name__} with {len(wrong)} other column(s): "
+        f"{', '.join(wrong[:10])}. Leave them out, or make numbers of them, "
+        "for example with `pandas.get_dummies`."
+    )
+
+
+def _not_numbers(name: str, array: np.ndarray) -> str:
+    """Says what an array has that is not a number."""
+    received = (
+        f"`{name}` must be an array of numbers. Received: dtype "
+        f"{array.dtype}, shape {array.shape}"
+    )
+    if array.dtype.kind in "mM":
+        return (
+            f"{received}, which are times. Make numbers of them, for example "
+            f"`({name} - {name}.min()) / numpy.timedelta64(1, 'D')`, in days."
+        )
+    values = array.ravel()
+    missing = [i for i, value in enumerate(values) if _is_missing(value)]
+    if missing:
+        return (
+            f"{received}; {len(missing):,} values are missing, the first of "
+            f"which is {_at(name, array, missing[0])} = "
+            f"{values[missing[0]]}. Fill them in or leave these examples out, "
+            f'then pass `{name}.astype("float32")`.'
+        )
+    lengths = {len(v) for v in values if isinstance(v, (list, np.ndarray))}
+    if lengths:
+        if len(lengths) > 1:
+            return (
+                f"{received}; its elements have from {min(lengths)} to "
+                f"{max(lengths)} values. Bring them to one length: "
+                f"`keras.utils.pad_sequences({name})`."
+            )
+        return (
+            f"{received}; its elements are arrays. Pass "
+            f"`numpy.stack({name})`."
+        )
+    other = next(
+        (
+            i
+            for i, v in enumerate(values)
+            if not isinstance(v, (numbers.Real, np.generic))
+        ),
+        None,
+    )
+    if other is not None:
+        return (
+            f"{received}; {_at(name, array, other)} = {values[other]!r} is "
+            "no number. Number the classes by `numpy.unique("
+            f"{name}.astype(str), return_inverse=True)[1]`, or make numbers "
+            "of it."
+        )
+    return f'{received}. Pass `{name}.astype("float32")`.'
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _at(name: str, array: np.ndarray, index: int) -> str:
+    """What an element is called, by its place in the flat array."""
+    places = np.unravel_index(index, array.shape)
+    return name + "".join(f"[{place}]" for place in places)
+
+
+def _of_different_lengths(model: Any, named: dict[str, Any]) -> str | None:
+    """Says that arrays have different numbers of examples, if they have."""
+    shapes = {
+        name + "".join(f"[{step!r}]" for step in path): _shape(leaf)
+        for name, value in named.items()
+        for path, leaf in keras.tree.flatten_with_path(value)
+        if leaf is not None
+    }
+    if None in shapes.values():
+        return None
+    lengths = {shape[0] for shape in shapes.values() if shape}
+    if len(lengths) < 2:
+        return None
+    listed = ", ".join(f"{k} of shape {v}" for k, v in shapes.items())
+    advice = "Leave out what has no counterpart."
+    inputs = getattr(model, "inputs", None)
+    example = shapes.get("x")
+    if inputs and example and example == tuple(inputs[0].shape[1:]):
+        advice = (
+            f"`x` has the shape of a single example. Pass `x[None]`, of shape "
+            f"{(1, *example)}, with a first axis for examples."
+        )
+    return (
+        "All arrays must have as many examples, the length of the first "
+        f"axis. Received: {listed}. {advice}"
+    )
+
+
+def _shape(leaf: Any) -> tuple[int, ...] | None:
+    """The shape of an array; of a number, `()`; `None` of anything else."""
+    if isinstance(leaf, numbers.Number):
+        return ()
+    shape = getattr(leaf, "shape", None)
+    if isinstance(shape, tf.TensorShape):
+        shape = None if shape.rank is None else tuple(shape.as_list())
+    if shape is None or None in tuple(shape):
+        return None
+    return tuple(int(size) for size in shape)

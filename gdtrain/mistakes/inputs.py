@@ -1,0 +1,116 @@
+"""Data of a shape that the inputs of a model do not take."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def explained(model: Any, data: Any) -> Iterator[None]:
+    """Says which input does not get what it takes, if a step fails by that.
+
+    Args:
+        model: The model; known are the inputs of functional ones and of a
+            `Sequential`.
+        data: The batch.
+
+    Raises:
+        ValueError: in the place of Keras's, if an input gets another shape.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        reason = _reason(model, data) or _unpacked(data, error)
+        if reason is None:
+            raise
+        raise ValueError(reason) from error
+
+
+def _unpacked(data: Any, error: Exception) -> str | None:
+    """Says that a step takes apart x, where the data bring no y."""
+    message = str(error)
+    if isinstance(data, (tuple, list, dict)) or not any(
+        text in message
+        for text in ("Iterating over a symbolic", "values to unpack")
+    ):
+        return None
+    return (
+        "A step gets what a batch of the data is: `x`, `(x, y)` or `(x, y, "
+        f"sample_weight)`. Received: x alone, of shape {_written(data.shape)}, "
+        "which the step takes apart as if it were more. Pass y, or take the "
+        "batch as it comes: `x, y, sample_weight = "
+        "keras.utils.unpack_x_y_sample_weight(data)`."
+    )
+
+
+def _reason(model: Any, data: Any) -> str | None:
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return None
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
+    if any(not hasattr(leaf, "shape") for leaf in leaves):
+        return None
+    if not leaves:
+        return (
+            "The model must get an array as `x` for each of its inputs. "
+            "Received: x without any. Pass `numpy.array(x)`."
+        )
+    if len(leaves) != len(inputs):
+        return (
+            f"The model must get {len(inputs)} array(s) as `x`, for its "
+            f"input(s) {', '.join(repr(i.name) for i in inputs)}. Received: "
+            f"{len(leaves)}. Batches of a dataset must be `(x, y)`."
+        )
+    if isinstance(x, dict) and {i.name for i in inputs} != set(x):
+        return None  # Keras says which names it expects.
+    if isinstance(x, dict):
+        leaves = [x[i.name] for i in inputs]
+    for wanted, leaf in zip(inputs, leaves, strict=True):
+        if not _takes(wanted.shape, leaf.shape):
+            which = "The model"
+            if len(inputs) > 1:
+                which = f"Input {wanted.name!r} of the model"
+            return _wrong_shape(which, wanted.shape, leaf)
+    return None
+
+
+def _takes(wanted: Any, shape: Any) -> bool:
+    """Whether an input takes a shape, with or without a last axis of 1."""
+    got = tf.TensorShape(shape)
+    if got.rank is None:
+        return True
+    sizes = got.as_list()
+    for candidate in (sizes, [*sizes, 1], sizes[:-1]):
+        if candidate is not sizes and len(candidate) < len(sizes):
+            if sizes[-1] != 1:
+                continue
+        if len(candidate) == len(wanted) and all(
+            a is None or b is None or a == b
+            for a, b in zip(candidate[1:], wanted[1:], strict=True)
+        ):
+            return True
+    return False
+
+
+def _wrong_shape(which: str, wanted: Any, leaf: Any) -> str:
+    shape = _written(leaf.shape)
+    advice = "Change the shape of x, or `keras.Input`."
+    sizes = tf.TensorShape(leaf.shape).as_list()
+    if len(sizes) == len(wanted) - 1:
+        advice = (
+            "If a batch is missing, pass `x[None]` for a single example, or "
+            "have the dataset make batches: `dataset.batch(32)`. " + advice
+        )
+    return (
+        f"{which} must get batches of shape {_written(wanted)}. Received: x "
+        f"of shape {shape} and dtype {tf.as_dtype(leaf.dtype).name}. {advice}"
+    )
+
+
+def _written(shape: Any) -> str:
+    sizes = ["batch" if s is None else str(s) for s in tuple(shape)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
