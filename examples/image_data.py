@@ -4,6 +4,7 @@ Every picture becomes numbers from 0 to 255, uint8 of shape
 `[height, width, channels]`: those learned from and the one asked about alike.
 """
 
+import collections
 import dataclasses
 import gzip
 import pathlib
@@ -29,7 +30,10 @@ FASHION_MNIST_CLASSES = (
 )
 FOLDER_SHAPE = (96, 96, 3)
 HELD_OUT_SHARE = 0.2
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+# Windows saves JPEG as .jfif, too.
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png")
+NOT_OF_THE_USER = ("thumbs.db", "desktop.ini")  # Windows's, in any case
+MOST_NAMED = 10  # Files that a message names
 
 
 @dataclasses.dataclass
@@ -194,8 +198,9 @@ def read_folder(folder, seed):
     """Reads a folder with a folder of pictures for each class.
 
     The class is called as its folder, with spaces for underscores. A fifth
-    of each class is held out, drawn by the seed. Files that do not end in
-    .jpg, .jpeg or .png are left alone.
+    of each class is held out, drawn by the seed. Files that are no pictures
+    by their ending, and pictures that lie elsewhere, are left out, and the
+    description says so.
 
     Args:
         folder: The folder of class folders.
@@ -205,7 +210,8 @@ def read_folder(folder, seed):
         InputError: if there are fewer than two classes, a class has fewer
             than two pictures, or a picture cannot be read.
     """
-    classes = find_classes(pathlib.Path(folder))
+    folder = pathlib.Path(folder)
+    classes = find_classes(folder)
     generator = np.random.default_rng(seed)
     training, held_out = [], []
     lines = [f"{'class':24}{'to learn from':>15}{'held out':>12}"]
@@ -217,11 +223,18 @@ def read_folder(folder, seed):
         lines.append(f"{name:24}{len(paths) - count:15,}{count:12,}")
     height, width, _ = FOLDER_SHAPE
     lines.append(f"Pictures are cut and scaled to {height} x {width} pixels.")
+    found = {path for paths in classes.values() for path in paths}
+    lines += left_out(files_in(folder) - found)
+    pictures = read_pictures(training + held_out)
     return Data(
         "\n".join(lines),
         list(classes),
-        read_pictures(training),
-        read_pictures(held_out),
+        Pictures(
+            pictures.images[: len(training)], pictures.labels[: len(training)]
+        ),
+        Pictures(
+            pictures.images[len(training) :], pictures.labels[len(training) :]
+        ),
     )
 
 
@@ -236,7 +249,8 @@ def find_classes(folder):
         raise InputError(
             f"{folder} must have two or more folders, one for each class of "
             f"pictures. It has {len(folders)}. Sort the pictures into "
-            "folders named after what they show."
+            "folders named after what they show. "
+            + " ".join(left_out(files_in(folder)))
         )
     classes = {}
     for path in folders:
@@ -255,15 +269,69 @@ def find_pictures(folder):
     paths = [
         path
         for path in contents(folder)
-        if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
+        if is_picture(path) and path.is_file()
     ]
     if len(paths) < 2:
         raise InputError(
             f"{folder} must have two or more JPEG or PNG files, one to learn "
             f"from and one to hold out. It has {len(paths)}. Add some, or "
-            "remove the folder."
+            "remove the folder. "
+            + " ".join(left_out(files_in(folder) - set(paths)))
         )
     return paths
+
+
+def is_picture(path):
+    """Whether a file is a picture that can be read, by its ending."""
+    return path.suffix.lower() in PICTURE_ENDINGS
+
+
+def files_in(folder):
+    """The user's files in a folder and below it, a set of paths."""
+    return {
+        path
+        for path in folder.rglob("*")
+        if not path.is_dir()
+        and path.name.lower() not in NOT_OF_THE_USER
+        and not any(
+            part.startswith(".") for part in path.relative_to(folder).parts
+        )
+    }
+
+
+def left_out(files):
+    """Says which files are left out and why, a list of sentences."""
+    misplaced = sorted(path for path in files if is_picture(path))
+    others = collections.Counter(
+        path.suffix.lower() or "without an ending"
+        for path in files
+        if not is_picture(path)
+    )
+    sentences = []
+    if misplaced:
+        sentences.append(
+            f"Left out: {count(misplaced, 'picture')} that do not lie in the "
+            f"folder of a class: {named(misplaced)}."
+        )
+    if others:
+        most_first = sorted(others.items(), key=lambda item: (-item[1], item))
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in most_first)
+        sentences.append(
+            f"Left out: files that are neither JPEG nor PNG by their ending "
+            f"({kinds}). Save pictures among them as JPEG or PNG."
+        )
+    return sentences
+
+
+def count(things, noun):
+    """So many of them, in words."""
+    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def named(paths):
+    """The first of some paths, and that there are more."""
+    names = ", ".join(str(path) for path in paths[:MOST_NAMED])
+    return names + (", ..." if len(paths) > MOST_NAMED else "")
 
 
 def contents(folder):
@@ -280,9 +348,30 @@ def contents(folder):
 
 
 def read_pictures(paths_and_labels):
-    """Reads the `Pictures` of a list of `(path, label)`."""
+    """Reads the `Pictures` of a list of `(path, label)`.
+
+    Raises:
+        InputError: if some cannot be read; it names them all at once.
+    """
     paths, labels = zip(*paths_and_labels)
-    images = [to_array(open_picture(path), FOLDER_SHAPE) for path in paths]
+    images, errors = [], []
+    for path in paths:
+        try:
+            images.append(to_array(open_picture(path), FOLDER_SHAPE))
+        except InputError as error:
+            errors.append((path, error))
+    if len(errors) == 1:
+        raise errors[0][1]
+    if errors:
+        reasons = [
+            f"{path} ({reason_of(error.__cause__, path)})"
+            for path, error in sorted(errors, key=lambda pair: pair[0])
+        ]
+        raise InputError(
+            f"{len(errors):,} of {count(paths, 'picture')} cannot be read: "
+            f"{named(reasons)}. Give whole JPEG or PNG files, or remove "
+            "these."
+        )
     return Pictures(np.stack(images), np.array(labels))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import gdtrain
 import keras
+import numpy as np
 from _console import InputError
 from keras import layers
 
@@ -122,7 +123,8 @@ def train(network, data, recipe, log_folder):
         log_folder: Where TensorBoard's log goes.
 
     Raises:
-        InputError: if the loss becomes infinite.
+        InputError: if training diverges: the loss or a weight is not finite,
+            or the loss is far from what guessing costs.
     """
     steps = recipe.epochs * math.ceil(len(data.training) / recipe.batch_size)
     learning_rate = keras.optimizers.schedules.CosineDecay(
@@ -149,15 +151,41 @@ def train(network, data, recipe, log_folder):
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             gdtrain.callbacks.TensorBoard(log_folder, pictures=[pictures]),
-            keras.callbacks.LambdaCallback(on_epoch_end=check_loss),
+            Divergence(guessing=math.log(len(data.class_names))),
         ],
     )
 
 
-def check_loss(epoch, logs):
-    """Stops if the loss of an epoch is not finite."""
-    if not math.isfinite(logs["loss"]):
+class Divergence(keras.callbacks.Callback):
+    """Ends training at the end of an epoch in which it diverged.
+
+    Weights may be infinite behind a loss that is not: where a layer's inputs
+    are not numbers, a maximum with 0 may make them 0.
+
+    Args:
+        guessing: The loss of a network that knows nothing.
+    """
+
+    def __init__(self, guessing):
+        super().__init__()
+        self.guessing = guessing
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Raises an `InputError` if it did."""
+        loss = logs["loss"]
+        # The mean of a good run's first epoch is about that of guessing.
+        if not loss <= 100 * self.guessing:
+            self.end(epoch, f"the loss became {loss:.3g}")
+        wrong = sum(
+            int(np.size(w) - np.isfinite(w).sum())
+            for w in self.model.get_weights()
+        )
+        if wrong:
+            self.end(epoch, f"{wrong:,} weights became infinite or NaN")
+
+    def end(self, epoch, what):
+        """Raises the error, which says what happened."""
         raise InputError(
-            f"the loss became {logs['loss']} in epoch {epoch + 1}: the "
-            "learning rate is too large. Give a smaller --learning-rate."
+            f"{what} in epoch {epoch + 1}: the learning rate is too large. "
+            "Give a smaller --learning-rate. No model was saved."
         )

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import gzip
 import io
+import math
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import zipfile
 import image_classifier as example
 import image_data
 import image_model
+import image_network
 import image_pictures
 import keras
 import numpy as np
@@ -301,9 +303,50 @@ def test_hidden_and_other_files_are_left_alone(tmp_path):
     (folder / "hot_dog" / "notes.txt").write_text("tasty")
     (folder / "hot_dog" / "._0.jpg").write_text("of macOS")
     (folder / "hot_dog" / "more.jpg").mkdir()
+    (folder / "hot_dog" / "Thumbs.db").write_text("of Windows")
     data = image_data.read_folder(folder, seed=0)
     assert data.class_names == ["hot dog", "not hot dog"]
     assert len(data.training) + len(data.held_out) == 6
+    assert "(2 .txt)" in data.description
+    assert "._0" not in data.description and ".db" not in data.description
+
+
+def test_jpeg_has_other_endings_too(tmp_path):
+    folder = make_photos(tmp_path / "data", 2)
+    for i, ending in enumerate((".jfif", ".JFIF", ".jpe")):
+        path = folder / "hot_dog" / f"saved_{i}{ending}"
+        draw_photo(True, (30, 30), "RGB").save(path, "JPEG")
+    data = image_data.read_folder(folder, seed=0)
+    assert len(data.training) + len(data.held_out) == 7
+    assert "Left out" not in data.description
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    folder = make_photos(tmp_path / "data", 2)
+    lost = [folder / "lost.jpg", folder / "hot_dog" / "2020" / "a.png"]
+    lost[1].parent.mkdir()
+    for path in lost:
+        draw_photo(True, (30, 30), "RGB").save(path)
+    for name in ("a.webp", "b.WEBP", "c.bmp", "readme"):
+        (folder / "hot_dog" / name).write_bytes(b"")
+    text = image_data.read_folder(folder, seed=0).description
+    assert "2 pictures that do not lie in the folder of a class" in text
+    assert all(str(path) in text for path in lost)
+    assert "(2 .webp, 1 .bmp, 1 without an ending)" in text
+
+
+def test_all_damaged_pictures_are_named_at_once(tmp_path):
+    folder = make_photos(tmp_path / "data", 6)
+    for name, content in ("0.jpg", b""), ("1.JPEG", b"<html>"), ("2.png", PNG):
+        path = folder / "hot_dog" / name
+        path.write_bytes(content[:50])
+    with pytest.raises(InputError) as caught:
+        image_data.read_folder(folder, seed=0)
+    text = str(caught.value)
+    assert text.startswith("3 of 12 pictures cannot be read")
+    assert "0.jpg (it is empty)" in text
+    assert "1.JPEG (it is neither JPEG nor PNG)" in text
+    assert "2.png (it is damaged" in text
 
 
 # ------------------------------------------------------------ picture files
@@ -671,6 +714,31 @@ def test_a_loss_that_explodes_is_explained_and_nothing_saved(tmp_path):
     with pytest.raises(InputError, match="Give a smaller --learning-rate"):
         run_and_read(argv)
     assert os.listdir(tmp_path) == ["logs"]
+
+
+def test_weights_that_explode_behind_a_finite_loss_are_explained():
+    network = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
+    watch = image_network.Divergence(guessing=math.log(3))
+    watch.set_model(network)
+    watch.on_epoch_end(0, {"loss": 2.0})
+    network.layers[0].kernel.assign([[1, np.inf, np.nan], [0, 0, 0]])
+    with pytest.raises(InputError, match="^2 weights became infinite or NaN"):
+        watch.on_epoch_end(0, {"loss": 2.0})
+
+
+@pytest.mark.parametrize("loss", [1e30, math.inf, math.nan])
+def test_a_loss_far_above_guessing_is_explained(loss):
+    watch = image_network.Divergence(guessing=math.log(3))
+    with pytest.raises(InputError, match="the learning rate is too large"):
+        watch.on_epoch_end(0, {"loss": loss})
+
+
+def test_a_run_that_diverges_keeps_the_model_before_it(photos, tmp_path):
+    (tmp_path / "model.keras").write_text("the one before")
+    argv = ["--data", photos, "--output", tmp_path, "--learning-rate=1e6"]
+    with pytest.raises(InputError, match="epoch 1: the learning rate is too"):
+        run_and_read(argv)
+    assert (tmp_path / "model.keras").read_text() == "the one before"
 
 
 @pytest.mark.parametrize(
