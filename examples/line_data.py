@@ -1,12 +1,14 @@
 """Lines, and the points to fit one to: made, or read from a table."""
 
-import csv
 import dataclasses
 import math
 import pathlib
+import re
 from typing import NamedTuple
 
+import number_format
 import numpy as np
+import table_file
 from _console import InputError
 
 
@@ -191,77 +193,69 @@ def read_csv(path, x_name, y_name):
     Raises:
         InputError: if the file cannot be read or does not have the columns.
     """
-    try:
-        # `utf-8-sig` drops the mark that spreadsheets put in front.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            rows = [(reader.line_num, row) for row in reader if row]
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}. Give --data the path of "
-            "a CSV file, or the word points or diabetes."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not text in UTF-8 ({error.reason}). Save it as CSV "
-            "in UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise InputError(
-            f"{path}, line {reader.line_num}, is not CSV: {error}. Save it "
-            "as comma-separated values."
-        ) from error
-    if not rows:
-        raise InputError(
-            f"{path} is empty. Its first line must name the columns."
-        )
-    (_, header), *rows = rows
-    header = [name.strip() for name in header]
+    table = table_file.read(path)
     positions = [
-        find_column(path, header, option, name)
+        table.position(option, name)
         for option, name in (("--x", x_name), ("--y", y_name))
     ]
-    numbers = [
-        read_row(path, line, row, header, positions) for line, row in rows
-    ]
-    x, y = np.array(numbers, float).reshape(-1, 2).T
-    return standardised(x, y, x_name=x_name, y_name=y_name, source=path)
-
-
-def find_column(path, header, option, name):
-    """Tells the position of a named column."""
-    if header.count(name) == 1:
-        return header.index(name)
-    if name is None:
-        what = f"needs {option}, the name of a column"
-    elif name in header:
-        what = f"has more than one column '{name}'"
-    else:
-        what = f"has no column '{name}'"
-    names = ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
-    raise InputError(
-        f"{path} {what}. Its columns: {names}. Name one with {option}."
-    )
-
-
-def read_row(path, line, row, header, positions):
-    """Tells the numbers in some cells of a row."""
-    if len(row) != len(header):
+    columns = [table.column(position) for position in positions]
+    try:
+        form = number_format.format_of(sum(columns, []), table.separator)
+    except number_format.Ambiguous as error:
         raise InputError(
-            f"{path}, line {line}, has {len(row)} cells, but there are "
-            f"{len(header)} columns. Put quotes around cells with commas."
+            f"{path}: {str(error)!r} may mean two numbers: a comma or point "
+            "may stand before decimals or between thousands. Save the file "
+            "without marks between thousands."
+        ) from error
+    x, y = (
+        read_column(table, name, cells, form)
+        for name, cells in zip((x_name, y_name), columns)
+    )
+    data = standardised(x, y, x_name=x_name, y_name=y_name, source=path)
+    data.description += how_read(columns, (x, y))
+    return data
+
+
+def read_column(table, name, cells, form):
+    """The numbers in a column, an array `[n]`.
+
+    Raises:
+        InputError: if there is something else, with how much of it.
+    """
+    numbers = [form.number(cell) for cell in cells]
+    wrong = [i for i, number in enumerate(numbers) if math.isnan(number)]
+    if not wrong:
+        return np.array(numbers, float)
+    line = table.rows[wrong[0]][0]
+    what = (
+        f"{table.path}, line {line}: column '{name}' has "
+        f"{cells[wrong[0]][:40]!r}, not a finite number"
+    )
+    if len(wrong) == 1:
+        raise InputError(
+            f"{what}. Remove the row, or name another column with --x or --y."
         )
-    numbers = []
-    for position in positions:
-        try:
-            number = float(row[position])
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise InputError(
-                f"{path}, line {line}: column '{header[position]}' has "
-                f"{row[position][:40]!r}, not a finite number. Remove the "
-                "row, or name another column with --x or --y."
-            )
-        numbers.append(number)
-    return numbers
+    if len(wrong) < len(cells):
+        raise InputError(
+            f"{what}; nor have {len(wrong) - 1:,} of the {len(cells) - 1:,} "
+            "other rows one. Remove these rows, or name another column with "
+            "--x or --y."
+        )
+    advice = "Name another column with --x or --y."
+    if all(re.search(r"\d\D\d+\D\d", cell) for cell in cells):
+        advice = (
+            "If these are dates or times, write them as numbers, such as "
+            f"days since the first. {advice}"
+        )
+    raise InputError(f"{what}; nor has any other row. {advice}")
+
+
+def how_read(columns, arrays):
+    """Says how cells were read that Python would read as something else."""
+    for cells, numbers in zip(columns, arrays):
+        for cell, number in zip(cells, numbers):
+            if not table_file.is_number(cell):
+                return f"\nNumbers are read as people write them: {cell!r} " + (
+                    f"is {number:.10g}."
+                )
+    return ""

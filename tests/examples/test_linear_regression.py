@@ -14,6 +14,7 @@ import linear_regression as example
 import matplotlib.image
 import numpy as np
 import pytest
+import table_file
 from _console import InputError, complete_file, run
 from sklearn.datasets import load_diabetes
 from tensorboard.backend.event_processing.event_accumulator import (
@@ -357,6 +358,103 @@ class TestTables:
         assert example.main(argv).picture.exists()
 
 
+def tables(separator, *rows):
+    """A file of rows of two cells."""
+    lines = [separator.join(row) for row in (("height", "weight"), *rows)]
+    return "\n".join(lines).encode()
+
+
+GERMAN = tables(";", ("1,5", "1.234,50 €"), ("20,25", "2.000,25 €"))
+AMERICAN = b'height,weight\n1.5,"$1,234.50"\n20.25,"$2,000.25"\n'
+READ = {
+    "semicolons": tables(";", ("1.5", "1234.50"), ("20.25", "2000.25")),
+    "tabs": tables("\t", ("1.5", "1234.50"), ("20.25", "2000.25")),
+    "bars": tables("|", ("1.5", "1234.50"), ("20.25", "2000.25")),
+    "decimal commas": GERMAN,
+    "decimal commas, tabs": GERMAN.replace(b";", b"\t"),
+    "thousands points": tables(";", ("1,5", "1.234,5"), ("20,25", "2.000,25")),
+    "dollars": AMERICAN,
+    "quotes": b'"height","weight"\n"1.5","1234.5"\n"20.25","2000.25"\n',
+    "mark": b"\xef\xbb\xbf" + GERMAN,
+    "UTF-16": GERMAN.decode().encode("utf-16"),
+    "line that names the separator": b"sep=;\r\n" + GERMAN,
+    "empty rows": GERMAN + b"\n;\n\n;;\n",
+    "commas at the end": b"height,weight,\n1.5,1234.5,\n20.25,2000.25,\n",
+    "spaces": tables(";", ("1,5", "1 234,50"), ("20,25", "2 000,25")),
+    "Swiss": tables(";", ("1.5", "1'234.50"), ("20.25", "2'000.25")),
+    "percent": tables(";", ("1,5 %", "1234,50"), ("20,25%", "2000,25")),
+    "Windows": GERMAN.replace(b"\n", b"\r\n"),
+}
+
+
+class TestTableFiles:
+    @pytest.mark.parametrize("kind", READ)
+    def test_what_spreadsheets_write_is_read(self, kind, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_bytes(READ[kind])
+        data = line_data.read_csv(path, "height", "weight")
+        np.testing.assert_array_equal(data.x, [1.5, 20.25])
+        np.testing.assert_array_equal(data.y, [1234.5, 2000.25])
+
+    def test_how_numbers_were_read_is_told(self, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_bytes(GERMAN)
+        told = line_data.read_csv(path, "height", "weight").description
+        assert told.endswith("as people write them: '1,5' is 1.5.")
+        path.write_bytes(b"height,weight\n1,2\n3,4\n")
+        told = line_data.read_csv(path, "height", "weight").description
+        assert "as people write them" not in told
+
+    @pytest.mark.parametrize(
+        "weights, separator, expected",
+        [
+            (["1,234", "5,678"], ";", [1.234, 5.678]),
+            (["1,234", "5,678,000"], ";", [1234, 5678000]),
+            (["1.234", "5.678.000"], ";", [1234, 5678000]),
+            (["1.234", "0.5"], ";", [1.234, 0.5]),
+            (['"1,234"', '"5,678"'], ",", [1234, 5678]),
+            (['"1,2"', '"5,678"'], ",", [1.2, 5.678]),
+            (["1.234", "5.678"], ",", [1.234, 5.678]),
+            (["1e3", "-2.5E-1"], ",", [1000, -0.25]),
+        ],
+    )
+    def test_a_mark_is_read_by_what_the_other_cells_show(
+        self, tmp_path, weights, separator, expected
+    ):
+        path = tmp_path / "table.csv"
+        path.write_bytes(tables(separator, *zip("12", weights)))
+        data = line_data.read_csv(path, "height", "weight")
+        np.testing.assert_array_equal(data.y, expected)
+
+    @pytest.mark.parametrize(
+        "content, said",
+        [
+            (tables(";", ("1", "1.234"), ("2", "5.678")), "two numbers"),
+            (tables("\t", ("1", "1,234"), ("2", "5,678")), "two numbers"),
+            (tables(";", ("1,5", "2.5"), ("2", "3")), "two numbers"),
+            (tables(";", ("1", "n/a"), ("2", "3"), ("4", "")), "1 of the 2"),
+            (
+                tables(",", ("2020-01-31", "1"), ("2020-02-29", "2")),
+                "nor has any other row. If these are dates",
+            ),
+            (tables(",", ("big", "1"), ("small", "2")), "nor has any other"),
+            (b"1;2\n3;4\n", "no names of columns"),
+            (b"PK\x03\x04...", "a spreadsheet or an archive"),
+            (b"height\n1\n2\n", "no column 'weight'. Its columns: height"),
+            (b"size;age\n1;2\n", "separated by semicolons): size, age"),
+            (b"height;weight\n1;2;3\n4;5;6\n", "has 3 cells"),
+            ("height,weight\n1,2".encode("utf-16-le"), "not text in UTF-8"),
+        ],
+    )
+    def test_what_cannot_be_read_is_told(self, tmp_path, content, said):
+        path = tmp_path / "table.csv"
+        path.write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            line_data.read_csv(path, "height", "weight")
+        assert said in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
 class TestInputErrors:
     @staticmethod
     def message(argv, folder, capsys):
@@ -417,7 +515,7 @@ class TestInputErrors:
             raise PermissionError(13, "Permission denied")
 
         argv = table(b"height,weight\n1,2\n3,4\n")
-        monkeypatch.setattr(line_data, "open", refuse, raising=False)
+        monkeypatch.setattr(table_file, "open", refuse, raising=False)
         message = self.message(argv, tmp_path, capsys)
         assert f"cannot read {tmp_path / 'table.csv'}: Permission" in message
 
