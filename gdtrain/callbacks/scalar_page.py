@@ -6,7 +6,7 @@ are compared, such as training and validation.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gdtrain.writers import summaries
 
@@ -59,42 +59,40 @@ def categories(
     ...     [
     ...         ("loss", "loss"),
     ...         ("gradient_norm", "gradient_norm"),
-    ...         ("gradient_norm/dense", "gradient_norm"),
+    ...         ("gradient_norm/one", "gradient_norm"),
+    ...         ("gradient_norm/two", "gradient_norm"),
     ...         ("accuracy", None),
     ...     ]
     ... ):
     ...     print(title, [name for name, tags in charts])
     Gradient descent ['loss', 'accuracy', 'gradient norm']
-    Gradient norm of each layer ['dense']
+    Gradient norm of each layer ['one', 'two']
     """
     whole: list[tuple[str, str]] = []  # (update, name without it)
     layers: dict[str, Charts] = {name: [] for name in _LAYERS}
-    own: list[str] = []
+    own: Charts = []
     for name, quantity in measured:
         update, word, part = _parted(name, quantity)
         if quantity is None and not _is_known(name):
-            own.append(name)
+            own.append((name, [_tag(name), _evaluated(name)]))
         elif part and not _is_known(word):
-            charts = layers.setdefault(quantity or word, [])
-            charts.append((_titled(part, update), [_tag(name)]))
+            chart = _titled(part, update), [_tag(name)]
+            layers.setdefault(quantity or word, []).append(chart)
         else:
             whole.append((update, word))
-    first = [*_known(whole, _LOSS), *_own(own), *_known(whole, _CHARTS)]
-    first += [
-        (_titled(name.replace("_", " "), update), [_tag(_joined(update, name))])
-        for update, name in whole
-        if not _is_known(name) and name not in _LAST
-    ]
-    last = [
-        (_titled(_LAST[name], update), [_tag(_joined(update, name))])
-        for update, name in whole
-        if name in _LAST
-    ]
+    first = [*_known(whole, _LOSS), *own, *_known(whole, _CHARTS)]
+    first += _others(whole, lambda name: name not in _LAST)
+    last = _others(whole, lambda name: name in _LAST)
     pages: list[tuple[str, bool, Charts]] = [(_TITLE, False, first)]
     for quantity, charts in layers.items():
-        title = f"{quantity.replace('_', ' ').capitalize()} of each layer"
-        closed = quantity != _LAYERS[0] or len(charts) > _OPEN
-        pages.append((title, closed, charts))
+        words = quantity.replace("_", " ")
+        if len(charts) == 1:  # No layers to compare
+            page = first if quantity == _LAYERS[0] else last
+            page += [(words, tags) for _, tags in charts]
+        else:
+            closed = quantity != _LAYERS[0] or len(charts) > _OPEN
+            title = f"{words.capitalize()} of each layer"
+            pages.append((title, closed, charts))
     pages.append(("More", True, last))
     return [category for category in pages if category[-1]]
 
@@ -140,9 +138,18 @@ def _known(
                 yield _titled(title, update), tags
 
 
-def _own(names: list[str]) -> Charts:
-    """Charts of what the step returned, with what evaluation returned."""
-    return [(name, [_tag(name), _evaluated(name)]) for name in names]
+def _others(
+    whole: list[tuple[str, str]], is_wanted: Callable[[str], bool]
+) -> Charts:
+    """Charts of what has no title of its own, of each update."""
+    return [
+        (
+            _titled(_LAST.get(name, name.replace("_", " ")), update),
+            [_tag(_joined(update, name))],
+        )
+        for update, name in whole
+        if not _is_known(name) and is_wanted(name)
+    ]
 
 
 def _titled(title: str, update: str) -> str:

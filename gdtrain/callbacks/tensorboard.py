@@ -297,7 +297,7 @@ class TensorBoard(StepCallback):
             text = self._judged.verdict(history)
             if text:
                 summary = summaries.text("diagnosis", text)
-                self._runs["train"].add(steps_done, summary)
+                self._runs.judge(steps_done, summary)
         if self._is_complete and self._is_described:
             self._runs.describe([summaries.hparams_end()])
         self._runs.end(steps_done, self._epoch)

@@ -29,7 +29,7 @@ class SampledMemory(MemoryWriter):
     """
 
     def __init__(
-        self, most_steps: int = 6_000, most_numbers: int = 2**22
+        self, most_steps: int = 3_000, most_numbers: int = 2**22
     ) -> None:
         super().__init__()
         self._most_steps = most_steps

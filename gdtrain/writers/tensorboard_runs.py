@@ -12,7 +12,8 @@ from gdtrain.writers.tensorboard import TensorBoardWriter
 # that has event files; the tab HParams takes curves of the folder that
 # describes a run, and of those below it.
 FOLDERS = {"train": "", "validation": "validation"}
-_DESCRIPTION = ".description"  # Ends the names of files that describe a run
+# How names of files end that go when the run begins again, and anew
+_DESCRIPTION, _VERDICT = ".description", ".verdict"
 
 
 class TensorBoardRuns:
@@ -87,7 +88,17 @@ class TensorBoardRuns:
         Args:
             summaries: A list of `Summary`.
         """
-        self["train"].describe(summaries)
+        self["train"].add_file(0, summaries, _DESCRIPTION)
+
+    def judge(self, step, summary):
+        """Writes a verdict; an attempt from the start replaces them all.
+
+        Args:
+            step: The step that it is given after.
+            summary: A `Summary`.
+        """
+        # Loaders drop what comes again, but not all that a longer run had.
+        self["train"].add_file(step, [summary], _VERDICT)
 
     def __getitem__(self, name):
         """A run, which has `write` and `add`; made anew after `close`."""
@@ -136,8 +147,9 @@ class TensorBoardRuns:
 
     def _drop_stale(self, steps_done, epoch):
         """Takes out what comes again."""
+        gone = (_DESCRIPTION,) if steps_done else (_DESCRIPTION, _VERDICT)
         for path in event_files.paths(self.log_dir):
-            if path.endswith(_DESCRIPTION):
+            if path.endswith(gone):
                 tf.io.gfile.remove(path)
         if steps_done and self._repeats(steps_done, epoch):
             for name in FOLDERS:
@@ -187,9 +199,9 @@ class _Run:
         """Adds what is no scalar, a `Summary`."""
         self._attempt(self._writer.add, step, summary)
 
-    def describe(self, summaries):
+    def add_file(self, step, summaries, suffix):
         """Adds a file of `Summary`s."""
-        self._attempt(self._writer.add_file, 0, summaries, _DESCRIPTION)
+        self._attempt(self._writer.add_file, step, summaries, suffix)
 
     def flush(self):
         """Makes what was written readable."""
