@@ -126,7 +126,8 @@ class Classifier(gdtrain.Model):
             loss = self.compute_loss(x, y, logits)
         self.descend(tape, loss)
         hits = tf.cast(tf.argmax(logits, 1), y.dtype) == y
-        return {"loss": loss, "accuracy": tf.reduce_mean(tf.cast(hits, "float"))}
+        accuracy = tf.reduce_mean(tf.cast(hits, "float32"))
+        return {"loss": loss, "accuracy": accuracy}
 
 
 @pytest.mark.parametrize("quantities", ["standard", "minimal"])
