@@ -511,6 +511,84 @@ def arrays_of(adapter):
     return tree.map_structure(_as_array, inputs)
 
 
+def inputs_of(adapter):
+    """What `fit` was given, of an adapter of arrays; `None` for others.
+
+    Ragged and sparse arrays come as lists of the dense ones they are made of.
+    Needs `ArrayDataAdapter._inputs`; without it, other such data are not
+    noticed when a run is gone on with.
+    """
+    if not isinstance(adapter, data_adapters.ArrayDataAdapter):
+        return None
+    return tree.map_structure(_as_dense, tree.lists_to_tuples(adapter._inputs))
+
+
+def _as_dense(leaf):
+    if data_adapter_utils.is_tensorflow_ragged(leaf):
+        return [leaf.flat_values, *leaf.nested_row_splits]
+    if data_adapter_utils.is_tensorflow_sparse(leaf):
+        return [leaf.indices, leaf.values, leaf.dense_shape]
+    if data_adapter_utils.is_scipy_sparse(leaf):
+        return [leaf.data, *leaf.tocoo().coords]
+    return _as_array(leaf)
+
+
+def kind_of_data(adapter):
+    """A word for what a data adapter brings."""
+    return {
+        data_adapters.ArrayDataAdapter: "arrays",
+        data_adapters.GeneratorDataAdapter: "a generator",
+        data_adapters.PyDatasetAdapter: "a PyDataset",
+        data_adapters.TFDatasetAdapter: "a tf.data.Dataset",
+    }.get(type(adapter), type(adapter).__name__)
+
+
+def first_batches(adapter):
+    """The batches that Keras took from a generator to see their shape.
+
+    `None` for other adapters. Needs `_first_batches`; without it, another
+    generator is not noticed when a run is gone on with.
+    """
+    return getattr(adapter, "_first_batches", None)
+
+
+def layers_within(layer):
+    """The layers that are a part of a layer, without those within them.
+
+    Needs `_flatten_layers`; without it another architecture is not noticed
+    when a run is gone on with.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def value_of(variable):
+    """The TensorFlow variable behind a `keras.Variable`.
+
+    Needs `_value`, as `value` may be cast; without it, variables are saved
+    twice that are known by two objects.
+    """
+    return variable._value
+
+
+def rate_variable(optimizer):
+    """The variable of an optimizer's learning rate; `None` if it is scheduled.
+
+    Needs `_learning_rate`, as `learning_rate` gives the value of a schedule;
+    without it, another rate than a checkpoint's cannot be set.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = getattr(inner, "_learning_rate", None)
+    return rate if isinstance(rate, keras.Variable) else None
+
+
+def all_layers(layer):
+    """A layer and all layers within it.
+
+    Needs `_flatten_layers`; without it, runs cannot be told apart by names.
+    """
+    return list(layer._flatten_layers())
+
+
 def _is_ragged_or_sparse(leaf):
     utils = data_adapter_utils
     return (
@@ -552,7 +630,8 @@ def compile_arguments(model):
 
     `get_compile_config` raises where a single one cannot be serialized, and
     warns of every lambda. Without `_compile_config`, TensorBoard does not
-    tell how a model was compiled.
+    tell how a model was compiled, and another loss or metric is not noticed
+    when a run is gone on with.
     """
     config = getattr(model, "_compile_config", None)
     return dict(config.config) if config is not None else {}

@@ -9,10 +9,13 @@ from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.stop_signals import StopSignals
 from gdtrain.callbacks.workers import Workers
 from gdtrain.checkpoint.backups import Backups
+from gdtrain.engine import identity
 from gdtrain.feeds.position import NoPosition
 from gdtrain.writers import failures
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
+
+ON_CHANGE = ("error", "continue", "restart")
 
 
 class BackupAndRestore(Callback):
@@ -23,6 +26,19 @@ class BackupAndRestore(Callback):
     is killed at any moment, any number of times, ends with the same bits as
     one left alone, on the same kind of machine. A run that has ended is not
     run again: `fit` returns its History, and goes on if `epochs` was raised.
+    A printed line says so each time.
+
+    A checkpoint belongs to what was asked for: the model, all arguments of
+    `compile`, arguments of `fit`, the seed, and the data. Another learning
+    rate, another loss, other data: training is refused before its first step,
+    with a list of what differs, and `on_change` says what to do instead.
+    Data are compared by content: of arrays above 64 MiB, some thousand rows
+    all over them; of `tf.data`, its operations, the arrays in it, and its
+    first elements, as far as neither random operations nor Python bring
+    them; of a generator, its first batches if `keras.utils.set_random_seed`
+    was called; of a `keras.utils.PyDataset`, its attributes besides. Your own
+    functions and classes are compared by their code, and by the numbers that
+    they refer to. What cannot be compared, the line names.
 
     A checkpoint is there whole or not at all, and checked when read: a damaged
     one is named, and the one before it is used. SIGTERM and Ctrl-C save at the
@@ -57,14 +73,21 @@ class BackupAndRestore(Callback):
         at_epochs_only: Whether to save between epochs alone. Defaults to
             `False`. Needed for data that cannot be set back, as a generator:
             then they begin anew where a run goes on.
+        on_change: What to do if another run was asked for than the one that
+            was saved. `"error"`, the default, refuses. `"continue"` goes on
+            from the checkpoint with what is asked for now: this learning
+            rate, loss, data; an optimizer or metrics whose variables do not
+            fit begin anew, and so does the epoch, if data or batches differ.
+            `"restart"` trains anew, and overwrites what is there.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
         RuntimeError: when training begins, if another process is using
             `backup_dir`.
         ValueError: when training begins, if the checkpoint is of another
-            model, data, batch size or seed, of a newer format, or damaged
-            with none before it; or if data cannot be set back.
+            run, unless `on_change` says to go on; if weights do not fit; if
+            it is of a newer format, or damaged with none before it; or if
+            data cannot be set back.
         OSError: when training begins, if the folder cannot be written.
 
     Example:
@@ -80,7 +103,9 @@ class BackupAndRestore(Callback):
     ...         x, x, epochs=epochs, verbose=0, callbacks=[backup]
     ...     )
     >>> folder = tempfile.mkdtemp()
-    >>> first, second = run(epochs=2), run(epochs=3)
+    >>> first = run(epochs=2)
+    >>> second = run(epochs=3)
+    BackupAndRestore: continues at epoch 3 of 3, after 2 steps, from ...
     >>> second.history["loss"][:2] == first.history["loss"]
     True
     """
@@ -97,6 +122,7 @@ class BackupAndRestore(Callback):
         keep=2,
         *,
         at_epochs_only=False,
+        on_change="error",
     ):
         super().__init__()
         self.backup_dir = os.fspath(backup_dir)
@@ -111,6 +137,12 @@ class BackupAndRestore(Callback):
             )
         self.keep = checks.positive_integer("keep", keep)
         self.at_epochs_only = at_epochs_only
+        if on_change not in ON_CHANGE:
+            raise ValueError(
+                f"`on_change` must be one of {ON_CHANGE}. Received: "
+                f"on_change={on_change!r}."
+            )
+        self.on_change = on_change
         self.saves_first = False  # Before the first step
         self._signals = StopSignals()
         self._background = Background()
@@ -140,11 +172,40 @@ class BackupAndRestore(Callback):
         self._backups.check_writable()
         self._lock = FolderLock(folder)
         _check_position(run.feed, self.at_epochs_only)
+        run.identify()
         found = self.newest(run.epochs)
         if found is not None:
-            run.resume(found)
+            self._go_on(run, found)
         self._signals.begin()
         self._note(run)
+
+    def _go_on(self, run, state):
+        """Has a run go on from a state, and says so."""
+        changes = identity.listed(run.differences(state).values())
+        if self._workers.any(bool(changes)):
+            changes = changes or "on another worker, something is different"
+            if self.on_change == "error":
+                raise ValueError(self._refusal(changes))
+            if self.on_change == "restart":
+                self._say(f"trains anew in {self.backup_dir!r}, as {changes}.")
+                return
+        run.resume(state)
+        self._say(_going_on(run, self.backup_dir, changes))
+
+    def _refusal(self, changes):
+        """That a checkpoint is of another run, and what to do."""
+        return (
+            f"To go on with the run that was saved in {self.backup_dir!r}, "
+            f"what is asked for must be the same. Received: {changes}: delete "
+            "the folder, or give another one; or pass "
+            '`on_change="continue"` to go on from the checkpoint with what is '
+            'asked for now, or `on_change="restart"` to train anew.'
+        )
+
+    def _say(self, text):
+        """Prints a line: it must be seen, whatever is logged."""
+        if self._workers.is_first:
+            print(f"BackupAndRestore: {text}", flush=True)
 
     def on_train_begin(self, logs=None):
         """Checks that the trainer is one of gdtrain's.
@@ -291,6 +352,32 @@ def _check_position(feed, at_epochs_only):
             "`BackupAndRestore(..., at_epochs_only=True)`: then a run goes "
             "on where an epoch ended, with the data from their beginning."
         ) from error
+
+
+def _going_on(run, folder, changes):
+    """Where a run goes on, in a sentence or several."""
+    epoch, step = run.epoch, run.step
+    if run.is_finished:
+        how = "was stopped early" if run.is_stopped else "is finished"
+        text = (
+            f"this run {how}: {epoch} epochs, {run.steps_done} steps, in "
+            f"{folder!r}; nothing is trained. Delete the folder to train "
+            "again"
+        )
+        text += "." if run.is_stopped else ", or raise `epochs` to train on."
+    else:
+        place = f"epoch {epoch + 1} of {run.epochs}"
+        place += f", step {step + 1} of it" if step else ""
+        text = (
+            f"continues at {place}, after {run.steps_done} steps, from "
+            f"{folder!r}."
+        )
+    if changes:
+        text += f" With what is asked for now: {changes}."
+    unknown = run.not_compared()
+    if unknown:
+        text += f" Not compared: {', '.join(unknown)}."
+    return text
 
 
 def _number(state):

@@ -25,7 +25,13 @@ class Workers:
         self.count = sum(map(len, tasks.values())) if tasks else 1
         #: The name of this process, empty if it is the only one
         self.name = ""
+        #: Whether it speaks for all
+        self.is_first = True
         if self.count > 1:
+            chief = "chief" in tasks
+            self.is_first = resolver.task_id == 0 and (
+                resolver.task_type == "chief" or not chief
+            )
             self.name = f"{resolver.task_type}-{resolver.task_id}"
 
     def numbers(self, number):

@@ -54,6 +54,8 @@ class Block:
         self._plan = plan
         self._logs = None  # As the step returns them
         self._program: Any = None
+        #: Variables that the step was seen to read or write
+        self.variables: list = []
         self._watch: Any = None  # A `BlockWatch`, if its steps have a `Watch`
 
     def __call__(self, source, steps, moment):
@@ -146,9 +148,11 @@ class Block:
 
         # Tells what the step returns; the loop uses the same trace of it.
         function = tf.function(first, autograph=False)
-        self._logs, row = function.get_concrete_function(
+        traced = function.get_concrete_function(
             signature, tf.TensorSpec([numbers], tf.int32)
-        ).structured_outputs
+        )
+        self._logs, row = traced.structured_outputs
+        self.variables = _used(traced)
         end = None
         if self._plan.epochs_can_follow and self._step.returns_scalars:
             end = EpochEnd(self._model, self._step.returned)
@@ -201,3 +205,10 @@ class Block:
             lambda leaf: next(rest) if tf.is_tensor(leaf) else leaf,
             self._logs,
         )
+
+
+def _used(function):
+    """The variables that a traced function captures, in their order."""
+    places = {id(one): i for i, one in enumerate(function.captured_inputs)}
+    some = [v for v in function.variables if id(v.handle) in places]
+    return sorted(some, key=lambda variable: places[id(variable.handle)])

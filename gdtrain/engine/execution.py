@@ -67,6 +67,11 @@ class Execution:
         """Into how many micro-batches to split a batch."""
         return 1 if self._observers is None else self._model.microbatches
 
+    @property
+    def variables(self):
+        """Variables that traced steps were seen to use, in their order."""
+        return [v for program in self._programs for v in program.variables]
+
     def steps_until_look(self):
         """How many steps until an observer must see the model.
 

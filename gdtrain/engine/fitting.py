@@ -34,6 +34,15 @@ def fit(
         ValueError: if the model is not compiled, or data or an argument
             cannot be used.
     """
+    arguments = {
+        "dataset": x if isinstance(x, keras.utils.PyDataset) else None,
+        "shuffle": shuffle,
+        "class_weight": class_weight,
+        "steps_per_epoch": steps_per_epoch,
+        "initial_epoch": initial_epoch,
+        "validation_freq": validation_freq,
+        "validation_steps": validation_steps,
+    }
     keras_bridge.assert_compiled(model, "fit")
     checks.at_least_one("steps_per_epoch", steps_per_epoch)
     checks.at_least_one("validation_steps", validation_steps)
@@ -46,6 +55,7 @@ def fit(
             )
     validation = None
     if validation_data is not None:
+        arguments["validation_data"] = validation_data
         validation = Validation(
             keras.utils.unpack_x_y_sample_weight(validation_data),
             validation_freq,
@@ -72,7 +82,13 @@ def fit(
     try:
         with labels.at_hand(model, feed):
             return training.train(
-                model, feed, callbacks, initial_epoch, epochs, validation
+                model,
+                feed,
+                callbacks,
+                initial_epoch,
+                epochs,
+                validation,
+                arguments,
             )
     finally:
         model.validation_feed = None

@@ -84,6 +84,12 @@ class Program:
         return self.speed.first is not None and not self._on_trial
 
     @property
+    def variables(self):
+        """Variables that its step was seen to use."""
+        blocks = self._blocks.values()
+        return [variable for block in blocks for variable in block.variables]
+
+    @property
     def speed(self):
         """How long steps take, the way they are run now."""
         return self._xla if self._uses_xla else self._graph

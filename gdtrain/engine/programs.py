@@ -13,6 +13,10 @@ class Programs:
         self._made = {}
         self._families = set()
 
+    def __iter__(self):
+        """Those that were made."""
+        return iter(self._made.values())
+
     def of(self, plan, circumstances, make):
         """The program that serves a plan.
 

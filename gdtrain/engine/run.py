@@ -2,14 +2,20 @@
 
 import copy
 import functools
+import json
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
-from gdtrain.engine import callback_states, random_state, variables
+from gdtrain.engine import (
+    callback_states,
+    identity,
+    random_state,
+    reach,
+    variables,
+)
 from gdtrain.feeds.position import NoPosition
 
 VERSIONS = {
@@ -17,6 +23,10 @@ VERSIONS = {
     "numpy": np.__version__,
     "tensorflow": tf.__version__,
 }
+
+
+_BUILT = ("weight", "optimizer", "metric")  # Others may come with a step
+_FEEDS = {"data", "fit"}  # Groups by which batches differ
 
 
 class GoBack(Exception):
@@ -45,6 +55,7 @@ class Run:
         callbacks: A list of callbacks.
         epoch: The first one.
         epochs: The one that comes after the last.
+        arguments: What else `fit` was given, by name; see `identity.of`.
 
     Attributes:
         epoch, step: Of the step that comes next; both count from 0.
@@ -55,7 +66,7 @@ class Run:
         has_failed: Whether a callback found it not worth saving any more.
     """
 
-    def __init__(self, model, feed, callbacks, epoch, epochs):
+    def __init__(self, model, feed, callbacks, epoch, epochs, arguments=None):
         self.model = model
         self.feed = feed
         self.callbacks = callbacks
@@ -65,7 +76,9 @@ class Run:
         self.is_stopped = self.is_over = self.is_finished = False
         self.has_failed = False
         self.ahead: Any = None  # The `Ahead`, once training has begun
+        self._arguments = arguments or {}
         self._resumed: Any = None  # The state to go on from
+        self._found: dict[str, dict] = {}  # Differences by identity
         # Those that guard come first: what they stop must not be saved.
         self._listeners = sorted(
             (c for c in callbacks if hasattr(c, "on_run_reached")),
@@ -78,12 +91,23 @@ class Run:
         return self.model.step_observers.steps_done
 
     @functools.cached_property
-    def marks(self):
-        """What another run must have in common to go on from a state."""
-        return {
-            "data": self.feed.fingerprint(),
-            "seed": keras_bridge.random_seed(),
-        }
+    def identity(self):
+        """What it is asked to be, as text; see `gdtrain.engine.identity`."""
+        return json.dumps(
+            identity.of(self.model, self.feed, self._arguments)
+        )
+
+    @functools.cached_property
+    def _rates_asked(self):
+        """Learning rates that it is asked for."""
+        return identity.rates(self.model)
+
+    def identify(self):
+        """Notes what it is asked to be, which training may change.
+
+        To be called before training begins by who wants to save states.
+        """
+        return self.identity, self._rates_asked
 
     def last_batch(self):
         """The batch of the step before: `(data, indices)`.
@@ -133,6 +157,7 @@ class Run:
             gdtrain.feeds.position.NoPosition: if the data cannot be set back.
         """
         strategy = self.model.distribute_strategy
+        reached = reach.of(self.model)
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -142,14 +167,15 @@ class Run:
             "is_finished": self.is_finished,
             "variables": {
                 kind: variables.values(some, strategy)
-                for kind, some in variables.of(self.model).items()
+                for kind, some in variables.of(self.model, reached).items()
             },
             "memory": self.model.step_observers.memory.get_state(),
             "means": copy.deepcopy(self.ahead.get_state()),
             "position": self._position(exactly),
             "random": random_state.get(),
             "callbacks": callback_states.get(self.callbacks),
-            "marks": self.marks,
+            "identity": self.identity,
+            "rates": identity.rates(self.model, reached),
             "versions": VERSIONS,
         }
 
@@ -161,14 +187,46 @@ class Run:
                 raise
         return None
 
+    def differences(self, state):
+        """In what another run was asked for that a state is of.
+
+        Returns:
+            A dict of sentences by group and name; see
+            `gdtrain.engine.identity.differences`.
+        """
+        found = {}
+        if state.get("identity", self.identity) != self.identity:
+            found = identity.differences(
+                json.loads(state["identity"]),
+                json.loads(self.identity),
+                state["rates"],
+            )
+        if variables.build(self.model, self.feed.batch_spec):
+            wrong = self._wrong(state, ("weight",) if found else _BUILT)
+            if wrong:
+                found["variables", "shape"] = wrong
+        return found
+
+    def not_compared(self):
+        """Names of what cannot be compared with the run that it goes on with.
+
+        Empty where it goes on with none.
+        """
+        if self._resumed is None:
+            return []
+        if "identity" not in self._resumed:
+            return ["what was asked for then, as gdtrain 0.1.0 did not save it"]
+        there = json.loads(self._resumed["identity"])
+        return identity.not_compared(there, json.loads(self.identity))
+
     def resume(self, state):
         """Says, before training begins, to go on from a state.
 
-        Raises:
-            ValueError: if it belongs to another model, data, batch size or
-                seed.
+        Where another run was asked for than the one of the state, it goes on
+        with what is asked for now: with this learning rate; with a new
+        optimizer or new metrics where their variables do not fit; and from
+        the start of the epoch where the data or how they are batched differ.
         """
-        self._check(state)
         self._resumed = state
         self._go_to(state)
         callback_states.prepare(self.callbacks, state["callbacks"])
@@ -182,11 +240,21 @@ class Run:
         """Becomes what it was."""
         self._resumed = state
         self._go_to(state)
+        changed = self._changed(state)
         self.model.step_observers.memory.set_state(state["memory"])
-        self.feed.go_to(self.epoch, self.step, state["position"])
+        position = None if changed & _FEEDS else state["position"]
+        self.feed.go_to(self.epoch, self.step, position)
         self.ahead.trace(self.epoch, self.step)  # Makes what is missing
-        self._check_variables(state["variables"])
-        self.ahead.set_state(state["means"])
+        wrong = self._wrong(state, ("weight",) if changed else variables.KINDS)
+        if wrong:
+            raise ValueError(
+                "To go on with a run, the model must be the one that the "
+                f"checkpoint was made of. Received: {wrong}. Give this "
+                "model a backup folder of its own, or go back to the "
+                "other model."
+            )
+        means = {"sums": None, "logs": {}} if changed else state["means"]
+        self.ahead.set_state(means)
         self.model.stop_training = False
         self._put(state)
 
@@ -198,47 +266,65 @@ class Run:
 
     def _go_to(self, state):
         self.epoch, self.step = state["epoch"], state["step"]
+        if self._changed(state) & _FEEDS:
+            self.step = 0
         self.logs = state["logs"]
         self.is_stopped = state["is_stopped"]
         self.is_finished = state["is_finished"]
         self.model.step_observers.steps_done = state["steps_done"]
 
+    def _changed(self, state):
+        """Groups of what is asked for now and was not, beside rates."""
+        return {
+            group
+            for group, name in self._differences(state)
+            if not _is_rate(name) and group != "validation"
+        }
+
+    def _differences(self, state):
+        """As `differences`, found once for the same identity."""
+        text = state.get("identity", self.identity)
+        if text not in self._found:
+            self._found[text] = self.differences(state)
+        return self._found[text]
+
     def _put(self, state):
         """Sets all that may be set twice."""
         strategy = self.model.distribute_strategy
+        rates = self._new_rates(state)
+        changed = self._changed(state)
         for kind, some in variables.of(self.model).items():
-            variables.assign(some, state["variables"][kind], strategy)
+            values = state["variables"][kind]
+            fits = not variables.difference(kind, some, values)
+            if fits and not (changed and kind == "metric"):
+                variables.assign(some, values, strategy)
+            elif kind == "optimizer":
+                self.model.optimizer.iterations.assign(state["steps_done"])
+        for variable, rate in rates:
+            variable.assign(rate)
         callback_states.put(self.callbacks, state["callbacks"])
         random_state.put(state["random"])
 
-    def _check(self, state):
-        """Refuses a state that does not belong to this run."""
-        for what, here in self.marks.items():
-            if here != state["marks"][what]:
-                raise ValueError(_refusal(what, here, state["marks"][what]))
-        if variables.build(self.model, self.feed.batch_spec):
-            self._check_variables(state["variables"])
+    def _new_rates(self, state):
+        """Variables and values of learning rates that were not, then."""
+        now = identity.rate_variables(self.model)
+        return [
+            (now[name], self._rates_asked[name])
+            for _, name in self._differences(state)
+            if name in now and name in self._rates_asked
+        ]
 
-    def _check_variables(self, values):
-        for kind, some in variables.of(self.model).items():
-            wrong = variables.difference(kind, some, values[kind])
+    def _wrong(self, state, kinds):
+        """What keeps variables from being set: a string, or `None`."""
+        of = variables.of(self.model)
+        for kind in kinds:
+            wrong = variables.difference(
+                kind, of[kind], state["variables"][kind]
+            )
             if wrong:
-                raise ValueError(
-                    "To go on with a run, the model must be the one that the "
-                    f"checkpoint was made of. Received: {wrong}. Give this "
-                    "model a backup folder of its own, or go back to the "
-                    "other model."
-                )
+                return wrong
+        return None
 
 
-def _refusal(what, here, there):
-    """Why a state belongs to another run."""
-    if isinstance(here, dict) and isinstance(there, dict):
-        names = [n for n in here if here[n] != there.get(n)]
-        what = names[0] if names else what
-        here, there = here.get(what), there.get(what)
-    return (
-        f"To go on with a run, its `{what}` must be the same. Received: "
-        f"{here!r}; in the checkpoint it is {there!r}. Set it back, or give "
-        "this run a backup folder of its own."
-    )
+def _is_rate(name):
+    return name == "learning_rate" or name.endswith(".learning_rate")

@@ -8,7 +8,15 @@ from gdtrain.engine.ahead import Ahead
 from gdtrain.engine.run import GoBack, Run
 
 
-def train(model, feed, callbacks, first_epoch, epochs, validation=None):
+def train(
+    model,
+    feed,
+    callbacks,
+    first_epoch,
+    epochs,
+    validation=None,
+    arguments=None,
+):
     """Trains.
 
     Args:
@@ -17,10 +25,13 @@ def train(model, feed, callbacks, first_epoch, epochs, validation=None):
         callbacks: A `keras.callbacks.CallbackList`.
         first_epoch, epochs: Epochs count from the one to below the other.
         validation: A `Validation`, or `None`.
+        arguments: What else `fit` was given; see `gdtrain.engine.identity`.
     """
     model.stop_training = False
     model.make_train_function()
-    run = Run(model, feed, callbacks.callbacks, first_epoch, epochs)
+    run = Run(
+        model, feed, callbacks.callbacks, first_epoch, epochs, arguments
+    )
     run.begin()
     if not run.is_finished:
         callbacks.on_train_begin()

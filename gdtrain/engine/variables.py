@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain import keras_bridge
+from gdtrain.engine import reach
 
 KINDS = ("weight", "optimizer", "metric", "other")
 
@@ -25,56 +26,136 @@ def build(model, batch_spec):
     return keras_bridge.build(model, batch_spec)
 
 
-def of(model):
+def of(model, reached=None):
     """The variables of a model by kind, each once.
+
+    What Keras knows of comes first, then what the model's own code can reach
+    (see `gdtrain.engine.reach`), then what the traced step was seen to use.
 
     Args:
         model: A `keras.Model`, compiled.
+        reached: What `reach.of` gave, if it was asked just now.
 
     Returns:
         Lists under "weight" (with the states of layers' random generators),
-        "optimizer" (of all its optimizers), "metric", and "other": variables
-        that are attributes of the model or its layers, such as the states of
-        recurrent layers that are stateful.
+        "optimizer" (of all its optimizers), "metric", and "other": such as
+        the states of stateful recurrent layers and of other generators.
     """
+    reached = reach.of(model) if reached is None else reached
     found = {
-        "weight": model.variables,
-        "optimizer": [v for o in optimizers(model) for v in o.variables],
-        "metric": model.metrics_variables,
-        "other": _others(model),
+        "weight": [
+            *model.variables,
+            *_of_kind(reached, keras.layers.Layer),
+        ],
+        "optimizer": [
+            v for _, o in _optimizers(model, reached) for v in o.variables
+        ],
+        "metric": [
+            *model.metrics_variables,
+            *_of_kind(reached, keras.metrics.Metric),
+        ],
+        "other": [*_others(model), *_reached_others(reached)],
     }
-    seen: set[int] = set()
+    seen = _set_elsewhere(model)
     for kind, variables in found.items():
-        found[kind] = [v for v in variables if id(v) not in seen]
-        seen.update(map(id, variables))
+        found[kind] = _new(variables, seen)
+    # Last, as what was reached may be these by other objects
+    found["other"] += _new(_used_by_program(model), seen)
     return found
 
 
+def named_optimizers(model, reached=None):
+    """Names and optimizers of a model: the compiled one, named so, first."""
+    reached = reach.of(model) if reached is None else reached
+    return _optimizers(model, reached)
+
+
 def optimizers(model):
-    """The optimizers of a model: the compiled one, and attributes."""
-    found: list = []
-    for value in [model.optimizer, *vars(model).values()]:
-        several = isinstance(value, (list, tuple, dict))
-        if isinstance(value, dict):
-            value = value.values()
-        for one in value if several else [value]:
-            if isinstance(one, keras.optimizers.Optimizer) and not any(
-                one is other for other in found
-            ):
-                found.append(one)
+    """The optimizers of a model: the compiled one, and all it reaches."""
+    return [optimizer for _, optimizer in named_optimizers(model)]
+
+
+def _optimizers(model, reached):
+    found = {id(None): None}
+    named = []
+    for name, one in [("optimizer", model.optimizer), *reached]:
+        if isinstance(one, keras.optimizers.Optimizer) and id(one) not in found:
+            found[id(one)] = one
+            # One that scales the loss has another within.
+            inner = getattr(one, "inner_optimizer", None)
+            found[id(inner)] = inner
+            named.append((name, one))
+    return named
+
+
+def _of_kind(reached, kind):
+    """Variables of some of the objects that were reached."""
+    some = [one for _, one in reached if isinstance(one, kind)]
+    return [variable for one in some for variable in one.variables]
+
+
+def _reached_others(reached):
+    """Variables that are reached by themselves, or of generators."""
+    found = []
+    for _, one in reached:
+        if isinstance(one, reach.VARIABLES):
+            found.append(one)
+        elif isinstance(one, (keras.random.SeedGenerator, tf.random.Generator)):
+            found.append(one.state)
+        elif isinstance(one, tf.Module) and not isinstance(
+            one, (keras.layers.Layer, keras.metrics.Metric)
+        ):
+            found += one.variables
     return found
 
 
 def _others(model):
     """What TensorFlow finds beside what Keras knows, and what losses keep."""
-    kinds = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
     kept = [
         value
         for loss in keras.tree.flatten(model.loss)
         for value in getattr(loss, "__dict__", {}).values()
     ]
     found = tf.train.TrackableView(model).descendants()
-    return [one for one in [*found, *kept] if isinstance(one, kinds)]
+    return [one for one in [*found, *kept] if isinstance(one, reach.VARIABLES)]
+
+
+def _used_by_program(model):
+    """Variables that the traced steps of `fit` read or write."""
+    return getattr(model.train_function, "variables", [])
+
+
+def _set_elsewhere(model):
+    """Keys of variables that are no part of the model."""
+    kept = model.step_observers.memory.variables
+    generators = [
+        keras_bridge.global_random_generator(),
+        tf.random.get_global_generator(),
+    ]
+    apart = [variable for some in kept.values() for variable in some]
+    apart += [one.state for one in generators if one is not None]
+    return {key for one in apart for key in _keys(one)}
+
+
+def _new(variables, seen):
+    """Those that were not seen, each once; they are seen then."""
+    new = []
+    for variable in variables:
+        keys = _keys(variable)
+        if not keys & seen:
+            new.append(variable)
+        seen |= keys
+    return new
+
+
+def _keys(variable):
+    """What a variable is known by, also if another object stands for it."""
+    known = {id(variable)}
+    if isinstance(variable, keras.Variable):
+        variable = keras_bridge.value_of(variable)
+    replicated = isinstance(variable, tf.distribute.DistributedValues)
+    parts = getattr(variable, "values", ()) if replicated else ()
+    return known | {id(variable), *map(id, parts)}
 
 
 def values(variables, strategy):

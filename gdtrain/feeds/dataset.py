@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from gdtrain import keras_bridge
-from gdtrain.feeds import iterator_files
+from gdtrain.feeds import fingerprint, iterator_files, pipeline
 from gdtrain.feeds.iteration import Iteration
 from gdtrain.feeds.position import NoPosition
 
@@ -79,10 +79,23 @@ class Dataset:
     def fingerprint(self):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""
         return {
+            "kind": keras_bridge.kind_of_data(self._adapter),
             "batches": self._known,
             "batch": repr(self.batch_spec),
-            "steps_per_epoch": self._wanted,
-        }
+        } | self._content()
+
+    def _content(self):
+        """What tells data of the same kind and number from others."""
+        first = keras_bridge.first_batches(self._adapter)
+        if first is not None:
+            return first_batches(first)
+        inputs = keras_bridge.inputs_of(self._adapter)
+        if inputs is not None:
+            return fingerprint.of(inputs, None)
+        dataset = self._adapter.get_tf_dataset()
+        if isinstance(dataset, tf.data.Dataset):
+            return pipeline.of(dataset)
+        return {"x": f"#unknown {type(dataset).__name__}"}
 
     def batch(self, epoch, step):
         """A batch once more; `None`, as these cannot be had again."""
@@ -201,3 +214,23 @@ class Dataset:
         if self._within:  # Not if there was no step
             self._within = False
             self._adapter.on_epoch_end()
+
+
+def first_batches(batches):
+    """What tells the first batches that Python brought: a dict of a leaf.
+
+    Without a seed, they may be random ones, others in each process.
+    """
+    name = fingerprint.FIRST_BATCHES
+    if keras_bridge.random_seed() is None:
+        return {name: "#unknown what Python brings, as no seed was set"}
+    return {
+        name: fingerprint.digest(
+            "data",
+            f"{len(batches)} batches",
+            *[
+                repr(fingerprint.contents("", batch)).encode()
+                for batch in batches
+            ],
+        )
+    }

@@ -1,51 +1,128 @@
-"""A few numbers that tell data from other data."""
+"""What tells data from other data: a few words and numbers.
+
+A leaf of such a description is a number, a string, `None`, a list of these, or
+a digest: `"#data float32[22, 3] 5f2c..."`, what it is, its label and its hash,
+of which a user is told no more than that the data differ. What cannot be
+compared is `"#unknown a generator"`.
+"""
 
 import hashlib
+import re
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-_WHOLE = 2**24  # Bytes of an array that are looked at
-_ROWS = 2**10  # How many rows they are of, at most
+FIRST_BATCHES = "the first batches"  # The name of their leaf
+
+_WHOLE = 2**26  # Bytes of an array that are hashed
+_ROWS = 2**12  # How many rows of a larger one, at most
+_DIGEST = re.compile("#(data|code|structure) (.*) ([0-9a-f]{32})", re.DOTALL)
 
 
-def of(arrays, batch_size):
-    """What tells them: a dict of numbers and strings.
+def digest(kind: str, label: str, *parts: bytes) -> str:
+    """A leaf that stands for bytes.
 
     Args:
-        arrays: A list of NumPy arrays of the same length. Of large ones, some
-            rows all over are looked at.
-        batch_size: How many examples are in a batch.
+        kind: `"data"`, `"code"` or `"structure"`.
+        label: What a user may be told.
+        *parts: The bytes.
 
     Example:
 
-    >>> one = of([np.zeros([4, 2], "float32")], batch_size=2)
-    >>> one["examples"], one["arrays"], one["batch_size"]
-    (4, 'float32[4, 2]', 2)
-    >>> other = of([np.ones([4, 2], "float32")], batch_size=2)
-    >>> one["content"] == other["content"]
-    False
+    >>> digest("data", "bytes[1]", b"a")
+    '#data bytes[1] 27c35e6e9373877f29e562464e46497e'
     """
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(_content(_sample(array)))
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(part)
+    return f"#{kind} {label} {found.hexdigest()}"
+
+
+def parsed(leaf: object) -> tuple[str, str, str] | None:
+    """`(kind, label, hash)` of a digest; `None` for other leaves."""
+    match = _DIGEST.fullmatch(leaf) if isinstance(leaf, str) else None
+    return (match[1], match[2], match[3]) if match else None
+
+
+def content(array) -> str:
+    """The digest of an array or tensor: dtype, shape and content.
+
+    An array of more than 64 MiB is told by some thousand rows that lie at
+    equal distances all over it.
+
+    Example:
+
+    >>> content(np.zeros([4, 2], "float32")).partition(" ")[2][:13]
+    'float32[4, 2]'
+    """
+    rows = _sampled_rows(array)
+    if rows is not None:
+        is_tensor = tf.is_tensor(array)
+        array_read = tf.gather(array, rows) if is_tensor else array[rows]
+    else:
+        array_read = array
+    # Of a tensor on the CPU, this is no copy.
+    numbers = np.asarray(array_read)
+    name = tf.as_dtype(array.dtype).name if tf.is_tensor(array) else array.dtype
+    label = f"{name}{[int(size) for size in array.shape]}"
+    return digest("data", label, _bytes(numbers))
+
+
+def of(structure, batch_size: int | None) -> dict:
+    """What tells the arrays of a feed: a dict of leaves by name.
+
+    Args:
+        structure: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, each an array
+            or a structure of some; `None` is left out.
+        batch_size: How many examples are in a batch, if that is known.
+
+    Example:
+
+    >>> one = of((np.zeros([4, 2]), np.ones([4])), batch_size=2)
+    >>> sorted(one)
+    ['batch_size', 'kind', 'x', 'y']
+    >>> other = of((np.zeros([4, 2]), np.zeros([4])), batch_size=2)
+    >>> [name for name in one if one[name] != other[name]]
+    ['y']
+    """
+    found = {"kind": "arrays", "batch_size": batch_size}
+    parts = structure if isinstance(structure, tuple) else (structure,)
+    for name, part in zip(("x", "y", "sample_weight"), parts, strict=False):
+        found |= contents(name, part)
+    return found
+
+
+def contents(name: str, structure) -> dict:
+    """Digests of the arrays in a structure, by name."""
+    leaves = keras.tree.flatten_with_path(structure)
     return {
-        "examples": len(arrays[0]),
-        "arrays": ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays),
-        "content": digest.hexdigest(),
-        "batch_size": batch_size,
+        name + "".join(f"[{key!r}]" for key in path): content(leaf)
+        for path, leaf in leaves
+        if leaf is not None
     }
 
 
-def _content(array):
+def _sampled_rows(array):
+    """Which rows of a large array are hashed; `None` for all."""
+    size = int(np.prod(array.shape)) * _itemsize(array)
+    if size <= _WHOLE or not len(array.shape):
+        return None
+    length = int(array.shape[0])
+    count = max(1, min(_ROWS, _WHOLE * length // size))
+    return np.linspace(0, length - 1, count).astype(np.int64)
+
+
+def _itemsize(array):
+    if tf.is_tensor(array):
+        return array.dtype.size or 1
+    return array.dtype.itemsize
+
+
+def _bytes(array):
     """The bytes of an array; of strings, themselves."""
     if array.dtype == object:
         return repr(array.tolist()).encode()
-    return np.ascontiguousarray(array).tobytes()
-
-
-def _sample(array):
-    """The array, or rows of it that lie all over."""
-    if array.nbytes <= _WHOLE:
-        return array
-    count = max(1, min(_ROWS, _WHOLE * len(array) // array.nbytes))
-    return array[np.linspace(0, len(array) - 1, count).astype(np.int64)]
+    if array.dtype.kind in "biufc" and array.size:
+        return np.ascontiguousarray(array).data.cast("B")  # No copy
+    return array.tobytes()

@@ -6,6 +6,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.feeds import pipeline
 from gdtrain.feeds.position import NoPosition
 
 _NAME = "iterator"
@@ -58,12 +59,7 @@ def check(dataset):
     The first shuffle begins its pass only with the first batch, and can have
     come to its end then: no checkpoint tells which pass it was.
     """
-    graph = tf.compat.v1.GraphDef.FromString(
-        tf.raw_ops.DatasetToGraphV2(
-            input_dataset=tf.data.experimental.to_variant(dataset),
-            external_state_policy=1,  # Which is looked at elsewhere
-        ).numpy()
-    )
+    graph = pipeline.graph(dataset)
     most = 0
     shuffles: dict[str, int] = {}  # Up to a node, which come in order
     for node in graph.node:

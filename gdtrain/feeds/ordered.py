@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from gdtrain.feeds.dataset import Dataset
+from gdtrain.feeds.dataset import Dataset, first_batches
 from gdtrain.feeds.order import Order
 
 
@@ -34,6 +34,9 @@ class Ordered(keras.utils.PyDataset):
         self._indices: Any = None
         self._start = 0
         self._ended = 0  # Epochs whose end the inner one was told of
+        # Those that Keras asks for to see their shape, until the first pass
+        self.first_batches: list = []
+        self._has_begun = False
 
     def set(self, number, start):
         """Sets the next pass over the data.
@@ -43,6 +46,8 @@ class Ordered(keras.utils.PyDataset):
             start: How many of its batches to leave out.
         """
         self._start = start
+        self.first_batches = []
+        self._has_begun = True
         if self._order is not None:
             self._indices = self._order.of_epochs(number, 1)[0].tolist()
 
@@ -55,7 +60,10 @@ class Ordered(keras.utils.PyDataset):
     def __getitem__(self, index):
         """A batch."""
         index += self._start
-        return self.inner[self._indices[index] if self._indices else index]
+        batch = self.inner[self._indices[index] if self._indices else index]
+        if not self._has_begun:
+            self.first_batches.append(batch)
+        return batch
 
     def on_epoch_begin(self):
         """Tells the inner one."""
@@ -109,6 +117,9 @@ class OrderedDataset(Dataset):
         self._ordered = ordered
         self._passes = 0
         super().__init__(adapter, strategy, steps_per_epoch)
+
+    def _content(self):
+        return first_batches(self._ordered.first_batches)
 
     def position(self):
         """Where it is. See `Dataset.position`."""

@@ -80,10 +80,11 @@ class Resident:
 
     def fingerprint(self):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""
-        arrays = [
-            self._strategy.experimental_local_results(a)[0].numpy()
-            for a in self._arrays
-        ]
+        first = self._strategy.experimental_local_results
+        rest = iter(first(array)[0] for array in self._arrays)
+        arrays = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(rest), self._structure
+        )
         return fingerprint.of(arrays, self._batch_size)
 
     def batch(self, epoch, step):
@@ -102,7 +103,8 @@ class Resident:
 
     def go_to(self, epoch, step, position):
         """Goes where it was."""
-        self._order.set_state(position["order"])
+        if position is not None:
+            self._order.set_state(position["order"])
 
     def rewind(self):
         """Goes back to the first batch; nothing is to be done."""

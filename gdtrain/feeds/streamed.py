@@ -47,7 +47,11 @@ class Streamed(Dataset):
 
     def fingerprint(self):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""
-        return fingerprint.of(self._arrays, self._batch_size)
+        rest = iter(self._arrays)
+        arrays = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(rest), self._structure
+        )
+        return fingerprint.of(arrays, self._batch_size)
 
     def batch(self, epoch, step):
         """A batch once more: `(data, indices of its examples)`."""
@@ -71,7 +75,8 @@ class Streamed(Dataset):
 
     def go_to(self, epoch, step, position):
         """Goes where it was. See `Dataset.go_to`."""
-        self._order.set_state(position["order"])
+        if position is not None:
+            self._order.set_state(position["order"])
         super().go_to(epoch, step, position)
 
     def _iterator_at(self, position):
