@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import pathlib
+import shlex
 import sys
 import tempfile
 
@@ -27,6 +28,20 @@ def run(main):
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
     return 0
+
+
+def log_lines(log_folder, logs):
+    """Where TensorBoard's log is, and how to look at it: two lines.
+
+    Args:
+        log_folder: The folder of the run.
+        logs: The folder above it, whose runs TensorBoard compares.
+    """
+    return (
+        f"Log: {log_folder}. To see it at "
+        "http://localhost:6006/#custom_scalars:\n"
+        f"  tensorboard --logdir {shlex.quote(logs)}"
+    )
 
 
 def import_quietly(name):

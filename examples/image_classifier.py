@@ -29,7 +29,14 @@ import sys
 
 import image_model
 import numpy as np
-from _console import InputError, complete_file, import_quietly, make_folder, run
+from _console import (
+    InputError,
+    complete_file,
+    import_quietly,
+    log_lines,
+    make_folder,
+    run,
+)
 from image_data import (
     open_picture,
     read_digits,
@@ -188,8 +195,7 @@ def print_result(result, data, options):
         f"\nAlways saying '{name}' would get {result.guessing:.1%}."
         f"\n\nModel: {result.model}"
         f"\nPictures: {result.predictions}, {result.confusion}"
-        f"\nLog: {result.log_folder}. To see it:"
-        f"\n  tensorboard --logdir {shlex.quote(options.logs)}"
+        f"\n{log_lines(result.log_folder, options.logs)}"
         "\nTo ask about a picture of your own, run this with "
         f"--predict IMAGE --model {shlex.quote(str(result.model))}"
     )

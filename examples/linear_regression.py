@@ -20,12 +20,12 @@ import itertools
 import math
 import os
 import pathlib
-import shlex
 import sys
 
 from _console import (
     InputError,
     import_quietly,
+    log_lines,
     make_folder,
     run,
 )
@@ -185,8 +185,7 @@ def main(argv=None):
     picture_of(data, options, result)
     print(f"\nPicture: {result.picture}")
     if result.log_folder:
-        print(f"Log: {result.log_folder}. To see it:")
-        print(f"  tensorboard --logdir {shlex.quote(options.logs)}")
+        print(log_lines(result.log_folder, options.logs))
     return result
 
 

@@ -155,6 +155,7 @@ def test_it_prints_how_good_it_is_and_where_its_files_are(result, printed):
     for path in (result.model, result.predictions, result.confusion):
         assert path.is_file() and str(path) in printed
     assert f"tensorboard --logdir {result.log_folder.parent}" in printed
+    assert "http://localhost:6006/#custom_scalars" in printed
 
 
 def test_nothing_else_is_left_in_the_output_folder(result):
