@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from gdtrain import checks
+from gdtrain import checks, paths
 from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.stop_signals import StopSignals
 from gdtrain.callbacks.workers import Workers
@@ -125,7 +125,7 @@ class BackupAndRestore(Callback):
         on_change="error",
     ):
         super().__init__()
-        self.backup_dir = os.fspath(backup_dir)
+        self.backup_dir = paths.absolute(backup_dir)
         self.every_steps = self.every_seconds = None
         if every_steps is not None:
             self.every_steps = checks.positive_integer(

@@ -109,8 +109,8 @@ class StepCallback(Callback, abc.ABC):
 
     def set_state(self, state):
         """Goes on from what `get_state` gave."""
+        self._background.do(states.put, self.target, state["writer"])
         self.wait()
-        states.put(self.target, state["writer"])
 
     @property
     @abc.abstractmethod

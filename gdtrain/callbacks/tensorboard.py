@@ -1,10 +1,10 @@
 """Every step's numbers in TensorBoard, with Keras's epochs beside them."""
 
 import contextlib
-import os
 
 import numpy as np
 
+from gdtrain import paths
 from gdtrain.callbacks import run_description
 from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.pictures import Pictures
@@ -100,7 +100,7 @@ class TensorBoard(StepCallback):
         pictures=(),
     ):
         super().__init__(quantities, 1 if spread else every_steps, budget)
-        self.log_dir = os.fspath(log_dir)
+        self.log_dir = paths.absolute(log_dir)
         self.hparams = dict(hparams or {})
         self._pictures = Pictures(pictures)
         self._profile = Profile(profile, self.log_dir)

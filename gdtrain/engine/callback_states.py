@@ -9,29 +9,60 @@ known what they remember.
 import copy
 import os
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
 from gdtrain import keras_bridge
+from gdtrain.writers import failures
 
 
-def get(callbacks):
-    """What each of some callbacks remembers, a dict by name."""
+def get(
+    callbacks: Iterable[keras.callbacks.Callback], without: set[str]
+) -> dict[str, dict]:
+    """What each of some callbacks remembers, by name.
+
+    One that raises is left out, of which a warning tells.
+
+    Args:
+        callbacks: The callbacks.
+        without: Names of those that were left out before, to which others
+            are added: they are told of once.
+    """
     found = {}
     for name, callback in _named(callbacks):
-        state = {
-            key: getattr(callback, key)
-            for key in keras_bridge.callback_state_names(callback)
-            if hasattr(callback, key)
-        }
-        if isinstance(callback, keras.callbacks.CSVLogger):
-            state["bytes"] = _size(callback)
-        if hasattr(callback, "get_state"):
-            state["own"] = callback.get_state()
-        if state:
-            # Callbacks go on with these lists while they are being saved.
-            found[name] = copy.deepcopy(state)
+        try:
+            state = _state_of(callback)
+        except Exception as error:  # A user's own may raise anything.
+            if name not in without:
+                without.add(name)
+                failures.warn(
+                    f"What `{type(callback).__name__}` remembers cannot be "
+                    "saved",
+                    error,
+                    "All else is saved, and training goes on; a run that "
+                    "goes on from there begins it anew.",
+                )
+        else:
+            if state:
+                found[name] = state
     return found
+
+
+def _state_of(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """What a callback remembers; empty for nothing."""
+    state = {
+        key: getattr(callback, key)
+        for key in keras_bridge.callback_state_names(callback)
+        if hasattr(callback, key)
+    }
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        state["bytes"] = _size(callback)
+    if hasattr(callback, "get_state"):
+        state["own"] = callback.get_state()
+    # Callbacks go on with these lists while they are being saved.
+    return copy.deepcopy(state)
 
 
 def prepare(callbacks, states):
@@ -77,6 +108,8 @@ def _size(logger):
     """How long the file of a `CSVLogger` is, in bytes."""
     if logger.csv_file is not None and not logger.csv_file.closed:
         logger.csv_file.flush()
+        if hasattr(logger.csv_file, "fileno"):  # Wherever its path leads now
+            return os.fstat(logger.csv_file.fileno()).st_size
     if not os.path.exists(logger.filename):
         return 0
     return os.path.getsize(logger.filename)

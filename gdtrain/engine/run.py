@@ -79,6 +79,7 @@ class Run:
         self._arguments = arguments or {}
         self._resumed: Any = None  # The state to go on from
         self._found: dict[str, dict] = {}  # Differences by identity
+        self._without: set[str] = set()  # Callbacks whose state is not saved
         # Those that guard come first: what they stop must not be saved.
         self._listeners = sorted(
             (c for c in callbacks if hasattr(c, "on_run_reached")),
@@ -173,7 +174,7 @@ class Run:
             "means": copy.deepcopy(self.ahead.get_state()),
             "position": self._position(exactly),
             "random": random_state.get(),
-            "callbacks": callback_states.get(self.callbacks),
+            "callbacks": callback_states.get(self.callbacks, self._without),
             "identity": self.identity,
             "rates": identity.rates(self.model, reached),
             "versions": VERSIONS,

@@ -1,16 +1,16 @@
 """The same model from the same start at several learning rates."""
 
 import logging
-import os
 
 import keras
 import numpy as np
 
-from gdtrain import checks, tracebacks
+from gdtrain import checks, paths, tracebacks
 from gdtrain.engine import random_state
 from gdtrain.insight.sweeps import at_once, logs, one_by_one
 from gdtrain.insight.sweeps.job import Job
 from gdtrain.insight.sweeps.result import Sweep
+from gdtrain.writers import failures
 
 _log = logging.getLogger("gdtrain")
 
@@ -118,16 +118,25 @@ def sweep(
             '`together` must be "auto", True or False. '
             f"Received: together={together!r}."
         )
+    if log_dir is not None:
+        log_dir = paths.absolute(log_dir)
     progress = _progress(job, verbose)
     with random_state.kept():
         found = _train(job, together, progress)
         if log_dir is not None:
-            logs.write(
-                os.fspath(log_dir),
-                found,
-                batch_size=batch_size or 32,
-                entries=dict(hparams or {}),
-            )
+            try:
+                logs.write(
+                    log_dir,
+                    found,
+                    batch_size=batch_size or 32,
+                    entries=dict(hparams or {}),
+                )
+            except OSError as error:
+                failures.warn(
+                    f"{log_dir!r} could not be written",
+                    error,
+                    "What the sweep found is returned all the same.",
+                )
     return found
 
 

@@ -1,10 +1,12 @@
 """Numbers in a CSV file, which any program for tables reads."""
 
+import contextlib
 import csv
 import io
 
 import numpy as np
 
+from gdtrain.writers import failures
 from gdtrain.writers.growing_file import GrowingFile
 
 _CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
@@ -84,18 +86,28 @@ class CSVWriter:
         self.flush()
 
     def get_state(self):
-        """How far the file is written, after a flush."""
-        self.flush()
+        """How far the file is written, after a flush if there can be one."""
+        with contextlib.suppress(OSError):  # As `flush` itself will say
+            self.flush()
         return {"size": self._file.size, "columns": list(self._columns)}
 
     def set_state(self, state):
         """Goes on where `get_state` was called; drops what came later.
 
+        A file that is gone is begun anew, of which a warning tells.
+
         Raises:
-            OSError: if the file is gone, or too short.
+            OSError: if the file is too short.
         """
         self._waiting = bytearray()
-        self._file.cut(state["size"])
+        try:
+            self._file.cut(state["size"])
+        except FileNotFoundError as error:
+            failures.warn(
+                f"{self._file.path!r} begins anew",
+                error,
+                "It has the steps from here on.",
+            )
         self._header = _header(state["columns"])
         self._columns = {name: i for i, name in enumerate(state["columns"])}
 

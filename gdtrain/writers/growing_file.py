@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 
+from gdtrain import paths
+
 _BYTES = 2**20  # Copied at a time
 
 
@@ -30,7 +32,7 @@ class GrowingFile:
     """
 
     def __init__(self, path):
-        self._path = os.fspath(path)
+        self.path = paths.absolute(path)
         self.size = 0  # In bytes; 0 before the file was begun
 
     def append(self, lines):
@@ -43,9 +45,9 @@ class GrowingFile:
             return
         with self._explained():
             if not self.size:
-                os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-                open(self._path, "wb").close()
-            if os.path.getsize(self._path) != self.size:
+                os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+                open(self.path, "wb").close()
+            if os.path.getsize(self.path) != self.size:
                 raise OSError(errno.EBUSY, "the file was changed by others")
             self._append(lines)
 
@@ -60,16 +62,16 @@ class GrowingFile:
         Raises:
             OSError: as in `append`; the old file is as it was.
         """
-        part = f"{self._path}.part"
+        part = f"{self.path}.part"
         with self._explained():
             try:
-                with open(self._path, "rb") as old, open(part, "wb") as new:
+                with open(self.path, "rb") as old, open(part, "wb") as new:
                     old.seek(skipped)
                     new.write(first)
                     while lines := old.read(_BYTES):
                         new.write(change(lines))
                     size = new.tell()
-                os.replace(part, self._path)
+                os.replace(part, self.path)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.remove(part)
@@ -83,19 +85,20 @@ class GrowingFile:
             OSError: if it has not as many.
         """
         with self._explained():
-            if size and os.path.getsize(self._path) < size:
+            if size and os.path.getsize(self.path) < size:
+                self.size = size  # It is not taken for a new one.
                 raise OSError(errno.EBUSY, "the file was changed by others")
             if size:
-                os.truncate(self._path, size)
+                os.truncate(self.path, size)
         self.size = size
 
     def _append(self, lines):
         try:
-            with open(self._path, "ab") as file:
+            with open(self.path, "ab") as file:
                 file.write(lines)
         except BaseException:  # After Ctrl-C too, no half line is to stay.
             with contextlib.suppress(OSError):
-                os.truncate(self._path, self.size)
+                os.truncate(self.path, self.size)
             raise
         self.size += len(lines)
 
@@ -110,5 +113,5 @@ class GrowingFile:
                 "A file must stay in place, with room on its disk, while it "
                 f"is written. Received: {error.strerror}. Give a path that "
                 "lasts",
-                self._path,
+                self.path,
             ) from error

@@ -24,6 +24,7 @@ class SeveralWriters:
 
     def __init__(self, writers):
         self._writers = list(writers)
+        self._goes_on = [True for _ in self._writers]  # Which did not raise
 
     def write(self, steps, names, values, measured=None):
         """Adds steps to each. See `gdtrain.writers`."""
@@ -38,26 +39,34 @@ class SeveralWriters:
         self._each("close")
 
     def get_state(self):
-        """What each says of itself."""
-        return [states.get(writer) for writer in self._writers]
+        """What each says of itself; `None` for one that cannot."""
+        return [
+            self._attempt(index, states.get, writer)
+            for index, writer in enumerate(self._writers)
+        ]
 
     def set_state(self, state):
         """Passes on to each what it said."""
-        for writer, one in zip(self._writers, state, strict=False):
-            states.put(writer, one)
+        for index, writer in enumerate(self._writers):
+            self._attempt(index, states.put, writer, state[index])
 
     def _each(self, method, *args):
-        """Calls a method of each, and keeps those that did not raise."""
-        kept = []
-        for writer in self._writers:
-            try:
-                getattr(writer, method)(*args)
-            except Exception as error:
+        """Calls a method of each that has not raised."""
+        for index, writer in enumerate(self._writers):
+            if self._goes_on[index]:
+                self._attempt(index, getattr(writer, method), *args)
+
+    def _attempt(self, index, do, *args):
+        """Does something with a writer; `None` if that raises."""
+        try:
+            return do(*args)
+        except Exception as error:
+            if self._goes_on[index]:
                 failures.warn(
-                    f"`{type(writer).__name__}` is left out from here on",
+                    f"`{type(self._writers[index]).__name__}` is left out "
+                    "from here on",
                     error,
                     "The other writers go on, and so does training.",
                 )
-            else:
-                kept.append(writer)
-        self._writers = kept
+            self._goes_on[index] = False
+            return None

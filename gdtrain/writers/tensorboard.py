@@ -10,7 +10,7 @@ import time
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
-from gdtrain import forks
+from gdtrain import forks, paths
 from gdtrain.writers import scalar_events
 
 # Two files made in one second differ in this. TensorBoard reads the files of
@@ -51,7 +51,7 @@ class TensorBoardWriter:
     """
 
     def __init__(self, directory, first_step=None, clock=time.time):
-        self._directory = os.fspath(directory)
+        self._directory = paths.absolute(directory)
         self._first_step = first_step
         self._clock = clock
         self._path = ""

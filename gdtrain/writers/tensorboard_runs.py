@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from gdtrain import paths
 from gdtrain.writers import event_files, failures, stale_events
 from gdtrain.writers.folder_lock import FolderLock
 from gdtrain.writers.tensorboard import TensorBoardWriter
@@ -43,7 +44,7 @@ class TensorBoardRuns:
     """
 
     def __init__(self, log_dir):
-        self.log_dir = os.fspath(log_dir)
+        self.log_dir = paths.absolute(log_dir)
         self._runs = {}
         self._lock = None
         self._fresh: set[str] = set()  # Runs that begin anew when written to
