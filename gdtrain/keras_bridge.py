@@ -243,6 +243,37 @@ def built_metrics(model):
     return [m for m in model.metrics if getattr(m, "built", True)]
 
 
+def leaf_metrics(model):
+    """The metrics of `model` that have a result, each by itself.
+
+    Those given to `compile` are in one that Keras makes of them. Needs
+    `CompileMetrics`; without it, TensorBoard has no accuracy of each step.
+    """
+    found: list[keras.metrics.Metric] = []
+    for metric in built_metrics(model):
+        together = isinstance(metric, compile_utils.CompileMetrics)
+        found += metric.metrics if together else [metric]
+    return [metric for metric in found if getattr(metric, "built", True)]
+
+
+def are_metrics_built(model):
+    """Whether the metrics that were given to `compile` have their variables.
+
+    Needs `_compile_metrics`; without it they are taken to have them.
+    """
+    metrics = getattr(model, "_compile_metrics", None)
+    return metrics is None or metrics.built
+
+
+def is_of_keras(metric):
+    """Whether a metric is one that comes with Keras, not a user's class.
+
+    Needs the name of Keras's package; without it, only means are shown at
+    each step.
+    """
+    return type(metric).__module__.startswith("keras.src.metrics.")
+
+
 def statistics(model):
     """Float variables that layers move by themselves, as moving averages.
 
@@ -392,6 +423,15 @@ def unknown_to(optimizer, weights):
     if not known:
         return []
     return [w for w in weights if optimizer._var_key(w) not in known]
+
+
+def optimized_weights(optimizer):
+    """The weights that an optimizer was built for, a list; empty if it is not.
+
+    Needs `_trainable_variables`; without it, an update that names no weights
+    is not measured.
+    """
+    return list(getattr(optimizer, "_trainable_variables", None) or [])
 
 
 def squared_gradients(optimizer):

@@ -104,7 +104,7 @@ def test_two_optimizers_in_a_step_have_telemetry_under_their_names():
 
 
 def test_step_that_applies_optimizers_itself_trains_the_same():
-    descended, history, _ = train_adversarial(descends=True)
+    descended, history, told = train_adversarial(descends=True)
     legacy, legacy_history, telemetry = train_adversarial(descends=False)
     np.testing.assert_allclose(
         models.distance(legacy.get_weights(), descended.get_weights()),
@@ -113,7 +113,16 @@ def test_step_that_applies_optimizers_itself_trains_the_same():
     )
     for name, values in history.items():
         assert legacy_history[name] == pytest.approx(values), name
-    assert telemetry.names == ["d_loss", "g_loss"]
+    for name, network in (
+        ("d_optimizer", "discriminator"),
+        ("g_optimizer", "generator"),
+    ):
+        for quantity in ("loss", "gradient_norm", "learning_rate"):
+            np.testing.assert_allclose(
+                telemetry[f"{name}/{quantity}"],
+                told[f"{network}/{quantity}"],
+                rtol=1e-5,
+            )
     assert telemetry.steps.tolist() == [1, 2, 3, 4]
 
 
@@ -151,9 +160,21 @@ def test_several_updates_in_a_step_refuse_micro_batches():
         train_adversarial(descends=True, microbatches=2)
 
 
-def test_step_without_descend_refuses_micro_batches():
-    with pytest.raises(RuntimeError, match="Call `self.descend`"):
+def test_several_updates_without_descend_refuse_micro_batches():
+    with pytest.raises(ValueError, match="cannot be split"):
         train_adversarial(descends=False, microbatches=2)
+
+
+def test_step_that_moves_weights_by_hand_refuses_micro_batches():
+    class ByHand(Adversarial):
+        def move(self, tape, loss, network, optimizer):
+            for weight in network.trainable_weights:
+                weight.assign_add(0.0 * weight)
+
+    model = ByHand(descends=False)
+    model.compile("sgd", "sgd", microbatches=2)
+    with pytest.raises(RuntimeError, match="Call `self.descend`"):
+        model.fit(X, verbose=0)
 
 
 class Mean(gdtrain.Model):

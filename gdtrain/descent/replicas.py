@@ -86,6 +86,26 @@ def mean(tensors, examples):
     return [None if t is None else next(means) for t in tensors]
 
 
+def sums(tensors):
+    """The sum of each tensor over replicas.
+
+    On one replica the tensors come back as they are.
+
+    Args:
+        tensors: A list of float tensors or indexed slices (which become
+            tensors); `None` stays `None`.
+
+    Returns:
+        A list like `tensors`, equal on all replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    if count() == 1 or context is None:
+        return list(tensors)
+    present = [tf.convert_to_tensor(t) for t in tensors if t is not None]
+    found = iter(_sum(context, present) if present else [])
+    return [None if t is None else next(found) for t in tensors]
+
+
 def total(number):
     """The sum of a number over replicas, a float32 scalar."""
     context = tf.distribute.get_replica_context()

@@ -55,6 +55,11 @@ def prepare(optimizer, weights):
             "`model.compile(optimizer=...)` first, or pass `optimizer`."
         )
     check_optimizer(optimizer)
+    build(optimizer, weights)
+
+
+def build(optimizer, weights):
+    """Makes the optimizer's own variables, if it has none yet."""
     if not optimizer.built:
         with tf.init_scope():
             optimizer.build(weights)
@@ -83,14 +88,7 @@ def apply(optimizer, gradients, weights):
     """
     if not weights:
         return
-    scale = loss_scale(optimizer)
-    if scale is not None:
-        # A loss-scaling optimizer divides by the scale itself.
-        gradients = [multiply(g, scale) for g in gradients]
-    if replicas.count() > 1:
-        # The optimizer adds up over replicas what is a mean already.
-        share = 1.0 / replicas.count()
-        gradients = [multiply(g, share) for g in gradients]
+    gradients = as_taken(optimizer, gradients)
     if all(g is not None for g in gradients):
         optimizer.apply(gradients, weights)
         return
@@ -98,6 +96,24 @@ def apply(optimizer, gradients, weights):
         # `missing` has named these weights; Keras would at every trace.
         warnings.filterwarnings("ignore", "Gradients do not exist")
         optimizer.apply(gradients, weights)
+
+
+def as_taken(optimizer, gradients):
+    """Gradients as the `apply` of a Keras optimizer takes them.
+
+    Args:
+        optimizer: A Keras optimizer, built.
+        gradients: A list of tensors, equal on all replicas; `None` stays.
+    """
+    scale = loss_scale(optimizer)
+    if scale is not None:
+        # A loss-scaling optimizer divides by the scale itself.
+        gradients = [multiply(g, scale) for g in gradients]
+    if replicas.count() > 1:
+        # The optimizer adds up over replicas what is a whole already.
+        share = 1.0 / replicas.count()
+        gradients = [multiply(g, share) for g in gradients]
+    return gradients
 
 
 def missing(gradients, weights):

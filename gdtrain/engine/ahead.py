@@ -115,7 +115,7 @@ class Ahead:
         if means is None:
             return {}
         named = dict(zip(self._step.returned, means.tolist(), strict=True))
-        return epoch_logs.of(self._model, self._logs, named)
+        return epoch_logs.of(self._logs, self._step.origins, named)
 
     def _run(self, epoch, step, is_last):
         """Runs the next block."""
@@ -174,13 +174,17 @@ class Ahead:
         if ended:
             lengths = [in_epoch] + [length] * (ended - 1)
             lengths.append(len(done.rows) - sum(lengths))
-        means = self._means.add(self._counting(done), len(names), lengths)
+        origins = self._step.origins
+        means = self._means.add(
+            self._counting(done),
+            len(names),
+            lengths,
+            [names.index(name) for name in origins.states],
+        )
         if ended:
-            results, updated = (
-                done.ends[:, : len(names)],
-                done.ends[:, len(names) :],
-            )
-            shown = np.where(updated, results, means)
+            shown = means.copy()
+            of_metrics = [names.index(name) for name in origins.results]
+            shown[:, of_metrics] = done.ends
             # In the order in which Keras's callbacks get them
             by_name = np.argsort(names)
             names = sorted(names)

@@ -21,7 +21,7 @@ class Steps(NamedTuple):
         logs: What the last step returned; `None` if that is all in its row.
         rows: Float32 `[steps, numbers]`.
         ends: For each epoch that ended, what `EpochEnd.results` gave,
-            float64 `[epochs, 2 * names]`; `None` if that is not part of it.
+            float64 `[epochs, results]`; `None` if that is not part of it.
         halted: Whether the guard ended it.
         last: The batch of the last step, if it was kept, else `None`.
         is_finite: Whether it was; if not, nothing of it is left. Only what is
@@ -155,7 +155,8 @@ class Block:
         self.variables = _used(traced)
         end = None
         if self._plan.epochs_can_follow and self._step.returns_scalars:
-            end = EpochEnd(self._model, self._step.returned)
+            results = self._step.origins.results.values()
+            end = EpochEnd(self._model, list(results))
             end = end if end.can_be_compiled() else None
         self.ends_epochs = end is not None
         loop = TracedLoop(

@@ -4,8 +4,6 @@ import logging
 
 import tensorflow as tf
 
-from gdtrain.engine import epoch_logs
-
 _log = logging.getLogger(__name__)
 
 
@@ -14,32 +12,24 @@ class EpochEnd:
 
     Args:
         model: The model.
-        names: Names of the scalars that its step returns.
+        results: The `MetricResult`s that its step returns, a list.
     """
 
-    def __init__(self, model, names):
+    def __init__(self, model, results):
         self._model = model
-        self._names = names
-        self.width = len(names)
+        self._results = results
+        self.width = len(results)
 
     def begin(self):
         """Resets the metrics."""
         self._model.reset_metrics()
 
     def results(self):
-        """Results of metrics by name: float64 `[2 * names]`.
-
-        The second half says whether there is a metric of that name which was
-        updated in this epoch.
-        """
-        results = epoch_logs.results(self._model)
-        nothing = (0.0, False)
+        """Results of the metrics, float64 of as many."""
+        if not self._results:
+            return tf.zeros([0], tf.float64)
         return tf.stack(
-            [
-                tf.cast(results.get(name, nothing)[part], tf.float64)
-                for part in (0, 1)
-                for name in self._names
-            ]
+            [tf.cast(result(), tf.float64) for result in self._results]
         )
 
     def can_be_compiled(self):

@@ -1,4 +1,4 @@
-"""Means over an epoch of the scalars that a step returned."""
+"""Means over an epoch of the scalars that a step returned, or last values."""
 
 import numpy as np
 
@@ -8,7 +8,8 @@ class EpochMeans:
 
         mean = sum over steps (examples * value) / sum (examples)
 
-    in float64.
+    in float64. Of columns that are `states`, the value of the last step that
+    has examples is given instead.
 
     Example:
 
@@ -23,7 +24,7 @@ class EpochMeans:
     def __init__(self):
         self._sums = None  # Of the epoch that has begun; examples first
 
-    def add(self, rows, width, lengths):
+    def add(self, rows, width, lengths, states=()):
         """Adds steps.
 
         Args:
@@ -32,6 +33,7 @@ class EpochMeans:
             width: How many scalars there are.
             lengths: How many of the steps are in each epoch; the last is one
                 that has not ended, and may be of length 0.
+            states: Indices of those scalars of which the last value counts.
 
         Returns:
             Means of the epochs that ended, `[epochs, width]`.
@@ -46,8 +48,23 @@ class EpochMeans:
         sums[present] = np.add.reduceat(weighted, starts, axis=0)
         if self._sums is not None:
             sums[0] += self._sums
+        if states:
+            self._keep_last(sums, numbers, lengths, [1 + i for i in states])
         self._sums = sums[-1]
         return _means(sums[:-1])
+
+    def _keep_last(self, sums, numbers, lengths, columns):
+        """Makes the last value of some columns the mean that comes out."""
+        ends = np.cumsum(lengths)
+        for epoch, (count, end) in enumerate(zip(lengths, ends, strict=True)):
+            counted = np.flatnonzero(numbers[end - count : end, 0])
+            if len(counted):
+                last = numbers[end - count + counted[-1], columns]
+            elif epoch == 0 and self._sums is not None:
+                last = self._sums[columns] / self._sums[0]
+            else:
+                continue
+            sums[epoch, columns] = last * sums[epoch, 0]
 
     def get_state(self):
         """The sums of the epoch that has begun, or `None`."""

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+import warnings
 
 import tensorflow as tf
 
@@ -38,6 +39,7 @@ class Execution:
         self._programs = Programs()
         self._steps_on_batches = {}
         self._may_watch = {}  # By settings: whether to watch blocks
+        self._still_steps = 0.0  # While none has moved a weight
 
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
@@ -192,6 +194,29 @@ class Execution:
         }
         return clock.numbers(self._observers.steps_done + 1, strides), by_name
 
+    def begin(self):
+        """Begins to count steps that move no weight."""
+        self._still_steps = 0.0
+
+    def warn_if_still(self):
+        """Warns if no weight has moved since `begin`."""
+        if self._still_steps > 0:
+            warnings.warn(
+                f"No weight of {self._model.name} has moved in "
+                f"{self._still_steps:.0f} steps: its `train_step` makes no "
+                "update. Call `self.descend(tape, loss)` in it, or the "
+                "`apply` of an optimizer.",
+                stacklevel=2,
+            )
+
+    def _note_still(self, step, rows):
+        """Counts steps that move no weight, until one does."""
+        if step.moved is None or rows[:, step.moved].any():
+            self._still_steps = -math.inf
+        self._still_steps += len(rows)
+
     def _observe(self, step, rows, strides, seconds):
+        if len(rows):
+            self._note_still(step, rows)
         if self._observers and len(rows):
             self._observers.observe(step.columns, rows, strides, seconds)

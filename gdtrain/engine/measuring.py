@@ -56,8 +56,8 @@ class Measuring:
         """Surrounds one update, and measures the quantities of it.
 
         Args:
-            name: The update's name, put in front of each; `None` for none. An
-                update later in the step under the same name takes its place.
+            name: The update's name; `None` for none. An update later in the
+                step under the same name takes its place.
             model: The model.
             loss, gradients, weights, optimizer: Of the update.
             examples: How many examples this replica has.
@@ -68,6 +68,26 @@ class Measuring:
         rates = learning_rates(optimizer)
         before = [tf.identity(weight) for weight in weights]
         yield
+        self.note(
+            name, model, loss, gradients, weights, before, rates, examples
+        )
+
+    @property
+    def can_note(self):
+        """Whether anything is to be measured, and can be here."""
+        return bool(self._groups) and self.is_outermost
+
+    def note(
+        self, name, model, loss, gradients, weights, before, rates, examples
+    ):
+        """Measures an update that has been made.
+
+        Args:
+            name, model, loss, gradients, weights, examples: As in `update`;
+                `loss` is `None` if it is not known.
+            before: What the weights were before it.
+            rates: Its learning rates by name; none if there is no optimizer.
+        """
         layers = [layer_of(weight, model.name) for weight in weights]
         # Other weights, as after a layer was frozen, have a memory of theirs.
         kept_by = (name, *layers)
@@ -90,22 +110,17 @@ class Measuring:
             activations=self.notes.activations(examples),
             loss_after=self._loss_after(examples),
         )
-        prefix = "" if name is None else f"{name}/"
         for index, group in enumerate(self._groups):
-            self.measured[name, index] = self._measure(
-                index, group, record, prefix
-            )
+            self.measured[name, index] = self._measure(index, group, record)
 
-    def _measure(self, index, group, record, prefix):
+    def _measure(self, index, group, record):
         """Measures a group, if it is due: `(labels, vector)`."""
         # What a record works out within tf.cond is for that branch alone.
         record = dataclasses.replace(record)
         labels: list[measurement.Label] = []
 
         def numbers():
-            found, vector = measurement.measure(
-                group.quantities, record, prefix
-            )
+            found, vector = measurement.measure(group.quantities, record)
             labels[:] = found
             return vector
 
@@ -138,14 +153,20 @@ class Measuring:
         )
         return replicas.mean([loss], examples)[0][0]
 
+    @property
+    def is_outermost(self):
+        """Whether what is made now can leave the step."""
+        return current_graph() is self._graph
+
     def _can_measure(self, name):
         """Whether what is measured now can leave the step; warns if not."""
-        if current_graph() is self._graph:
+        if self.is_outermost:
             return True
         warnings.warn(
-            f"The update {name or ''} is made within tf.cond or a loop, from "
-            "which its telemetry cannot leave. The update itself is made. To "
-            "see it, call `descend` in every step.",
+            f"The update {name or ''} is made within tf.cond, a loop or a "
+            "tf.function of its own, from which its telemetry cannot leave. "
+            "The update itself is made. To see it, make it in the "
+            "`train_step` itself, at every step.",
             stacklevel=4,
         )
         return False

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from gdtrain import compilation
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, layer_outputs, step
+from gdtrain.engine import layer_outputs, own_updates, provenance, step
 from gdtrain.engine.guard import COLUMN
 from gdtrain.engine.measuring import Measuring
+from gdtrain.telemetry import unknown
+from gdtrain.telemetry.loss import Loss
 from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.table import Column
 
@@ -45,8 +47,13 @@ class ReplicatedStep:
     ):
         # These are set while the step is traced.
         self.returned: tuple[str, ...] = ()  # Names of scalars it returned
+        # Which number of a row says whether a weight has moved; `None` if
+        # steps make an update that is known
+        self.moved: int | None = None
         self.columns: tuple[Column, ...] | None = None  # Worth observing
         self.returns_scalars = False  # And nothing else
+        self.origins = provenance.Origins({}, ())  # Of those scalars
+        self._of_batch: tuple[str, ...] = ()  # Names of metrics' batch results
         self._model = model
         self._step_function = step_function
         self._take = take
@@ -84,7 +91,10 @@ class ReplicatedStep:
         strategy = self._model.distribute_strategy
         for change in self._before:
             change(self._model)
-        with layer_outputs.noted(self._model, self.groups):
+        with (
+            layer_outputs.noted(self._model, self.groups),
+            own_updates.found(),
+        ):
             logs, local, measured = strategy.run(
                 self._on_replica, args=(fetched, clock, xla or self._xla)
             )
@@ -122,21 +132,21 @@ class ReplicatedStep:
         )
         guarding = self.guard(self._model) if self.guard else None
         with compilation.tracing(xla and not self._model.run_eagerly):
+            counted = (
+                provenance.BatchMetrics(self._model) if self.groups else None
+            )
             result = step.run(
+                self._model,
                 self._step_function,
                 self._take(fetched),
                 self._microbatches,
                 telemetry,
                 guarding,
             )
-            if guarding:
+            vectors = self._vectors(result, counted)
+            if guarding:  # What the step counted is known by now.
                 left_out = guarding.leave_out(result.returned)
-        measured = telemetry.measured.values()
-        if self.columns is None:
-            self._name_columns(result, [labels for labels, _ in measured])
-        vectors = [vector for _, vector in measured]
-        if guarding:
-            vectors.append(left_out[tf.newaxis])
+                vectors.append(left_out[tf.newaxis])
         examples = tf.cast(result.examples, tf.float32)
         returned = stacked(result.returned.values())
         if replicas.count() > 1:
@@ -147,34 +157,93 @@ class ReplicatedStep:
             joined(vectors),
         )
 
-    def _name_columns(self, result, measured):
+    def _vectors(self, result, counted):
+        """What is measured in a step, a list of vectors.
+
+        Args:
+            result: The `Result` of the step; scalars in it that are states of
+                metrics become what they are after the last micro-batch.
+            counted: The `BatchMetrics` of the step, or `None`.
+        """
+        is_first = self.columns is None
+        if is_first:
+            self.origins = provenance.of(result.logs, self._model)
+        for name in (*self.origins.results, *self.origins.states):
+            result.returned[name] = step.scalar(result.logs[name])
+        vectors = [vector for _, vector in result.measured]
+        of_batch = {}
+        if counted:
+            of_batch = counted.of(self._to_count(result), replicas.sums)
+            if not is_first:  # The layout of a row stays.
+                of_batch = {name: of_batch[name] for name in self._of_batch}
+            vectors.append(stacked(of_batch.values()))
+        if result.has_moved is not None:
+            vectors.append(stacked([result.has_moved]))
+        if is_first:
+            self._name_columns(result, tuple(of_batch))
+        return vectors
+
+    def _to_count(self, result):
+        """The results of metrics of which the batch's own are shown."""
+        hidden = _names(result)
+        return {
+            name: found
+            for name, found in self.origins.results.items()
+            if name not in hidden
+        }
+
+    def _name_columns(self, result, of_batch):
         """Says which number of a row is what. Called while tracing.
 
         Args:
             result: The `Result` of the step.
-            measured: Lists of labels, one for each vector of a row.
+            of_batch: Names of the results of metrics of the batch alone.
         """
+        self._of_batch = of_batch
+        if self.groups and not result.measured:
+            names = [
+                quantity.name
+                for group in self.groups
+                for quantity in group.quantities
+                if quantity.name not in self.returned
+            ]
+            unknown.say_no_update(self._model.name, tuple(names))
         self.returned = tuple(result.returned)
         self.returns_scalars = isinstance(result.logs, dict) and (
             len(result.logs) == len(result.returned)
         )
         first = 1 + len(self.returned)
         columns = []
-        for labels in measured:
+        for labels, _ in result.measured:
             columns += [
                 Column(name, quantity, first + place, width)
                 for name, quantity, place, width in labels
             ]
             first += sum(label.width for label in labels)
-        hidden = {column.name for column in columns}
-        if hidden:
-            # What `descend` measured says more than a running mean does.
-            hidden.update(epoch_logs.names_of_metrics(self._model))
+        columns += [
+            Column(name, None, first + i) for i, name in enumerate(of_batch)
+        ]
+        # A state of a metric tells of an epoch, not of the step.
+        hidden = _names(result).union(self.origins.results, self.origins.states)
         columns += [
             Column(name, None, 1 + i)
             for i, name in enumerate(self.returned)
             if name not in hidden
         ]
+        first += len(of_batch)
+        if result.has_moved is not None:
+            self.moved = first
+            first += 1
         if self.guard:
             columns.append(Column(COLUMN, None, first))
         self.columns = tuple(columns)
+
+
+def _names(result):
+    """Names of what updates measured, and of the loss that they could have.
+
+    That comes before what the step returned under the same name: the loss of
+    a step is a quantity, there for those who ask for it.
+    """
+    names = {label.name for labels, _ in result.measured for label in labels}
+    return names | {Loss.name} if result.measured else names

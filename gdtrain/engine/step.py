@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.descent import microbatches
-from gdtrain.engine import step_context
+from gdtrain.engine import own_updates, step_context
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,17 +19,23 @@ class Result:
         examples: How many examples its batch had.
         returned: The scalars that it returned, float32 by name: means over
             micro-batches.
+        measured: What its updates measured, a list of `(labels, vector)`.
+        has_moved: Whether a weight has another value after the step, a bool
+            scalar; `None` where that need not be asked.
     """
 
     logs: Any
     examples: Any
     returned: dict[str, Any]
+    measured: list[Any]
+    has_moved: Any
 
 
-def run(step_function, data, parts, telemetry, guard=None):
+def run(model, step_function, data, parts, telemetry, guard=None):
     """Runs a `train_step` or `test_step` and collects what it says.
 
     Args:
+        model: The model whose step it is.
         step_function: Takes a batch, returns logs: a dict of scalars, or
             anything else, which is passed on.
         data: This replica's part of the batch.
@@ -43,7 +49,7 @@ def run(step_function, data, parts, telemetry, guard=None):
     data = keras.tree.map_structure(_without_optional, data)
     split = microbatches.split(data, parts)
     context = step_context.StepContext(
-        telemetry, microbatches.examples_in(data), len(split), guard
+        telemetry, microbatches.examples_in(data), len(split), guard, model
     )
     telemetry.begin(split)
     returned: dict[str, Any] = {}
@@ -52,7 +58,14 @@ def run(step_function, data, parts, telemetry, guard=None):
             with context.microbatch(share):
                 logs = step_function(part)
             returned = _add_scalars(returned, logs, share, len(split))
-    return Result(logs, context.examples, returned)
+        own_updates.measure_by_hand(context)
+    return Result(
+        logs,
+        context.examples,
+        returned,
+        context.measured(),
+        context.has_moved,
+    )
 
 
 def _without_optional(leaf):
@@ -64,7 +77,7 @@ def _add_scalars(total, logs, share, parts):
     """Adds the scalars in `logs` to their running mean over micro-batches."""
     if not isinstance(logs, dict):
         return {}
-    scalars = {key: _scalar(value) for key, value in logs.items()}
+    scalars = {key: scalar(value) for key, value in logs.items()}
     scalars = {k: v for k, v in scalars.items() if v is not None}
     if parts == 1:
         return scalars
@@ -76,7 +89,7 @@ def _add_scalars(total, logs, share, parts):
     return dict(zip(scalars, sums, strict=True))
 
 
-def _scalar(value):
+def scalar(value):
     """`value` as a float32 scalar, or `None` if it is not a real scalar."""
     if value is None or isinstance(value, (str, bytes)):
         return None

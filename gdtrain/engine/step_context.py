@@ -8,6 +8,7 @@ import tensorflow as tf
 from gdtrain import compilation
 from gdtrain.descent import microbatches, replicas
 from gdtrain.engine.measuring import Measuring
+from gdtrain.engine.tape_notes import TapeNotes
 
 _state = threading.local()  # MirroredStrategy: a thread for each replica
 
@@ -20,20 +21,32 @@ class StepContext:
         examples: How many examples this replica's part of the batch has.
         microbatches: How many micro-batches share one update.
         guard: The `Guard` of the step, or `None`.
+        model: The model whose step it is; `None` outside of `fit`.
     """
 
     def __init__(
-        self, telemetry=None, examples=1, microbatches=1, guard=None
+        self,
+        telemetry=None,
+        examples=1,
+        microbatches=1,
+        guard=None,
+        model=None,
     ):
         self.telemetry = telemetry or Measuring()
+        self.model = model
+        self.tape_notes = TapeNotes()
+        self.is_updating = False  # Whether an optimizer moves weights now
+        self.has_moved = None  # Whether a step without an update moved any
         self.examples = examples
         self.microbatches = microbatches
         self._guard = guard
-        self.descents = 0  # Calls of `descend` in this micro-batch
-        self._names = set()
+        self.descents = 0  # Updates in this micro-batch
+        self._names = set()  # Of updates by `descend`
+        self._own_names = {}  # Of others: by optimizer's name and weights
         self._seen = 0  # Micro-batches seen, with this one
         self._share = 1.0
         self._total = None
+        self._weights = []  # With their values before the step
 
     @property
     def updates_now(self):
@@ -59,11 +72,30 @@ class StepContext:
         if self.microbatches > 1 and not self.descents:
             raise RuntimeError(
                 f"`compile(microbatches={self.microbatches})` needs a "
-                "`train_step` that calls `self.descend(tape, loss)`, which "
-                "waits for the last micro-batch. This one updates the weights "
-                "by itself. Call `self.descend` in it, or leave out "
-                "`microbatches`."
+                "`train_step` that calls `self.descend(tape, loss)`, or an "
+                "optimizer's `apply`, either of which waits for the last "
+                "micro-batch. This one moves the weights otherwise. Call "
+                "`self.descend` in it, or leave out `microbatches`."
             )
+
+    def watch_weights(self, weights):
+        """Keeps what weights are before the step; see `look_at_weights`."""
+        self._weights = [(w, tf.convert_to_tensor(w)) for w in weights]
+
+    def look_at_weights(self, weights):
+        """Finds out whether a step moved weights that made no known update.
+
+        Args:
+            weights: All of them; of those that the step has made, nothing is
+                known.
+        """
+        if self.descents or len(weights) > len(self._weights):
+            return
+        moved = [
+            tf.reduce_any(tf.not_equal(tf.convert_to_tensor(w), before))
+            for w, before in self._weights
+        ]
+        self.has_moved = tf.reduce_any(tf.stack([tf.constant(False), *moved]))
 
     def begin_descent(self, name):
         """Counts an update of this step, and checks that it can be told apart.
@@ -72,13 +104,7 @@ class StepContext:
             ValueError: if it is a second one without a name of its own, or
                 with micro-batches.
         """
-        self.descents += 1
-        if self.descents > 1 and self.microbatches > 1:
-            raise ValueError(
-                "A step with several updates cannot be split into "
-                f"micro-batches. Received: microbatches={self.microbatches}. "
-                "Compile with microbatches=1."
-            )
+        self._count_update()
         if self.descents > 1 and (name is None or None in self._names):
             raise ValueError(
                 "Several updates in one step need a name each, under which "
@@ -86,6 +112,56 @@ class StepContext:
                 "`self.descend(tape, loss, weights, name='generator')`."
             )
         self._names.add(name)
+
+    def begin_own_update(self, optimizer_name, weights):
+        """Counts an update that the step makes without `descend`.
+
+        Args:
+            optimizer_name: The name of its optimizer.
+            weights: What it moves, a list.
+
+        Returns:
+            The update's name: that of the optimizer, with a number if it
+            moves other weights as well.
+
+        Raises:
+            ValueError: if it is a second one, with micro-batches.
+        """
+        self._count_update()
+        moved = optimizer_name, *map(id, weights)
+        if moved not in self._own_names:
+            others = [key for key in self._own_names if key[0] == moved[0]]
+            number = f"_{len(others) + 1}" if others else ""
+            self._own_names[moved] = f"{optimizer_name}{number}"
+        return self._own_names[moved]
+
+    def _count_update(self):
+        self.descents += 1
+        if self.descents > 1 and self.microbatches > 1:
+            raise ValueError(
+                "A step with several updates cannot be split into "
+                f"micro-batches. Received: microbatches={self.microbatches}. "
+                "Compile with microbatches=1."
+            )
+
+    def measured(self):
+        """What was measured: a list of `(labels, vector)`.
+
+        The names of an update's numbers begin with the update's name. An
+        update without `descend` needs none if it is the only one.
+        """
+        names = {name for name, _ in self.telemetry.measured}
+        own = set(self._own_names.values())
+        found = []
+        for (name, _), (labels, vector) in self.telemetry.measured.items():
+            alone = name in own and len(names) == 1
+            if name is not None and not alone:
+                labels = [
+                    label._replace(name=f"{name}/{label.name}")
+                    for label in labels
+                ]
+            found.append((labels, vector))
+        return found
 
     def mean_over_microbatches(self, loss, gradients):
         """The mean over the micro-batches seen so far.
@@ -106,11 +182,17 @@ class StepContext:
 
     def mean_over_replicas(self, tensors):
         """The mean of tensors over replicas, weighted by their examples."""
-        means = replicas.mean(tensors, self.examples)
+        return self._sealed(replicas.mean(tensors, self.examples))
+
+    def sum_over_replicas(self, gradients):
+        """The sum over replicas of what an optimizer would add up."""
+        return self._sealed(replicas.sums(gradients))
+
+    def _sealed(self, tensors):
+        """Who looks at gradients must not change what becomes of them."""
         if not self._is_by_xla:
-            return means
-        # Who looks at gradients must not change what becomes of them.
-        return [compilation.sealed(mean, self._zero) for mean in means]
+            return tensors
+        return [compilation.sealed(tensor, self._zero) for tensor in tensors]
 
     def seal(self, variables, before):
         """Keeps variables from coming out otherwise where they are guarded.
@@ -139,6 +221,7 @@ class StepContext:
         """0, which XLA cannot know."""
         return tf.cast(self.telemetry.clock.step < 0, tf.int32)
 
+    @contextlib.contextmanager
     def measuring(self, name, model, loss, gradients, weights, optimizer):
         """Surrounds one update: measures it, and shows it to the guard.
 
@@ -149,9 +232,14 @@ class StepContext:
         """
         if self._guard is not None:
             self._guard.look(loss, gradients, optimizer)
-        return self.telemetry.update(
-            name, model, loss, gradients, weights, optimizer, self.examples
-        )
+        outer, self.is_updating = self.is_updating, True
+        try:
+            with self.telemetry.update(
+                name, model, loss, gradients, weights, optimizer, self.examples
+            ):
+                yield
+        finally:
+            self.is_updating = outer
 
 
 @contextlib.contextmanager
@@ -171,7 +259,9 @@ def current():
     Outside any step, as in a loop of the user's own, a new one: a step by
     itself that measures nothing.
     """
-    context = getattr(_state, "context", None)
-    if context is not None:
-        return context
-    return StepContext()
+    return inside() or StepContext()
+
+
+def inside():
+    """The context of the step that this thread is in; `None` outside."""
+    return getattr(_state, "context", None)

@@ -184,8 +184,11 @@ class StepRunner(_Mixin):
         """`train_step`, and what must be equal on all replicas after it."""
         statistics = keras_bridge.statistics(self)
         before = [tf.convert_to_tensor(v) for v in statistics]
-        logs = self._run_step("train_step", data)
         step = step_context.current()
+        if self.repeated_loss is None:  # A step of the user's own
+            step.watch_weights(self.trainable_variables)
+        logs = self._run_step("train_step", data)
+        step.look_at_weights(self.trainable_variables)
         # A layer that is built in its first step has new ones.
         replicas.equalize(keras_bridge.statistics(self), step.examples)
         step.seal(statistics, before)

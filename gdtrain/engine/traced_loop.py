@@ -85,7 +85,7 @@ class TracedLoop:
         if not self._plan.epochs_can_follow:
             done = self._batches(opened, steps, done)
             return done.logs, done.rows.stack(), done.steps, 0, 0, done.last
-        width = 2 * self._end.width if self._end else 0
+        width = self._end.width if self._end else 0
         ends = tf.TensorArray(tf.float64, room, element_shape=[width])
         done, ended, ends = tf.while_loop(
             lambda done, ended, ends: self._has_more(steps, done),

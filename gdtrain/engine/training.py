@@ -29,6 +29,7 @@ def train(
     """
     model.stop_training = False
     model.make_train_function()
+    model.train_function.begin()
     run = Run(
         model, feed, callbacks.callbacks, first_epoch, epochs, arguments
     )
@@ -45,9 +46,12 @@ def train(
         _horizon(pace.sees, epochs, validation),
     )
     observers = model.step_observers
-    if not model.built and (observers.asked or observers.are_guarding):
-        # Who remembers the weights must find them as they are.
-        variables.build(model, feed.batch_spec)
+    if observers.asked or observers.are_guarding:
+        # Who compares with what was before the step must find it there.
+        if not model.built:
+            variables.build(model, feed.batch_spec)
+        elif not keras_bridge.are_metrics_built(model):
+            keras_bridge.build(model, feed.batch_spec)
     run.restore_resumed()
     if run.is_finished:
         return model.history
@@ -105,6 +109,7 @@ def _end(run, callbacks):
     optimizer = run.model.optimizer
     weights = run.model.trainable_weights
     run.is_over = True
+    run.model.train_function.warn_if_still()
     run.reached(run.epoch, 0)
     is_keras = isinstance(optimizer, keras.optimizers.Optimizer)
     # One that is not built has no averages to end with.

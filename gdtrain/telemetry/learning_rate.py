@@ -1,6 +1,7 @@
 """The learning rate at every step."""
 
 from gdtrain.telemetry.quantity import Quantity
+from gdtrain.telemetry.unknown import say_left_out
 
 
 class LearningRate(Quantity):
@@ -20,6 +21,10 @@ class LearningRate(Quantity):
 
     def measure(self, record):
         """`{"learning_rate": scalar}`, or one for each optimizer."""
+        if not record.learning_rates:
+            say_left_out(
+                self.name, "the step moves its weights without an optimizer"
+            )
         return {
             f"{self.name}/{optimizer}" if optimizer else self.name: rate
             for optimizer, rate in record.learning_rates.items()

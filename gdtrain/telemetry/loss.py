@@ -1,6 +1,7 @@
 """The loss at every step."""
 
 from gdtrain.telemetry.quantity import Quantity
+from gdtrain.telemetry.unknown import say_left_out
 
 
 class Loss(Quantity):
@@ -21,5 +22,12 @@ class Loss(Quantity):
     name = "loss"
 
     def measure(self, record):
-        """`{"loss": scalar}`."""
+        """`{"loss": scalar}`; nothing if the loss is not known."""
+        if record.loss is None:
+            say_left_out(
+                self.name,
+                "the gradients of the step are not those of a loss by "
+                "`tf.GradientTape.gradient`",
+            )
+            return {}
         return {self.name: record.loss}

@@ -25,27 +25,26 @@ class Label(NamedTuple):
     width: int = 1
 
 
-def measure(quantities, record, prefix=""):
+def measure(quantities, record):
     """Measures an update.
 
     Args:
         quantities: A tuple of quantities.
         record: The `Record` of the update.
-        prefix: What to put in front of each name.
 
     Returns:
         `(labels, vector)`: a list of `Label` in the order in which they were
         given, and float32 `[numbers]`.
     """
     labels, vector = _packed(
-        [q for q in quantities if not q.sums_squares], record, prefix
+        [q for q in quantities if not q.sums_squares], record
     )
     sums = [q for q in quantities if q.sums_squares]
     of_sums: list[Label] = []
 
     def numbers():
         # What a record works out within tf.cond is for that branch alone.
-        found, numbers = _packed(sums, dataclasses.replace(record), prefix)
+        found, numbers = _packed(sums, dataclasses.replace(record))
         of_sums[:] = found
         return numbers
 
@@ -56,10 +55,10 @@ def measure(quantities, record, prefix=""):
     return sorted(labels, key=lambda one: names.index(one.quantity)), vector
 
 
-def _packed(quantities, record, prefix):
+def _packed(quantities, record):
     """`(labels, vector)` of some quantities."""
     found = [
-        (prefix + name, quantity.name, value)
+        (name, quantity.name, value)
         for quantity in quantities
         for name, value in quantity.measure(record).items()
     ]

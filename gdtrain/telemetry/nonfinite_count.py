@@ -26,10 +26,12 @@ class NonfiniteCount(Quantity):
 
     def measure(self, record):
         """`{"nonfinite_count": scalar}`."""
-        tensors = [record.loss, *record.gradients]
+        tensors = list(record.gradients)
         # Where a sum of squares is finite, so is all that it is a sum of.
         total = tf.reduce_sum(norms.squared_norms(record.gradients))
-        total *= tf.cast(record.loss, total.dtype)
+        if record.loss is not None:
+            tensors.append(record.loss)
+            total *= tf.cast(record.loss, total.dtype)
         if norms.may_be_repeated():
             return {self.name: total - total}
         return {

@@ -15,10 +15,11 @@ class Record:
 
     Args:
         loss: The loss before the update, a scalar: the mean over
-            micro-batches and replicas.
+            micro-batches and replicas. `None` if it is not known, in a step
+            whose gradients no `tf.GradientTape` has made.
         learning_rates: The learning rate of this update, a float32 scalar,
             under the name `""`; for an optimizer made of several, each under
-            its name.
+            its name; empty for a step that moves its weights without any.
         gradients: A tensor for each weight, before clipping; means over
             micro-batches and replicas, without any loss scale. Zeros for a
             weight that the loss does not depend on.

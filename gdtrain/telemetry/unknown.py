@@ -15,3 +15,20 @@ def say_left_out(name, reason):
         reason: What it lacks, to follow "as".
     """
     _log.warning("The quantity %s is left out, as %s.", name, reason)
+
+
+@functools.cache
+def say_no_update(model_name: str, names: tuple[str, ...]) -> None:
+    """Logs that nothing is measured, as a step makes no update.
+
+    Args:
+        model_name: The name of the model.
+        names: Names of the quantities that were asked for.
+    """
+    _log.warning(
+        "The quantities %s of %s are left out, as its `train_step` makes no "
+        "update that can be measured. Call `self.descend(tape, loss)` in it, "
+        "or the `apply` of a Keras optimizer.",
+        ", ".join(names),
+        model_name,
+    )

@@ -1,0 +1,268 @@
+"""Where the scalars come from that a step returns.
+
+A step may return a number of its batch, such as `{"loss": loss}`, or the state
+of a metric, such as `{"loss": tracker.result()}`: then the number is a running
+mean over the epoch so far. Its name does not tell. In a graph it is found by
+walking from the scalar back to what it is made of; eagerly, by comparing its
+value with the results of the metrics.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+
+
+class MetricResult(NamedTuple):
+    """The result of a metric, or an entry of it if it is a dict.
+
+    Args:
+        metric: The metric.
+        entry: The key of the entry; `None` for the result itself.
+    """
+
+    metric: keras.metrics.Metric
+    entry: str | None
+
+    def __call__(self) -> Any:
+        """The result as it is now, a scalar tensor."""
+        return self._entry(self.metric.result())
+
+    def of_state(self, values: list[Any]) -> Any:
+        """The result that the metric would have with other variables."""
+        return self._entry(self.metric.stateless_result(values))
+
+    def _entry(self, result: Any) -> Any:
+        return result if self.entry is None else result[self.entry]
+
+
+class Origins(NamedTuple):
+    """Which of the scalars that a step returns are states of metrics.
+
+    Args:
+        results: Those that are results of metrics, by name.
+        states: Names of others that are made of metrics' variables alone.
+    """
+
+    results: dict[str, MetricResult]
+    states: tuple[str, ...]
+
+
+def of(logs: Any, model: keras.Model) -> Origins:
+    """Finds where the scalars come from that a step has just returned.
+
+    Args:
+        logs: What it returned; scalars by name.
+        model: The model.
+    """
+    if not isinstance(logs, dict):
+        return Origins({}, ())
+    metrics = keras_bridge.leaf_metrics(model)
+    trace = _by_value if tf.executing_eagerly() else _by_graph
+    return trace(logs, metrics)
+
+
+def _results(metric: keras.metrics.Metric) -> dict[MetricResult, Any]:
+    """All results of a metric: one, or each of a dict."""
+    found = metric.result()
+    if isinstance(found, dict):
+        return {MetricResult(metric, k): v for k, v in found.items()}
+    return {MetricResult(metric, None): found}
+
+
+def _by_value(
+    logs: dict[str, Any], metrics: list[keras.metrics.Metric]
+) -> Origins:
+    """Compares numbers with the results of metrics.
+
+    Where both are equal by chance, as at the first step of an epoch, both have
+    the same mean over the epoch.
+    """
+    known = [
+        (result, np.asarray(value))
+        for metric in metrics
+        for result, value in _results(metric).items()
+    ]
+    results: dict[str, MetricResult] = {}
+    for name, value in logs.items():
+        for result, other in known:
+            if _are_equal(np.asarray(value), other):
+                results.setdefault(name, result)
+    return Origins(results, ())
+
+
+def _are_equal(value: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two scalars are the same number, or both not a number."""
+    if value.shape or other.shape or value.dtype.kind in "OSU":
+        return False
+    return bool(value == other or (value != value and other != other))
+
+
+def _by_graph(
+    logs: dict[str, Any], metrics: list[keras.metrics.Metric]
+) -> Origins:
+    """Walks through the graph that is being traced."""
+    graph = tf.compat.v1.get_default_graph()
+    owners = {
+        _key(_handle(variable)): metric
+        for metric in metrics
+        for variable in metric.variables
+    }
+    results, states = {}, []
+    for name, value in logs.items():
+        value = _tensor(value)
+        if value is None or value.graph is not graph:
+            continue
+        leaves = _leaves(value, set(owners), graph)
+        read = {id(owners[leaf]): owners[leaf] for leaf in leaves.handles}
+        if leaves.has_batch or not read:
+            continue
+        same = _same_result(value, read.values())
+        if same is None:
+            states.append(name)
+        else:
+            results[name] = same
+    return Origins(results, tuple(states))
+
+
+def _tensor(value: Any) -> tf.Tensor | None:
+    """A value as a tensor of the graph; `None` if it is no variable either."""
+    if isinstance(value, (keras.Variable, tf.Variable)):
+        value = tf.convert_to_tensor(value)
+    return value if isinstance(value, tf.Tensor) else None
+
+
+class _Leaves(NamedTuple):
+    """What a tensor is made of: handles that were asked about, a batch."""
+
+    handles: set[tuple[str, int]]
+    has_batch: bool
+
+
+def _leaves(
+    tensor: tf.Tensor, handles: set[tuple[str, int]], graph: Any
+) -> _Leaves:
+    """What a tensor in a graph is made of."""
+    captured = {_key(inner) for _, inner in graph.captures}
+    found = set()
+    has_batch = False
+    seen = set()
+    rest = [tensor]
+    while rest:
+        one = rest.pop()
+        key = _key(one)
+        if key in seen:
+            continue
+        seen.add(key)
+        if key in handles:
+            found.add(key)
+        elif one.op.type == "Placeholder" and key not in captured:
+            has_batch = True
+        rest.extend(one.op.inputs)
+    return _Leaves(found, has_batch)
+
+
+def _key(tensor: tf.Tensor) -> tuple[str, int]:
+    """Which output of which operation of its graph a tensor is."""
+    return tensor.op.name, tensor.value_index
+
+
+def _handle(variable: Any) -> tf.Tensor:
+    """The handle by which the graph that is being traced reads a variable."""
+    tensor = tf.convert_to_tensor(variable)
+    while tensor.op.type != "ReadVariableOp":
+        tensor = tensor.op.inputs[0]
+    return tensor.op.inputs[0]
+
+
+def _same_result(
+    value: tf.Tensor, metrics: Iterable[keras.metrics.Metric]
+) -> MetricResult | None:
+    """The result of a metric that is computed as `value` is; or `None`."""
+    wanted = _recipe(value)
+    for metric in metrics:
+        for result, other in _results(metric).items():
+            if _recipe(tf.convert_to_tensor(other)) == wanted:
+                return result
+    return None
+
+
+def _recipe(tensor: tf.Tensor) -> tuple:
+    """How a tensor is computed from variables and constants, comparable."""
+    known: dict[tuple[str, int], tuple] = {}
+    numbers: dict[tuple, int] = {}  # What is used twice is not spelled twice.
+
+    def visit(one: tf.Tensor) -> int:
+        key = _key(one)
+        if key not in known:
+            operation = one.op
+            if operation.type == "Const":
+                constant = operation.get_attr("value").SerializeToString()
+                recipe: tuple = ("Const", constant)
+            elif one.dtype == tf.resource:
+                recipe = ("handle", *key)
+            else:
+                inputs = tuple(visit(each) for each in operation.inputs)
+                recipe = (operation.type, one.value_index, one.dtype, inputs)
+            known[key] = recipe
+            numbers.setdefault(recipe, len(numbers))
+        return numbers[known[key]]
+
+    visit(tensor)
+    return tuple(numbers)
+
+
+class BatchMetrics:
+    """What metrics have counted in one step, from their states around it.
+
+    A metric of Keras adds up: what it counted in a step is its state after
+    the step minus that before, and the result of that is the batch's own.
+
+    Args:
+        model: The model, before the step.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._before = {
+            id(metric): [tf.convert_to_tensor(v) for v in metric.variables]
+            for metric in keras_bridge.leaf_metrics(model)
+            if _adds_up(metric)
+        }
+
+    def of(
+        self,
+        results: dict[str, MetricResult],
+        total: Callable[[list[Any]], list[Any]],
+    ) -> dict[str, Any]:
+        """The results of the batch alone, float32 scalars by name.
+
+        Args:
+            results: Results of metrics by name; those of which the batch's own
+                cannot be told are left out.
+            total: Gives the sums over replicas of a list of tensors.
+        """
+        found = {}
+        for name, result in results.items():
+            before = self._before.get(id(result.metric))
+            if before is not None:
+                change = total(
+                    [
+                        tf.convert_to_tensor(now) - old
+                        for now, old in zip(
+                            result.metric.variables, before, strict=True
+                        )
+                    ]
+                )
+                found[name] = tf.cast(result.of_state(change), tf.float32)
+        return found
+
+
+def _adds_up(metric: keras.metrics.Metric) -> bool:
+    """Whether a metric's variables are sums over examples."""
+    return isinstance(metric, keras.metrics.Mean) or (
+        keras_bridge.is_of_keras(metric)
+    )
