@@ -9,6 +9,7 @@ from gdtrain.insight import suggestions
 
 SHARE = 0.5  # Of the stable limit, which may sink while a model trains
 
+_CLEAR = 0.05  # Of the loss: a fall that is seen, in spite of noise
 _SOON = 10  # Rates: a loss that blows up within them began too high
 
 # Why this one: see `gdtrain.find_learning_rate`.
@@ -35,6 +36,7 @@ class FoundRates:
         stable_learning_rate: The stable limit at the start, a `float`:
             infinite if nothing is limited, `None` if it is not known.
         limit: How it is known, or why not, in words.
+        steps_before: How many steps the optimizer had made before the test.
 
     Example:
 
@@ -55,6 +57,7 @@ class FoundRates:
     method: str | None
     stable_learning_rate: float | None
     limit: str
+    steps_before: int = 0
 
     @property
     def suggestion(self):
@@ -75,12 +78,10 @@ class FoundRates:
         if self.stable_learning_rate is not None:
             limit = f"{self.stable_learning_rate:.2g}"
         if self.method is None:
-            advice = "more `steps`, a larger `batch_size` or `to_rate`"
-            if self.blew_up and len(rates) <= _SOON:
-                advice = "a smaller `from_rate`"
             return (
                 f"No learning rate stands out of {tried}: the loss never fell "
-                f"by more than its noise. Give {advice}. Stable limit: {limit}."
+                f"by more than its noise. {self._why_none()} Stable limit: "
+                f"{limit}."
             )
         others = ", ".join(
             f"{name} {rate:.2g}"
@@ -91,6 +92,45 @@ class FoundRates:
             f"Try learning_rate={self.suggestion:.2g} ({self.method}), of "
             f"{tried}. Others: {others or 'none'}. Stable limit: {limit}."
         )
+
+    def _why_none(self):
+        """Why no rate lowered the loss, as far as it can be known."""
+        if self.blew_up and len(self.losses) <= _SOON:
+            return "Give a smaller `from_rate`."
+        limit = self.stable_learning_rate
+        reached = limit is not None and self.learning_rates[-1] > limit
+        if not (self.blew_up or reached):
+            more = "Give more `steps`, a larger `batch_size` or `to_rate`."
+            if self.steps_before:
+                more += (
+                    f" The model has made {self.steps_before:,} steps before: "
+                    "it may be trained already."
+                )
+            return more
+        losses = self.losses[np.isfinite(self.losses)]
+        decades = np.log10(self.learning_rates[-1] / self.learning_rates[0])
+        per_decade = (len(self.learning_rates) - 1) / decades
+        start = suggestions.start(losses)
+        least = suggestions.least_fall(losses, per_decade)
+        is_clear = least < _CLEAR * abs(start)
+        seen = f"a fall by {least:.2g}, of {start:.3g}, would have been seen."
+        if not is_clear:
+            seen = (
+                f"of the loss, {start:.3g}, only a fall by {least:.2g} would "
+                "be told from the noise of the batches. A larger "
+                "`batch_size` shows more."
+            )
+        if self.steps_before:
+            return (
+                f"The model has made {self.steps_before:,} steps before, and "
+                f"is probably trained already: {seen}"
+            )
+        if is_clear:
+            return (
+                "From these weights the loss cannot fall much further; they "
+                f"are probably trained already: {seen}"
+            )
+        return f"Perhaps the weights are trained already; but {seen}"
 
 
 def conclude(test, stable_learning_rate, limit):
@@ -123,6 +163,7 @@ def conclude(test, stable_learning_rate, limit):
         _recommended(suggested),
         stable_learning_rate,
         limit,
+        test.steps_before,
     )
 
 

@@ -56,6 +56,7 @@ class Recorder(keras.callbacks.Callback):
         learning_rates, losses: Float64 `[n]`: of the steps that were made,
             without those left out.
         blew_up: Whether the loss did.
+        steps_before: How many steps the optimizer had made before.
     """
 
     sees = "logs"
@@ -72,13 +73,15 @@ class Recorder(keras.callbacks.Callback):
         self.learning_rates = np.empty(0)
         self.losses = np.empty(0)
         self.blew_up = False
+        self.steps_before = 0
 
     def on_train_begin(self, logs=None):
         """Sets the rates, before the first step is traced."""
         self._steps = self._steps or steps_of(self.params["steps"])
         optimizer = optimizer_of(self.model)
         self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
-        self._ramp.first = int(optimizer.iterations.numpy())
+        self.steps_before = int(optimizer.iterations.numpy())
+        self._ramp.first = self.steps_before
         observers = self.model.step_observers
         self._first = observers.steps_done
         self._last = self._first + self._steps

@@ -87,11 +87,10 @@ def noise(losses):
 def falls(losses, per_decade):
     """Whether losses fall by more than noise would let them seem to fall.
 
-        start - lowest smoothed loss > 4 * (noise of that difference)
+        start - lowest smoothed loss > least_fall
         start = median of the losses at the first quarter of the rates
 
-    The lowest is that after the start. A median of n losses has pi / (2 n) of
-    the variance of a loss, a smoothed one (1 - decay) / (1 + decay).
+    The lowest is that after the start.
 
     Args:
         losses: Float64 `[n]`, finite.
@@ -102,12 +101,45 @@ def falls(losses, per_decade):
     >>> falls(np.array([3.0, 3.0, 2.0, 1.0]), per_decade=3)
     True
     """
-    few = max(1, len(losses) // 4)
-    start, later = np.median(losses[:few]), smooth(losses, per_decade)[few:]
+    few = _few(losses)
+    later = smooth(losses, per_decade)[few:]
+    fall = start(losses) - later.min(initial=np.inf)
+    return bool(fall > least_fall(losses, per_decade))
+
+
+def start(losses):
+    """The median of the losses at the first quarter of the rates."""
+    return float(np.median(losses[: _few(losses)]))
+
+
+def least_fall(losses, per_decade):
+    """The least fall that is told from noise.
+
+        4 * (noise of the difference of the start and a smoothed loss)
+
+    A median of n losses has pi / (2 n) of the variance of a loss, a smoothed
+    one (1 - decay) / (1 + decay).
+
+    Args:
+        losses: Float64 `[n]`, finite.
+        per_decade: As in `smooth`.
+
+    Example:
+
+    >>> least_fall(np.array([3.0, 3.0, 3.0, 3.0]), per_decade=3)  # Rounding
+    3e-06
+    """
     decay = _decay(per_decade)
-    share = math.sqrt((1 - decay) / (1 + decay) + math.pi / (2 * few))
-    least = max(_NOISE * noise(losses) * share, _ROUNDING * abs(start))
-    return bool(start - later.min(initial=np.inf) > least)
+    share = math.sqrt(
+        (1 - decay) / (1 + decay) + math.pi / (2 * _few(losses))
+    )
+    rounding = _ROUNDING * abs(start(losses))
+    return max(_NOISE * noise(losses) * share, rounding)
+
+
+def _few(losses):
+    """How many losses a quarter of the rates has."""
+    return max(1, len(losses) // 4)
 
 
 def _decay(per_decade):

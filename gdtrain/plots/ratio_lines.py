@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from gdtrain.insight.source import open_source
 from gdtrain.plots import bins, canvas, names, scales
 
-HEALTHY = 1e-3  # See `gdtrain.telemetry.UpdateRatio`
+ROOM = 3  # Times: above and below ratios that hardly change
 COLOURS = ("#1f6fb4", "#d1701a", "#7d3fa0", "#c0223b", "#6b5b00", "#555555")
 MOST_NAMES, GAP = 12, 0.065  # Names beside the axes, in their height
 
@@ -50,7 +50,7 @@ def update_ratios(source, path=None):
 
 
 def draw_update_ratios(axes, source):
-    """Draws a line a layer, its name at its end, and the healthy pace."""
+    """Draws a line a layer, and its name at its end."""
     steps, layers, ratios = source.layers("update_ratio")
     columns = bins.into_columns(steps)
     lines = np.stack([columns.means(values) for values in ratios])
@@ -65,10 +65,10 @@ def draw_update_ratios(axes, source):
             linewidth=1.3,
             marker="." if len(there) == 1 else "",
         )
-    low = np.nanmin(lines, initial=math.log10(HEALTHY / 3))
-    high = np.nanmax(lines, initial=math.log10(HEALTHY * 3))
-    scales.log_up(axes, 10.0**low, 10.0**high)
-    axes.axhspan(HEALTHY / 2, HEALTHY * 2, color=canvas.GREEN, alpha=0.12, lw=0)
+    known = lines[~np.isnan(lines)]
+    low, high = (known.min(), known.max()) if len(known) else (-3.0, -3.0)
+    room = max(math.log10(ROOM) - (high - low) / 2, 0)
+    scales.log_up(axes, 10.0 ** (low - room), 10.0 ** (high + room))
     canvas.dress(axes, "Update ratio of each layer", "update / weights")
     _name_lines(axes, layers, lines, shades)
 
@@ -83,7 +83,7 @@ def _colours(count):
 def _name_lines(axes, layers, lines, shades):
     """Writes names at the right, each as high as its line ends."""
     short = names.shorten_all(layers)
-    ends = [(f"healthy: {HEALTHY:g}", math.log10(HEALTHY), canvas.GREEN)]
+    ends = []
     for row in names.thin(len(layers), MOST_NAMES):
         there = lines[row][~np.isnan(lines[row])]
         if len(there):

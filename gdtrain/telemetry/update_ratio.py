@@ -10,10 +10,11 @@ class UpdateRatio(Quantity):
         update_ratio/<layer> = norm(w_after - w_before) / norm(w_before)
 
     What the optimizer really did: with clipping, momentum, weight decay and
-    constraints. About 0.001 is a healthy pace for many networks. Where the
-    weights are all zero, as a bias is at the start, it is infinite for an
-    update that moves them and NaN for one that does not. Cost: a copy of the
-    weights and two passes over them.
+    constraints. About 0.001 is a rule of thumb for large networks; small
+    models and full batches are trained well at far more. Where the weights
+    are all zero, as a bias is at the start, it is infinite for an update that
+    moves them and NaN for one that does not. Cost: a copy of the weights and
+    two passes over them.
 
     References:
         Karpathy, CS231n notes, "Neural Networks Part 3", ratio of

@@ -8,7 +8,7 @@ import pytest
 from gdtrain.insight import found_rates, suggestions
 
 
-def seen(losses, blew_up=False):
+def seen(losses, blew_up=False, steps_before=0):
     """What a `Recorder` has after it saw some losses, 10 rates a decade."""
     losses = np.asarray(losses, np.float64)
     return types.SimpleNamespace(
@@ -18,6 +18,7 @@ def seen(losses, blew_up=False):
         blew_up=blew_up,
         per_decade=10,
         constant_share=1.0,
+        steps_before=steps_before,
     )
 
 
@@ -64,3 +65,41 @@ def test_a_step_that_blows_up_at_once_suggests_nothing():
     found = found_rates.conclude(seen([2.0, np.inf], True), None, "")
     assert found.suggestion is None
     assert str(found).startswith("No learning rate stands out of 2 rates")
+
+
+TRAINED = np.r_[np.full(30, 0.5), 0.6, 1.0, 3.0]
+
+
+def test_trained_model_is_told_from_the_steps_it_has_made():
+    told = str(found_rates.conclude(seen(TRAINED, True, 2000), 0.1, ""))
+    assert "has made 2,000 steps before" in told
+    assert "probably trained already" in told
+    assert "a fall by 5e-07, of 0.5, would have been seen" in told  # float32
+
+
+def test_trained_weights_are_told_from_a_loss_that_cannot_fall():
+    told = str(found_rates.conclude(seen(TRAINED, True), 0.1, ""))
+    assert "cannot fall much further" in told
+    assert "probably trained already" in told
+
+
+def test_weights_that_stay_beyond_the_stable_limit_are_trained():
+    # At a minimum, no rate moves them: 0.8 is the last that is tried.
+    told = str(found_rates.conclude(seen(np.full(40, 2.0), False, 7), 0.1, ""))
+    assert "probably trained already" in told
+
+
+def test_noise_that_may_hide_a_fall_is_told_first():
+    noise = np.random.default_rng(0).normal(0, 0.3, len(TRAINED))
+    told = str(found_rates.conclude(seen(TRAINED + noise, True), 0.1, ""))
+    assert "Perhaps the weights are trained already; but " in told
+    assert "only a fall by " in told
+    assert "A larger `batch_size` shows more." in told
+
+
+def test_rates_that_did_not_reach_the_limit_tell_nothing_of_training():
+    told = str(found_rates.conclude(seen(np.full(40, 2.0)), None, ""))
+    assert "Give more `steps`, a larger `batch_size` or `to_rate`." in told
+    assert "trained" not in told
+    told = str(found_rates.conclude(seen(np.full(40, 2.0), False, 7), 5.0, ""))
+    assert "made 7 steps before: it may be trained already" in told

@@ -182,6 +182,18 @@ def test_flat_loss_suggests_nothing(capsys):
         find(model, **data, apply=True)
 
 
+def test_model_that_is_trained_already_is_told_so():
+    model, data = line()
+    data["y"] = data["y"] + np.resize([[0.1], [-0.1]], data["y"].shape)
+    model.optimizer.learning_rate = 0.5
+    model.fit(**data, epochs=100, batch_size=len(data["x"]), verbose=0)
+    steps = int(model.optimizer.iterations)
+    found = find(model, **data, steps=100)
+    assert found.suggestion is None and found.steps_before == steps
+    assert f"has made {steps} steps before" in str(found)
+    assert "probably trained already" in str(found)
+
+
 def test_a_line_is_printed(capsys):
     model, data = line()
     found = find(model, **data, steps=100, verbose=1)

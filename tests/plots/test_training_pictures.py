@@ -193,19 +193,20 @@ def test_update_ratios_have_a_line_a_layer_and_their_names():
             np.log10(line.get_ydata()), log_means(source.steps, ratios, edges)
         )
     assert axes.get_yscale() == "log"
-    assert words(axes) == ["healthy: 0.001", *LAYERS]
-    colours = [text.get_color() for text in axes.texts[1:]]
+    assert words(axes) == LAYERS
+    colours = [text.get_color() for text in axes.texts]
     assert colours == [line.get_color() for line in axes.lines]
+    assert not axes.patches  # No pace is right for all that is trained
 
 
 @pytest.mark.parametrize("ratio", [1e-12, 0.0, NAN, np.inf, 10.0])
-def test_healthy_pace_is_in_view_whatever_the_ratios_are(ratio):
+def test_all_ratios_are_in_view_with_room_around_them(ratio):
     ratios = {f"update_ratio/{layer}": [ratio] for layer in LAYERS}
     axes = plots.update_ratios(training([7], **ratios)).axes[0]
     low, high = axes.get_ylim()
-    assert low < 0.5e-3 and 2e-3 < high  # The band around it
+    assert high > 8 * low > 0
     if 0 < ratio < np.inf:
-        assert low < ratio < high
+        assert 2 * low < ratio < high / 2
 
 
 def test_names_of_lines_do_not_overlap():
