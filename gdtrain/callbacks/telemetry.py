@@ -18,7 +18,8 @@ class Telemetry(StepCallback):
             `gdtrain.telemetry`, the dearer ones every 10 or 100 steps), or a
             list of quantities, such as `GradientCosine().every(10)`, and
             names of quantities.
-            The scalars that a `train_step` of your own returns come along.
+            With each come the scalars that a `train_step` of your own
+            returns, and what metrics such as accuracy are for the batch alone.
         every_steps: Keep those steps that are multiples of this. Defaults to
             1, every step.
         budget: As in `gdtrain.callbacks.TensorBoard`. Defaults to `None`.

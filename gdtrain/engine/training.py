@@ -109,7 +109,7 @@ def _end(run, callbacks):
     optimizer = run.model.optimizer
     weights = run.model.trainable_weights
     run.is_over = True
-    run.model.train_function.warn_if_still()
+    _train_function(run.model).warn_if_still()
     run.reached(run.epoch, 0)
     is_keras = isinstance(optimizer, keras.optimizers.Optimizer)
     # One that is not built has no averages to end with.
