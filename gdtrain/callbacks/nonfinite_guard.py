@@ -50,10 +50,12 @@ class NonfiniteGuard(Callback):
     stays so.
 
     The first such step is run again, by parts and outside XLA, to find what
-    was not finite first: data, weights, the output of a layer, the loss, a
-    gradient or the update; and for which examples. A warning tells, and
-    `report`. Telemetry has a name more, `nonfinite_step`: 0 for a step that
-    was finite, 1 for one that was left out, 2 for one where training halted.
+    was not as it should be first: weights, the learning rate, data, the output
+    of a layer, the loss, a gradient or the update; and for which examples.
+    Where it can be tried, the step is finite without it. A warning tells, and
+    `report`; for this, the weights from the start are kept in memory.
+    Telemetry has a name more, `nonfinite_step`: 0 for a step that was finite,
+    1 for one that was left out, 2 for one where training halted.
 
     Args:
         policy: `"stop"`, the default, ends training there. `"skip"` goes on
@@ -119,6 +121,7 @@ class NonfiniteGuard(Callback):
         self._halted = False
         self._has_explained = self._has_begun = False
         self._backup: Any = None
+        self._start: Any = None  # The weights when training began
         self._rollbacks = -1, 0  # To which step, and how often
 
     def __getstate__(self):
@@ -162,8 +165,11 @@ class NonfiniteGuard(Callback):
         """Called by the trainer where the model is as after the last step."""
         if not self._has_begun:
             self._has_begun = True
+            if not run.model.built:
+                run.ahead.trace(run.epoch, run.step)  # Makes the weights.
             # They may be those of a checkpoint, or made only now.
             _warn_of_others(_check_start(run.model))
+            self._start = [w.numpy() for w in run.model.trainable_variables]
         if not self._halted:
             return
         self._halted = False
@@ -213,6 +219,7 @@ class NonfiniteGuard(Callback):
 
     def close(self):
         """Called by the trainer when `fit` ends, however it ends."""
+        self._start = None
         if len(self.left_out) > 1:
             _log.info(
                 "%d steps were not finite and were left out: %s",
@@ -223,7 +230,7 @@ class NonfiniteGuard(Callback):
     def _explain(self, run):
         """Finds the cause, and warns."""
         batch, indices = run.last_batch() or (None, None)
-        cause = nonfinite.find(run.model, batch)
+        cause = nonfinite.find(run.model, batch, self._start)
         if indices is not None:
             found = tuple(int(indices[place]) for place in cause.examples)
             cause = dataclasses.replace(cause, indices=found)

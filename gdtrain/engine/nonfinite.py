@@ -1,6 +1,9 @@
 """Finds out why a step was not finite, by running it part by part."""
 
+import contextlib
+import dataclasses
 import logging
+import re
 
 import keras
 import numpy as np
@@ -8,29 +11,43 @@ import tensorflow as tf
 
 from gdtrain import keras_bridge
 from gdtrain.descent import clipping, gradients, microbatches, update
+from gdtrain.engine import (
+    guard,
+    nonfinite_data,
+    nonfinite_update,
+    variables,
+)
 from gdtrain.engine.nonfinite_report import Cause, kind_of, rows_of
 
 _log = logging.getLogger("gdtrain")
 
+_GROWN = 100  # Times that no training in order makes weights larger
 _TRIALS = 1000  # Parts of a batch tried, at most, to find its bad examples
 
 
-def find(model, data):
-    """Finds the first part of a step that is not finite.
+def find(model, data, start=None):
+    """Finds the first part of a step that is not as it should be.
 
-    In this order: the data, the weights before the step, what layers put
-    out, the loss, the gradients on their way back, the weights after the
-    update. All of it runs eagerly, outside XLA, and all variables are as they
-    were in the end.
+    In this order: the weights before the step, the learning rate if it has
+    made the weights grow, the data, what layers put out, the loss, the
+    gradients on their way back, the weights after the update. All of it runs
+    eagerly, outside XLA, and all variables are as they were in the end.
 
-    Of a `train_step` of the user's own only the data, the weights and the
-    outputs for `x` are looked at. What cannot be run gives `"nowhere"`.
+    What is named has been tried, where it can be: without it, the same step
+    is finite. So NaN in the data that the model replaces, as by a mask, is
+    not named, and examples are not where the weights have grown too large.
+
+    Of a `train_step` of the user's own only the data, the weights, the
+    learning rate and the outputs for `x` are looked at. What cannot be found
+    is `"nowhere"`, with the reason.
 
     Args:
         model: A `DescentTrainer`, compiled and built, with its variables as
             they were before the step.
         data: The batch of the step: `x`, `(x, y)` or `(x, y, sample_weight)`
-            of tensors or arrays.
+            of tensors or arrays; `None` if it is not at hand.
+        start: Values of the weights that are trained when training began, a
+            list of arrays; `None` if they are not known.
 
     Returns:
         A `Cause`.
@@ -47,24 +64,41 @@ def find(model, data):
     >>> cause.where, cause.name, cause.kind, cause.examples
     ('output', 'root', 'NaN', (1,))
     """
-    search = _Search(model, data)
+    if data is None:
+        return Cause("nowhere", reason="Its batch is not at hand any more.")
+    search = None
     try:
+        search = _Search(model, data, start)
         return search.run()
-    except Exception:  # Whatever a model raises when it runs eagerly
+    except Exception as error:  # Whatever a model raises when it runs eagerly
         _log.debug("Not found why a step was not finite", exc_info=True)
-        return search.cause("nowhere")
+        return Cause(
+            "nowhere",
+            reason="Why could not be found: run once more, part by part and "
+            f"outside XLA, it raised {type(error).__name__}: "
+            f"{_first_sentence(error)}",
+        )
     finally:
-        search.restore()
+        if search is not None:
+            search.restore()
+
+
+class _LossRaised(Exception):
+    """The loss of outputs could not be computed."""
+
+    def __init__(self, y_pred, error):
+        super().__init__(str(error))
+        self.y_pred, self.error = y_pred, error
 
 
 class _Search:
     """The search within one step.
 
     Args:
-        model, data: As in `find`.
+        model, data, start: As in `find`.
     """
 
-    def __init__(self, model, data):
+    def __init__(self, model, data, start=None):
         self._model = model
         # A step of the user's own cannot be repeated.
         self._is_repeatable = model.repeated_loss is not None
@@ -75,22 +109,62 @@ class _Search:
         )
         self._batch_size = int(microbatches.examples_in(self._data[0]))
         self._before = _state(model)
+        self._start = start
         self._largest = _largest(model.trainable_variables)
 
     def run(self):
         """The `Cause`."""
-        cause = self._in_data() or self._in_weights()
+        cause = self._in_rate() or self._in_weights()
         if cause:
             return cause
-        tape, notes, y_pred, loss = self._forward(self._data)
         if not self._is_repeatable:
-            bad = any(map(kind_of, keras.tree.flatten(y_pred)))
-            cause = self._in_outputs(notes) if bad else None
-        elif kind_of(loss):
-            cause = self._in_outputs(notes) or self._in_loss(y_pred, loss)
-        else:
-            cause = self._in_update(tape, notes, loss)
-        return cause or self.cause("nowhere")
+            return self._in_own_step()
+        try:
+            tape, notes, y_pred, loss = self._forward(self._data)
+        except _LossRaised as raised:
+            return self._in_loss_raised(raised)
+        if kind_of(loss):
+            # Known by its metric, which the next forward pass sets anew.
+            name = _loss_name(self._model)
+            return self._in_forward(notes) or self._in_loss(
+                name, y_pred, loss
+            )
+        return self._in_update(tape, notes, loss) or self.cause(
+            "nowhere",
+            reason="Run once more, part by part and outside XLA, nothing in "
+            "it was found that is not: it has other random numbers there, or "
+            "XLA computes otherwise.",
+        )
+
+    def _in_forward(self, notes):
+        """What makes a forward pass not finite."""
+        return (
+            self._in_weights("other")
+            or self._in_growth()
+            or self._in_data()
+            or self._in_outputs(notes)
+        )
+
+    def _in_own_step(self):
+        """What can be told of a `train_step` that is not ours."""
+        cause, said = None, "outputs are finite"
+        try:
+            _, notes, y_pred, _ = self._forward(self._data)
+            if any(map(kind_of, keras.tree.flatten(y_pred))):
+                cause = self._in_forward(notes)
+        except Exception as error:  # It may have no `call`.
+            said = f"outputs are not known ({_first_sentence(error)[:-1]})"
+        return (
+            cause
+            or self._in_data(is_proven=False)
+            or self._in_growth(is_proven=False)
+            or self.cause(
+                "nowhere",
+                reason="Its data, weights and learning rate are finite, its "
+                f"{said}. The rest of a `train_step` of its own cannot be run "
+                "again in parts.",
+            )
+        )
 
     def restore(self):
         """Sets all variables to what they were."""
@@ -98,41 +172,171 @@ class _Search:
         for variable, value in self._before:
             variable.assign(value)
 
-    def cause(self, where, name="", tensor=None, examples=None):
+    def cause(self, where, name="", tensor=None, examples=None, **more):
         """A `Cause`, of this tensor that is not finite."""
         if examples is None and tensor is not None:
             examples = rows_of(tensor, self._batch_size)
         return Cause(
-            where,
-            name,
-            kind_of(tensor),
-            tuple(examples or ()),
-            self._batch_size,
-            self._largest,
-            "" if tensor is None else tf.as_dtype(tensor.dtype).name,
+            **{
+                "where": where,
+                "name": name,
+                "kind": kind_of(tensor),
+                "examples": tuple(examples or ()),
+                "batch_size": self._batch_size,
+                "largest": self._largest,
+                "dtype": (
+                    "" if tensor is None else tf.as_dtype(tensor.dtype).name
+                ),
+            }
+            | more
         )
 
-    def _in_data(self):
-        for word, part in zip(("x", "y", "sample_weight"), self._data):
-            for path, leaf in keras.tree.flatten_with_path(part):
-                if kind_of(leaf):
-                    keys = "".join(f"[{key!r}]" for key in path)
-                    return self.cause("data", word + keys, leaf)
-        return None
-
-    def _in_weights(self):
-        trained = {id(v) for v in self._model.trainable_variables}
-        for variable in _without_metrics(self._model):
+    def _in_weights(self, which="trained"):
+        """Variables before the step: what is trained and slots; or others."""
+        self.restore()
+        strict, others = guard.checked(self._model)
+        for variable in strict if which == "trained" else others:
             kind = kind_of(variable)
             # Others may be infinite on purpose, as a running maximum is.
-            if "NaN" in kind or (kind and id(variable) in trained):
+            if kind and (which == "trained" or "NaN" in kind):
                 return self.cause("weights", variable.path, variable, ())
         return None
 
-    def _forward(self, data):
+    def _in_rate(self):
+        """A learning rate that is no finite number."""
+        found = nonfinite_update.bad_rate(
+            variables.optimizers(self._model)
+        )
+        if found is None:
+            return None
+        name, rate = found
+        return self.cause("learning rate", name, tf.constant(rate), ())
+
+    def _in_growth(self, is_proven=True):
+        """Weights that training has made too large: the rate is at fault.
+
+        Args:
+            is_proven: Whether the step must be finite with those before.
+        """
+        if self._start is None:
+            return None
+        now = _norm(w.numpy() for w in self._model.trainable_variables)
+        then = _norm(self._start)
+        if not now > _GROWN * max(then, 1.0):
+            return None
+        if is_proven and not self._is_finite(self._data, self._start):
+            return None
+        optimizers = variables.optimizers(self._model)
+        evidence = (
+            "Since training began, the norm of the weights has gone from "
+            f"{then:.2g} to {now:.2g}"
+        )
+        if is_proven:
+            evidence += "; with those from then, the same batch is finite"
+        by_decay = nonfinite_update.too_much_decay(optimizers)
+        return self.cause(
+            "growth",
+            nonfinite_update.rates_said(optimizers),
+            kind=f"too large for {by_decay}" if by_decay else "too large",
+            advice=by_decay and (
+                f"Make {by_decay} times the learning rate less than 1."
+            ),
+            evidence=f"{evidence}.",
+        )
+
+    def _in_data(self, is_proven=True):
+        """Data that are not finite, if the step is finite without that.
+
+        Args:
+            is_proven: Whether that is to be tried.
+        """
+        bad = [leaf for leaf in nonfinite_data.leaves_of(self._data)
+               if kind_of(leaf[1])]
+        if not bad:
+            return None
+        if not is_proven:
+            return self.cause("data", *bad[0])
+        evidence = self._evidence_without(bad)
+        if evidence is None:
+            return None
+        for name, leaf in bad:
+            alone = nonfinite_data.cleaned(self._data, but=leaf)
+            if len(bad) == 1 or not self._is_finite(alone, backward=False):
+                return self.cause("data", name, leaf, evidence=evidence)
+        return None
+
+    def _evidence_without(self, bad):
+        """Why data are at fault; `None` if they are not.
+
+        Args:
+            bad: `(name, tensor)` of all data that are not finite.
+        """
+        outcomes = [
+            self._is_finite(
+                nonfinite_data.cleaned(self._data), backward=False
+            )
+        ]
+        if outcomes[0]:
+            return "With 0 in its place, the same step is finite."
+        examples = {
+            row for _, leaf in bad for row in rows_of(leaf, self._batch_size)
+        }
+        outcomes.append(self._is_finite_without(sorted(examples)))
+        if outcomes[1]:
+            return "Without these examples, the same step is finite."
+        # What could not be tried is taken to be so.
+        return "" if outcomes == [None, None] else None
+
+    def _is_finite_without(self, examples):
+        """Whether the step is without some examples; `None` if unknown."""
+        if not 0 < len(examples) < self._batch_size:
+            return None
+        try:
+            rest = nonfinite_data.without(
+                self._data, examples, self._batch_size
+            )
+        except Exception:  # Of whatever make its parts are
+            return None
+        return self._is_finite(rest)
+
+    def _is_finite(self, data, weights=None, backward=True):
+        """Whether a step is finite: outputs, loss and gradients.
+
+        Args:
+            data: Its batch.
+            weights: Values of the weights that are trained; `None` for those
+                before the step.
+            backward: Whether gradients matter.
+
+        Returns:
+            A bool; `None` if it raised.
+        """
+        try:
+            tape, _, y_pred, loss = self._forward(data, weights)
+        except Exception:  # Whatever a model raises
+            return None
+        if not self._is_repeatable:
+            return not any(map(kind_of, keras.tree.flatten(y_pred)))
+        if kind_of(loss) or not backward:
+            return not kind_of(loss)
+        model = self._model
+        return not any(
+            map(
+                kind_of,
+                gradients.compute(
+                    tape, loss, model.trainable_variables, model.optimizer
+                ),
+            )
+        )
+
+    def _forward(self, data, weights=None):
         """`(tape, notes, y_pred, loss)`; of a step of one's own no loss."""
         x, y, sample_weight = data
         self.restore()  # The random numbers are those of the step.
+        for weight, value in zip(
+            self._model.trainable_variables, weights or (), strict=False
+        ):
+            weight.assign(value)
         self._model.reset_metrics()
         notes = []
 
@@ -145,56 +349,156 @@ class _Search:
             with keras_bridge.calls_noted(self._model, note):
                 y_pred = self._model(x, training=True)
             if self._is_repeatable:
-                loss = keras_bridge.compute_loss(
-                    self._model, x, y, y_pred, sample_weight
-                )
+                try:
+                    loss = keras_bridge.compute_loss(
+                        self._model, x, y, y_pred, sample_weight
+                    )
+                except Exception as error:  # As of labels out of range
+                    raise _LossRaised(y_pred, error) from error
         return tape, notes, y_pred, loss
 
     def _in_outputs(self, notes):
         for name, _, outputs in notes:
             for tensor in outputs:
                 if kind_of(tensor) and not _is_swallowed(tensor, notes):
-                    return self.cause("output", name, tensor)
+                    cause = self.cause("output", name, tensor)
+                    return self._with_evidence(cause)
         return None
 
-    def _in_loss(self, y_pred, loss):
-        if any(map(kind_of, self._model.losses)):
-            return self.cause("loss", "added by layers", loss)
+    def _with_evidence(self, cause):
+        """A cause, and whether the step is finite without its examples."""
+        if not self._is_finite_without(cause.examples):
+            return cause
+        evidence = "Without these examples, the same step is finite."
+        for name, leaf in nonfinite_data.leaves_of(self._data):
+            if set(cause.examples) <= set(rows_of(leaf, self._batch_size)):
+                evidence = f"There, {name} has {kind_of(leaf)}. {evidence}"
+        return dataclasses.replace(cause, evidence=evidence)
+
+    def _in_loss(self, name, y_pred, loss):
+        model = self._model
+        if any(map(kind_of, model.losses)):
+            added = _bad_regularizer(model) or "added by layers"
+            return self.cause("loss", added, loss)
+        x, y, sample_weight = self._data
+        cause = self._in_labels(y_pred)
+        if cause:
+            return cause
+        if sample_weight is not None and self._is_finite(
+            (x, y, None), backward=False
+        ):
+            return self.cause(
+                "data",
+                "sample_weight",
+                sample_weight,
+                (),
+                kind="values that are too large",
+                evidence="Without it, the same step is finite.",
+            )
+
+        def is_bad(part):
+            return kind_of(keras_bridge.compute_loss(model, *part))
+
+        examples = self._examples_where(is_bad, (x, y, y_pred, sample_weight))
+        return self._with_evidence(self.cause("loss", name, loss, examples))
+
+    def _in_labels(self, y_pred):
+        """Labels that are none of the classes, where XLA says nothing."""
+        if not _loss_name(self._model).startswith("sparse_categorical"):
+            return None
+        outside = nonfinite_data.labels_outside(self._data[1], y_pred)
+        if outside is None or not outside.any():
+            return None
+        return self.cause(
+            "data",
+            "y",
+            examples=np.flatnonzero(outside).tolist(),
+            kind=f"labels outside of 0 to {y_pred.shape[-1] - 1}",
+        )
+
+    def _in_loss_raised(self, raised):
+        """A loss that cannot be computed at all."""
+        cause = self._in_labels(raised.y_pred)
+        if cause:
+            return cause
         x, y, sample_weight = self._data
 
         def is_bad(part):
-            return kind_of(keras_bridge.compute_loss(self._model, *part))
+            try:
+                keras_bridge.compute_loss(self._model, *part)
+            except type(raised.error):
+                return True
+            return False
 
-        name = _loss_name(self._model)
-        examples = self._examples_where(is_bad, (x, y, y_pred, sample_weight))
-        return self.cause("loss", name, loss, examples)
+        examples = self._examples_where(
+            is_bad, (x, y, raised.y_pred, sample_weight)
+        )
+        return self.cause(
+            "loss",
+            _loss_name(self._model),
+            examples=examples,
+            kind="not computable",
+            evidence=f"{type(raised.error).__name__}: "
+            f"{_first_sentence(raised.error)}",
+        )
 
     def _in_update(self, tape, notes, loss):
-        """Looks at the gradients, and at the weights after the update."""
+        """Looks at the gradients, and at the variables after the update."""
         model, optimizer = self._model, self._model.optimizer
         weights = model.trainable_variables
         names, outputs = _backward(notes)
         gradient = gradients.compute(
             tape, loss, [*outputs, *weights], optimizer
         )
-        for name, one in zip(names, gradient):
-            if kind_of(one):
-                return self.cause("gradient", name, one)
-        gradient = gradient[len(outputs):]
-        for weight, one in zip(weights, gradient):
-            if kind_of(one):
-                examples = self._examples_where(self._is_steep, self._data)
-                return self.cause("gradient", weight.path, one, examples)
-        update.apply(
-            optimizer,
-            clipping.clip(gradient, model.global_clipnorm, optimizer),
-            weights,
+        of_weights = gradient[len(outputs):]
+        if any(map(kind_of, of_weights)):
+            return self._in_growth() or self._in_gradient(
+                zip([*names, *(w.path for w in weights)], gradient),
+                len(names),
+            )
+        clipped = clipping.clip(of_weights, model.global_clipnorm, optimizer)
+        variable = self._bad_after(clipped)
+        if variable is None:
+            return None
+        cause = self.cause("update", variable.path, variable, ())
+        evidence, advice = nonfinite_update.reason(
+            optimizer, clipped, self._is_finite_after
         )
+        return dataclasses.replace(cause, evidence=evidence, advice=advice)
+
+    def _in_gradient(self, named, outputs):
+        """The first gradient that is not finite, from the loss backwards.
+
+        Args:
+            named: `(name, gradient)`, first of outputs, then of weights.
+            outputs: How many are of outputs.
+        """
+        for place, (name, one) in enumerate(named):
+            if kind_of(one):
+                examples = None
+                if place >= outputs:
+                    examples = self._examples_where(self._is_steep, self._data)
+                return self._with_evidence(
+                    self.cause("gradient", name, one, examples)
+                )
+        return None
+
+    def _bad_after(self, gradient, changed=contextlib.nullcontext()):
+        """The first variable that an update makes not finite, or `None`."""
+        self.restore()
+        model = self._model
+        with changed:
+            update.apply(
+                model.optimizer, gradient, model.trainable_variables
+            )
         before = {id(variable): value for variable, value in self._before}
         for variable in _without_metrics(model):
             if kind_of(variable) and not kind_of(before[id(variable)]):
-                return self.cause("update", variable.path, variable, ())
+                return variable
         return None
+
+    def _is_finite_after(self, gradient, changed):
+        return self._bad_after(gradient, changed) is None
 
     def _is_steep(self, part):
         """Whether a part of the batch has a gradient that is not finite."""
@@ -227,6 +531,33 @@ class _Search:
             return []
 
 
+def _norm(arrays):
+    """The norm of arrays together, in float64."""
+    return sum(
+        float(np.sum(np.asarray(a, "float64") ** 2)) for a in arrays
+    ) ** 0.5
+
+
+def _first_sentence(error):
+    """The first sentence of an error of TensorFlow, without its node."""
+    text = str(error).strip()
+    # Keras says first in which layer, and prints in bold what it was.
+    wrapped = re.search(r"\x1b\[1m(.*?)\x1b\[0m", text, re.DOTALL)
+    text = (wrapped[1] if wrapped else text).strip().partition("\n")[0]
+    text = re.sub(r"^\{\{function_node .*?\}\} *", "", text)
+    text = re.split(r"(?<=[.)])  | \[Op:", text)[0].rstrip(". ")
+    return (text or "without a word") + "."
+
+
+def _bad_regularizer(model):
+    """Which weight's regularizer is not finite, in words; or `None`."""
+    for weight in model.trainable_variables:
+        regularizer = getattr(weight, "regularizer", None)
+        if regularizer and kind_of(regularizer(weight)):
+            return f"regularizer of {weight.path}"
+    return None
+
+
 def _as_tensor(leaf):
     return tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
 
@@ -238,13 +569,15 @@ def _without_metrics(model):
 
 def _state(model):
     """All that a step may change: `(variable, value)` of each."""
-    variables = [
-        *_without_metrics(model),
-        *model.metrics_variables,
+    every = [
+        *(one for some in variables.of(model).values() for one in some),
         keras_bridge.global_random_state(),
     ]
-    distinct = {id(variable): variable for variable in variables}
-    return [(v, tf.identity(v.value)) for v in distinct.values()]
+    distinct = {id(variable): variable for variable in every}
+    return [
+        (one, tf.identity(tf.convert_to_tensor(one)))
+        for one in distinct.values()
+    ]
 
 
 def _largest(weights):

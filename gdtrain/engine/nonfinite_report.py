@@ -11,15 +11,19 @@ _LARGE = 1e4  # A weight that no healthy training of a small model has
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """The first part of a step that was not finite.
+    """The first part of a step that was not as it should be.
 
     Args:
-        where: `"data"`, `"weights"` (before the step), `"output"`, `"loss"`,
-            `"gradient"`, `"update"` or `"nowhere"`.
+        where: `"data"`, `"weights"` (before the step), `"growth"` (of the
+            weights, by the learning rate), `"output"`, `"loss"`,
+            `"gradient"`, `"learning rate"` (which is no number), `"update"`
+            or `"nowhere"`.
         name: What of it: `"x['image']"`, the path of a weight, the name of a
             layer, an operation or a loss. Of a gradient, the layer with
-            respect to whose output it is, or the path of a weight.
-        kind: `"NaN"`, `"infinity"` or `"NaN and infinity"`; `""` for nowhere.
+            respect to whose output it is, or the path of a weight. Of growth,
+            the learning rate.
+        kind: `"NaN"`, `"infinity"` or `"NaN and infinity"`; other words where
+            something else is wrong; `""` for nowhere.
         examples: Positions in the batch of the examples that have it; empty
             if it cannot be told.
         indices: Their indices in the data; `None` if these are not known.
@@ -27,6 +31,9 @@ class Cause:
         largest: `{"path": ..., "value": ...}` of the largest finite weight
             before the step, by absolute value; `None` if there is none.
         dtype: What it was computed in, as `"float16"`.
+        evidence: A sentence: what the step is without it.
+        advice: What to do; empty for what is said by `where`.
+        reason: Why nothing was found, a sentence.
     """
 
     where: str
@@ -37,6 +44,9 @@ class Cause:
     largest: dict | None = None
     dtype: str = ""
     indices: tuple[int, ...] | None = None
+    evidence: str = ""
+    advice: str = ""
+    reason: str = ""
 
 
 def kind_of(tensor):
@@ -104,20 +114,23 @@ def describe(cause, step, indices=None):
     number 3 and 7 of the batch. Look at these examples, and at what 'log'
     computes.
     """
+    said = f"Step {step} was not finite"
     if cause.where == "nowhere":
-        return (
-            f"Step {step} was not finite. Run once more, part by part and "
-            "outside XLA, nothing in it was found that is not."
-        )
-    said = f"Step {step} was not finite: {_what(cause)}"
-    return f"{said}{_examples(cause, indices)}. {_advice(cause)}"
+        return f"{said}. {cause.reason}"
+    said += f": {_what(cause)}{_examples(cause, indices)}."
+    advice = cause.advice or _advice(cause)
+    return " ".join(filter(None, [said, cause.evidence, advice]))
 
 
 def _what(cause):
     name, kind = cause.name, cause.kind
     return {
         "data": f"{name} has {kind}",
-        "weights": f"weight '{name}' had {kind} before it",
+        "growth": f"the learning rate {name} is {kind}",
+        "learning rate": f"the learning rate {name} is {kind}".replace(
+            "  ", " "
+        ),
+        "weights": f"variable '{name}' had {kind} before it",
         "output": f"the output of '{name}' has {kind}",
         "loss": f"the loss '{name}' is {kind}",
         "gradient": f"the gradient at '{name}' has {kind}",
@@ -150,7 +163,15 @@ def _advice(cause):
     """What to do about it, a sentence or two."""
     name, largest = cause.name, cause.largest
     if cause.where == "data":
-        return f"Look at where {name} comes from."
+        of_classes = ", or at `class_weight`" if "weight" in name else ""
+        return f"Look at where {name} comes from{of_classes}."
+    if cause.where == "growth":
+        return (
+            "A learning rate that is too large does this. Try a smaller one, "
+            "or `global_clipnorm`."
+        )
+    if cause.where == "learning rate":
+        return "Look at the schedule or the callback that sets it."
     if cause.where == "weights":
         return "Look at the steps before, or at where it was loaded from."
     if cause.dtype == "float16" and "infinity" in cause.kind:
@@ -162,8 +183,9 @@ def _advice(cause):
         return f"Look at these examples, and at {suspect}."
     if cause.where == "update" or (largest and largest["value"] > _LARGE):
         return _advice_on_learning_rate(largest)
+    example = "a root" if cause.where == "gradient" else "a logarithm"
     return (
-        f"Look at {suspect}, such as a logarithm of 0; or try a smaller "
+        f"Look at {suspect}, such as {example} of 0; or try a smaller "
         "learning rate, or `global_clipnorm`."
     )
 

@@ -449,7 +449,7 @@ def test_model_under_a_strategy(two_replicas):
         (
             Cause("weights", "w", "NaN"),
             None,
-            "weight 'w' had NaN before it. Look at the steps before, or at "
+            "variable 'w' had NaN before it. Look at the steps before, or at "
             "where it was loaded from.",
         ),
     ],
@@ -462,3 +462,250 @@ def test_description(cause, indices, words):
 
 def test_description_of_nothing_found():
     assert describe(Cause("nowhere"), 2).startswith("Step 2 was not finite. ")
+
+
+def grown(factor=1e25):
+    """A model whose weights have grown, a batch, and the weights before."""
+    x, y = regression_data(8)
+    model = compiled(network(), optimizer=keras.optimizers.SGD(1e6))
+    start = [w.numpy() for w in model.trainable_variables]
+    for weight in model.trainable_variables:
+        weight.assign(factor * weight)
+    return model, (x, y), start
+
+
+def test_weights_that_grew_are_blamed_on_the_rate_not_on_the_data():
+    model, batch, start = grown()
+    cause = nonfinite.find(model, batch, start)
+    assert (cause.where, cause.name, cause.kind) == (
+        "growth", "1e+06", "too large"
+    )
+    assert cause.examples == ()
+    text = describe(cause, 5)
+    assert "the learning rate 1e+06 is too large. Since training" in text
+    assert "with those from then, the same batch is finite. A learn" in text
+
+
+def test_data_are_blamed_where_weights_before_do_not_help():
+    model, (x, y), start = grown()
+    x[5, 1] = np.nan
+    cause = nonfinite.find(model, (x, y), start)
+    assert (cause.where, cause.name) != ("growth", "1e+06")
+    model, (x, y), start = grown(101.0)
+    x[5, 1] = np.nan
+    cause = nonfinite.find(model, (x, y), start)
+    assert (cause.where, cause.name, cause.examples) == ("data", "x", (5,))
+    assert cause.evidence == "With 0 in its place, the same step is finite."
+
+
+def test_weights_that_decay_has_made_grow_are_blamed_on_it():
+    model, batch, start = grown()
+    model.compile(keras.optimizers.AdamW(0.1, weight_decay=50.0), "mse")
+    cause = nonfinite.find(model, batch, start)
+    text = describe(cause, 5)
+    assert "0.1 is too large for `weight_decay` of 50. Since" in text
+    assert "Make `weight_decay` of 50 times the learning rate less" in text
+
+
+def test_nan_that_the_model_fills_is_not_blamed():
+    class Fill(layers.Layer):
+        def call(self, x):
+            return tf.where(tf.math.is_nan(x), 1.0, x)
+
+    x = keras.Input([1])
+    inside = keras.ops.log(positive()(Fill()(x)))
+    model = compiled(gdtrain.Model(x, layers.Dense(1)(inside)))
+    data = column(np.nan, 1, 0, np.nan)
+    assert found(model, data, column(1, 1, 1, 1)) == (
+        "output", "log", "infinity", (2,)
+    )
+    data[2] = 1
+    assert find(model, data, column(1, 1, 1, 1)).where == "nowhere"
+
+
+def masked(y, p):
+    """A loss that leaves labels of NaN out, but not their gradient."""
+    return tf.reduce_mean(
+        tf.where(tf.math.is_nan(y), 0.0, (y - p) ** 2), -1
+    )
+
+
+def test_nan_that_the_loss_fills_forward_alone_is_named_with_its_gradient():
+    model = compiled(gdtrain.Sequential([keras.Input([1]), positive()]), masked)
+    cause = find(model, column(1, 2, 3), column(1, np.nan, 1))
+    assert (cause.where, cause.name, cause.examples) == (
+        "gradient", "positive", (1,)
+    )
+    assert cause.evidence == (
+        "There, y has NaN. Without these examples, the same step is finite."
+    )
+
+
+def test_of_two_parts_with_nan_the_guilty_one_is_named():
+    model = compiled(
+        gdtrain.Sequential([keras.Input([1]), layers.Lambda(
+            lambda x: tf.where(tf.math.is_nan(x), 1.0, x)
+        ), positive()])
+    )
+    x, y = column(np.nan, 1, 1), column(1, np.nan, 1)
+    assert found(model, x, y) == ("data", "y", "NaN", (1,))
+
+
+def test_all_rows_with_nan_are_proven_by_zeros():
+    x, y = regression_data(4)
+    x[:, 0] = np.nan
+    cause = find(compiled(network()), x, y)
+    assert (cause.name, cause.examples) == ("x", (0, 1, 2, 3))
+    assert cause.evidence == "With 0 in its place, the same step is finite."
+
+
+def test_averages_of_a_batch_with_nan_are_not_blamed():
+    x, y = regression_data(4)
+    x[2, 0] = np.nan
+    model = network(gdtrain.Sequential, layers.BatchNormalization())
+    assert found(compiled(model), x, y) == ("data", "x", "NaN", (2,))
+
+
+def test_statistics_of_nan_are_named():
+    x, y = regression_data(4)
+    normalize = layers.Normalization()
+    normalize.adapt(np.full([2, 3], np.nan))
+    model = compiled(
+        gdtrain.Sequential([keras.Input([3]), normalize, layers.Dense(1)])
+    )
+    cause = find(model, x, y)
+    assert (cause.where, cause.name) == ("weights", normalize.variables[0].path)
+
+
+class NoNumber(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return tf.constant(np.nan)
+
+
+@pytest.mark.parametrize("rate", [NoNumber(), np.nan, np.inf])
+def test_learning_rate_that_is_no_number(rate):
+    x, y = regression_data(4)
+    optimizer = keras.optimizers.SGD(rate)
+    cause = find(compiled(network(), optimizer=optimizer), x, y)
+    assert cause.where == "learning rate"
+    kind = "infinity" if rate is np.inf else "NaN"
+    assert f"the learning rate is {kind}. Look at the sch" in describe(cause, 1)
+
+
+def evidence_of(optimizer, x, y):
+    model = gdtrain.Sequential([keras.Input([3]), layers.Dense(1)])
+    compiled(model, optimizer=optimizer)
+    model.optimizer.build(model.trainable_variables)
+    cause = find(model, x, y)
+    assert cause.where == "update"
+    settings = model.optimizer.get_config()
+    assert settings == type(optimizer).from_config(settings).get_config()
+    return describe(cause, 1)
+
+
+def test_reason_of_an_update_is_found_by_making_it_otherwise():
+    x, y = regression_data(8)
+    text = evidence_of(keras.optimizers.SGD(3e38, momentum=0.9), 10 * x, y)
+    assert "rate is 3e+38; with 0.001, the same update is finite" in text
+    text = evidence_of(keras.optimizers.AdamW(1e3, weight_decay=1e38), x, y)
+    assert "Without `weight_decay` (1e+38), the same update is f" in text
+    x[:, 0] = 0
+    text = evidence_of(keras.optimizers.Adam(epsilon=0.0), x, y)
+    assert "epsilon of 1e-7 in the place of 0, the same update is" in text
+    text = evidence_of(keras.optimizers.Adam(), 1e12 * x, y)
+    assert "for a gradient of norm 1, the same update is finite. Write" in text
+
+
+def test_labels_outside_of_the_classes_are_named():
+    model = compiled(
+        gdtrain.Sequential(
+            [keras.Input([1]), layers.Dense(3, "softmax")]
+        ),
+        "sparse_categorical_crossentropy",
+    )
+    x, y = column(1, 2, 3, 4), np.array([0, 3, 2, -1])
+    cause = find(model, x, y)
+    assert (cause.where, cause.name, cause.examples) == ("data", "y", (1, 3))
+    assert cause.kind == "labels outside of 0 to 2"
+
+
+def test_weights_of_examples_that_overflow_are_named():
+    x, y = regression_data(4)
+    weights = np.array([1, 1, 3e38, 1], "float32")
+    model = compiled(network())
+    cause = find(model, x, 1e5 + y, weights)
+    assert (cause.where, cause.name) == ("data", "sample_weight")
+    assert "`class_weight`" in describe(cause, 1)
+
+
+def test_regularizer_is_named():
+    def logarithm(w):
+        return tf.reduce_sum(tf.math.log(w - w))
+
+    model = compiled(
+        gdtrain.Sequential(
+            [keras.Input([1]), layers.Dense(1, kernel_regularizer=logarithm)]
+        )
+    )
+    cause = find(model, column(1, 2), column(1, 1))
+    path = model.trainable_variables[0].path
+    assert (cause.where, cause.name) == ("loss", f"regularizer of {path}")
+
+
+def test_slot_that_was_bad_before():
+    x, y = regression_data(4)
+    model = compiled(network(), optimizer=keras.optimizers.Adam())
+    model.optimizer.build(model.trainable_variables)
+    slot = model.optimizer.variables[-1]
+    slot.assign(tf.fill(slot.shape, np.inf))
+    assert found(model, x, y) == ("weights", slot.path, "infinity", ())
+
+
+def test_search_that_fails_says_why():
+    class OnlyInGraphs(layers.Layer):
+        def call(self, x):
+            if isinstance(x, tf.Tensor) and tf.executing_eagerly():
+                raise RuntimeError("It is made for graphs. And so on")
+            return x
+
+    x, y = regression_data(4)
+    model = compiled(network(gdtrain.Sequential, OnlyInGraphs()))
+    cause = find(model, x, y)
+    assert cause.where == "nowhere"
+    assert "it raised RuntimeError: It is made for graphs" in cause.reason
+    assert "nothing in it" not in describe(cause, 1)
+
+
+def test_batch_that_is_gone_is_said():
+    cause = nonfinite.find(compiled(network()), None)
+    assert describe(cause, 3) == (
+        "Step 3 was not finite. Its batch is not at hand any more."
+    )
+
+
+class NoCall(gdtrain.Model):
+    """As a GAN, it never calls itself."""
+
+    def __init__(self):
+        super().__init__(name="no_call")
+        self.part = network()
+
+    def train_step(self, data):
+        raise AssertionError("not repeated")
+
+
+def test_model_without_a_call_is_told_what_can_be():
+    x, y = regression_data(4)
+    model = compiled(NoCall())
+    start = [w.numpy() for w in model.trainable_variables]
+    cause = find(model, x, y)
+    assert "Its data, weights and learning rate are finite, its outputs are " \
+        "not known (Model NoCall does not have" in cause.reason
+    y[2] = np.nan
+    assert found(model, x, y) == ("data", "y", "NaN", (2,))
+    for weight in model.trainable_variables:
+        weight.assign(1e9 * weight)
+    y[2] = 0
+    cause = nonfinite.find(model, (x, y), start)
+    assert (cause.where, cause.kind) == ("growth", "too large")
+    assert "same batch" not in cause.evidence
