@@ -4,17 +4,17 @@ import json
 import os
 import shutil
 
-import numpy as np
-
-from gdtrain.checkpoint import manifest
-from gdtrain.checkpoint.manifest import Damaged, NewerFormat
+from gdtrain.checkpoint import arrays, manifest, untrusted
+from gdtrain.checkpoint.manifest import NewerFormat
 from gdtrain.checkpoint.tree import pack, unpack
+from gdtrain.checkpoint.untrusted import Damaged
 
 __all__ = ["Damaged", "NewerFormat", "read", "write"]
 
 _STATE = "state.json"
 _ARRAYS = "arrays.npz"
 _EXTRA = "extra"
+_LARGEST = 2**28  # Bytes of a state beside its arrays
 
 
 def write(folder, tree, extra=None):
@@ -35,7 +35,7 @@ def write(folder, tree, extra=None):
 
     Example:
 
-    >>> import tempfile
+    >>> import tempfile, numpy as np
     >>> folder = os.path.join(tempfile.mkdtemp(), "step-000000000007")
     >>> write(folder, {"step": 7, "weights": [np.zeros(2)]})
     >>> sorted(os.listdir(folder))
@@ -69,11 +69,12 @@ def read(folder):
         OSError: if reading is not allowed.
     """
     folder = os.path.abspath(folder)
+    if os.path.islink(folder):
+        raise Damaged(f"{folder} must be a folder. Received: a symbolic link.")
     names = manifest.check(folder)
-    arrays = _parsed(os.path.join(folder, _ARRAYS), _load_arrays)
+    found = _parsed(os.path.join(folder, _ARRAYS), arrays.read)
     tree = _parsed(
-        os.path.join(folder, _STATE),
-        lambda file: unpack(json.load(file), arrays),
+        os.path.join(folder, _STATE), lambda file: _unpacked(file, found)
     )
     has_extra = any(name.startswith(_EXTRA + "/") for name in names)
     return tree, os.path.join(folder, _EXTRA) if has_extra else None
@@ -81,13 +82,19 @@ def read(folder):
 
 def _fill(part, tree, extra):
     """Makes the folder anew with all that belongs to it, on the disk."""
-    packed, arrays = pack(tree)
+    packed, named = pack(tree)
+    text = json.dumps(packed, allow_nan=False).encode()
+    if len(text) > _LARGEST:
+        raise ValueError(
+            f"A state to be saved may have {_LARGEST} bytes beside its arrays. "
+            f"Received: {len(text)}. Turn long lists of numbers into arrays."
+        )
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part)
     with open(os.path.join(part, _STATE), "wb") as file:
-        file.write(json.dumps(packed, allow_nan=False).encode())
+        file.write(text)
     with open(os.path.join(part, _ARRAYS), "wb") as file:
-        np.savez(file, **arrays)
+        arrays.write(file, named)
     if extra is not None:
         os.mkdir(os.path.join(part, _EXTRA))
         for name in os.listdir(extra):
@@ -133,18 +140,24 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def _load_arrays(file):
-    """All arrays by name; one that would need pickle is an error."""
-    with np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+def _unpacked(file, found):
+    """The state, of arrays by name; all of them must be part of it."""
+    data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
+    left = set(found)
+    tree = unpack(untrusted.parsed(data), arrays.Noting(found, left))
+    if left:
+        raise ValueError(f"it does not use the arrays {sorted(left)[:3]}")
+    return tree
 
 
 def _parsed(path, parse):
     """What a file holds; whatever goes wrong in parsing is damage."""
     try:
-        with open(path, "rb") as file:
+        with untrusted.opened(path) as file:
             return parse(file)
-    except MemoryError:
+    except (MemoryError, Damaged):
         raise
     except Exception as error:
         raise Damaged(f"{path} cannot be understood: {error!r}.") from error

@@ -4,16 +4,21 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import pathlib
+import re
+
+from gdtrain.checkpoint import untrusted
+from gdtrain.checkpoint.untrusted import Damaged
 
 NAME = "manifest.json"
 FORMAT = 1
 _PIECE = 2**20  # Bytes that are read at a time
-
-
-class Damaged(ValueError):
-    """A checkpoint is not as it was written."""
+_LARGEST = 2**24  # Bytes of a manifest
+_SHA256 = re.compile("[0-9a-f]{64}")
+# What file managers leave anywhere
+_IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class NewerFormat(ValueError):
@@ -40,7 +45,7 @@ def write(folder):
     >>> _ = (folder / "text").write_text("f")
     >>> check(folder)
     Traceback (most recent call last):
-    gdtrain.checkpoint.manifest.Damaged: ...text is shorter than it was...
+    gdtrain.checkpoint.untrusted.Damaged: ...text is shorter than it was...
     """
     files = {}
     for path in sorted(pathlib.Path(folder).rglob("*")):
@@ -54,7 +59,7 @@ def write(folder):
 
 
 def check(folder):
-    """Checks each file against the manifest.
+    """Checks each file against the manifest, and that there are no others.
 
     Args:
         folder: The folder.
@@ -63,16 +68,25 @@ def check(folder):
         The names of the files, with `/` between folders.
 
     Raises:
-        Damaged: if a file or the manifest is missing or changed.
+        Damaged: if a file or the manifest is missing or changed, or there is
+            one that the manifest does not name, or no plain file.
         NewerFormat: if a later version wrote the manifest.
         OSError: if reading is not allowed.
     """
     files = _files(os.path.join(folder, NAME))
-    for name, was in files.items():
-        path = os.path.join(folder, name)
+    for name in untrusted.names_below(folder):
+        if name not in files and name != NAME and name not in _IGNORED:
+            raise Damaged(
+                f"{os.path.join(folder, name)} is not of this checkpoint: its "
+                "manifest does not name it. Remove that file."
+            )
+    paths = {os.path.join(folder, name): was for name, was in files.items()}
+    for path, was in paths.items():
         with _opened(path) as file:
             _check_size(path, os.fstat(file.fileno()).st_size, was["size"])
-            if _measured(file) != was:
+    for path, was in paths.items():
+        with _opened(path) as file:
+            if _measured(file, was["size"]) != was:
                 raise Damaged(f"{path} was changed: its SHA-256 is another.")
     return list(files)
 
@@ -80,7 +94,9 @@ def check(folder):
 def _files(path):
     """The files that an undamaged manifest of a known format names."""
     with _opened(path) as file:
-        data = file.read()
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise Damaged(f"{path} is longer than a manifest is.")
     line, _, rest = data.partition(b"\n")
     # Of bytes, so that it holds for formats that are not known yet
     if line + b"\n" != _first_line(rest):
@@ -89,8 +105,8 @@ def _files(path):
             "first line."
         )
     try:
-        manifest = json.loads(data)
-        newer = manifest["format"] > FORMAT
+        manifest = untrusted.parsed(data)
+        newer = _number(manifest["format"]) > FORMAT
         files = {} if newer else _checked(manifest["files"])
     except Exception as error:
         raise Damaged(f"{path} is no manifest: {error!r}.") from error
@@ -105,10 +121,20 @@ def _files(path):
 
 def _checked(files):
     """The files, if each has what a manifest says of one."""
-    return {
-        name: {"size": int(file["size"]), "sha256": str(file["sha256"])}
-        for name, file in files.items()
-    }
+    for name, file in files.items():
+        if not untrusted.is_name_below(name) or name == NAME:
+            raise ValueError(f"{name!r} is no name of a file below it")
+        if not _SHA256.fullmatch(file["sha256"]) or len(file) != 2:
+            raise ValueError(f"{name!r} is described by {file!r}")
+        _number(file["size"])
+    return files
+
+
+def _number(value):
+    """A whole number that is not negative."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no whole number")
+    return value
 
 
 def _first_line(rest):
@@ -116,10 +142,10 @@ def _first_line(rest):
     return b'{"sha256": "%s",\n' % hashlib.sha256(rest).hexdigest().encode()
 
 
-def _measured(file):
-    """Size and SHA-256 of an open file."""
+def _measured(file, most=math.inf):
+    """Size and SHA-256 of an open file, or of so many bytes and some more."""
     digest = hashlib.sha256()
-    while piece := file.read(_PIECE):
+    while file.tell() <= most and (piece := file.read(_PIECE)):
         digest.update(piece)
     return {"size": file.tell(), "sha256": digest.hexdigest()}
 
@@ -137,7 +163,7 @@ def _check_size(path, size, was):
 def _opened(path):
     """A file to be read; that it cannot be is damage if the disk says so."""
     try:
-        with open(path, "rb") as file:
+        with untrusted.opened(path) as file:
             yield file
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise Damaged(f"{path} is missing.") from None

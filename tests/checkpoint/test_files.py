@@ -2,11 +2,14 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import pickle
 import shutil
 import stat
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -194,7 +197,7 @@ def test_reading_runs_no_code(checkpoint, tmp_path):
     array = np.array([Trap(str(trap))])
     np.savez(checkpoint / "arrays.npz", **{"0": array})
     sign(checkpoint)
-    with pytest.raises(Damaged, match="arrays.npz .*allow_pickle"):
+    with pytest.raises(Damaged, match="arrays.npz .*dtype object"):
         files.read(checkpoint)
     (checkpoint / "arrays.npz").write_bytes(pickle.dumps(Trap(str(trap))))
     sign(checkpoint)
@@ -239,7 +242,7 @@ def test_lack_of_memory_is_not_damage(checkpoint, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(np, "load", fail)
+    monkeypatch.setattr(np.lib.format, "read_array", fail)
     with pytest.raises(MemoryError):
         files.read(checkpoint)
 
@@ -293,3 +296,155 @@ def test_file_that_cannot_be_synced_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         files.write(tmp_path / "a", state(1))
     assert os.listdir(tmp_path) == []
+
+
+def npz(path, **members):
+    """Writes a zip file of bytes by name, not compressed."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+
+
+def header(shape, descr="<f4"):
+    """What comes before the numbers of an array."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"shape": shape, "fortran_order": False, "descr": descr}
+    )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("what", ["pipe", "link", "link to nothing"])
+def test_no_file_but_a_plain_one_is_opened(checkpoint, tmp_path, name, what):
+    path = checkpoint / name
+    path.rename(tmp_path / "moved")
+    if what == "pipe":
+        os.mkfifo(path)  # Opening it would wait for ever.
+    else:
+        target = "moved" if what == "link" else "none"
+        path.symlink_to(tmp_path / target)
+    with pytest.raises(Damaged, match=f"{path} must be a plain file"):
+        files.read(checkpoint)
+
+
+@pytest.mark.parametrize("what", ["pipe", "link", "file", "deep"])
+def test_what_the_manifest_does_not_name_is_refused(checkpoint, what):
+    path = checkpoint / "more"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "link":
+        path.symlink_to("/")
+    elif what == "file":
+        path.write_text("text")
+    else:
+        path = checkpoint / "extra" / "deep" / "more"
+        path.write_text("text")
+    with pytest.raises(Damaged, match=str(path)):
+        files.read(checkpoint)
+
+
+def test_link_to_a_checkpoint_is_refused(checkpoint):
+    link = checkpoint.with_name("step-000000000009")
+    link.symlink_to(checkpoint)
+    with pytest.raises(Damaged, match="symbolic link"):
+        files.read(link)
+
+
+DIGEST = {"sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": float("nan")},
+        {"format": True},
+        {"format": 0.5},
+        {"format": -1},
+        {"files": {"../state.json": {"size": 1} | DIGEST}},
+        {"files": {"/etc/passwd": {"size": 1} | DIGEST}},
+        {"files": {"a//b": {"size": 1} | DIGEST}},
+        {"files": {"a\\b": {"size": 1} | DIGEST}},
+        {"files": {"state.json": {"size": -1} | DIGEST}},
+        {"files": {"state.json": {"size": 1.0} | DIGEST}},
+        {"files": {"state.json": {"size": 10**5000} | DIGEST}},
+        {"files": {"state.json": {"size": 1, "sha256": "0"}}},
+    ],
+    ids=range(12),
+)
+def test_signed_manifest_of_no_files_is_damage(checkpoint, changes):
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)  # To write what is not to be read
+    try:
+        sign(checkpoint, **changes)
+    finally:
+        sys.set_int_max_str_digits(limit)
+    with pytest.raises(Damaged, match="manifest.json is no manifest"):
+        files.read(checkpoint)
+
+
+def test_nothing_is_read_of_a_file_of_another_size(checkpoint, monkeypatch):
+    sign(checkpoint)
+    with open(checkpoint / "extra/model", "r+b") as file:
+        file.truncate(2**40)  # Takes no room on the disk
+    monkeypatch.setattr(manifest, "_measured", None)
+    with pytest.raises(Damaged, match="extra/model is longer"):
+        files.read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": NaN}', '{"a": Infinity}', '{"a": 1e999}', '{"a": 1, "a": 2}']
+    + ['{"a": ' + "9" * 5000 + "}", '{"a": ' * 10**5, "[" * 10**5],
+    ids=range(7),
+)
+def test_signed_json_that_is_never_written_is_damage(checkpoint, text):
+    (checkpoint / "state.json").write_text(text)
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="state.json cannot be understood"):
+        files.read(checkpoint)
+
+
+ARRAYS = {
+    "objects": {"0": header((1,), "|O") + b"x" * 8},
+    "strings": {"0": header((1,), "<U2") + b"x" * 8},
+    "more than there is": {"0": header((2**60,)) + b"x" * 8},
+    "less than there is": {"0": header((1,)) + b"x" * 8},
+    "negative": {"0": header((-1,)) + b"x" * 8},
+    "nothing": {"0": b""},
+    "unused": {"0": header((3,)) + b"x" * 12, "1": header((0,))},
+}
+
+
+@pytest.mark.parametrize("arrays", ARRAYS)
+def test_signed_arrays_that_are_never_written_are_damage(checkpoint, arrays):
+    npz(checkpoint / "arrays.npz", **ARRAYS[arrays])
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="cannot be understood"):
+        files.read(checkpoint)
+
+
+def test_compressed_arrays_are_damage(checkpoint):
+    np.savez_compressed(checkpoint / "arrays.npz", **{"0": np.zeros(9**7)})
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="compressed"):
+        files.read(checkpoint)
+
+
+def test_bytes_between_arrays_are_damage(checkpoint):
+    path = checkpoint / "arrays.npz"
+    data = path.read_bytes()
+    path.write_bytes(b"\0" * 5000 + data)  # Which `zipfile` skips
+    sign(checkpoint)
+    with pytest.raises(Damaged, match="what its arrays need"):
+        files.read(checkpoint)
+
+
+def test_state_that_is_too_large_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_LARGEST", 100)
+    with pytest.raises(ValueError, match="100 bytes .* into arrays"):
+        files.write(tmp_path / "a", {"text": "x" * 100})
+    files.write(tmp_path / "a", {"text": "x" * 80})
+    monkeypatch.setattr(files, "_LARGEST", 80)
+    with pytest.raises(Damaged, match="more than 80 bytes"):
+        files.read(tmp_path / "a")
