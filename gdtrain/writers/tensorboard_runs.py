@@ -240,7 +240,7 @@ class _Run:
         self._has_stopped = True
         failures.warn(
             f"Writing has stopped in {self._directory!r}",
-            error,
+            error.__cause__ or error,  # The folder is told of already.
             "Training goes on without it; what was written before is kept.",
         )
 
