@@ -75,6 +75,7 @@ def at_least_one(name, value):
     """Checks a number that may be left out.
 
     Raises:
+        TypeError: if `value` is not a number.
         ValueError: if `value` is below 1.
 
     Example:
@@ -84,6 +85,11 @@ def at_least_one(name, value):
     Traceback (most recent call last):
     ValueError: `steps_per_epoch` must be at least 1... Received: steps_per...
     """
+    if value is not None and not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a whole number of at least 1, or left out. "
+            f"Received: {name}={value!r} of type {type(value).__name__}."
+        )
     if value is not None and value < 1:
         raise ValueError(
             f"`{name}` must be at least 1, or left out. "

@@ -46,6 +46,7 @@ def fit(
     keras_bridge.assert_compiled(model, "fit")
     checks.at_least_one("steps_per_epoch", steps_per_epoch)
     checks.at_least_one("validation_steps", validation_steps)
+    arrays.check_class_weight(class_weight)
     if validation_split and validation_data is None:
         with arrays.explained(model, x, y, sample_weight):
             (x, y, sample_weight), validation_data = (

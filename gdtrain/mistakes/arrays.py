@@ -3,6 +3,8 @@
 import contextlib
 import math
 import numbers
+import re
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,17 +33,68 @@ def explained(
     try:
         yield
     except (ValueError, TypeError, IndexError, KeyError) as error:
-        named = {"x": x, "y": y, "sample_weight": sample_weight}
-        named = {k: v for k, v in named.items() if v is not None}
+        named = _named(x, y, sample_weight)
         reason = (
             _missing(named)
             or _first(_not_an_array(*item) for item in named.items())
             or _first(_not_examples(*item) for item in named.items())
             or _of_different_lengths(model, named)
+            or _by_message(str(error))
         )
         if reason is None:
             raise
         raise ValueError(reason) from error
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Refuses class weights that are no dict, as scikit-learn's are.
+
+    Raises:
+        TypeError: if they are not.
+
+    Example:
+
+    >>> check_class_weight({0: 1.0, 1: 5.0})
+    """
+    if class_weight is None or hasattr(class_weight, "get"):
+        return
+    raise TypeError(
+        "`class_weight` must be a dict of a weight by class number. Received: "
+        f"{class_weight!r} of type {type(class_weight).__name__}. Pass "
+        "`dict(enumerate(class_weight))` for weights of classes 0, 1, ..."
+    )
+
+
+def _named(x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+    """The parts of the data, or of the first batch of a `PyDataset`."""
+    parts = (x, y, sample_weight)
+    if isinstance(x, keras.utils.PyDataset) and y is None:
+        try:
+            batch = x[0]
+        except Exception:  # Of the user's own code
+            batch = x
+        parts = batch if isinstance(batch, tuple) else (batch,)
+    names = ("x", "y", "sample_weight")
+    return {k: v for k, v in zip(names, parts, strict=False) if v is not None}
+
+
+def _by_message(message: str) -> str | None:
+    """What is known of batches that cannot be looked at any more."""
+    found = re.search(r"Invalid dtype: (\S+)", message)
+    if found:
+        return (
+            "Batches must be arrays of numbers. Received: one of dtype "
+            f"{found[1]}. Make numbers of it before it is passed: "
+            '`.astype("float32")`, or number classes by `numpy.unique(y, '
+            "return_inverse=True)[1]`."
+        )
+    if "arrays must be at least rank 1" in message:
+        return (
+            "Batches must be arrays with a first axis, of examples. Received: "
+            f"a number within one. Make arrays of lists: `numpy.array(x)`. "
+            f"({message})"
+        )
+    return None
 
 
 def _first(reasons: Iterator[str | None]) -> str | None:
@@ -64,6 +117,12 @@ def _not_an_array(name: str, value: Any) -> str | None:
             f"`{name}` must be an array or a dataset. Received: "
             f"{name}={value!r} of type {type(value).__name__}. Read the file "
             "first, for example with `numpy.load` or `pandas.read_csv`."
+        )
+    if isinstance(value, types.FunctionType):
+        return (
+            f"`{name}` must be an array, a dataset or a generator. Received: "
+            f"the function {value.__name__!r}. If it is one that yields "
+            f"batches, call it: `{value.__name__}()`."
         )
     if isinstance(value, (list, tuple, range)):
         return _list_of_numbers(name, value)
@@ -141,6 +200,9 @@ def _not_examples(name: str, value: Any) -> str | None:
                 f"{leaf!r}, a single number. Pass one value for each example."
             )
         dtype = getattr(leaf, "dtype", None)
+        if dtype is not None and hasattr(leaf, "to_numpy"):
+            if not isinstance(dtype, np.dtype) or dtype.kind == "O":
+                return _series(place, leaf)
         if isinstance(dtype, np.dtype) and dtype.kind not in _NUMBERS:
             return _not_numbers(place, np.asarray(leaf))
     return None
@@ -153,6 +215,13 @@ def _text_columns(name: str, table: Any) -> str | None:
         for column, dtype in zip(table.columns, table.dtypes, strict=True)
         if not isinstance(dtype, np.dtype) or dtype.kind not in "iufb"
     ]
+    kinds = {str(dtype) for dtype in table.dtypes}
+    if not wrong and "bool" in kinds and len(kinds) > 1:
+        return (
+            f"`{name}` must be a table of numbers of one kind. Received: a "
+            f"{type(table).__name__} of {', '.join(sorted(kinds))}. Pass "
+            f'`{name}.astype("float32")`.'
+        )
     if not wrong:
         return None
     return (
@@ -160,6 +229,26 @@ def _text_columns(name: str, table: Any) -> str | None:
         f"{type(table).__name__} with {len(wrong)} other column(s): "
         f"{', '.join(wrong[:10])}. Leave them out, or make numbers of them, "
         "for example with `pandas.get_dummies`."
+    )
+
+
+def _series(name: str, series: Any) -> str:
+    """Says that a column of pandas, or the like, has no numbers."""
+    received = (
+        f"`{name}` must be an array of numbers. Received: a "
+        f"{type(series).__name__} of dtype {series.dtype}, such as "
+        f"{series.to_numpy()[:1].tolist()}"
+    )
+    missing = int(series.isna().sum()) if hasattr(series, "isna") else 0
+    if missing:
+        return (
+            f"{received}; {missing:,} values are missing. Leave them out, "
+            f'then pass `{name}.astype("float32")`.'
+        )
+    return (
+        f"{received}. Number classes by `pandas.factorize({name})[0]`; "
+        f'numbers that were read as text become some by `{name}.astype("'
+        'float32")`.'
     )
 
 

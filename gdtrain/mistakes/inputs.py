@@ -61,9 +61,9 @@ def _reason(model: Any, data: Any) -> str | None:
         )
     if len(leaves) != len(inputs):
         return (
-            f"The model must get {len(inputs)} array(s) as `x`, for its "
-            f"input(s) {', '.join(repr(i.name) for i in inputs)}. Received: "
-            f"{len(leaves)}. Batches of a dataset must be `(x, y)`."
+            f"The model must get {len(inputs)} array(s) as `x`, one for each "
+            f"input. Received: {len(leaves)}. Batches of a dataset must be "
+            "`(x, y)`, a tuple."
         )
     if isinstance(x, dict) and {i.name for i in inputs} != set(x):
         return None  # Keras says which names it expects.

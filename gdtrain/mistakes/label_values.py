@@ -115,9 +115,13 @@ class ClassNumbers:
                 "Where a negative number stands for no label, use `keras."
                 f"losses.SparseCategoricalCrossentropy(ignore_class={low})`."
             )
+        classes = np.unique(values).size
+        if classes == high + 1:
+            return f"Give the output {classes} units."
         return (
-            f"Give the output {high + 1} units, or number the classes without "
-            "gaps: `y = numpy.unique(y, return_inverse=True)[1]`."
+            "Number the classes without gaps, `y = numpy.unique(y, "
+            f"return_inverse=True)[1]`; give the output {classes} units or "
+            "more."
         )
 
 
@@ -171,13 +175,13 @@ def _first_of(labels: Any) -> np.ndarray:
 
 
 def _received(name: str, labels: Any, values: np.ndarray) -> str:
-    looked = ""
+    flat, looked = values.ravel(), ""
     if len(values) < len(labels):
         looked = f" (of the first {values.size:,}, which were looked at)"
     return (
         f"Received: {name} of dtype {values.dtype} and shape "
-        f"{tuple(labels.shape)}, with values from {values.min()} to "
-        f"{values.max()}{looked}"
+        f"{tuple(labels.shape)}, with values from {np.fmin.reduce(flat)} to "
+        f"{np.fmax.reduce(flat)}{looked}"
     )
 
 

@@ -29,6 +29,20 @@ def with_objects(array, value):
     return changed
 
 
+class Batches(keras.utils.PyDataset):
+    """One batch, which a function makes."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.make()
+
+
 RAGGED = np.empty(40, object)
 RAGGED[:] = [list(range(1 + i % 4)) for i in range(40)]
 ROWS = np.empty(40, object)
@@ -54,6 +68,35 @@ REFUSED = {
     "rows": ({"x": ROWS}, ["numpy.stack(x)"]),
     "times": ({"x": np.full([40, 1], "2020-01-01", "M8[D]")}, ["timedelta64"]),
     "column of text": ({"x": TABLE}, ["1 other column(s): 'town'"]),
+    "text": (
+        {"y": pandas.Series(["a", "b"] * 20)},
+        ["a Series of dtype", "such as ['a']", "pandas.factorize(y)[0]"],
+    ),
+    "categories": (
+        {"y": pandas.Series(["a", "b"] * 20, dtype="category")},
+        ["dtype category", "pandas.factorize(y)[0]"],
+    ),
+    "missing integers": (
+        {"y": pandas.Series([1, None] * 20, dtype="Int64")},
+        ["dtype Int64", "20 values are missing"],
+    ),
+    "numbers and booleans": (
+        {"x": pandas.DataFrame({"a": X[:, 0], "b": X[:, 0] > 0})},
+        ["of one kind", "bool, float32", 'x.astype("float32")'],
+    ),
+    "function": ({"x": with_objects, "y": None}, ["`with_objects()`"]),
+    "batch of text": (
+        {"x": Batches(lambda: (X, Y.astype(str))), "y": None},
+        ["numbers. Received: one of dtype str"],
+    ),
+    "batch of objects": (
+        {"x": Batches(lambda: (with_objects(X, None), Y)), "y": None},
+        ["x[3][0] = None"],
+    ),
+    "batch of lists": (
+        {"x": Batches(lambda: (X.tolist(), Y)), "y": None},
+        ["numpy.array(x)"],
+    ),
     "lengths": ({"y": Y[:30]}, ["x of shape (40, 3), y of shape (30, 1)"]),
     "weights": ({"sample_weight": Y[:9, 0]}, ["sample_weight of shape (9,)"]),
     "one example": ({"x": X[0], "y": Y[0]}, ["`x[None]`", "(1, 3)"]),
@@ -72,6 +115,25 @@ def test_fit_and_evaluate_say_what_is_wrong(kind):
             assert text in str(caught.value)
         assert caught.value.__cause__ is not None  # What Keras says
     assert network.optimizer.iterations.numpy() == 0
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0], np.ones(2)])
+def test_class_weights_must_be_a_dict(weights):
+    with pytest.raises(TypeError, match=r"dict\(enumerate\(class_weight\)\)"):
+        model().fit(X, Y, class_weight=weights, verbose=0)
+
+
+def test_batch_size_must_be_a_number():
+    with pytest.raises(TypeError, match="batch_size='32' of type str"):
+        model().fit(X, Y, batch_size="32", verbose=0)
+
+
+def test_generator_of_objects_is_told_by_its_dtype():
+    def batches():
+        yield with_objects(X, None), Y
+
+    with pytest.raises(ValueError, match="Received: one of dtype object"):
+        model().fit(batches(), verbose=0)
 
 
 def test_predict_says_what_is_wrong():

@@ -59,11 +59,12 @@ def assert_refused(model, x, y, *texts):
     [
         (Y + 1, ["from 1 to 3", "dtype int64", "(48,)", "`y - 1`"]),
         (Y - 1, ["from -1 to 1", "ignore_class=-1"]),
-        (2 * Y, ["from 0 to 4", "5 units", "return_inverse"]),
+        (3 * Y, ["from 0 to 6", "3 units or more", "return_inverse"]),
+        (np.arange(48) % 5, ["from 0 to 4", "Give the output 5 units."]),
         (Y + 0.5, ["y[0] = ", ".5", "fractions", '"mse"']),
-        (np.where(np.arange(48) == 7, np.nan, Y), ["1 cannot", "y[7] = nan"]),
+        (np.where(np.arange(48) == 7, np.nan, Y), ["0.0 to 2.0; 1 cannot", "y[7] = nan"]),
     ],
-    ids=["from 1", "negative", "too large", "fractions", "NaN"],
+    ids=["from 1", "negative", "gaps", "more", "fractions", "NaN"],
 )
 def test_labels_that_are_no_class_numbers(labels, texts, jit_compile):
     model = classifier(jit_compile=jit_compile)
