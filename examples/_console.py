@@ -1,5 +1,6 @@
 """How the example scripts meet their user: errors, imports, files."""
 
+import argparse
 import contextlib
 import importlib
 import os
@@ -42,6 +43,15 @@ def log_lines(log_folder, logs):
         "http://localhost:6006/#custom_scalars:\n"
         f"  tensorboard --logdir {shlex.quote(logs)}"
     )
+
+
+def positive_integer(text):
+    """Reads an integer of 1 or more, for argparse."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(
+            f"must be a positive integer. Received: {text!r}"
+        )
+    return int(text)
 
 
 def import_quietly(name):

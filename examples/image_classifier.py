@@ -35,6 +35,7 @@ from _console import (
     import_quietly,
     log_lines,
     make_folder,
+    positive_integer,
     run,
 )
 from image_data import (
@@ -299,15 +300,6 @@ def add_options(add):
         metavar="PATH",
         help="what to ask with --predict (default: model.keras in --output)",
     )
-
-
-def positive_integer(text):
-    """Reads an integer of 1 or more."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(
-            f"must be a positive integer. Received: {text!r}"
-        )
-    return int(text)
 
 
 def positive_number(text):

@@ -18,7 +18,7 @@ import sys
 
 import learning_rate_pictures as pictures
 import numpy as np
-from _console import import_quietly, make_folder, run
+from _console import import_quietly, make_folder, positive_integer, run
 from line_data import START, curvature, least_squares, make_points
 
 # Of the limit, and what that is for the line
@@ -288,8 +288,18 @@ def parse(argv):
         description=__doc__.split("\n\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
-    add("--steps", type=int, default=200, help="for the line (default: 200)")
-    add("--epochs", type=int, default=30, help="for digits (default: 30)")
+    add(
+        "--steps",
+        type=positive_integer,
+        default=200,
+        help="for the line (default: 200)",
+    )
+    add(
+        "--epochs",
+        type=positive_integer,
+        default=30,
+        help="for digits (default: 30)",
+    )
     add(
         "--pictures",
         default=os.path.join("output", "learning_rates"),

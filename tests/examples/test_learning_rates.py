@@ -82,3 +82,11 @@ def test_a_network_far_over_its_limit_diverges_and_a_good_one_does_not(found):
 def test_both_pictures_are_drawn(found):
     for path in found[0].pictures:
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("argument", ["--steps=0", "--epochs=many"])
+def test_numbers_that_cannot_be_used_are_refused(argument, capsys):
+    with pytest.raises(SystemExit) as caught:
+        example.main([argument])
+    assert caught.value.code == 2
+    assert "must be a positive integer" in capsys.readouterr().err

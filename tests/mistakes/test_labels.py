@@ -62,7 +62,10 @@ def assert_refused(model, x, y, *texts):
         (3 * Y, ["from 0 to 6", "3 units or more", "return_inverse"]),
         (np.arange(48) % 5, ["from 0 to 4", "Give the output 5 units."]),
         (Y + 0.5, ["y[0] = ", ".5", "fractions", '"mse"']),
-        (np.where(np.arange(48) == 7, np.nan, Y), ["0.0 to 2.0; 1 cannot", "y[7] = nan"]),
+        (
+            np.where(np.arange(48) == 7, np.nan, Y),
+            ["from 0.0 to 2.0; 1 cannot", "y[7] = nan"],
+        ),
     ],
     ids=["from 1", "negative", "gaps", "more", "fractions", "NaN"],
 )
