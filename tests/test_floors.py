@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"checks", "compilation", "forks", "keras_bridge", "paths"},
+    {"checks", "compilation", "forks", "keras_bridge", "notebook", "paths"},
     {"cadence", "mistakes", "signal_handlers", "tracebacks"},
     {"checkpoint", "descent", "feeds", "schedules", "writers"},
     {"telemetry"},

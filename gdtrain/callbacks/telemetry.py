@@ -1,5 +1,8 @@
 """Every step's numbers, in memory."""
 
+import numpy as np
+
+from gdtrain import notebook
 from gdtrain.callbacks.step_callback import StepCallback
 from gdtrain.writers.memory import MemoryWriter
 
@@ -78,6 +81,39 @@ class Telemetry(StepCallback):
         """
         self.wait()
         self._writer.save(path)
+
+    def _repr_html_(self) -> str:
+        """The range of each number, and a picture of the loss."""
+
+        def what() -> str:
+            steps = self.steps
+            if not len(steps):
+                return notebook.paragraph("Telemetry of no steps yet.")
+            return notebook.paragraph(
+                f"Telemetry of {len(steps):,} steps, {steps[0]:,} to "
+                f"{steps[-1]:,}."
+            )
+
+        def table() -> str:
+            header = ["name", "first", "last", "least", "largest", "measured"]
+            return notebook.table(
+                header, [self._row(name) for name in self.names]
+            )
+
+        def picture() -> str:
+            drawn = {"loss", "learning_rate"} <= set(self.names)
+            return notebook.picture("loss", self) if drawn else ""
+
+        return notebook.show(self, what, table, picture)
+
+    def _row(self, name: str) -> list[str]:
+        """A name, and what its numbers are."""
+        _, values = self._writer.measured(name)
+        if not len(values):
+            return [name, "", "", "", "", "0"]
+        least, largest = np.fmin.reduce(values), np.fmax.reduce(values)
+        shown = (values[0], values[-1], least, largest)
+        return [name, *(f"{value:.4g}" for value in shown), f"{len(values):,}"]
 
     @property
     def target(self):

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from gdtrain import notebook
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curvature:
@@ -66,4 +68,16 @@ class Curvature:
         return (
             f"{found}: learning rates up to {rate:.3g} are stable for "
             f"{self.optimizer}"
+        )
+
+    def _repr_html_(self) -> str:
+        """The sentence, and a row for each eigenvalue, in a notebook."""
+        pairs = zip(self.eigenvalues, self.error_bounds, strict=True)
+        return notebook.show(
+            self,
+            lambda: notebook.paragraph(str(self)),
+            lambda: notebook.table(
+                ["eigenvalue", "error at most"],
+                [(f"{value:.4g}", f"{error:.1g}") for value, error in pairs],
+            ),
         )

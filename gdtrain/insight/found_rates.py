@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gdtrain import notebook
 from gdtrain.insight import suggestions
 
 SHARE = 0.5  # Of the stable limit, which may sink while a model trains
@@ -91,6 +92,25 @@ class FoundRates:
         return (
             f"Try learning_rate={self.suggestion:.2g} ({self.method}), of "
             f"{tried}. Others: {others or 'none'}. Stable limit: {limit}."
+        )
+
+    def _repr_html_(self) -> str:
+        """The result, what each method suggests, and a picture."""
+        return notebook.show(
+            self,
+            lambda: notebook.paragraph(str(self)),
+            lambda: notebook.table(
+                ["method", "learning_rate", ""],
+                [
+                    (
+                        name,
+                        f"{rate:.2g}",
+                        "recommended" if name == self.method else "",
+                    )
+                    for name, rate in self.suggestions.items()
+                ],
+            ),
+            lambda: notebook.picture("learning_rate_range", self),
         )
 
     def _why_none(self):

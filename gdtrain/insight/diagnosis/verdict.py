@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from gdtrain import notebook
+
 DIVERGING = "learning rate too large: diverging"
 OSCILLATING = "learning rate too large: oscillating"
 TOO_SMALL = "learning rate too small"
@@ -124,6 +126,26 @@ class Diagnosis:
 
     def __str__(self):
         return "\n".join(map(str, self.verdicts))
+
+    def _repr_html_(self) -> str:
+        """A row for each verdict, in a notebook."""
+        header = ["verdict", "confidence", "steps", "evidence", "advice"]
+        return notebook.show(
+            self,
+            lambda: notebook.table(
+                header,
+                [
+                    (
+                        verdict.name,
+                        f"{verdict.confidence:.2f}",
+                        f"{verdict.steps[0]:,} to {verdict.steps[1]:,}",
+                        verdict.text,
+                        verdict.advice,
+                    )
+                    for verdict in self.verdicts
+                ],
+            ),
+        )
 
     def as_dict(self):
         """The same as dicts and lists, as JSON has them: infinity is null."""

@@ -4,6 +4,8 @@ import pickle
 
 import numpy as np
 
+from gdtrain import notebook
+
 _LARGER = 2  # Times the loss at the start: from there on, a run diverges
 
 
@@ -144,6 +146,28 @@ class Sweep:
 
     def __str__(self):
         """The table."""
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                [c.rjust(w) for c, w in zip(row[:3], widths)] + row[3:]
+            ).rstrip()
+            for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        """The table and a picture, in a notebook."""
+
+        def table() -> str:
+            header, *rows = self._rows()
+            return notebook.table(header, rows)
+
+        return notebook.show(
+            self, table, lambda: notebook.picture("sweep", self)
+        )
+
+    def _rows(self) -> list[list[str]]:
+        """The header of the table, and a row for each run."""
         validated = "val_loss" in self.history[0]
         last = "final validation loss" if validated else "final loss"
         rows = [["learning_rate", "first loss", last, ""]]
@@ -154,13 +178,7 @@ class Sweep:
                 word = f"diverged from step {self.diverged_at(run):,} on"
             first, final = self.losses[run, 0], self.final_loss[run]
             rows.append([label, f"{first:.3g}", f"{final:.3g}", word])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(
-                [c.rjust(w) for c, w in zip(row[:3], widths)] + row[3:]
-            ).rstrip()
-            for row in rows
-        )
+        return rows
 
     def _best(self):
         """The place of the best learning rate, or `None`."""

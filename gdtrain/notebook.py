@@ -1,0 +1,111 @@
+"""How results show themselves in a notebook: small tables, and pictures."""
+
+import base64
+import html
+import importlib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+MOST_ROWS = 30
+_DPI = 80
+_NO_SIGN = "\N{REPLACEMENT CHARACTER}"
+
+
+def show(result: Any, *parts: Callable[[], str]) -> str:
+    """The HTML of a result, from parts of which each may fail alone.
+
+    A notebook shows it in place of `repr`. Of a part that fails, its error is
+    told instead; if all do, the result is shown as text.
+
+    Args:
+        result: What is shown.
+        *parts: Functions that return HTML, or `""` to leave nothing behind.
+
+    Returns:
+        A `<div>`, well-formed.
+
+    Example:
+
+    >>> show(3, lambda: table(["x"], [["<b>"]]))[:40]
+    '<div><table><thead><tr><th style="text-a'
+    """
+    shown, failed = [], []
+    for part in parts:
+        try:
+            shown.append(part())
+        except Exception as error:  # Whatever a writer or Matplotlib raises
+            failed.append(paragraph(f"Left out: {_words(error)}"))
+    if not any(shown):
+        shown = [f"<pre>{escape(_words(result))}</pre>"]
+    return f"<div>{''.join([*shown, *failed])}</div>"
+
+
+def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table of texts and numbers; what is beyond 30 rows is counted.
+
+    Args:
+        header: The names of the columns.
+        rows: Cells, which become text.
+    """
+    rows = list(rows)
+    head = _cells("th", header)
+    body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows[:MOST_ROWS])
+    more = len(rows) - MOST_ROWS
+    left_out = paragraph(f"and {more:,} more rows") if more > 0 else ""
+    return (
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"{left_out}"
+    )
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def picture(draw: str, result: Any) -> str:
+    """A picture of a result, as part of the HTML; `""` without Matplotlib.
+
+    Args:
+        draw: The name of a function of `gdtrain.plots`.
+        result: What it draws.
+    """
+    try:
+        # Not before a picture is wanted: Matplotlib is an extra.
+        plots = importlib.import_module("gdtrain.plots")
+    except ImportError:
+        return ""
+    page = io.BytesIO()
+    getattr(plots, draw)(result).savefig(page, format="png", dpi=_DPI)
+    data = base64.b64encode(page.getvalue()).decode("ascii")
+    return f'<img alt="{escape(draw)}" src="data:image/png;base64,{data}"/>'
+
+
+def escape(text: Any) -> str:
+    """Text that HTML takes for nothing else, without control characters.
+
+    Example:
+
+    >>> escape('<a> & "b"')
+    '&lt;a&gt; &amp; &quot;b&quot;'
+    """
+    plain = "".join(
+        sign if sign.isprintable() or sign == "\n" else _NO_SIGN
+        for sign in str(text)
+    )
+    return html.escape(plain)
+
+
+def _cells(tag: str, row: Sequence[Any]) -> str:
+    """The cells of a row."""
+    start = f'<{tag} style="text-align: left">'
+    return "".join(f"{start}{escape(cell)}</{tag}>" for cell in row)
+
+
+def _words(thing: Any) -> str:
+    """A thing as text; its kind, if it has no text."""
+    try:
+        return f"{thing}" or type(thing).__name__
+    except Exception:  # A result that is broken is shown all the same.
+        return f"a {type(thing).__name__}"
