@@ -6,8 +6,10 @@ Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 import contextlib
 import contextvars
 import functools
+import json
 import re
 import threading
+from typing import Any
 from collections.abc import Callable
 
 import keras
@@ -26,7 +28,12 @@ from keras.src.trainers.data_adapters import (
     array_slicing,
     data_adapter_utils,
 )
-from keras.src.utils import python_utils, rng_utils, traceback_utils
+from keras.src.utils import (
+    module_utils,
+    python_utils,
+    rng_utils,
+    traceback_utils,
+)
 
 # Layers that are observed though they have no weights, or layers within
 _ACTIVATIONS = (
@@ -115,12 +122,109 @@ def _unpickled(model_class, bases, arguments):
         return model_class._unpickle_model(*arguments)
 
 
-def is_plain_functional(model):
-    """Whether `model` is what `keras.Model(inputs, outputs)` makes.
+def mend_hdf5(model_class, path):
+    """Has an HDF5 file of a model say what Keras reads as it was meant.
+
+    Keras writes the bare name of a class, `Sequential`, which is one of its
+    own when it is read; and losses as `"mse"`, which it fails to read (seen
+    in 3.15.1). Needs the attributes `model_config` and `training_config` of
+    such files; without them, gdtrain's models come back as Keras's.
+    """
+    with module_utils.h5py.File(path, "r+") as file:
+        with _json_of(file, "model_config") as config:
+            name = keras.saving.get_registered_name(model_class)
+            if name.startswith("gdtrain>"):
+                config["class_name"] = name
+        with _json_of(file, "training_config") as config:
+            if "loss" in config:
+                config["loss"] = _full_names(config["loss"])
+
+
+@contextlib.contextmanager
+def _json_of(file, name):
+    """An attribute of an HDF5 file, written back at the end if it is there."""
+    config = json.loads(file.attrs.get(name, "{}"))
+    yield config
+    if config:
+        file.attrs[name] = json.dumps(config).encode()
+
+
+def _full_names(losses):
+    """Names of losses, one or a structure, without abbreviations."""
+    if isinstance(losses, list):
+        return [_full_names(loss) for loss in losses]
+    if isinstance(losses, dict) and "class_name" not in losses:
+        return {name: _full_names(loss) for name, loss in losses.items()}
+    if isinstance(losses, str):
+        with contextlib.suppress(ValueError):  # A function of the user's
+            return getattr(keras.losses.get(losses), "__name__", losses)
+    return losses
+
+
+def is_plain_functional(model_class):
+    """Whether a class is that of what `keras.Model(inputs, outputs)` makes.
 
     Needs `Functional`; without it `gdtrain.from_keras` breaks.
     """
-    return type(model) is keras_functional.Functional
+    return model_class is keras_functional.Functional
+
+
+# Keras's own loops, whatever replaces them later
+_LOOPS = {
+    name: vars(keras_trainer.TensorFlowTrainer)[name]
+    for name in ("fit", "evaluate", "predict")
+}
+
+
+def leads_to_keras(model, mixin, name):
+    """Whether `super().<name>` of a mixin is the method of Keras itself.
+
+    It is another if a class of the user's has one, or if a tool has replaced
+    that of `keras.Model`, as loggers of experiments do. Needs
+    `TensorFlowTrainer`, which defines it; without it gdtrain cannot be
+    imported.
+
+    Args:
+        model: The model.
+        mixin: The class whose `super()` is asked for.
+        name: `"fit"`, `"evaluate"` or `"predict"`.
+    """
+    classes = type(model).__mro__
+    following = classes[classes.index(mixin) + 1:]
+    found = next(vars(c)[name] for c in following if name in vars(c))
+    return found is _LOOPS[name]
+
+
+@functools.cache
+def let_models_run(mixin, name):
+    """Has Keras's own `fit`, `evaluate` or `predict` ask the model first.
+
+    Whoever has replaced the method calls the one of Keras in the end, which
+    it may have taken before gdtrain was imported. From now on that one runs
+    `model.own_loop(name, arguments)` in its place, if the model is of a class
+    and gives one. Other models are trained as before.
+
+    Needs that the method is wrapped by `filter_traceback`, in whose closure
+    it is; without that, such models are run by Keras's loop, where callbacks
+    that need that of gdtrain say so.
+
+    Args:
+        mixin: The class of models that have `own_loop`.
+        name: `"fit"`, `"evaluate"` or `"predict"`.
+    """
+    function = _LOOPS[name]
+    original: Any = getattr(function, "__wrapped__", None)
+
+    @functools.wraps(function)
+    def run(model, *args, **kwargs):
+        loop = None
+        if isinstance(model, mixin):
+            loop = model.own_loop(name, kwargs)
+        return (loop or original)(model, *args, **kwargs)
+
+    for cell in function.__closure__ or ():
+        if cell.cell_contents is original:
+            cell.cell_contents = run
 
 
 def compute_loss(model, x, y, y_pred, sample_weight, training=True):
@@ -432,6 +536,18 @@ def optimized_weights(optimizer):
     is not measured.
     """
     return list(getattr(optimizer, "_trainable_variables", None) or [])
+
+
+def forget_empty_build(optimizer):
+    """Has an optimizer that was built for no weights be built again.
+
+    As Keras does where all weights were frozen, and where it reads an HDF5
+    file. Needs `_trainable_variables`; without it Keras says that it does not
+    know the weights.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.built and getattr(inner, "_trainable_variables", None) == []:
+        inner.built = optimizer.built = False
 
 
 def squared_gradients(optimizer):

@@ -30,8 +30,8 @@ class Model(DescentTrainer, keras.Model):
 
 
 @keras.saving.register_keras_serializable(package="gdtrain")
-class Sequential(DescentTrainer, keras.Sequential):
-    """A `keras.Sequential` that descends.
+class Sequential(Model, keras.Sequential):
+    """A `keras.Sequential` that descends, and a `gdtrain.Model`.
 
     Example:
 
@@ -42,14 +42,20 @@ class Sequential(DescentTrainer, keras.Sequential):
     (None, 1)
     """
 
+    def __init__(self, *args, **kwargs):
+        # Not that of `Model`, which takes two arguments for inputs and outputs
+        keras.Sequential.__init__(self, *args, **kwargs)
+
 
 def from_keras(model):
     """Turns a Keras model into one that descends, in place.
 
     The very same object, with its weights, its optimizer and what it was
-    compiled with; only its class becomes a subclass of what it was, with
-    `DescentTrainer` in front. A subclass of your own of `keras.Model` is
-    loaded from a file as what it was; turn it again then.
+    compiled with; only its class becomes a subclass of what it was and of
+    `gdtrain.Model`. What a class of your own defines stays: its `fit`,
+    `train_step` or `compile` is called, and `super()` in it leads to those of
+    `gdtrain.Model`. Such a class is loaded from a file as what it was; turn
+    it again then.
 
     Args:
         model: A `keras.Model`: sequential, functional or subclassed.
@@ -81,7 +87,7 @@ def from_keras(model):
     if model.compiled:
         update.check_optimizer(model.optimizer)
         reductions.check_means(model.loss, 1, model.distribute_strategy)
-    model.__class__ = _class_for(model)
+    model.__class__ = _class_for(type(model))
     labels.watch_losses(model)
     # Made by Keras's own trainer; ours are made when they are needed.
     model.train_function = model.test_function = None
@@ -92,12 +98,13 @@ def from_keras(model):
     return model
 
 
-def _class_for(model):
-    """The class of `model` with `DescentTrainer` in front."""
-    if type(model) is keras.Sequential:
+def _class_for(model_class):
+    """The class that a model of a Keras class is turned into."""
+    if model_class is keras.Sequential:
         return Sequential
-    if keras_bridge.is_plain_functional(model):
+    if keras_bridge.is_plain_functional(model_class):
         return keras_bridge.functional_subclass(Model)
+    is_sequential = issubclass(model_class, keras.Sequential)
     return keras_bridge.subclass_of_same_name(
-        type(model), (DescentTrainer, type(model))
+        model_class, (model_class, Sequential if is_sequential else Model)
     )

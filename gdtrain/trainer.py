@@ -1,5 +1,6 @@
 """The mixin that makes a Keras model descend: one step, readable. Floor 4."""
 
+import os
 import warnings
 
 import keras
@@ -227,6 +228,11 @@ class DescentTrainer(StepRunner):
         is beside the optimizer's class and config, where Keras ignores it.
         """
         config = super().get_compile_config()
+        if config and "optimizer" not in config:
+            # Keras drops it when it writes an HDF5 file.
+            config["optimizer"] = keras.saving.serialize_keras_object(
+                self.optimizer
+            )
         if isinstance(config.get("optimizer"), dict):
             config["optimizer"][_OWN_SETTINGS] = self._own_settings()
         return config
@@ -250,6 +256,33 @@ class DescentTrainer(StepRunner):
     def __reduce__(self):
         """Pickles and copies as Keras does, with the class as it is."""
         return keras_bridge.reduced(self, super().__reduce__()[1])
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Saves the model; as `keras.Model.save`.
+
+        An HDF5 file comes back as a model that descends, too. As Keras reads
+        but a part of what such a file says of `compile`, what is lost is told
+        in a warning.
+        """
+        writes = overwrite or not os.path.exists(filepath)
+        super().save(filepath, overwrite=overwrite, **kwargs)
+        if writes and str(filepath).endswith((".h5", ".hdf5")):
+            keras_bridge.mend_hdf5(type(self), filepath)
+            self._warn_of_lost_settings()
+
+    def _warn_of_lost_settings(self):
+        """Names what an HDF5 file does not say of `compile`."""
+        lost = [
+            name
+            for name in ("global_clipnorm", "microbatches")
+            if getattr(self, name) != getattr(DescentTrainer, name)
+        ]
+        if lost:
+            warnings.warn(
+                f"An HDF5 file does not keep {' and '.join(lost)}. Save as "
+                "`.keras`, or call `compile` after loading.",
+                stacklevel=3,
+            )
 
     def _own_settings(self):
         """What a model that descends is compiled with beside Keras's."""

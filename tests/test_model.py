@@ -1,6 +1,7 @@
 """The models: made, saved, loaded, cloned and turned from Keras's."""
 
 import copy
+import inspect
 import os
 import pickle
 import subprocess
@@ -267,6 +268,51 @@ def test_pickled_functional_model_is_read_by_another_process(tmp_path):
     assert done.stdout.split() == ["Model", "2"], done.stderr
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def fourth_power(y, prediction):
+    return keras.ops.mean((y - prediction) ** 4, axis=-1)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+@pytest.mark.parametrize(
+    "loss", ["mse", ["mae"], keras.losses.Huber(), fourth_power, None]
+)
+def test_hdf5_file_comes_back_as_a_model_that_descends(kind, loss, tmp_path):
+    model = KINDS[kind]()
+    if loss is not None:
+        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+        fit(model)
+    model.save(tmp_path / "model.h5")
+    loaded = keras.saving.load_model(tmp_path / "model.h5")
+    assert type(loaded).__mro__[1:] == type(model).__mro__[1:]
+    assert isinstance(loaded, gdtrain.Model)
+    assert models.distance(loaded.get_weights(), model.get_weights()) == 0
+    if loss is not None:
+        loaded.compile(loaded.optimizer, loaded.loss, jit_compile=False)
+        assert fit(loaded).history["loss"] == fit(model).history["loss"]
+
+
+def test_hdf5_file_can_be_read_without_what_was_compiled(tmp_path):
+    model = models.network()
+    model.compile("sgd", "mse", microbatches=2)
+    with pytest.warns(UserWarning, match="does not keep microbatches"):
+        model.save(tmp_path / "model.h5")
+    loaded = keras.saving.load_model(tmp_path / "model.h5", compile=False)
+    assert type(loaded) is gdtrain.Sequential
+    assert not loaded.compiled
+    model.save(tmp_path / "model.keras")  # Keras forgets the optimizer.
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is keras.optimizers.SGD
+    assert loaded.microbatches == 2
+
+
+def test_weights_alone_in_hdf5_are_read_by_name(tmp_path):
+    model, other = models.network(), models.network(seed=1)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert models.distance(other.get_weights(), model.get_weights()) == 0
+
+
 def test_plain_keras_loads_the_weights(tmp_path):
     model = models.network()
     model.save_weights(tmp_path / "model.weights.h5")
@@ -324,6 +370,174 @@ def test_keras_model_turns_into_one_that_descends_and_goes_on(kind):
     assert telemetry.steps.tolist() == [4, 5, 6]
     assert models.distance(turned.get_weights(), plain.get_weights()) < 1e-6
     assert gdtrain.from_keras(turned) is turned
+
+
+class Pipeline(PlainSubclass):
+    """A subclass whose methods prepare the data, and call `super()`."""
+
+    called = ()
+
+    def fit(self, x, y, **kwargs):
+        self.called += ("fit",)
+        return super().fit(self.ready(x), y, **kwargs)
+
+    def evaluate(self, x, y, **kwargs):
+        self.called += ("evaluate",)
+        return super().evaluate(self.ready(x), y, **kwargs)
+
+    def predict(self, x, **kwargs):
+        self.called += ("predict",)
+        return super().predict(self.ready(x), **kwargs)
+
+    def compile(self, rate, **kwargs):
+        super().compile(keras.optimizers.SGD(rate), "mse", **kwargs)
+
+    def train_step(self, data):
+        return {**super().train_step(data), "own": 7.0}
+
+    def predict_step(self, data):
+        return 2 * super().predict_step(data)
+
+    def train_on_batch(self, x, *args, **kwargs):
+        return super().train_on_batch(self.ready(x), *args, **kwargs)
+
+    @staticmethod
+    def ready(texts):
+        return np.array([[len(text)] for text in texts], "float32")
+
+
+TEXTS = ["a", "bb", "ccc", "dddd"]
+LENGTHS = np.ones([4, 1], "float32")
+
+
+def pipeline(turn):
+    keras.utils.set_random_seed(0)
+    model = turn(Pipeline())
+    model.compile(0.05, jit_compile=False)
+    return model
+
+
+def test_turned_model_keeps_the_methods_of_its_class():
+    plain, turned = pipeline(lambda model: model), pipeline(gdtrain.from_keras)
+    telemetry = gdtrain.callbacks.Telemetry(["loss", "gradient_norm"])
+    data = {"x": TEXTS, "y": LENGTHS, "verbose": 0}
+    expected = plain.fit(**data, epochs=3).history
+    history = turned.fit(**data, epochs=3, callbacks=[telemetry]).history
+    assert history["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    assert history["own"] == [7.0, 7.0, 7.0]
+    assert np.isfinite(telemetry["gradient_norm"]).all()
+    assert turned.evaluate(**data) == pytest.approx(plain.evaluate(**data))
+    turned.train_on_batch(TEXTS, LENGTHS)
+    plain.train_on_batch(TEXTS, LENGTHS)
+    np.testing.assert_allclose(
+        turned.predict(TEXTS, verbose=0),
+        plain.predict(TEXTS, verbose=0),
+        rtol=1e-6,
+    )
+    assert turned.called == plain.called == ("fit", "evaluate", "predict")
+
+
+def test_turned_class_with_a_loop_of_its_own_is_run_by_it():
+    class OwnLoop(PlainSubclass):
+        def make_train_function(self, force=False):
+            def run(iterator):
+                next(iterator)
+                return {"own": 5.0}
+
+            self.train_function = run
+
+    model = gdtrain.from_keras(OwnLoop())
+    model.compile("sgd", "mse")
+    assert fit(model).history["own"] == [5.0]
+
+
+def replace(monkeypatch, owner, name, calls):
+    """Replaces a method of Keras's, as loggers of experiments do."""
+    original = getattr(owner, name)
+
+    def replaced(self, *args, **kwargs):
+        calls.append((owner.__name__, name))
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(owner, name, replaced)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "subclass"])
+def test_who_replaces_methods_of_keras_hears_of_ours(
+    kind, monkeypatch, tmp_path
+):
+    model = KINDS[kind]()
+    model.compile("sgd", "mse", jit_compile=False)
+    calls = []
+    with monkeypatch.context() as patch:
+        for name in ("fit", "evaluate", "predict"):
+            replace(patch, keras.Model, name, calls)
+        replace(patch, keras.Sequential, "fit", calls)
+        backup = gdtrain.callbacks.BackupAndRestore(tmp_path)
+        history = model.fit(
+            X,
+            Y,
+            validation_data=(X, Y),
+            epochs=2,
+            verbose=0,
+            callbacks=[backup],
+        )
+        model.evaluate(X, Y, verbose=0)
+        model.predict(X, verbose=0)
+    outer = [("Sequential", "fit")] if kind == "sequential" else []
+    evaluated = [("Model", "evaluate")]
+    assert calls == [
+        *outer,
+        ("Model", "fit"),
+        *evaluated * 2,
+        *evaluated,
+        ("Model", "predict"),
+    ]
+    assert len(history.history["val_loss"]) == 2
+    calls.clear()
+    fit(model)
+    assert not calls
+
+
+def test_method_replaced_before_the_import_calls_keras_in_the_end():
+    """Other models are trained by Keras's own loop, as before."""
+    plain = models.network(keras.Sequential)
+    plain.compile("sgd", "mse")
+    descending = models.network()
+    descending.compile("sgd", "mse")
+    original = inspect.getattr_static(keras.Model, "fit")
+    telemetry = gdtrain.callbacks.Telemetry(["loss"])
+    gdtrain.keras_bridge.let_models_run(gdtrain.DescentTrainer, "fit")
+    original(descending, X, Y, verbose=0, callbacks=[telemetry])
+    assert telemetry.steps.tolist() == [1, 2]
+    with pytest.raises(TypeError, match="from_keras"):
+        original(plain, X, Y, verbose=0, callbacks=[telemetry])
+
+
+def test_mixin_between_ours_and_keras_is_heard():
+    class Loud:
+        def fit(self, *args, **kwargs):
+            self.was_heard = True
+            return super().fit(*args, **kwargs)
+
+    class Heard(gdtrain.DescentTrainer, Loud, keras.Sequential):
+        pass
+
+    model = models.network(Heard)
+    model.compile("sgd", "mse")
+    fit(model)
+    assert model.was_heard
+
+
+def test_every_model_is_a_model():
+    model = gdtrain.Sequential([keras.layers.Dense(1)], True)
+    assert isinstance(model, gdtrain.Model)
+    assert isinstance(model, keras.Sequential)
+    for kind in KERAS_KINDS.values():
+        assert isinstance(gdtrain.from_keras(kind()), gdtrain.Model)
+    subclass = type("Subclass", (keras.Sequential,), {})
+    turned = gdtrain.from_keras(models.network(subclass))
+    assert isinstance(turned, gdtrain.Sequential)
 
 
 def test_turned_models_are_of_the_public_classes():

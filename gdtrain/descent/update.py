@@ -60,6 +60,7 @@ def prepare(optimizer, weights):
 
 def build(optimizer, weights):
     """Makes the optimizer's own variables, if it has none yet."""
+    keras_bridge.forget_empty_build(optimizer)
     if not optimizer.built:
         with tf.init_scope():
             optimizer.build(weights)

@@ -8,7 +8,7 @@ import warnings
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, settings, watch
+from gdtrain.engine import epoch_logs, settings, variables, watch
 from gdtrain.engine.guard import Guard
 from gdtrain.engine.program import Program
 from gdtrain.engine.programs import Programs
@@ -127,12 +127,12 @@ class Execution:
             for data in itertools.islice(
                 iterator, self._model.steps_per_execution
             ):
+                data = at_hand.tensors(data)
+                if not (self._model.built or self._model.run_eagerly):
+                    variables.build(self._model, data)  # See `training.train`
                 moment, strides = self._time(step.groups)
                 start = time.perf_counter()
-                logs, row = step.run(
-                    at_hand.tensors(data),
-                    clock.parse(tf.constant(moment)),
-                )
+                logs, row = step.run(data, clock.parse(tf.constant(moment)))
                 rows = row.numpy()[None]
                 seconds = time.perf_counter() - start
                 self._observe(step, rows, strides, seconds)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,23 @@ from gdtrain.engine import (
     step_context,
 )
 from gdtrain.mistakes import inputs, labels, operations, returned
+
+
+class _Loop(NamedTuple):
+    run: Any  # Takes the model and the arguments
+    function: str  # Whose maker a user may override for a loop of Keras's
+
+
+def _evaluate(model, *args, _use_cached_eval_dataset=False, **kwargs):
+    kwargs["within_fit"] = _use_cached_eval_dataset
+    return evaluation.evaluate(model, *args, **kwargs)
+
+
+_LOOPS = {
+    "fit": _Loop(fitting.fit, "train_function"),
+    "evaluate": _Loop(_evaluate, "test_function"),
+    "predict": _Loop(prediction.predict, "predict_function"),
+}
 
 # A mixin has no parent of its own; to the type checker, it may have any.
 _Mixin: Any = object
@@ -66,25 +83,18 @@ class StepRunner(_Mixin):
             self.step_observers.closed_at_end(),
             passes.entered(self, "history", "stop_training", "validation_feed"),
         ):
-            if self._has_its_own("make_train_function"):
-                return super().fit(*args, **kwargs)
-            return fitting.fit(self, *args, **kwargs)
+            return self._run("fit", super().fit, args, kwargs)
 
     @tracebacks.filtered
     @operations.explained
     @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args, **kwargs):
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
-        within_fit = kwargs.get("_use_cached_eval_dataset", False)
-        by_keras = within_fit and self._has_its_own("make_train_function")
         with contextlib.ExitStack() as stack:
-            if not within_fit:  # Which has the epoch's results by then
+            # `fit` has the epoch's results when it validates.
+            if not kwargs.get("_use_cached_eval_dataset"):
                 stack.enter_context(passes.entered(self, "stop_evaluating"))
-            if by_keras or self._has_its_own("make_test_function"):
-                return super().evaluate(*args, **kwargs)
-            kwargs.pop("_use_cached_eval_dataset", None)
-            kwargs["within_fit"] = within_fit
-            return evaluation.evaluate(self, *args, **kwargs)
+            return self._run("evaluate", super().evaluate, args, kwargs)
 
     @tracebacks.filtered
     @operations.explained
@@ -92,9 +102,7 @@ class StepRunner(_Mixin):
     def predict(self, *args, **kwargs):
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
         with passes.entered(self, "stop_predicting"):
-            if self._has_its_own("make_predict_function"):
-                return super().predict(*args, **kwargs)
-            return prediction.predict(self, *args, **kwargs)
+            return self._run("predict", super().predict, args, kwargs)
 
     @tracebacks.filtered
     @operations.explained
@@ -170,6 +178,38 @@ class StepRunner(_Mixin):
         forked.check(self.run_eagerly)
         if self.predict_function is None or force:
             self.predict_function = predict_function.PredictFunction(self)
+
+    def own_loop(self, name, arguments):
+        """The loop that `fit`, `evaluate` or `predict` consists of.
+
+        Args:
+            name: Which of the three.
+            arguments: The keyword arguments that it is called with.
+
+        Returns:
+            A function of the model and the arguments; `None` for Keras's own
+            loop, which a function of the user's own is made for.
+        """
+        makers = [f"make_{_LOOPS[name].function}"]
+        if arguments.get("_use_cached_eval_dataset"):  # Within `fit`
+            makers.append("make_train_function")
+        if any(self._has_its_own(maker) for maker in makers):
+            return None
+        return _LOOPS[name].run
+
+    def _run(self, name, inherited, args, kwargs):
+        """Runs a loop, within whatever else has a method of that name.
+
+        Args:
+            name: `"fit"`, `"evaluate"` or `"predict"`.
+            inherited: That of the next class, bound.
+            args, kwargs: Its arguments.
+        """
+        loop = self.own_loop(name, kwargs)
+        if loop and keras_bridge.leads_to_keras(self, StepRunner, name):
+            return loop(self, *args, **kwargs)
+        keras_bridge.let_models_run(StepRunner, name)
+        return inherited(*args, **kwargs)
 
     def _has_its_own(self, name):
         """Whether a method is not the one of this class, but of the user's."""

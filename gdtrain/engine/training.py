@@ -46,12 +46,14 @@ def train(
         _horizon(pace.sees, epochs, validation),
     )
     observers = model.step_observers
-    if observers.asked or observers.are_guarding:
-        # Who compares with what was before the step must find it there.
-        if not model.built:
-            variables.build(model, feed.batch_spec)
-        elif not keras_bridge.are_metrics_built(model):
-            keras_bridge.build(model, feed.batch_spec)
+    has_memory = observers.asked or observers.are_guarding
+    if not model.built and (has_memory or not model.run_eagerly):
+        # Who compares with what was before the step must find it there, and
+        # so must an optimizer that begins with a copy of the weights: a step
+        # that is traced has no values yet of weights that it makes.
+        variables.build(model, feed.batch_spec)
+    elif has_memory and not keras_bridge.are_metrics_built(model):
+        keras_bridge.build(model, feed.batch_spec)
     run.restore_resumed()
     if run.is_finished:
         return model.history

@@ -15,7 +15,7 @@ def build(model, batch_spec):
 
     Args:
         model: A `DescentTrainer`, compiled.
-        batch_spec: A structure of `tf.TensorSpec`, of a batch.
+        batch_spec: A batch, or a structure of `tf.TensorSpec` of one.
 
     Returns:
         Whether they are made: what a `train_step` of the user's own makes is
