@@ -105,7 +105,7 @@ class KrylovSpace:
             self._product(self._vectors[place]), self._vectors.dtype
         )
         self.products += 1
-        length = np.linalg.norm(image)
+        length = length_of(image)
         if not np.isfinite(length):
             raise FloatingPointError(
                 "Products of the matrix must be finite. Received: one of "
@@ -134,15 +134,15 @@ class KrylovSpace:
         """A vector without its parts along others; the parts; its length."""
         vectors = self._vectors[: self._count]
         parts = np.zeros(self._count)
-        length = np.linalg.norm(vector)
+        length = length_of(vector)
         for _ in range(4):  # Two are enough but for what is all rounding.
             along = vectors @ vector
             vector = vector - along @ vectors
             parts += along
-            before, length = length, np.linalg.norm(vector)
+            before, length = length, length_of(vector)
             if length > before / 2:
                 break
-        return vector, parts, float(length)
+        return vector, parts, length
 
     def keep(self, count):
         """Keeps the largest alone, and the next vector."""
@@ -165,3 +165,21 @@ class KrylovSpace:
         for begin in range(0, self._vectors.shape[1], _COLUMNS):
             part = self._vectors[:, begin : begin + _COLUMNS]
             part[:kept] = chosen @ part[:count]
+
+
+def length_of(vector):
+    """The Euclidean norm, a float: also of float32 whose squares overflow.
+
+    Or underflow, which are too large or small for float32 from norms of about
+    1e19 and 1e-19 on.
+
+    Example:
+
+    >>> round(length_of(np.array([3e20, 4e20], "float32")) / 1e20, 5)
+    5.0
+    """
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(vector))
+    if 1e-15 < length < np.inf:
+        return length
+    return float(np.linalg.norm(np.asarray(vector, "float64")))

@@ -53,7 +53,7 @@ def largest(product, start, count):
     part = parts[tf.newaxis, :, -1]
     vector = tf.matmul(part, basis)[0]
     residual = tf.matmul(part, images)[0] - value * vector
-    return value, tf.norm(residual), vector
+    return value, _norm(residual), vector
 
 
 def _new_in(image, basis):
@@ -65,9 +65,9 @@ def _new_in(image, basis):
     for _ in range(2):  # Once leaves rounding of the first in the second.
         along = tf.linalg.matvec(basis, rest)
         rest -= tf.linalg.matvec(basis, along, transpose_a=True)
-    length = tf.norm(rest)
+    length = _norm(rest)
     rounding = 10 * np.finfo(image.dtype.as_numpy_dtype).eps
-    is_new = length > rounding * tf.norm(image)
+    is_new = length > rounding * _norm(image)
     return tf.where(is_new, rest / length, tf.zeros_like(rest))
 
 
@@ -78,3 +78,8 @@ def _without_dummies(seen, basis):
     least = tf.reduce_min(diagonal)
     below = least - tf.abs(least) - 1
     return tf.linalg.set_diag(seen, tf.where(is_dummy, below, diagonal))
+
+
+def _norm(vector):
+    """The Euclidean norm: squares of 1e20 are more than float32 holds."""
+    return tf.cast(tf.norm(tf.cast(vector, tf.float64)), vector.dtype)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from gdtrain.insight import lanczos
+from gdtrain.insight import lanczos, short_lanczos
 
 
 def matrix_of(eigenvalues, random):
@@ -133,6 +134,21 @@ def test_float32_is_as_exact_as_its_products():
     )
     assert found.vectors.dtype == np.float32
     np.testing.assert_allclose(found.values, [10, 7, 3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_squares_that_leave_float32_do_no_harm(size):
+    random = np.random.default_rng(4)
+    eigenvalues = np.r_[10.0, 7.0, 3.0, random.normal(size=47) / 10]
+    matrix = (size * matrix_of(eigenvalues, random)).astype("float32")
+    start = random.normal(size=50).astype("float32")
+    found = lanczos.largest(matrix.dot, start, top=3)
+    np.testing.assert_allclose(found.values / size, [10, 7, 3], rtol=1e-5)
+    value, bound, _ = short_lanczos.largest(
+        lambda v: tf.linalg.matvec(matrix, v), tf.constant(start), 30
+    )
+    assert float(value) / size == pytest.approx(10, rel=1e-4)
+    assert 0 < float(bound) / size < 0.1
 
 
 def test_memory_is_that_of_so_many_vectors():
