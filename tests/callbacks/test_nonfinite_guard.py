@@ -303,6 +303,47 @@ def test_a_learning_rate_that_is_too_large_is_named(way):
     assert len(guard.report.examples) in (0, EXAMPLES)
 
 
+def deep():
+    model = gdtrain.Sequential(
+        [
+            keras.Input([3]),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dense(1),
+        ]
+    )
+    return model
+
+
+@pytest.mark.parametrize("make", [deep, Own])
+def test_examples_are_not_blamed_where_the_rate_is_at_fault(make):
+    keras.utils.set_random_seed(1)
+    model = make()
+    model.compile(keras.optimizers.SGD(1e6), "mse", jit_compile=False)
+    guard = gdtrain.callbacks.NonfiniteGuard()
+    with pytest.warns(UserWarning, match="learning rate 1e.06 is too large"):
+        fit(model, guard, epochs=9)
+    assert guard.report.where == "growth"
+    assert guard.report.examples == ()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_finite_gradient_of_1e20_is_clipped_not_left_out(jit_compile):
+    model = gdtrain.Sequential(
+        [keras.Input([3]), keras.layers.Dense(1, use_bias=False)]
+    )
+    model.compile(
+        gdtrain.GradientDescent(1e-3), "mae", global_clipnorm=1.0,
+        jit_compile=jit_compile,
+    )
+    before = model.get_weights()[0]
+    guard = gdtrain.callbacks.NonfiniteGuard()
+    fit(model, guard, x=1e20 * X[:4], y=Y[:4])
+    assert guard.left_out == []
+    moved = np.linalg.norm(model.get_weights()[0] - before)
+    assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_an_update_that_divides_by_zero_is_undone():
     model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(epsilon=0.0), "mse")
