@@ -2,18 +2,24 @@
 
 import json
 import os
+import random
 import socket
+
+# Below those that a system gives to whoever asks for any
+_PORTS = range(10_000, 30_000)
 
 
 def free_ports(count):
-    """Ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports that nobody listens on, nor is given by chance meanwhile."""
+    found = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as one:
+            if not one.connect_ex(("localhost", port)):
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("There are no free ports.")
 
 
 def environments(count):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import workers
+from tests import waiting, workers
 from tests.agreement import distributed_fit
 
 
@@ -29,7 +29,10 @@ def run_two_workers(folder, *arguments):
         )
         for index, environment in enumerate(workers.environments(2))
     ]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
+    errors = [
+        process.communicate(timeout=waiting.SECONDS)[1]
+        for process in processes
+    ]
     return [(p.returncode, e) for p, e in zip(processes, errors, strict=True)]
 
 

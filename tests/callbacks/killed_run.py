@@ -1,10 +1,11 @@
 """A run to be killed from outside, in a process of its own.
 
-    python -m tests.callbacks.killed_run FOLDER FEED [slow]
+    python -m tests.callbacks.killed_run FOLDER FEED [saves]
 
-prints a line at each step that it is told of, and writes at its end what it
-left, as JSON. With `slow`, putting a checkpoint on the disk takes a while, so
-that it is there half for most of the time.
+prints a line at each step that it is told of, waits for a byte in answer while
+there are any, and writes at its end what it left, as JSON. With `saves`, it
+prints a line as well whenever it puts a part of a checkpoint on the disk, and
+waits for an answer there too: what is half written stays so.
 """
 
 import json
@@ -12,7 +13,6 @@ import os
 import pathlib
 import signal
 import sys
-import time
 
 import keras
 import tensorflow as tf
@@ -34,18 +34,23 @@ class Telling(keras.callbacks.Callback):
     sees = "logs"
 
     def on_run_reached(self, run):
-        print("step", run.steps_done, flush=True)
-        time.sleep(0.01)
+        tell(f"step {run.steps_done}")
 
 
-def slow_down():
+def tell(line):
+    """Prints a line, and waits for a byte in answer; for none at the end."""
+    print(line, flush=True)
+    os.read(sys.stdin.fileno(), 1)  # From any thread
+
+
+def tell_of_saves():
     sync = os.fsync
 
-    def slow(file):
-        time.sleep(0.02)
+    def told(file):
+        tell("saves")
         sync(file)
 
-    os.fsync = slow
+    os.fsync = told
 
 
 def strategy():
@@ -64,8 +69,8 @@ def main():
     chosen = strategy()  # Before anything else of TensorFlow's
     # A process in the background may have been told to ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "slow" in sys.argv:
-        slow_down()
+    if "saves" in sys.argv:
+        tell_of_saves()
     script = Script(
         folder,
         FEEDS[feed],

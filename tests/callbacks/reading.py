@@ -12,6 +12,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import grpc_util, tensor_util
 
 from gdtrain.writers.tensorboard_runs import FOLDERS
+from tests import waiting
 
 EVERYTHING = {"scalars": 0, "tensors": 0}
 
@@ -71,7 +72,7 @@ def by_server(log_dir, like, plugin="scalars"):
 
     Args:
         log_dir: The folder.
-        like: It is waited for these curves, but not for long.
+        like: It is waited for these curves.
         plugin: What to read; of what is no scalar, the steps alone.
     """
     server = server_ingester.SubprocessServerDataIngester(
@@ -82,7 +83,7 @@ def by_server(log_dir, like, plugin="scalars"):
         samples_per_plugin={plugin: 0},
     )
     server.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + waiting.SECONDS
     found = None
     with server._stdin_handle:  # The server lives as long as it is open.
         while found != like and time.monotonic() < deadline:

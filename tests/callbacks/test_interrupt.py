@@ -6,6 +6,7 @@ import sys
 import textwrap
 import time
 
+from tests import waiting
 from tests.writers.test_tensorboard_writer import read
 
 PROGRAM = """
@@ -42,7 +43,7 @@ def test_ctrl_c_loses_no_step_and_leaves_a_model_that_trains(tmp_path):
         assert process.stdout.readline() == "epoch\n"
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=waiting.SECONDS)
     assert process.returncode == 0, errors
     words = output.split()
     kept, iterations = map(int, words[words.index("stopped") + 1 :])

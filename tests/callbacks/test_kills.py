@@ -11,9 +11,7 @@ import time
 
 import pytest
 
-from tests import workers
-
-SECONDS = 120  # After which a process counts as hanging
+from tests import waiting, workers
 
 
 @contextlib.contextmanager
@@ -29,6 +27,7 @@ def started(folder, feed, *more, environment=None):
         ],
         cwd=pathlib.Path(__file__).parents[2],
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,86 +42,82 @@ def started(folder, feed, *more, environment=None):
 def run(folder, feed):
     """Lets it run to its end; returns `(what is left, where it began)`."""
     with started(folder, feed) as process:
-        output, errors = process.communicate(timeout=SECONDS)
+        output, errors = process.communicate(timeout=waiting.SECONDS)
     assert process.returncode == 0, errors
     left = json.loads((folder / "left.json").read_text())
-    return left, int(output.split("ended")[1])
+    return left, int(output.rpartition("ended")[2])
 
 
-def kill(folder, feed, chance, number=signal.SIGKILL, slow=False):
-    """Kills it some steps and some time after its first step.
+def kill(folder, feed, chance, number=signal.SIGKILL, in_a_save=False):
+    """Kills it some steps after its first, or while it saves.
 
     Returns:
-        `(exit code, whether a checkpoint was being written)`.
+        Its exit code.
     """
-    with started(folder, feed, *(["slow"] if slow else [])) as process:
-        for _ in range(chance.randrange(3, 9)):
-            process.stdout.readline()
-        time.sleep(chance.uniform(0, 0.02))
+    lines = chance.randrange(3, 9)
+    with started(folder, feed, *(["saves"] if in_a_save else [])) as process:
+        while lines > 0 or in_a_save:
+            told = process.stdout.readline()
+            if told.split()[0] not in ("step", "saves"):
+                continue  # Nothing that it waits for an answer to
+            lines -= 1
+            if lines <= 0 and told == "saves\n":
+                break  # It waits there for an answer.
+            process.stdin.write(" ")
+            process.stdin.flush()
+        time.sleep(chance.uniform(0, 0.02))  # Wherever it comes then is right
         process.send_signal(number)
-        process.communicate(timeout=SECONDS)
-    parts = list((folder / "backup").glob("*.part"))
-    return process.returncode, bool(parts)
+        process.communicate(timeout=waiting.SECONDS)
+    return process.returncode
 
 
-def survive(tmp_path, feed, seed, kills, slow):
-    """Kills a run again and again; returns how many came in a save."""
+def survive(tmp_path, feed, seed, ends):
+    """Checks that a run ends as if left alone, however often it was ended.
+
+    Args:
+        ends: What to give to `kill` each time.
+    """
     print("seed", seed)  # Shown if it fails
     chance = random.Random(seed)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    in_a_save = 0
-    for _ in range(kills):
-        _, writing = kill(parts, feed, chance, slow=slow)
-        in_a_save += writing
+    for end in ends:
+        code = kill(parts, feed, chance, **end)
+        written = list((parts / "backup").glob("*.part"))
+        assert written or not end.get("in_a_save")
     expected, began_at = run(whole, feed)
     assert began_at == 0
+    newest = max(
+        int(path.name[5:])
+        for path in (parts / "backup").glob("step-*")
+        if path.suffix != ".part"
+    )
     left, began_at = run(parts, feed)
-    assert began_at > 0
+    assert began_at == newest > 0
     assert [k for k in {**expected, **left} if expected[k] != left[k]] == []
-    return in_a_save
+    return code
 
 
-def test_kills_at_any_moment(tmp_path):
-    survive(tmp_path, "arrays", seed=1, kills=2, slow=False)
-
-
-def test_a_kill_while_a_checkpoint_is_written(tmp_path):
-    assert survive(tmp_path, "PyDataset", seed=2, kills=2, slow=True)
+def test_a_run_that_is_ended_in_any_way_goes_on_as_if_left_alone(tmp_path):
+    ends = [{}, {"in_a_save": True}, {"number": signal.SIGTERM}]
+    assert survive(tmp_path, "arrays", seed=1, ends=ends) == 143
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("in_a_save", [False, True])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "feed", ["arrays", "PyDataset, 2 workers", "tf.data", "arrays in order"]
 )
-def test_many_kills(tmp_path, feed, seed, slow):
-    survive(tmp_path, feed, 100 + seed, kills=4, slow=slow)
+def test_many_kills(tmp_path, feed, seed, in_a_save):
+    survive(tmp_path, feed, 100 + seed, [{"in_a_save": in_a_save}] * 4)
 
 
-@pytest.mark.parametrize(
-    "number, codes",
-    [
-        pytest.param(signal.SIGTERM, [143], id="SIGTERM"),
-        pytest.param(
-            signal.SIGINT,
-            [130, -signal.SIGINT],
-            id="Ctrl-C",
-            marks=pytest.mark.long,
-        ),
-    ],
-)
-def test_a_signal_saves_and_stops(tmp_path, number, codes):
-    code, _ = kill(tmp_path, "arrays", random.Random(3), number)
-    assert code in codes
-    newest = max(
-        int(path.name[5:]) for path in (tmp_path / "backup").glob("step-*")
-    )
-    left, began_at = run(tmp_path, "arrays")
-    assert began_at == newest > 0
-    assert left["log"].count("\n") == 7
+@pytest.mark.long
+def test_ctrl_c_saves_and_stops(tmp_path):
+    code = survive(tmp_path, "arrays", 3, [{"number": signal.SIGINT}])
+    assert code in (130, -signal.SIGINT)
 
 
 def run_workers(folder, kill_one=None):
@@ -153,13 +148,13 @@ def run_workers(folder, kill_one=None):
             time.sleep(2)  # Steps that the other one waits in
             return None
         # Both are read to the end; the first waits for the second.
-        outputs = [p.communicate(timeout=SECONDS) for p in processes]
+        outputs = [p.communicate(timeout=waiting.SECONDS) for p in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors
     return [
         (
             json.loads((one / "left.json").read_text()),
-            int(output.split("ended")[1]),
+            int(output.rpartition("ended")[2]),
         )
         for one, (output, _) in zip(folders, outputs, strict=True)
     ]

@@ -189,7 +189,10 @@ FOREVER = """
     model.compile("sgd", "mse", jit_compile=False)
     tensorboard = gdtrain.callbacks.TensorBoard(sys.argv[1], ["loss"])
     told = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: print("epoch", flush=True)
+        on_epoch_end=lambda epoch, logs: (
+            tensorboard.wait(),  # Its file is there.
+            print("epoch", flush=True),
+        )
     )
     x, y = np.ones([40, 3]), np.ones([40, 1])
     callbacks = [tensorboard, told]

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import pathlib
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import weakref
 import pytest
 
 from gdtrain.writers.background import Background
+from tests import waiting
 
 
 def test_jobs_are_done_in_order_on_another_thread():
@@ -27,7 +29,7 @@ def test_jobs_are_done_in_order_on_another_thread():
 def test_full_queue_holds_the_caller_up_and_loses_nothing():
     gate, done = threading.Event(), []
     background = Background(flush=lambda: None, capacity=2 * 2**14)
-    background.do(gate.wait, 30)
+    background.do(gate.wait, waiting.SECONDS)
     feeder = threading.Thread(
         target=lambda: [background.do(done.append, i) for i in range(5)],
         daemon=True,
@@ -36,7 +38,7 @@ def test_full_queue_holds_the_caller_up_and_loses_nothing():
     feeder.join(0.2)
     assert feeder.is_alive()
     gate.set()
-    feeder.join(30)
+    feeder.join(waiting.SECONDS)
     background.close()
     assert done == [0, 1, 2, 3, 4]
 
@@ -44,7 +46,7 @@ def test_full_queue_holds_the_caller_up_and_loses_nothing():
 def test_jobs_are_flushed_soon_though_more_keep_coming():
     flushed = threading.Event()
     background = Background(flushed.set, every_seconds=0.05, capacity=9 * 2**14)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + waiting.SECONDS
     while not flushed.is_set() and time.monotonic() < deadline:
         background.do(time.sleep, 0.001)
     assert flushed.is_set()
@@ -85,17 +87,17 @@ def test_background_can_be_waited_for_after_it_was_closed():
     background.do(done.append, 1)
     background.close()
     background.do(done.append, 2)
-    waiting = threading.Thread(target=background.wait, daemon=True)
-    waiting.start()
-    waiting.join(30)
-    assert not waiting.is_alive() and done == [1, 2]
+    waiter = threading.Thread(target=background.wait, daemon=True)
+    waiter.start()
+    waiter.join(waiting.SECONDS)
+    assert not waiter.is_alive() and done == [1, 2]
     background.close()
 
 
 def test_jobs_that_hold_much_wait_for_room():
     gate, done = threading.Event(), []
     background = Background(flush=lambda: None, capacity=2**20)
-    background.do(gate.wait, 30, size=2**19)
+    background.do(gate.wait, waiting.SECONDS, size=2**19)
     background.do(done.append, "small", size=2**19)
     feeder = threading.Thread(
         target=lambda: background.do(done.append, "huge", size=2**21),
@@ -105,7 +107,7 @@ def test_jobs_that_hold_much_wait_for_room():
     feeder.join(0.2)
     assert feeder.is_alive()
     gate.set()
-    feeder.join(30)
+    feeder.join(waiting.SECONDS)
     background.close()
     assert done == ["small", "huge"]
 
@@ -171,7 +173,10 @@ def test_failure_ends_nothing_where_warnings_are_errors(error, capsys):
 
 
 PROGRAM = """
-import sys, time
+import sys, time, types
+for name in ("gdtrain", "gdtrain.writers"):  # Without TensorFlow, for seconds
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [name.replace(".", "/")]
 from gdtrain.writers.background import Background
 from gdtrain.writers.csv import CSVWriter
 
@@ -186,10 +191,13 @@ for step in range(1000):
 def test_what_is_queued_when_the_program_ends_is_written(tmp_path):
     ends = ["sys.exit(3)", "raise ValueError('not caught')"]
     programs = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM + end, tmp_path / end])
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM + end, tmp_path / end],
+            cwd=pathlib.Path(__file__).parents[2],
+        )
         for end in ends
     ]
-    assert [program.wait(100) for program in programs] == [3, 1]
+    assert [program.wait(waiting.SECONDS) for program in programs] == [3, 1]
     for end in ends:
         lines = (tmp_path / end).read_text().splitlines()
         assert lines == ["step,loss", *(f"{i},{i}.0" for i in range(1000))]
