@@ -146,11 +146,18 @@ class Block:
                 self._plan.fetch(opened, cursor), clock.parse(moment)
             )
 
-        # Tells what the step returns; the loop uses the same trace of it.
-        function = tf.function(first, autograph=False)
-        traced = function.get_concrete_function(
-            signature, tf.TensorSpec([numbers], tf.int32)
-        )
+        def traced_first():
+            # Tells what the step returns; the loop uses the same trace of it.
+            function = tf.function(first, autograph=False)
+            return function.get_concrete_function(
+                signature, tf.TensorSpec([numbers], tf.int32)
+            )
+
+        traced = traced_first()
+        if self._step.is_incomplete:
+            # What the first trace has made is there before the second.
+            self._step.begin()
+            traced = traced_first()
         self._logs, row = traced.structured_outputs
         self.variables = _used(traced)
         end = None

@@ -227,6 +227,9 @@ class BatchMetrics:
     """
 
     def __init__(self, model: keras.Model) -> None:
+        #: Whether a graph lacks the state before it of a metric that was made
+        #: while it was traced; traced again, it has it.
+        self.is_incomplete = False
         self._before = {
             id(metric): [tf.convert_to_tensor(v) for v in metric.variables]
             for metric in keras_bridge.leaf_metrics(model)
@@ -247,7 +250,7 @@ class BatchMetrics:
         """
         found = {}
         for name, result in results.items():
-            before = self._before.get(id(result.metric))
+            before = self._state_before(result.metric)
             if before is not None:
                 change = total(
                     [
@@ -259,6 +262,17 @@ class BatchMetrics:
                 )
                 found[name] = tf.cast(result.of_state(change), tf.float32)
         return found
+
+    def _state_before(
+        self, metric: keras.metrics.Metric
+    ) -> list[tf.Tensor] | None:
+        """A metric's variables before the step; `None` if not known."""
+        if id(metric) in self._before or not _adds_up(metric):
+            return self._before.get(id(metric))
+        if tf.executing_eagerly():  # It was made in this step.
+            return [tf.zeros(v.shape, v.dtype) for v in metric.variables]
+        self.is_incomplete = True
+        return None
 
 
 def _adds_up(metric: keras.metrics.Metric) -> bool:

@@ -45,6 +45,18 @@ class ReplicatedStep:
         guard=None,
         before=(),
     ):
+        self._model = model
+        self._step_function = step_function
+        self._take = take
+        self.groups = groups
+        self._microbatches = microbatches
+        self._xla = xla
+        self.guard = guard
+        self._before = before
+        self.begin()
+
+    def begin(self):
+        """Begins anew, as if it had never been traced."""
         # These are set while the step is traced.
         self.returned: tuple[str, ...] = ()  # Names of scalars it returned
         # Which number of a row says whether a weight has moved; `None` if
@@ -54,21 +66,14 @@ class ReplicatedStep:
         self.returns_scalars = False  # And nothing else
         self.origins = provenance.Origins({}, ())  # Of those scalars
         self._of_batch: tuple[str, ...] = ()  # Names of metrics' batch results
-        self._model = model
-        self._step_function = step_function
-        self._take = take
-        self.groups = groups
-        self._microbatches = microbatches
-        self._xla = xla
-        self.guard = guard
-        self._before = before
+        self.is_incomplete = False  # Whether another trace would show more
         self.run = self._on_all_replicas
-        if not model.run_eagerly:
+        if not self._model.run_eagerly:
             self.run = tf.function(
                 self._on_all_replicas,
                 autograph=False,
                 reduce_retracing=True,
-                jit_compile=xla or None,
+                jit_compile=self._xla or None,
             )
 
     def logs_of(self, row):
@@ -177,6 +182,7 @@ class ReplicatedStep:
             if not is_first:  # The layout of a row stays.
                 of_batch = {name: of_batch[name] for name in self._of_batch}
             vectors.append(stacked(of_batch.values()))
+            self.is_incomplete |= counted.is_incomplete
         if result.has_moved is not None:
             vectors.append(stacked([result.has_moved]))
         if is_first:

@@ -214,3 +214,42 @@ def test_metric_that_does_not_add_up_is_left_to_history():
     history, telemetry, _ = classified("graph", metrics=[Largest()])
     assert history["largest"] == [2.0, 2.0]
     assert "largest" not in telemetry.names
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_metric_that_the_first_step_makes_has_the_result_of_each_batch(how):
+    """The step of a model that its first batch builds, as in Keras's guides."""
+
+    class Own(gdtrain.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def train_step(self, data):
+            return super().train_step(data) | {"extra": tf.constant(3.0)}
+
+    model = Own()
+    model.compile(
+        gdtrain.GradientDescent(0.0),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        **HOW[how],
+    )
+    telemetry = gdtrain.callbacks.Telemetry("minimal")
+    model.fit(
+        X,
+        LABELS,
+        batch_size=20,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        callbacks=[telemetry],
+    )
+    right = model.predict(X, verbose=0).argmax(1) == LABELS
+    np.testing.assert_allclose(
+        telemetry["accuracy"], of_batches(right), rtol=1e-5
+    )
+    assert telemetry["extra"].tolist() == [3.0] * 6
