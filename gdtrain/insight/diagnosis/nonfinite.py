@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gdtrain.insight.diagnosis.scale import with_scale
+from gdtrain.insight.diagnosis.trend import ENOUGH
 from gdtrain.insight.diagnosis.verdict import NONFINITE, Verdict
 
 
@@ -45,13 +47,8 @@ def judge(run, *, follows=False):
     if len(run.loss):
         before = f" The loss before it is {run.loss[-1]:.4g}."
     text = f"Step {step:,} is the first that is not finite{many}{where}."
-    return [
-        Verdict(
-            NONFINITE,
-            1.0,
-            (step, last),
-            evidence,
-            f"{text}{before}",
-            FOLLOWS if follows else AT_ONCE if step == 1 else LATER,
-        )
-    ]
+    text += before
+    advice = FOLLOWS if follows else AT_ONCE if step == 1 else LATER
+    if not follows and 0 < len(run.loss) < ENOUGH:
+        text, advice = with_scale(run, text, advice)
+    return [Verdict(NONFINITE, 1.0, (step, last), evidence, text, advice)]

@@ -38,3 +38,19 @@ def test_count_alone_is_enough():
 def test_numbers_between_measurements_are_not_missing():
     run = run_of(loss=[3.0, np.nan, 2.0, np.nan, 1.0, np.nan])
     assert judge(run) == []
+
+
+def test_first_update_far_beyond_the_weights_is_told_of_a_run_that_ends_soon():
+    columns = {
+        "loss": [4e18, np.inf, np.nan],
+        "update_ratio/first": [2e9, np.inf, np.nan],
+    }
+    (found,) = judge(run_of(**columns))
+    assert "The first update of first is 2e+09 times as long" in found.text
+    assert "scale them" in found.advice
+    columns = {
+        "loss": [*np.linspace(3, 1, 40), np.nan],
+        "update_ratio/first": [2e9, *np.full(40, 1e-3)],
+    }
+    (found,) = judge(run_of(**columns))
+    assert "first update" not in found.text
