@@ -2,8 +2,6 @@
 
 import glob
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from tensorboard.compat.proto import event_pb2
 
 from gdtrain.writers import scalar_events, summaries
 from gdtrain.writers.tensorboard import TensorBoardWriter
+from tests.full_disk import files_up_to
 
 ODD = [0.0, -1.5, np.nan, np.inf, -np.inf, 1e-40]
 
@@ -233,34 +232,16 @@ def test_folder_that_cannot_be_made_is_an_error(tmp_path):
         write(tmp_path / "file" / "run", [1])
 
 
-FULL_DISK = """
-import resource, signal, sys
-import numpy as np
-from gdtrain.writers.tensorboard import TensorBoardWriter
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-writer = TensorBoardWriter(sys.argv[1])
-try:
-    for step in range(100):
-        writer.write([step], [f"tag{i}" for i in range(50)], np.ones([1, 50]))
-        writer.flush()
-except OSError as error:
-    print(step, error)
-writer.write([1000], ["later"], [[0.5]])
-writer.close()
-"""
-
-
 def test_full_disk_is_an_error_and_what_was_written_is_kept(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, tmp_path],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    step, error = done.stdout.split(maxsplit=1)
-    assert "File too large" in error and "room on its disk" in error
+    writer = TensorBoardWriter(tmp_path)
+    tags, step = [f"tag{i}" for i in range(50)], 0
+    with files_up_to(50_000):
+        with pytest.raises(OSError, match="(?s)room on its.*File too large"):
+            for step in range(100):
+                writer.write([step], tags, np.ones([1, 50]))
+                writer.flush()
+        writer.write([1000], ["later"], [[0.5]])
+        writer.close()
     scalars = read(tmp_path)
-    assert [s for s, _ in scalars["tag49"]] == list(range(int(step)))
+    assert [s for s, _ in scalars["tag49"]] == list(range(step))
     assert scalars["later"] == [(1000, 0.5)]
