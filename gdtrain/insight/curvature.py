@@ -12,9 +12,11 @@ from gdtrain.insight import (
 from gdtrain.insight.found_curvature import Curvature
 from gdtrain.insight.hessian import Hessian
 from gdtrain.insight.objective import Objective
+from gdtrain.mistakes import operations
 
 
 @tracebacks.filtered
+@operations.explained
 def curvature(
     model,
     x,

@@ -6,6 +6,7 @@ from gdtrain import checks, tracebacks
 from gdtrain.insight import directions as directions_of_weights
 from gdtrain.insight import loss_surface, weight_paths
 from gdtrain.insight.loss_survey import LossSurvey
+from gdtrain.mistakes import operations
 
 _KINDS = ("auto", "weights", "path", "random")
 _ROOM = 0.3  # Of the size of a path, around it
@@ -13,6 +14,7 @@ _LEAST = 0.1  # Of the larger side of the view, for the smaller one
 
 
 @tracebacks.filtered
+@operations.explained
 def landscape(
     model,
     x,

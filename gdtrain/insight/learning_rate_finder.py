@@ -10,12 +10,14 @@ from gdtrain.insight.curvature import curvature as measure_curvature
 from gdtrain.insight.found_rates import conclude
 from gdtrain.insight.unread import unread
 from gdtrain.insight.untouched import untouched
+from gdtrain.mistakes import operations
 
 # The curvature of so many examples, to 1% or so: enough to halve it
 _EXAMPLES, _TOLERANCE = 256, 0.05
 
 
 @tracebacks.filtered
+@operations.explained
 def find_learning_rate(
     model,
     x,

@@ -10,12 +10,14 @@ from gdtrain.engine import random_state
 from gdtrain.insight.sweeps import at_once, logs, one_by_one
 from gdtrain.insight.sweeps.job import Job
 from gdtrain.insight.sweeps.result import Sweep
+from gdtrain.mistakes import operations
 from gdtrain.writers import failures
 
 _log = logging.getLogger("gdtrain")
 
 
 @tracebacks.filtered
+@operations.explained
 def sweep(
     build,
     x,

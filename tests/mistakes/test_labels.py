@@ -157,6 +157,17 @@ def test_labels_that_stream_are_explained_when_they_fail(eager):
     assert "outside the valid range" in rest  # As TensorFlow says it
 
 
+def test_labels_are_explained_by_what_measures_too():
+    model = classifier()
+    for do in (
+        lambda: gdtrain.curvature(model, X, Y + 1),
+        lambda: gdtrain.landscape(model, X, Y + 1, points=3),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            do()
+        assert str(caught.value).startswith("A label must be a class number")
+
+
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("kind", ["str", "object"])
 def test_labels_of_text(kind, eager):
