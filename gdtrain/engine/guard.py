@@ -58,6 +58,9 @@ class Guard:
     def __init__(self, model):
         _build_optimizer(model)
         kinds = variables.of(model)
+        # Such a step makes none: it is not asked again what there is.
+        is_ours = model.built and model.repeated_loss is not None
+        self._kinds = kinds if is_ours else None
         self._variables = [
             _local(v) for kind in variables.KINDS for v in kinds[kind]
         ]
@@ -80,9 +83,10 @@ class Guard:
             replicas.
         """
         losses = self._losses.of(returned)
-        # Read after the step, which may have made more.
+        # A step of the user's own may have made more.
         strict, others = (
-            [_local(v) for v in some] for some in checked(self._model)
+            [_local(v) for v in some]
+            for some in checked(self._model, self._kinds)
         )
         known = dict(zip(map(id, self._variables), self._before))
 
@@ -150,11 +154,12 @@ def _counts(memory):
     return memory.keep(("guard",), lambda: [tf.constant(0)] * 3)
 
 
-def checked(model) -> tuple[list, list]:
+def checked(model, kinds=None) -> tuple[list, list]:
     """The float variables that must stay finite.
 
     Args:
         model: A `DescentTrainer`, compiled.
+        kinds: What `variables.of` gave, if it was asked just now.
 
     Returns:
         `(strict, others)`: weights that are trained and variables of
@@ -162,7 +167,7 @@ def checked(model) -> tuple[list, list]:
         must be finite if they were so before, as a running maximum begins
         with minus infinity. Metrics are in neither.
     """
-    kinds = variables.of(model)
+    kinds = variables.of(model) if kinds is None else kinds
     trained = {id(variable) for variable in model.trainable_variables}
     weights = [v for v in kinds["weight"] if id(v) in trained]
     rest = [v for v in kinds["weight"] if id(v) not in trained]

@@ -23,11 +23,7 @@ def bad_rate(optimizers):
 
 def rates_said(optimizers):
     """The learning rates as words, for example `"0.1"`."""
-    rates = [
-        _rate(one)
-        for optimizer in optimizers
-        for one in with_rates(optimizer).values()
-    ]
+    rates = [_rate(one) for one in _in_use(optimizers)]
     return " and ".join(f"{rate:g}" for rate in dict.fromkeys(rates))
 
 
@@ -36,13 +32,22 @@ def too_much_decay(optimizers):
 
     Empty if there is none.
     """
-    for optimizer in optimizers:
-        for one in with_rates(optimizer).values():
-            for name in _DECAYS:
-                decay = getattr(one, name, None) or 0
-                if decay * _rate(one) > 2:
-                    return f"`{name}` of {decay:g}"
+    for one in _in_use(optimizers):
+        for name in _DECAYS:
+            decay = getattr(one, name, None) or 0
+            if decay * _rate(one) > 2:
+                return f"`{name}` of {decay:g}"
     return ""
+
+
+def _in_use(optimizers):
+    """Those that have made an update, each with a rate of its own.
+
+    All, if none has: the compiled one may be there without being used.
+    """
+    every = [o for some in optimizers for o in with_rates(some).values()]
+    used = [o for o in every if int(tf.convert_to_tensor(o.iterations))]
+    return used or every
 
 
 def _rate(optimizer):
