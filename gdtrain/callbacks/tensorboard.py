@@ -27,11 +27,13 @@ class TensorBoard(StepCallback):
     | tag | x axis | what |
     |---|---|---|
     | `step/loss`, `step/gradient_norm/<layer>`, ... | step | each quantity |
+    | `step/accuracy`, ... | step | metrics of the batch |
     | `epoch_loss`, `epoch_accuracy`, ... | epoch | what `History` shows |
     | `epoch_learning_rate` | epoch | the learning rate after the epoch |
     | `evaluation_loss_vs_iterations`, ... | step | each evaluation |
     | `weight_histogram/<layer>`, ... | step | histograms, if asked for |
     | `<picture>` | step | pictures, if asked for |
+    | `diagnosis` | step | the verdict as a fit ends, in the tab Text |
 
     The tab Custom Scalars has a page "Gradient descent" that puts the most
     telling curves together; HParams compares the runs below a folder by

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.callbacks.judged_steps import markdown
 from tests import models
 from tests.callbacks import reading
 from tests.writers.test_summaries import sessions
@@ -239,6 +240,10 @@ def test_tensorboard_compares_the_runs(eager, tmp_path):
         told = reading.hyperparameters(folder)
         assert told["learning_rate"] == RATES[run]
         assert (told["batch_size"], told["who"]) == (5, "me")
+        ((step, verdict),) = reading.tensors(folder)["diagnosis"]
+        assert step == len(found.losses[run])
+        expected = markdown(gdtrain.diagnose(folder))
+        assert verdict.item().decode() == expected
         curves = reading.curves(folder)
         losses = found.losses[run].tolist()
         assert curves["train/step/loss"] == list(enumerate(losses, 1))

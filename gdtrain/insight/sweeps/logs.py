@@ -5,17 +5,19 @@ import os
 import numpy as np
 
 from gdtrain.callbacks import run_description
+from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.writers import failures, summaries
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
+
+_MEASURED = ["loss", "learning_rate"]
 
 
 def write(log_dir, sweep, *, batch_size, entries):
     """Writes each run to a folder of its own, `learning_rate=...`.
 
     With the tags of `gdtrain.callbacks.TensorBoard`: `step/loss`,
-    `step/learning_rate`, and
-    `epoch_loss` and other metrics, for `validation` too; and with a row in
-    HParams.
+    `step/learning_rate`, `epoch_loss` and other metrics, for `validation`
+    too, and `diagnosis`; and with a row in HParams.
 
     Args:
         log_dir: The folder above them.
@@ -27,6 +29,7 @@ def write(log_dir, sweep, *, batch_size, entries):
         folder = os.path.join(log_dir, f"learning_rate={label}")
         runs = TensorBoardRuns(folder)
         runs.lock()
+        parts = failures.Parts()
         try:
             runs.begin(steps_done=0, epoch=0)
             # Its optimizer tells the learning rate.
@@ -35,22 +38,25 @@ def write(log_dir, sweep, *, batch_size, entries):
                     sweep.model(run),
                     batch_size,
                     entries,
-                    [(name, name) for name in ("loss", "learning_rate")],
-                    failures.Parts(),
+                    [(name, name) for name in _MEASURED],
+                    parts,
                 )
             )
-            rate = sweep.learning_rates[run]
-            _write_run(runs, rate, sweep.losses[run], sweep.history[run])
+            rate, history = sweep.learning_rates[run], sweep.history[run]
+            rows = np.stack(
+                [sweep.losses[run], np.full(len(sweep.losses[run]), rate)], 1
+            )
+            _write_run(runs, rows, history)
+            with parts.alone("The diagnosis is left out"):
+                _judge(runs, rows, history)
             runs.describe([summaries.hparams_end()])
         finally:
             runs.close()
 
 
-def _write_run(runs, rate, losses, history):
-    """Writes the losses of a run and what its history shows."""
-    steps = np.arange(1, 1 + len(losses))
-    rows = np.stack([losses, np.full(len(losses), rate)], axis=1)
-    runs.steps.write(steps, ["loss", "learning_rate"], rows)
+def _write_run(runs, rows, history):
+    """Writes the steps of a run, and what its history shows."""
+    runs.steps.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
     parts: dict[str, dict] = {"train": {}, "validation": {}}
     for name, values in history.items():
         part = "validation" if name.startswith("val_") else "train"
@@ -61,3 +67,12 @@ def _write_run(runs, rate, losses, history):
             runs[part].write(
                 np.arange(len(values)), list(columns), values.astype("float32")
             )
+
+
+def _judge(runs, rows, history):
+    """Writes the verdict of `gdtrain.diagnose`."""
+    judged = JudgedSteps()
+    judged.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
+    text = judged.verdict(history)
+    if text:
+        runs.judge(len(rows), summaries.text("diagnosis", text))
