@@ -85,6 +85,12 @@ class Ahead:
             self._feed, epoch, step, self._pace.most
         )
 
+    def has_next(self, epoch, step):
+        """Whether there is a section that begins there."""
+        if self._ready or self._ran_out:
+            return bool(self._ready)
+        return self._feed.has_batch(epoch, step)
+
     def next(self, epoch, step, is_last=False):
         """The section that begins there; `None` if the data ran out.
 

@@ -23,6 +23,22 @@ class CallbackList(keras.callbacks.CallbackList):
             callback.on_epoch_end(epoch, logs)
 
 
+def tell_steps(callbacks, steps):
+    """Tells callbacks of an epoch with another number of steps than before.
+
+    Args:
+        callbacks: A `keras.callbacks.CallbackList`.
+        steps: How many it has; `None` if unknown.
+    """
+    params = callbacks.params or {}
+    if steps is None or params.get("steps", steps) == steps:
+        return
+    callbacks.set_params({**params, "steps": steps})
+    for callback in callbacks.callbacks:
+        if getattr(callback, "progbar", None) is not None:
+            callback.progbar.target = steps  # Made with the epoch
+
+
 def _are_numbers(logs):
     """Whether logs are in the order and of the kind that callbacks get."""
     return bool(logs) and all(type(v) is float for v in logs.values())

@@ -56,9 +56,14 @@ def run(ahead, feed, hooks, epoch=0, step=0):
     if step == 0:
         ahead.begin_epoch()
     section = None
+    feed.begin_epoch(epoch, step)
     length = feed.steps_per_epoch
     while length is None or step < length:
         if hooks.begin:
+            # None is told of a step that there is no batch for.
+            if not ahead.has_next(epoch, step):
+                section = None
+                break
             hooks.begin(step)
         section = ahead.next(epoch, step, is_last=hooks.stopped())
         if section is None:

@@ -32,6 +32,11 @@ class PredictBlock:
                 jit_compile=model.jit_compile or None,
             )
 
+    @property
+    def has_one_batch(self):
+        """Whether each call predicts one batch, whatever it is asked for."""
+        return self._model.run_eagerly or not self._can_concatenate
+
     def __call__(self, source, steps):
         """Predicts batches.
 
@@ -44,11 +49,9 @@ class PredictBlock:
             `(outputs, steps)`: of all examples, and how many steps those are;
             `(None, 0)` if there is no batch.
         """
-        if self._model.run_eagerly:
-            return self._one(source)
-        if self._program is None:
+        if self._program is None and not self._model.run_eagerly:
             self._trace(source)
-        if not self._can_concatenate:
+        if self.has_one_batch:
             return self._one(source)
         outputs, done = self._program(source, tf.constant(steps))
         return (outputs, int(done)) if done else (None, 0)

@@ -42,9 +42,17 @@ class PredictFunction:
         )
         start = time.perf_counter()
         steps = min(pace.steps(speed, left, left), feed.most_steps)
-        outputs, count = block(feed.source(0, step, steps), steps)
+        outputs, count = [], 0
+        while count < steps:
+            most = steps - count
+            some, more = block(feed.source(0, step + count, most), most)
+            if more:
+                outputs.append(some)
+            count += more
+            if not more or not block.has_one_batch or pace.counted is None:
+                break
         speed.add(count, time.perf_counter() - start)
-        return outputs, count
+        return _joined(outputs), count
 
     def __call__(self, data):
         """Predicts batches that are at hand, as Keras calls it.
@@ -55,8 +63,13 @@ class PredictFunction:
         key = settings.of(self._model)
         if key not in self._on_batches:
             self._on_batches[key] = PredictBlock(self._model)
-        outputs = [self._on_batches[key].step(batch) for batch in data]
-        return keras.tree.map_structure(
-            lambda *leaves: tf.concat(leaves, 0) if leaves[1:] else leaves[0],
-            *outputs,
-        )
+        return _joined([self._on_batches[key].step(batch) for batch in data])
+
+
+def _joined(outputs):
+    """Outputs of batches, one after another; `None` if there are none."""
+    if len(outputs) < 2:
+        return outputs[0] if outputs else None
+    return keras.tree.map_structure(
+        lambda *leaves: tf.concat(leaves, 0), *outputs
+    )

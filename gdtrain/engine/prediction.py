@@ -50,6 +50,8 @@ def _run(model, feed, callbacks):
     while length is None or step < length:
         interrupts.raise_pending()
         if hooks.begin:
+            if not feed.has_batch(0, step):
+                break
             hooks.begin(step)
         left = None if length is None else length - step
         if hooks.stopped():  # As in Keras, after one more execution

@@ -3,7 +3,7 @@
 import keras
 
 from gdtrain import keras_bridge
-from gdtrain.engine import epoch_loop, pacing, variables
+from gdtrain.engine import callback_list, epoch_loop, pacing, variables
 from gdtrain.engine.ahead import Ahead
 from gdtrain.engine.run import GoBack, Run
 
@@ -95,6 +95,8 @@ def _one_epoch(run, callbacks, hooks, validation):
     epoch = run.epoch
     callbacks.on_epoch_begin(epoch)
     run.begun_epoch()
+    run.feed.begin_epoch(epoch, run.step)
+    callback_list.tell_steps(callbacks, run.feed.steps_per_epoch)
     logs = epoch_loop.run(run.ahead, run.feed, hooks, epoch, run.step)
     logs = dict(logs)
     if validation and validation.is_due(epoch):

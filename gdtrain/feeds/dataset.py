@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gdtrain import keras_bridge
 from gdtrain.feeds import fingerprint, iterator_files, pipeline
-from gdtrain.feeds.iteration import Iteration
+from gdtrain.feeds.iteration import Iteration, Source
 from gdtrain.feeds.position import NoPosition
 
 
@@ -28,9 +28,10 @@ class Dataset:
     def __init__(self, adapter, strategy, steps_per_epoch=None):
         self._adapter = adapter
         self._wanted = steps_per_epoch
-        self._known = adapter.num_batches
+        self._known = self._known_at_first = adapter.num_batches
         self._seen = 0  # Steps since the iterator was made
         self._iterator: Any = None
+        self._taken: Any = None  # Its next batch, if it was taken already
         self._start: Any = None  # Where it was before its first batch
         self._keeps_start = False
         self._ran_out = False
@@ -38,7 +39,10 @@ class Dataset:
         self._within = False  # An epoch that has begun
         self.batch_spec = None  # Of a batch before it is distributed
         self._dataset = self._distributed(strategy)
-        self.plan = Iteration(self._dataset.element_spec)
+        self._plans = [
+            Iteration(self._dataset.element_spec, is_taken)
+            for is_taken in (False, True)
+        ]
 
     def array_at(self, path):
         """`None`: only feeds of arrays have all of them at hand."""
@@ -56,6 +60,32 @@ class Dataset:
         """How many steps an epoch has; `None` if that is not known yet."""
         return self._wanted or self._known
 
+    @property
+    def plan(self):
+        """The plan of the next block."""
+        return self._plans[self._taken is not None]
+
+    def begin_epoch(self, epoch, step):
+        """Says that an epoch begins, or goes on with a step.
+
+        Data that are read anew may have another number of batches.
+        """
+        if step == 0 and not self._within:
+            self._begin(epoch)
+
+    def has_batch(self, epoch, step):
+        """Whether there is a batch for this step.
+
+        Where the number of batches does not tell, the batch is taken, and
+        kept for the step.
+        """
+        self.begin_epoch(epoch, step)
+        if self._known is not None and self._seen < self._known:
+            return True
+        if self._taken is None:
+            self._taken = self._iterator.get_next_as_optional()
+        return bool(self._taken.has_value())
+
     def source(self, epoch, step, steps, room=None):
         """The iterator that is at this step.
 
@@ -65,22 +95,22 @@ class Dataset:
             room: Plays no role here.
         """
         if not steps:  # Nothing is taken: any iterator will do.
-            return self._iterator or iter(self._dataset)
-        if step == 0 and not self._within:
-            self._begin(epoch)
+            return Source(self._iterator or iter(self._dataset), self._taken)
+        self.begin_epoch(epoch, step)
         self._seen += steps
-        return self._iterator
+        taken, self._taken = self._taken, None
+        return Source(self._iterator, taken)
 
     def rewind(self):
         """Goes back to the first batch."""
         self._leave()
-        self._iterator = None
+        self._iterator = self._taken = None
 
     def fingerprint(self):
         """What tells other data; see `gdtrain.feeds.fingerprint`."""
         return {
             "kind": keras_bridge.kind_of_data(self._adapter),
-            "batches": self._known,
+            "batches": self._known_at_first,
             "batch": repr(self.batch_spec),
         } | self._content()
 
@@ -107,6 +137,8 @@ class Dataset:
         Raises:
             NoPosition: if it cannot be set back there.
         """
+        if self._taken is not None:
+            raise NoPosition("a batch was taken that is still to be trained on")
         if self._iterator is None:
             self._make_iterator()
         files = iterator_files.of(self._iterator)
@@ -126,7 +158,8 @@ class Dataset:
         self._leave()
         if step:
             self._enter(epoch)
-        self._iterator, self._seen, self._ran_out = None, 0, False
+        self._iterator = self._taken = None
+        self._seen, self._ran_out = 0, False
         if position is not None:
             self._iterator = self._iterator_at(position)
             self._seen = position["seen"]
@@ -159,7 +192,7 @@ class Dataset:
         return iterator
 
     def _make_iterator(self):
-        self._iterator = iter(self._dataset)
+        self._iterator, self._taken = iter(self._dataset), None
         if self._keeps_start:
             self._start = iterator_files.of(self._iterator)
 
@@ -168,6 +201,7 @@ class Dataset:
         if anew:
             self._seen, self._ran_out = 0, False
             self._begin_pass()
+            self._known = self._adapter.num_batches
         self._enter(epoch)
         if anew:
             self._make_iterator()

@@ -1,6 +1,21 @@
 """How a program takes batches from an iterator, traced."""
 
+from typing import Any, NamedTuple
+
 import tensorflow as tf
+
+
+class Source(NamedTuple):
+    """What a block of steps takes its batches from.
+
+    Args:
+        iterator: The iterator.
+        taken: The next batch, a `tf.experimental.Optional`, if it was taken
+            from the iterator already, to see whether there is one.
+    """
+
+    iterator: Any
+    taken: Any
 
 
 class Iteration:
@@ -10,25 +25,28 @@ class Iteration:
 
     Args:
         element_spec: That of the dataset.
+        is_taken: Whether sources have the next batch by themselves.
     """
 
     epochs_can_follow = False
 
-    def __init__(self, element_spec):
+    def __init__(self, element_spec, is_taken=False):
         #: What programs depend on
-        self.family = self.key = repr(("dataset", element_spec))
+        self.family = self.key = repr(("dataset", element_spec, is_taken))
 
     def signature(self, source, static):
-        """What a program that takes `source`, an iterator, is traced for."""
+        """What a program that takes `source` is traced for."""
         return source
 
     def open(self, source, static):
-        """What does not change from step to step: the iterator."""
+        """What does not change from step to step: the source."""
         return source
 
     def first(self, opened):
         """The cursor that the loop over steps begins with."""
-        return opened.get_next_as_optional()
+        if opened.taken is not None:
+            return opened.taken
+        return opened.iterator.get_next_as_optional()
 
     def has_batch(self, opened, cursor):
         """Whether there is a batch."""
@@ -36,7 +54,9 @@ class Iteration:
 
     def advance(self, opened, cursor, wanted):
         """The cursor of the next step. A batch is taken only if `wanted`."""
-        return tf.cond(wanted, opened.get_next_as_optional, lambda: cursor)
+        return tf.cond(
+            wanted, opened.iterator.get_next_as_optional, lambda: cursor
+        )
 
     def fetch(self, opened, cursor, last=False):
         """The batch."""

@@ -28,33 +28,36 @@ class Ordered(keras.utils.PyDataset):
             max_queue_size=inner.max_queue_size,
         )
         self.inner = inner
-        self._order: Any = None  # `None` for the order they are given in
-        if shuffle and inner.num_batches:
-            self._order = Order(inner.num_batches, 1, True, seed)
+        self._seed = seed if shuffle else None  # `None` for the given order
         self._indices: Any = None
         self._start = 0
+        self._count: Any = None  # Of this pass; `None` before the first one
         self._ended = 0  # Epochs whose end the inner one was told of
         # Those that Keras asks for to see their shape, until the first pass
         self.first_batches: list = []
         self._has_begun = False
 
-    def set(self, number, start):
+    def set(self, number, start, count=None):
         """Sets the next pass over the data.
 
         Args:
             number: Which one, from 0.
             start: How many of its batches to leave out.
+            count: How many batches it has. Defaults to what the data say now:
+                there may be more than in the pass before, or fewer.
         """
         self._start = start
         self.first_batches = []
         self._has_begun = True
-        if self._order is not None:
-            self._indices = self._order.of_epochs(number, 1)[0].tolist()
+        self._count = count or self.inner.num_batches
+        if self._seed is not None and self._count:
+            order = Order(self._count, 1, True, self._seed)
+            self._indices = order.of_epochs(number, 1)[0].tolist()
 
     @property
     def num_batches(self):
         """How many batches are left; `None` if there is no end."""
-        count = self.inner.num_batches
+        count = self._count or self.inner.num_batches
         return None if count is None else count - self._start
 
     def __getitem__(self, index):
@@ -78,7 +81,7 @@ class Ordered(keras.utils.PyDataset):
         """Its order, and what the inner one says of itself, if it does."""
         says = hasattr(self.inner, "get_state")
         return {
-            "order": self._order.state() if self._order else None,
+            "order": None if self._seed is None else {"seed": self._seed},
             "inner": self.inner.get_state() if says else None,
         }
 
@@ -88,8 +91,8 @@ class Ordered(keras.utils.PyDataset):
         An inner one without `set_state` is told of the epochs again: what it
         does then by a generator of its own comes out as before.
         """
-        if self._order is not None:
-            self._order.set_state(state["order"])
+        if self._seed is not None:
+            self._seed = state["order"]["seed"]
         if hasattr(self.inner, "set_state"):
             self.inner.set_state(state["inner"])
             self._ended = epochs
@@ -127,6 +130,7 @@ class OrderedDataset(Dataset):
             "passes": self._passes,
             "seen": self._seen,
             "ran_out": self._ran_out,
+            "known": self._known,
             "state": self._ordered.get_state(),
         }
 
@@ -134,8 +138,10 @@ class OrderedDataset(Dataset):
         """Goes where it was. See `Dataset.go_to`."""
         if position is not None:
             self._ordered.set_state(position["state"], epoch)
-            self._passes = position["passes"]
-            self._ordered.set(max(self._passes - 1, 0), position["seen"])
+            self._passes, self._known = position["passes"], position["known"]
+            self._ordered.set(
+                max(self._passes - 1, 0), position["seen"], self._known
+            )
         super().go_to(epoch, step, position)
 
     def _iterator_at(self, position):

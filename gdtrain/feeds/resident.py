@@ -106,6 +106,13 @@ class Resident:
         if position is not None:
             self._order.set_state(position["order"])
 
+    def begin_epoch(self, epoch, step):
+        """Says that an epoch begins, or goes on; nothing is to be done."""
+
+    def has_batch(self, epoch, step):
+        """Whether there is a batch for this step: each epoch has all."""
+        return True
+
     def rewind(self):
         """Goes back to the first batch; nothing is to be done."""
 

@@ -49,7 +49,7 @@ def take(feed, found, epoch=0, step=0, most=None):
         while feed.steps_per_epoch is None or step < feed.steps_per_epoch:
             if len(found) == most:
                 return epoch, step
-            batch = next(feed.source(epoch, step, 1), None)
+            batch = next(feed.source(epoch, step, 1).iterator, None)
             if batch is None:
                 break
             found.append(batch.numpy().tolist())
