@@ -17,12 +17,16 @@ import warnings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from gdtrain.insight.diagnose import diagnose  # noqa: E402
+from tests.insight.diagnosis.contradictions import (  # noqa: E402
+    contradictions,
+)
 from tests.zoo import collection, scores  # noqa: E402
 
 
 def judge(specimen):
-    """The `Outcome` of a specimen."""
+    """The `Outcome` of a specimen, on which nothing contradicts itself."""
     found = diagnose(specimen.telemetry, history=specimen.history)
+    assert not contradictions(found), f"{specimen.kind}\n{found}"
     return scores.Outcome(
         specimen.label, found.verdict.name, specimen.kind, specimen.seed
     )
