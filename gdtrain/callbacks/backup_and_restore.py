@@ -40,6 +40,11 @@ class BackupAndRestore(Callback):
     functions and classes are compared by their code, and by the numbers that
     they refer to. What cannot be compared, the line names.
 
+    Optimizers, metrics and variables are found wherever the model's code keeps
+    them; run eagerly, as far as they are in attributes, containers, closures
+    or globals. Numbers that a step counts in plain Python are not seen: keep
+    them in a variable, or in a callback with `get_state`.
+
     A checkpoint is there whole or not at all, and checked when read: a damaged
     one is named, and the one before it is used. SIGTERM and Ctrl-C save at the
     end of the block of steps and stop; the exit code is 143 or 130. If a
@@ -71,8 +76,11 @@ class BackupAndRestore(Callback):
             `None` for never. A run also saves when it ends.
         keep: How many checkpoints to keep. Defaults to 2.
         at_epochs_only: Whether to save between epochs alone. Defaults to
-            `False`. Needed for data that cannot be set back, as a generator:
-            then they begin anew where a run goes on.
+            `False`. Needed for data that cannot be set back, as a generator
+            or a pipeline whose maps are random (as augmentation by
+            `tf.random.uniform`) or call Python: then they begin anew where a
+            run goes on, and what is random in them is drawn anew. Random
+            layers within the model need no such thing.
         on_change: What to do if another run was asked for than the one that
             was saved. `"error"`, the default, refuses. `"continue"` goes on
             from the checkpoint with what is asked for now: this learning
@@ -350,7 +358,8 @@ def _check_position(feed, at_epochs_only):
             "keras.utils.PyDataset, or a tf.data.Dataset that shuffles once, "
             "without Python or other random operations; or write "
             "`BackupAndRestore(..., at_epochs_only=True)`: then a run goes "
-            "on where an epoch ended, with the data from their beginning."
+            "on where an epoch ended, with the data from their beginning, "
+            "and random operations of the pipeline draw anew."
         ) from error
 
 

@@ -108,6 +108,10 @@ class Run:
 
         To be called before training begins by who wants to save states.
         """
+        if self.model.built:
+            # What a step is seen to return depends on which metrics there
+            # are: a run that is gone on with has them before its first step.
+            variables.build(self.model, self.feed.batch_spec)
         return self.identity, self._rates_asked
 
     def last_batch(self):

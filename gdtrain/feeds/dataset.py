@@ -141,7 +141,10 @@ class Dataset:
             raise NoPosition("a batch was taken that is still to be trained on")
         if self._iterator is None:
             self._make_iterator()
-        files = iterator_files.of(self._iterator)
+        try:
+            files = iterator_files.of(self._iterator)
+        except NoPosition as error:
+            raise NoPosition(self._why(str(error))) from error
         if not self._keeps_start:
             iterator_files.check(self._adapter.get_tf_dataset())
             self._start = None if self._seen else files
@@ -152,6 +155,16 @@ class Dataset:
             "seen": self._seen,
             "ran_out": self._ran_out,
         }
+
+    def _why(self, reason):
+        """Why TensorFlow cannot tell where the iterator is."""
+        dataset = self._adapter.get_tf_dataset()
+        if not isinstance(dataset, tf.data.Dataset):
+            return reason
+        names = pipeline.impure_operations(dataset)
+        if not names:
+            return reason
+        return f"maps of the pipeline use {', '.join(names)}: {reason}"
 
     def go_to(self, epoch, step, position):
         """Goes where it was; `position` may be `None` at an epoch's start."""

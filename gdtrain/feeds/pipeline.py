@@ -57,6 +57,21 @@ def of(dataset: tf.data.Dataset) -> dict:
     return pipeline.leaves()
 
 
+def impure_operations(dataset: tf.data.Dataset) -> list[str]:
+    """Operations of a pipeline's maps that are random or call Python.
+
+    Example:
+
+    >>> noise = lambda n: tf.random.uniform([])
+    >>> impure_operations(tf.data.Dataset.range(4).map(noise))
+    ['RandomUniform']
+    """
+    pipeline = _Pipeline(graph(dataset))
+    return sorted(
+        {name for name in pipeline.operations() if _IMPURE.search(name)}
+    )
+
+
 class _Pipeline:
     """A pipeline, by its graph."""
 
@@ -67,6 +82,11 @@ class _Pipeline:
             function.signature.name: function
             for function in definition.library.function
         }
+
+    def operations(self) -> list[str]:
+        """Names of the operations of its maps."""
+        nodes = self._definition.node
+        return [part.op for node in nodes for part in self._parts(node)]
 
     def leaves(self) -> dict:
         """Leaves that tell it."""
