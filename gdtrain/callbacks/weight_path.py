@@ -31,7 +31,7 @@ class WeightPath(Callback):
 
     Example:
 
-    >>> import gdtrain
+    >>> import keras, gdtrain
     >>> line = keras.layers.Dense(1, kernel_initializer="zeros")
     >>> model = gdtrain.Sequential([keras.Input([1]), line])
     >>> model.compile(gdtrain.GradientDescent(0.25), loss="mse")
