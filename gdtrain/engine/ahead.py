@@ -154,7 +154,13 @@ class Ahead:
             steps = min(steps, self._pace.counted or 1)
         with self._interrupts.held_back():
             done, self._spans = execution.run(
-                self._feed, epoch, step, steps, self._pace.most, left or 0
+                program,
+                self._feed,
+                epoch,
+                step,
+                steps,
+                self._pace.most,
+                left or 0,
             )
             self._step = program.step
             # Whoever asks again would, on several workers, ask alone: each

@@ -83,9 +83,8 @@ class Execution:
             return math.inf
         return self._observers.steps_until_look()
 
-    def run(self, feed, epoch, step, steps, most, left):
-        """Runs steps. See `gdtrain.engine.program.Program.run`."""
-        program = self.program(feed)
+    def run(self, program, feed, epoch, step, steps, most, left):
+        """Runs steps of the `program` of a feed. See `Program.run`."""
         is_steady = program.is_steady
         moment, strides = self._time(program.groups)
         where = feed, epoch, step, steps, moment, most, left
