@@ -5,6 +5,7 @@ Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 
 import contextlib
 import contextvars
+import copy
 import functools
 import json
 import re
@@ -34,6 +35,7 @@ from keras.src.utils import (
     rng_utils,
     traceback_utils,
 )
+from tensorflow.python.eager import context as tensorflow_context
 
 # Layers that are observed though they have no weights, or layers within
 _ACTIVATIONS = (
@@ -991,6 +993,24 @@ def random_seed():
     Needs `get_random_seed`; without it another seed is not noticed.
     """
     return rng_utils.get_random_seed()
+
+
+def seeds():
+    """What `keras.utils.set_random_seed` tells Keras and TensorFlow.
+
+    Needs `_seed` and `_rng` of TensorFlow's context; without them, operations
+    such as `tf.random.normal` draw other numbers after a sweep.
+    """
+    context = tensorflow_context.context()
+    generator = getattr(context, "_rng", None)
+    return random_seed(), context._seed, copy.copy(generator)
+
+
+def set_seeds(found):
+    """Sets what `seeds` gave, with the same needs."""
+    context = tensorflow_context.context()
+    seed, context._seed, context._rng = found
+    global_state.set_global_attribute(rng_utils.GLOBAL_RANDOM_SEED, seed)
 
 
 def global_random_state():

@@ -73,6 +73,7 @@ def fit(
             steps_per_epoch=steps_per_epoch,
             shuffle=shuffle,
             class_weight=class_weight,
+            steps_done=model.step_observers.steps_done,
         )
     keras_bridge.maybe_build(model, feed.batch_spec)
     most = keras.config.max_epochs()

@@ -15,19 +15,22 @@ def get():
     What TensorFlow's older operations count by themselves, such as
     `tf.random.normal`, cannot be asked for.
     """
-    # First, as Keras's, when it is made, draws from Python's.
-    of_keras = keras_bridge.global_random_state().numpy()
+    # One that is made draws from Python's; so it is not made here.
+    of_keras = keras_bridge.global_random_generator()
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
         "tensorflow": tf.random.get_global_generator().state.numpy(),
-        "keras": of_keras,
+        "keras": None if of_keras is None else of_keras.state.numpy(),
     }
 
 
 def put(states):
     """Sets the generators to what `get` found."""
-    keras_bridge.global_random_state().assign(states["keras"])
+    if states["keras"] is None:
+        keras_bridge.set_global_random_generator(None)
+    else:
+        keras_bridge.global_random_state().assign(states["keras"])
     tf.random.get_global_generator().state.assign(states["tensorflow"])
     np.random.set_state(states["numpy"])
     random.setstate(states["python"])
@@ -35,17 +38,17 @@ def put(states):
 
 @contextlib.contextmanager
 def kept():
-    """Sets the generators back, at the end, to what they are now.
+    """Sets the generators and seeds back, at the end, to what they are now.
 
     Keras's, if it is not made yet, is made again when it is needed: from what
     Python's gives then, as if nothing had been.
     """
-    of_python = random.getstate()  # Before `get` may draw from it
     of_keras = keras_bridge.global_random_generator()
-    states = get()
+    states, seeds = get(), keras_bridge.seeds()
     try:
-        random.setstate(of_python)
         yield
     finally:
-        put({**states, "python": of_python})
+        # Another may have been made meanwhile.
         keras_bridge.set_global_random_generator(of_keras)
+        put(states)
+        keras_bridge.set_seeds(seeds)

@@ -25,6 +25,7 @@ def feed(
     steps_per_epoch=None,
     shuffle=False,
     class_weight=None,
+    steps_done=0,
 ):
     """The feed of whatever `keras.Model.fit` takes as data.
 
@@ -34,20 +35,22 @@ def feed(
     another number of steps than they have batches, come as Keras brings them.
 
     The order of shuffled arrays, and of the batches of a `PyDataset`, follows
-    from a seed that is drawn from Python's generator, so that
-    `keras.utils.set_random_seed` repeats it.
+    from the state of Python's generator, which stays as it is, so that
+    `keras.utils.set_random_seed` repeats it; and from the steps that the
+    model has behind it, so that another `fit` has another order.
 
     Args:
         x, y, sample_weight, batch_size, steps_per_epoch, shuffle,
             class_weight: As in `keras.Model.fit`.
         strategy: The `tf.distribute.Strategy` to train under.
+        steps_done: How many updates the model has behind it.
 
     Raises:
         ValueError: if the data cannot be used.
     """
     checks.at_least_one("batch_size", batch_size or None)
     steps_per_epoch = _limited(steps_per_epoch)
-    seed = random.getrandbits(63) if shuffle else 0
+    seed = _seed(steps_done) if shuffle else 0
     if isinstance(x, keras.utils.PyDataset):
         x = Ordered(x, shuffle, seed)
         shuffle = False  # Which it does itself
@@ -70,6 +73,13 @@ def feed(
     return (Resident if small else Streamed)(
         arrays, adapter.batch_size, order, strategy
     )
+
+
+def _seed(steps_done):
+    """A non-negative integer below 2 ** 63."""
+    generator = random.Random()
+    generator.setstate(random.getstate())
+    return (generator.getrandbits(63) + steps_done) % 2**63
 
 
 def _limited(steps_per_epoch):
