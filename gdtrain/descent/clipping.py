@@ -34,6 +34,8 @@ def clip(gradients, global_clipnorm, optimizer):
         replica, the numbers of `keras.optimizers.Optimizer(global_clipnorm)`.
     """
     present = [g for g in gradients if g is not None]
+    if not present:
+        return gradients
     if global_clipnorm is not None:
         # The norm of indexed slices would count a repeated row's parts apart.
         present = _clipped([dense(g) for g in present], global_clipnorm)
@@ -92,7 +94,7 @@ def _within_range(gradients, optimizer):
     """
     of_each = getattr(optimizer, "clipnorm", None)
     limit = of_each or getattr(optimizer, "global_clipnorm", None)
-    if not limit or not gradients:
+    if not limit:
         return gradients
     groups = [[g] for g in gradients] if of_each else [gradients]
     return tf.cond(

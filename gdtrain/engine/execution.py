@@ -8,7 +8,7 @@ import warnings
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.engine import epoch_logs, settings, variables, watch
+from gdtrain.engine import settings, variables, watch
 from gdtrain.engine.guard import Guard
 from gdtrain.engine.program import Program
 from gdtrain.engine.programs import Programs
@@ -139,11 +139,7 @@ class Execution:
             raise StopIteration
         if not step.returns_scalars:
             return logs
-        named = step.logs_of(row.numpy())
-        if self._microbatches > 1:
-            # A metric's result is that after the last of them.
-            named = epoch_logs.of(self._model, named, named)
-        return named
+        return step.logs_of(row.numpy())
 
     def _step_on_batch(self):
         """The step on a batch that is at hand."""

@@ -73,7 +73,7 @@ def fit(
             steps_per_epoch=steps_per_epoch,
             shuffle=shuffle,
             class_weight=class_weight,
-            steps_done=model.step_observers.steps_done,
+            steps_done=_steps_done(model),
         )
     keras_bridge.maybe_build(model, feed.batch_spec)
     most = keras.config.max_epochs()
@@ -94,3 +94,11 @@ def fit(
             )
     finally:
         model.validation_feed = None
+
+
+def _steps_done(model):
+    """How many updates a model has behind it, also one that was loaded."""
+    if model.optimizer is not None:
+        iterations = int(model.optimizer.iterations.numpy())
+        model.step_observers.begin(iterations)
+    return model.step_observers.steps_done

@@ -122,10 +122,10 @@ def _by_graph(
         if leaves.has_batch or not read:
             continue
         same = _same_result(value, read.values())
-        if same is None:
-            states.append(name)
-        else:
+        if same is not None:
             results[name] = same
+        elif value.shape.rank == 0:
+            states.append(name)
     return Origins(results, tuple(states))
 
 

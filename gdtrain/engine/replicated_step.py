@@ -174,7 +174,8 @@ class ReplicatedStep:
         if is_first:
             self.origins = provenance.of(result.logs, self._model)
         for name in (*self.origins.results, *self.origins.states):
-            result.returned[name] = step.scalar(result.logs[name])
+            if name in result.returned:  # A result may be a vector.
+                result.returned[name] = step.scalar(result.logs[name])
         vectors = [vector for _, vector in result.measured]
         of_batch = {}
         if counted:
@@ -191,11 +192,11 @@ class ReplicatedStep:
 
     def _to_count(self, result):
         """The results of metrics of which the batch's own are shown."""
-        hidden = _names(result)
+        shown = set(result.returned) - _names(result)
         return {
             name: found
             for name, found in self.origins.results.items()
-            if name not in hidden
+            if name in shown
         }
 
     def _name_columns(self, result, of_batch):
