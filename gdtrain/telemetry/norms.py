@@ -1,8 +1,9 @@
 """Norms and products of lists of tensors, whole and layer by layer.
 
-A square overflows float32 from 1.8e19 on, and is 0 up to 1e-23. Sums of
-squares are made in float32 all the same, as float64 costs twice the time and
-memory; `exactly` sees whether they served, and only then repeats in float64.
+A square overflows float32 from 1.8e19 on, and loses digits below 1e-19. Sums
+of squares are made in float32 all the same, as float64 costs twice the time
+and memory; `exactly` sees whether they served, and only then repeats in
+float64. A tensor whose squares are all 0, of numbers below 1e-23, has norm 0.
 """
 
 import contextlib
@@ -38,8 +39,11 @@ def exactly(numbers):
         noted = _state.noted
     if not noted:
         return vector
-    serves = tf.math.is_finite(tf.reduce_sum(vector)) & (
-        tf.reduce_min(tf.concat(noted, 0)) > _LEAST
+    squares = tf.concat(noted, 0)
+    # A sum of 0 is taken for one of zeros: where training has come to rest,
+    # updates are 0 at every step, and all would be computed twice.
+    serves = tf.math.is_finite(tf.reduce_sum(vector)) & tf.reduce_all(
+        tf.equal(squares, 0.0) | (squares > _LEAST)
     )
 
     def again():

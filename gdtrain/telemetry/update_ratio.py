@@ -27,7 +27,6 @@ class UpdateRatio(Quantity):
     """
 
     name = "update_ratio"
-    sums_squares = True
 
     def measure(self, record):
         """`Parts` by layer."""

@@ -18,7 +18,6 @@ class WeightNorm(Quantity):
     """
 
     name = "weight_norm"
-    sums_squares = True
 
     def measure(self, record):
         """`Parts` by layer."""
