@@ -36,7 +36,8 @@ class Quantity(abc.ABC):
     needs: frozenset[str] = frozenset()
 
     #: Whether it is made of `norms.squared_norms`, and keeps nothing from step
-    #: to step: then it is right also where squares leave float32.
+    #: to step: then it is right also where squares leave float32. Each tensor
+    #: that it reads costs a step a little, so weights' norms do without.
     sums_squares = False
 
     #: Whether it compares with the step before, for which it must be measured

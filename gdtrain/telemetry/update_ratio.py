@@ -13,7 +13,8 @@ class UpdateRatio(Quantity):
     constraints. About 0.001 is a rule of thumb for large networks; small
     models and full batches are trained well at far more. Where the weights
     are all zero, as a bias is at the start, it is infinite for an update that
-    moves them and NaN for one that does not. Cost: a copy of the weights and
+    moves them and NaN for one that does not; likewise for weights beyond
+    1.8e19, whose squares float32 does not hold. Cost: a copy of the weights and
     two passes over them.
 
     References:

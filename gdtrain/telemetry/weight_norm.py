@@ -9,7 +9,8 @@ class WeightNorm(Quantity):
 
         weight_norm/<layer> = sqrt(sum over its weights of sum(weight ** 2))
 
-    Of trainable weights only. Cost: one pass over the weights.
+    Of trainable weights only; infinite for weights beyond 1.8e19, whose
+    squares float32 does not hold. Cost: one pass over the weights.
 
     Example:
 
