@@ -90,11 +90,23 @@ def runs(directory):
     return found
 
 
+def _of_training(directory):
+    """The folder of a run for its folder `train`, if that is not there.
+
+    The curves of training were in `train` up to version 0.1.0, as Keras has
+    them still.
+    """
+    run, name = os.path.split(os.fspath(directory).rstrip("/"))
+    is_gone = name == "train" and not paths(directory)
+    return run if is_gone else directory
+
+
 def scalars(directory):
     """All scalars of a folder, as TensorBoard would show them all.
 
     Args:
-        directory: A folder that has event files.
+        directory: A folder that has event files, or the folder `train` that
+            such a folder would have had up to version 0.1.0.
 
     Returns:
         `{tag: (steps, values)}`: int64 `[n]`, float32 `[n]`.
@@ -114,6 +126,7 @@ def scalars(directory):
     >>> steps.tolist(), values.tolist()
     ([7], [0.5])
     """
+    directory = _of_training(directory)
     if not paths(directory):
         raise FileNotFoundError(
             "The folder must have event files. Received: "

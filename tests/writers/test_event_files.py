@@ -76,6 +76,16 @@ def test_run_reads_back_like_memory(tmp_path):
         np.testing.assert_array_equal(values_of_a, np.float32([np.nan, 3]))
 
 
+def test_the_former_folder_of_training_is_that_of_the_run(tmp_path):
+    writer = TensorBoardWriter(tmp_path)
+    writer.write([1], ["step/loss"], [[0.5]])
+    writer.close()
+    found = event_files.scalars(tmp_path / "train")
+    assert found["step/loss"][1].tolist() == [0.5]
+    with pytest.raises(FileNotFoundError):
+        event_files.scalars(tmp_path / "other")
+
+
 def test_folder_without_a_run_is_told_of(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(FileNotFoundError, match="must have event files"):
