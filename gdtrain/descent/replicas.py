@@ -76,14 +76,21 @@ def mean(tensors, examples):
     context = tf.distribute.get_replica_context()
     if count() == 1 or context is None:
         return list(tensors)
-    present = [tf.convert_to_tensor(t) for t in tensors if t is not None]
     examples = tf.cast(examples, tf.float32)
-    weighted = [
-        tf.math.multiply_no_nan(t, tf.cast(examples, t.dtype)) for t in present
+    *weighted, total_examples = sums(
+        [
+            None
+            if t is None
+            else tf.math.multiply_no_nan(
+                tf.convert_to_tensor(t), tf.cast(examples, t.dtype)
+            )
+            for t in [*tensors, tf.ones(())]
+        ]
+    )
+    return [
+        None if w is None else w / tf.cast(total_examples, w.dtype)
+        for w in weighted
     ]
-    *sums, total = _sum(context, [*weighted, examples])
-    means = iter([s / tf.cast(total, s.dtype) for s in sums])
-    return [None if t is None else next(means) for t in tensors]
 
 
 def sums(tensors):

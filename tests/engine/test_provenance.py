@@ -114,12 +114,18 @@ def test_state_is_right_where_a_block_spans_epochs_and_where_it_is_cut():
     assert whole == cut == {"squared": [6.25] * 5, "loss": [2.5] * 5}
 
 
-def classified(how, microbatches=1, strategy=None, metrics=None):
+def linear():
+    return gdtrain.Sequential(
+        [keras.Input([X.shape[1]]), keras.layers.Dense(3)]
+    )
+
+
+def classified(
+    how, microbatches=1, strategy=None, metrics=None, make=None
+):
     """`(history, telemetry, logits before each step)` of three steps."""
     with (strategy or tf.distribute.get_strategy()).scope():
-        model = gdtrain.Sequential(
-            [keras.Input([X.shape[1]]), keras.layers.Dense(3)]
-        )
+        model = (make or linear)()
         model.compile(
             gdtrain.GradientDescent(0.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -231,24 +237,7 @@ def test_metric_that_the_first_step_makes_has_the_result_of_each_batch(how):
         def train_step(self, data):
             return super().train_step(data) | {"extra": tf.constant(3.0)}
 
-    model = Own()
-    model.compile(
-        gdtrain.GradientDescent(0.0),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        **HOW[how],
-    )
-    telemetry = gdtrain.callbacks.Telemetry("minimal")
-    model.fit(
-        X,
-        LABELS,
-        batch_size=20,
-        epochs=2,
-        shuffle=False,
-        verbose=0,
-        callbacks=[telemetry],
-    )
-    right = model.predict(X, verbose=0).argmax(1) == LABELS
+    _, telemetry, right = classified(how, make=Own)
     np.testing.assert_allclose(
         telemetry["accuracy"], of_batches(right), rtol=1e-5
     )
