@@ -53,8 +53,9 @@ import gdtrain
 print(gdtrain.Model)
 """
     environment = {**os.environ, "PYTHONPATH": ""}
+    # Without `-S`, the install that these tests run in would be found first.
     result = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-S", "-c", code],
         cwd=folder / where,
         env=environment,
         capture_output=True,
