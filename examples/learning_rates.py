@@ -45,7 +45,7 @@ class Run:
         name: What is to be expected of it.
         learning_rate: A float.
         telemetry: A `gdtrain.callbacks.Telemetry`.
-        diagnosis: A `gdtrain.insight.diagnosis.verdict.Diagnosis`.
+        diagnosis: A `gdtrain.diagnosis.verdict.Diagnosis`.
         path: A `gdtrain.callbacks.WeightPath` of the line; `None` of the
             network.
         steps_per_epoch: An integer.

@@ -4,14 +4,14 @@ import importlib
 import types
 
 from gdtrain import callbacks, schedules, telemetry, writers
+from gdtrain.curvature.curvature import curvature
 from gdtrain.descent.gradient_descent import GradientDescent
-from gdtrain.insight.curvature import curvature
-from gdtrain.insight.diagnose import diagnose
-from gdtrain.insight.landscape import landscape
-from gdtrain.insight.learning_rate_finder import find_learning_rate
-from gdtrain.insight.sweep import sweep
+from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.trainer import DescentTrainer
+from gdtrain.tuning.landscape import landscape
+from gdtrain.tuning.learning_rate_finder import find_learning_rate
+from gdtrain.tuning.sweep import sweep
 
 __version__ = "0.1.0"
 

@@ -1,11 +1,11 @@
-"""`python -m gdtrain COMMAND`: what can be asked of a training. Floor 6."""
+"""`python -m gdtrain COMMAND`: what can be asked of a training."""
 
 import argparse
 import json
 import os
 import textwrap
 
-from gdtrain.insight.diagnose import diagnose
+from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.writers import event_files
 
 

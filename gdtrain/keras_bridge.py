@@ -1,4 +1,4 @@
-"""Every touch of a private Keras name, one small function each. Floor 0.
+"""Every touch of a private Keras name, one small function each.
 
 Read in Keras 3.15.1. Each docstring says what breaks if the name goes.
 """
@@ -10,8 +10,8 @@ import functools
 import json
 import re
 import threading
-from typing import Any
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -192,7 +192,7 @@ def leads_to_keras(model, mixin, name):
         name: `"fit"`, `"evaluate"` or `"predict"`.
     """
     classes = type(model).__mro__
-    following = classes[classes.index(mixin) + 1:]
+    following = classes[classes.index(mixin) + 1 :]
     found = next(vars(c)[name] for c in following if name in vars(c))
     return found is _LOOPS[name]
 

@@ -1,4 +1,4 @@
-"""The models: Keras's own, with `DescentTrainer` in front. Floor 4."""
+"""The models: Keras's own, with `DescentTrainer` in front."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""The mixin that makes a Keras model descend: one step, readable. Floor 4."""
+"""The mixin that makes a Keras model descend: one step, readable."""
 
 import os
 import warnings
@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import checks, keras_bridge, tracebacks
+from gdtrain import keras_bridge
+from gdtrain.common import checks, tracebacks
 from gdtrain.descent import (
     clipping,
     gradients,
@@ -15,10 +16,10 @@ from gdtrain.descent import (
     reductions,
     update,
 )
-from gdtrain.engine import step_context
-from gdtrain.engine.repeated_loss import RepeatedLoss
-from gdtrain.engine.step_runner import StepRunner
+from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
+from gdtrain.step import step_context
+from gdtrain.step.measuring import RepeatedLoss
 
 # Under which key of an optimizer's config `get_compile_config` has them
 _OWN_SETTINGS = "gdtrain"
@@ -177,7 +178,7 @@ class DescentTrainer(StepRunner):
                 sees each part by itself. Defaults to 1.
             steps_per_execution: How many steps run as one program: a number,
                 obeyed as in Keras, or `"auto"`, the default: until something
-                in Python must see the model (`gdtrain.engine.sight` says
+                in Python must see the model (`gdtrain.loop.pacing` says
                 what), or about 0.2 seconds.
             jit_compile: Whether XLA compiles the steps: `True`, `False`, or
                 `"auto"`, the default: what a short measurement finds faster,

@@ -20,7 +20,8 @@ def wrapped(outer):
 def found():
     """Functions that make each optimizer of Keras, by name."""
     wrappers = (
-        keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer
+        keras.optimizers.LossScaleOptimizer,
+        keras.optimizers.MultiOptimizer,
     )
     classes = {"GradientDescent": gdtrain.GradientDescent}
     for name, one in vars(keras.optimizers).items():

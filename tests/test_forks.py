@@ -14,10 +14,10 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain import forks
-from gdtrain.callbacks.profile import Profile
-from gdtrain.callbacks.stop_signals import StopSignals
-from gdtrain.engine.interrupts import Interrupts
+from gdtrain.callbacks.pictures import Profile
+from gdtrain.callbacks.run_processes import StopSignals
+from gdtrain.common import forks
+from gdtrain.common.signals import Interrupts
 from gdtrain.writers import event_files
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock

@@ -11,7 +11,7 @@ import pytest
 import gdtrain
 from gdtrain.__main__ import main
 from gdtrain.writers.tensorboard import TensorBoardWriter
-from tests.insight.descents import bowl, telemetry_of
+from tests.diagnosis.descents import bowl, telemetry_of
 
 
 @pytest.fixture

@@ -140,9 +140,8 @@ def clone(model):
 
 def clone_with_function(model):
     return keras.models.clone_model(
-        model, clone_function=lambda layer: layer.from_config(
-            layer.get_config()
-        )
+        model,
+        clone_function=lambda layer: layer.from_config(layer.get_config()),
     )
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain import notebook
-from gdtrain.insight.diagnosis.verdict import Diagnosis, Verdict
-from gdtrain.insight.found_curvature import Curvature
-from gdtrain.insight.found_rates import FoundRates
-from gdtrain.insight.sweeps.result import Sweep
-from gdtrain.insight.sweeps.run import Run
+from gdtrain.common import notebook
+from gdtrain.curvature.curvature import Curvature
+from gdtrain.diagnosis.verdict import Diagnosis, Verdict
+from gdtrain.tuning.range_test_result import FoundRates
+from gdtrain.tuning.sweep_result import Run, Sweep
 
 EVIL = 'a<b>&"c"\x00</td>'
 SHOWN = 'a<b>&"c"\N{REPLACEMENT CHARACTER}</td>'

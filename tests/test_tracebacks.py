@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain import tracebacks
+from gdtrain.common import tracebacks
 from tests.models import line, regression_data
 
 X, Y = regression_data(32)
@@ -24,9 +24,7 @@ def fail(*arguments, **named):
     raise Trouble("of the user's") from KeyError("its cause")
 
 
-def network(
-    call=None, step=None, base=gdtrain.Model, loss="mse", **compiled
-):
+def network(call=None, step=None, base=gdtrain.Model, loss="mse", **compiled):
     """A compiled model of which some method may fail."""
 
     class Network(base):

@@ -92,9 +92,7 @@ def test_two_optimizers_in_a_step_have_telemetry_under_their_names():
         "g_loss",
     ):
         assert np.isfinite(telemetry[name]).all(), name
-    np.testing.assert_allclose(
-        telemetry["generator/loss"], telemetry["g_loss"]
-    )
+    np.testing.assert_allclose(telemetry["generator/loss"], telemetry["g_loss"])
     assert history["g_loss"] == pytest.approx(
         [telemetry["g_loss"].mean()], rel=1e-6
     )

@@ -4,14 +4,12 @@ import os
 import time
 from typing import Any
 
-from gdtrain import checks, paths
 from gdtrain.callbacks.callback import Callback
-from gdtrain.callbacks.stop_signals import StopSignals
-from gdtrain.callbacks.workers import Workers
+from gdtrain.callbacks.run_processes import StopSignals, Workers
 from gdtrain.checkpoint.backups import Backups
-from gdtrain.engine import identity
-from gdtrain.feeds.position import NoPosition
-from gdtrain.writers import failures
+from gdtrain.common import checks, failures
+from gdtrain.data.iterator_state import NoPosition
+from gdtrain.state import fingerprint
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
 
@@ -118,8 +116,8 @@ class BackupAndRestore(Callback):
     True
     """
 
-    sees = "logs"  # See `gdtrain.engine.sight`
-    requests = ()  # It asks for no measurement; see `gdtrain.telemetry.asked`
+    sees = "logs"  # See `gdtrain.loop.pacing`
+    requests = ()  # It asks for no measurement.
     is_exact = True
 
     def __init__(
@@ -133,7 +131,7 @@ class BackupAndRestore(Callback):
         on_change="error",
     ):
         super().__init__()
-        self.backup_dir = paths.absolute(backup_dir)
+        self.backup_dir = checks.absolute(backup_dir)
         self.every_steps = self.every_seconds = None
         if every_steps is not None:
             self.every_steps = checks.positive_integer(
@@ -189,7 +187,7 @@ class BackupAndRestore(Callback):
 
     def _go_on(self, run, state):
         """Has a run go on from a state, and says so."""
-        changes = identity.listed(run.differences(state).values())
+        changes = fingerprint.listed(run.differences(state).values())
         if self._workers.any(bool(changes)):
             changes = changes or "on another worker, something is different"
             if self.on_change == "error":
@@ -248,16 +246,19 @@ class BackupAndRestore(Callback):
 
     def _newest(self, epochs, bound):
         found = self._backups.newest(
-            lambda entry: bound is None
-            or 2 * entry.step + entry.finished <= bound
+            lambda entry: (
+                bound is None or 2 * entry.step + entry.finished <= bound
+            )
         )
         if found is None:
             return None
         state = found[1]
         if _must_go_on(state, epochs):
             found = self._backups.newest(
-                lambda entry: not entry.finished
-                and (bound is None or 2 * entry.step <= bound)
+                lambda entry: (
+                    not entry.finished
+                    and (bound is None or 2 * entry.step <= bound)
+                )
             )
             return None if found is None else found[1]
         return state

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gdtrain.insight.diagnose import diagnose
-from gdtrain.insight.diagnosis.verdict import Diagnosis
-from gdtrain.writers.sampled_memory import SampledMemory
+from gdtrain.diagnosis.diagnose import diagnose
+from gdtrain.diagnosis.verdict import Diagnosis
+from gdtrain.writers.memory import SampledMemory
 
 
 class JudgedSteps:

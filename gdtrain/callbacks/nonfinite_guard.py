@@ -8,18 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from gdtrain import checks
+from gdtrain.autopsy import nonfinite, nonfinite_variables, report
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
-from gdtrain.engine import (
-    guard,
-    nonfinite,
-    nonfinite_report,
-    nonfinite_variables,
-    variables,
-)
-from gdtrain.engine.run import GoBack
+from gdtrain.common import checks
+from gdtrain.loop.fit_state import GoBack
+from gdtrain.state import variables
+from gdtrain.step import guard
 from gdtrain.telemetry.record import is_scheduled, with_rates
 
 _log = logging.getLogger("gdtrain")
@@ -94,8 +90,8 @@ class NonfiniteGuard(Callback):
     True
     """
 
-    sees = "logs"  # See `gdtrain.engine.sight`
-    requests = ()  # It asks for no measurement; see `gdtrain.telemetry.asked`
+    sees = "logs"  # See `gdtrain.loop.pacing`
+    requests = ()  # It asks for no measurement.
     guards = True
 
     def __init__(
@@ -240,7 +236,7 @@ class NonfiniteGuard(Callback):
             "skip": "It was left out, and training goes on.",
             "rollback": "Training goes back to its last checkpoint.",
         }[self.policy]
-        text = nonfinite_report.describe(cause, run.steps_done, indices)
+        text = report.describe(cause, run.steps_done, indices)
         warnings.warn(f"{text} {then}", stacklevel=2)
 
     def _state_before(self, run):
@@ -287,9 +283,7 @@ def _scale_rates(model, state, factor):
     ]
     for index, variable in enumerate(variables.of(model)["optimizer"]):
         if any(variable is rate for rate in rates):
-            values[index] = (values[index] * factor).astype(
-                values[index].dtype
-            )
+            values[index] = (values[index] * factor).astype(values[index].dtype)
 
 
 def _check_start(model):

@@ -4,8 +4,8 @@ import math
 
 import tensorflow as tf
 
-from gdtrain import checks
 from gdtrain.callbacks.stability import Stability
+from gdtrain.common import checks
 from gdtrain.telemetry import record
 
 

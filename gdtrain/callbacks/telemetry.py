@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gdtrain import notebook
-from gdtrain.callbacks.step_callback import StepCallback
+from gdtrain.callbacks.writing import StepCallback
+from gdtrain.common import notebook
 from gdtrain.writers.memory import MemoryWriter
 
 

@@ -4,17 +4,16 @@ import contextlib
 
 import numpy as np
 
-from gdtrain import paths
 from gdtrain.callbacks import run_description
 from gdtrain.callbacks.judged_steps import JudgedSteps
-from gdtrain.callbacks.pictures import Pictures
-from gdtrain.callbacks.profile import Profile
+from gdtrain.callbacks.pictures import Pictures, Profile
 from gdtrain.callbacks.scalar_rows import ScalarRows, number
-from gdtrain.callbacks.step_callback import StepCallback
+from gdtrain.callbacks.writing import StepCallback
+from gdtrain.common import checks, failures
 from gdtrain.telemetry import record
-from gdtrain.writers import failures, summaries
+from gdtrain.writers import summaries
+from gdtrain.writers.aggregating import Thinned
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
-from gdtrain.writers.thinned import Thinned
 
 
 class TensorBoard(StepCallback):
@@ -102,7 +101,7 @@ class TensorBoard(StepCallback):
         pictures=(),
     ):
         super().__init__(quantities, 1 if spread else every_steps, budget)
-        self.log_dir = paths.absolute(log_dir)
+        self.log_dir = checks.absolute(log_dir)
         self.hparams = dict(hparams or {})
         self._pictures = Pictures(pictures)
         self._profile = Profile(profile, self.log_dir)

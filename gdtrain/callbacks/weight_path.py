@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gdtrain import checks
-from gdtrain.cadence import EverySteps
 from gdtrain.callbacks.callback import Callback
-from gdtrain.engine import variables
+from gdtrain.common import checks
+from gdtrain.common.cadence import EverySteps
+from gdtrain.state import variables
 from gdtrain.trainer import DescentTrainer
 
 

@@ -1,4 +1,4 @@
-"""A state kept in a folder that is there whole or not at all. Floor 1.
+"""A state kept in a folder that is there whole or not at all.
 
 A checkpoint is a folder `step-<12 digits>`, or `step-<12 digits>-finished`:
 

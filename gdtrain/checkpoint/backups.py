@@ -9,7 +9,7 @@ import typing
 import warnings
 
 from gdtrain.checkpoint import files
-from gdtrain.checks import positive_integer
+from gdtrain.common.checks import positive_integer
 
 _NAME = re.compile(r"step-([0-9]{12})(-finished)?")
 _LEFTOVER = re.compile(_NAME.pattern + r"(\.old)?\.part")

@@ -1,1 +1,1 @@
-"""One step of gradient descent: tensors in, tensors out. Floor 1."""
+"""One step of gradient descent: tensors in, tensors out."""

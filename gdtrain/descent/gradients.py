@@ -41,9 +41,9 @@ def compute(tape, loss, weights, optimizer):
         gradients = tape.gradient(
             loss,
             weights,
-            output_gradients=None if scale is None else tf.cast(
-                scale, loss.dtype
-            ),
+            output_gradients=None
+            if scale is None
+            else tf.cast(scale, loss.dtype),
         )
     if scale is not None:
         gradients = [multiply(g, 1.0 / scale) for g in gradients]

@@ -56,9 +56,7 @@ def split(data, microbatches):
     examples = examples_in(data)
     if isinstance(examples, int):
         microbatches = min(microbatches, max(examples, 1))
-    bounds = [
-        examples * i // microbatches for i in range(microbatches + 1)
-    ]
+    bounds = [examples * i // microbatches for i in range(microbatches + 1)]
     return [
         (
             keras.tree.map_structure(lambda t: _rows(t, start, end), data),

@@ -281,8 +281,7 @@ def _not_numbers(name: str, array: np.ndarray) -> str:
                 f"`keras.utils.pad_sequences({name})`."
             )
         return (
-            f"{received}; its elements are arrays. Pass "
-            f"`numpy.stack({name})`."
+            f"{received}; its elements are arrays. Pass `numpy.stack({name})`."
         )
     other = next(
         (

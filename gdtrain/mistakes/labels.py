@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain import keras_bridge
-from gdtrain.mistakes import label_shapes, label_values, losses
+from gdtrain.mistakes import label_rules
 
 # The leaves of the batch whose step is being traced, with their paths
 _batch: contextvars.ContextVar = contextvars.ContextVar("batch", default=())
@@ -22,7 +22,7 @@ def watch_losses(model: Any) -> None:
     """Has the losses that a model was compiled with explain mistakes."""
     model.label_rules = LabelRules()
     keras_bridge.replace_compiled_loss(
-        model, model.label_rules.around, label_shapes.mismatch
+        model, model.label_rules.around, label_rules.mismatch
     )
 
 
@@ -68,19 +68,19 @@ class LabelRules:
             loss: Takes `(y_true, y_pred, sample_weight)`.
             output: The name of its output, or of the loss.
         """
-        known = losses.known(loss, output)
+        known = label_rules.known(loss, output)
         if known is None:
             return loss
 
         def explained(y_true, y_pred, sample_weight=None):
-            label_shapes.refuse_text(known, y_true)
-            rule = label_values.rule_of(known, y_pred)
+            label_rules.refuse_text(known, y_true)
+            rule = label_rules.rule_of(known, y_pred)
             if rule and (sample_weight is None or known.takes_class_numbers):
                 self._note(rule, y_true)
             try:
                 return loss(y_true, y_pred, sample_weight)
             except (ValueError, TypeError, tf.errors.OpError) as error:
-                reason = label_shapes.reason(known, y_true, y_pred)
+                reason = label_rules.reason(known, y_true, y_pred)
                 if reason is None:
                     raise
                 raise ValueError(reason) from error

@@ -34,7 +34,7 @@ _EXPLANATIONS = (
     (
         re.compile(r"Cast string to (\w+) is not supported"),
         "What a model computes with must be numbers. Received: text (dtype "
-        'string), for numbers of dtype {0}. Make numbers of it: `x.astype('
+        "string), for numbers of dtype {0}. Make numbers of it: `x.astype("
         '"float32")` for numbers that were read as text, '
         "`keras.layers.StringLookup` or `keras.layers.TextVectorization` for "
         "words.",

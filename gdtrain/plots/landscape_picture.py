@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from gdtrain.insight import landscape
-from gdtrain.insight.loss_survey import LossSurvey
-from gdtrain.plots import landscape_map
+from gdtrain.plots import (landscape_map)
+from gdtrain.tuning import (landscape)
+from gdtrain.tuning.loss_survey import (LossSurvey)
 
 
 class Landscape:
@@ -67,7 +67,7 @@ class Landscape:
             model: A Keras model, built and compiled with a loss.
 
         Returns:
-            A `gdtrain.insight.loss_surface.LossSurface`.
+            A `gdtrain.tuning.landscape.LossSurface`.
 
         Raises:
             RuntimeError, TypeError, ValueError: as `gdtrain.landscape`.

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gdtrain.insight import gaps
-from gdtrain.insight.source import open_source
-from gdtrain.plots import canvas, scales, smoothing
+from gdtrain.diagnosis import (source)
+from gdtrain.diagnosis.source import (open_source)
+from gdtrain.plots import (canvas, scales, smoothing)
 
 COLOURS = (canvas.BLUE, canvas.RED, canvas.GREEN, "#8a5a00", "#6a3d9a")
 
@@ -101,7 +101,7 @@ def draw_learning_rate(axes, source):
 
 def _mark_nonfinite(axes, steps, values):
     """Marks the first step that is NaN or infinite, with a word."""
-    place = gaps.first_nonfinite(values)
+    place = source.first_nonfinite(values)
     if place is None:
         return
     axes.axvline(steps[place], color=canvas.RED, linewidth=1.2, linestyle="--")

@@ -1,4 +1,4 @@
-"""Learning rates that change from step to step. Floor 1.
+"""Learning rates that change from step to step.
 
 Those that Keras has are not made again: "cosine" is
 `keras.optimizers.schedules.CosineDecay`, "steps" is `PiecewiseConstantDecay`,

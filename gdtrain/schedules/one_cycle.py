@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from gdtrain import checks
+from gdtrain.common import checks
 
 
 @keras.saving.register_keras_serializable(package="gdtrain")

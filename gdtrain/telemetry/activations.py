@@ -1,8 +1,11 @@
-"""What layers put out in a forward pass, in a few numbers a layer."""
+"""Means, deviations and dead units of the outputs of layers."""
 
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from gdtrain.telemetry.quantity import Parts, Quantity
+from gdtrain.telemetry.skipped import say_left_out
 
 
 class Activations(NamedTuple):
@@ -87,3 +90,110 @@ def merge(parts, mean):
 def _by_feature(tensor):
     """An output as float32 `[entries, features]`."""
     return tf.reshape(tf.cast(tensor, tf.float32), [-1, tensor.shape[-1]])
+
+
+class ActivationMean(Quantity):
+    """Mean over all entries of a layer's output.
+
+        activation_mean/<layer> = mean over examples, places and features
+
+    Of layers with weights, and of layers that are activations.
+
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
+
+    References:
+        Glorot and Bengio, AISTATS 2010, section 3.
+
+    Example:
+
+    >>> ActivationMean().name
+    'activation_mean'
+    """
+
+    name = "activation_mean"
+    needs = frozenset({"activations"})
+
+    def measure(self, record):
+        """`Parts` by layer; nothing if no layer was seen."""
+        if record.activations is None:
+            say_left_out(self.name, "no layer was called in the step")
+            return {}
+        return {
+            self.name: Parts(
+                record.activations.layers, record.activations.means
+            )
+        }
+
+
+class ActivationDeviation(Quantity):
+    """Standard deviation over all entries of a layer's output.
+
+        activation_deviation/<layer> = sqrt(mean((activation - mean) ** 2))
+
+    Of layers with weights, and of layers that are activations. Where it
+    shrinks from layer to layer, the signal is lost; where it grows, it
+    explodes.
+
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
+
+    References:
+        Glorot and Bengio, AISTATS 2010, section 3; He et al., ICCV 2015,
+        arXiv:1502.01852, section 2.2.
+
+    Example:
+
+    >>> ActivationDeviation().name
+    'activation_deviation'
+    """
+
+    name = "activation_deviation"
+    needs = frozenset({"activations"})
+
+    def measure(self, record):
+        """`Parts` by layer; nothing if no layer was seen."""
+        if record.activations is None:
+            say_left_out(self.name, "no layer was called in the step")
+            return {}
+        return {
+            self.name: Parts(
+                record.activations.layers,
+                tf.sqrt(record.activations.variances),
+            )
+        }
+
+
+class DeadFraction(Quantity):
+    """Share of a layer's features that are zero for a whole batch.
+
+        dead_fraction/<layer> = mean over features of
+                                (all activations of the feature are 0)
+
+    A feature is a unit of a dense layer, a channel of a convolution: what the
+    last axis of the output counts. Of layers with weights, and of layers that
+    are activations. A unit with `relu` that is dead in every batch gets no
+    gradient any more, as after too large a step.
+
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
+
+    References:
+        Lu et al., Dying ReLU and Initialization, 2019, arXiv:1903.06733.
+
+    Example:
+
+    >>> DeadFraction().name
+    'dead_fraction'
+    """
+
+    name = "dead_fraction"
+    needs = frozenset({"activations"})
+
+    def measure(self, record):
+        """`Parts` by layer; nothing if no layer was seen."""
+        if record.activations is None:
+            say_left_out(self.name, "no layer was called in the step")
+            return {}
+        shares = [tf.reduce_mean(1.0 - a) for a in record.activations.alive]
+        return {self.name: Parts(record.activations.layers, tf.stack(shares))}

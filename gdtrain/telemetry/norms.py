@@ -1,10 +1,4 @@
-"""Norms and products of lists of tensors, whole and layer by layer.
-
-A square overflows float32 from 1.8e19 on, and loses digits below 1e-19. Sums
-of squares are made in float32 all the same, as float64 costs twice the time
-and memory; `exactly` sees whether they served, and only then repeats in
-float64. A tensor whose squares are all 0, of numbers below 1e-23, has norm 0.
-"""
+"""Norms of gradients, updates and weights, and whether they are finite."""
 
 import contextlib
 import math
@@ -12,8 +6,8 @@ import threading
 
 import tensorflow as tf
 
-from gdtrain import compilation
-from gdtrain.telemetry.quantity import Parts
+from gdtrain.common import compilation
+from gdtrain.telemetry.quantity import Parts, Quantity
 
 _FEW = 1024  # Numbers, of which no matrix is worth while
 _NARROW = 16  # Numbers of a row, likewise
@@ -179,3 +173,161 @@ def by_layer(squares, layers):
     """
     names, sums = sums_by_layer(squares, layers)
     return Parts(names, tf.sqrt(sums))
+
+
+class GradientNorm(Quantity):
+    """Euclidean norm of the gradient: whole model, and each layer.
+
+        gradient_norm = sqrt(sum over weights of sum(gradient ** 2))
+
+    Of the mean over micro-batches and replicas, before clipping. It is 0 at a
+    minimum, grows without bound in a divergence, and is NaN or infinite where
+    a gradient is. Cost: one pass over the gradients.
+
+    References:
+        Goodfellow, Bengio and Courville, Deep Learning, 2016, section 8.2.1.
+
+    Example:
+
+    >>> GradientNorm().name
+    'gradient_norm'
+    """
+
+    name = "gradient_norm"
+    sums_squares = True
+
+    def measure(self, record):
+        """The whole, and `Parts` by layer."""
+        squares = squared_norms(record.gradients)
+        names, sums = whole_and_by_layer(squares, record.layers)
+        return {self.name: Parts(names, tf.sqrt(sums))}
+
+
+class WeightNorm(Quantity):
+    """Euclidean norm of the weights of each layer, after the update.
+
+        weight_norm/<layer> = sqrt(sum over its weights of sum(weight ** 2))
+
+    Of trainable weights only; infinite for weights beyond 1.8e19, whose
+    squares float32 does not hold. Cost: one pass over the weights.
+
+    Example:
+
+    >>> WeightNorm().name
+    'weight_norm'
+    """
+
+    name = "weight_norm"
+
+    def measure(self, record):
+        """`Parts` by layer."""
+        squares = squared_norms(record.weights_after)
+        return {self.name: by_layer(squares, record.layers)}
+
+
+class UpdateNorm(Quantity):
+    """Euclidean norm of the update: whole model, and each layer.
+
+        update_norm = norm(w_after - w_before)
+
+    What the optimizer really did: with clipping, momentum, weight decay and
+    constraints. For plain descent it is `learning_rate * gradient_norm`.
+
+    Cost: a copy of the weights in each step that measures, and one pass over
+    it.
+
+    Example:
+
+    >>> UpdateNorm().name
+    'update_norm'
+    """
+
+    name = "update_norm"
+    sums_squares = True
+
+    def measure(self, record):
+        """The whole, and `Parts` by layer."""
+        squares = squared_norms(record.updates)
+        names, sums = whole_and_by_layer(squares, record.layers)
+        return {self.name: Parts(names, tf.sqrt(sums))}
+
+
+class UpdateRatio(Quantity):
+    """Norm of the update over norm of the weights, for each layer.
+
+        update_ratio/<layer> = norm(w_after - w_before) / norm(w_before)
+
+    What the optimizer really did: with clipping, momentum, weight decay and
+    constraints. About 0.001 is a rule of thumb for large networks; small
+    models and full batches are trained well at far more. Where the weights
+    are all zero, as a bias is at the start, it is infinite for an update that
+    moves them and NaN for one that does not; likewise for weights beyond
+    1.8e19, whose squares float32 does not hold. Cost: a copy of the weights and
+    two passes over them.
+
+    References:
+        Karpathy, CS231n notes, "Neural Networks Part 3", ratio of
+        weights:updates.
+
+    Example:
+
+    >>> UpdateRatio().name
+    'update_ratio'
+    """
+
+    name = "update_ratio"
+
+    def measure(self, record):
+        """`Parts` by layer."""
+        names, moved = by_layer(squared_norms(record.updates), record.layers)
+        _, lengths = by_layer(
+            squared_norms(record.weights_before), record.layers
+        )
+        return {self.name: Parts(names, moved / lengths)}
+
+
+class NonfiniteCount(Quantity):
+    """Number of entries of the gradients, and the loss, that are not finite.
+
+        nonfinite_count = sum over gradients of count(not finite)
+                          + (1 if the loss is not finite else 0)
+
+    0 in a healthy step. Exact up to 2 ** 24, as float32 counts. Cost: one
+    pass over the gradients, which it shares with `GradientNorm`.
+
+    Example:
+
+    >>> NonfiniteCount().name
+    'nonfinite_count'
+    """
+
+    name = "nonfinite_count"
+    sums_squares = True
+
+    def measure(self, record):
+        """`{"nonfinite_count": scalar}`."""
+        tensors = list(record.gradients)
+        # Where a sum of squares is finite, so is all that it is a sum of.
+        total = tf.reduce_sum(squared_norms(record.gradients))
+        if record.loss is not None:
+            tensors.append(record.loss)
+            total *= tf.cast(record.loss, total.dtype)
+        if may_be_repeated():
+            return {self.name: total - total}
+        return {
+            self.name: tf.cond(
+                tf.math.is_finite(total),
+                lambda: tf.constant(0.0),
+                lambda: _count(tensors),
+            )
+        }
+
+
+def _count(tensors):
+    """How many entries are not finite, a float32 scalar."""
+    return tf.add_n(
+        [
+            tf.reduce_sum(tf.cast(~tf.math.is_finite(t), tf.float32))
+            for t in tensors
+        ]
+    )

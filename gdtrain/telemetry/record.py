@@ -31,7 +31,7 @@ class Record:
         step: The number of the update modulo 2 ** 30, an int32 scalar.
         keep: `keep(name, initial)` gives variables in which a quantity keeps
             values from one step to the next; see
-            `gdtrain.telemetry.memory.Memory.keep`.
+            `gdtrain.telemetry.quantity.Memory.keep`.
         parts: For quantities that need `"parts"`: `Parts` of the batch, or
             `None` if it has but one.
         activations: For quantities that need `"activations"`: the

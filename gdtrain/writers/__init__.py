@@ -1,4 +1,4 @@
-"""Where numbers go. Writers know nothing of gradients. Floor 1.
+"""Where numbers go. Writers know nothing of gradients.
 
 A writer is any object with three methods:
 
@@ -16,11 +16,11 @@ To go on exactly with a run that was broken off, a writer may also have
 Writers raise when they cannot write; who calls them decides what then.
 """
 
-from gdtrain.writers.csv import CSVWriter
+from gdtrain.writers.aggregating import Thinned
+from gdtrain.writers.csv_writer import CSVWriter
 from gdtrain.writers.memory import MemoryWriter
 from gdtrain.writers.several import SeveralWriters
 from gdtrain.writers.tensorboard import TensorBoardWriter
-from gdtrain.writers.thinned import Thinned
 
 __all__ = [
     "CSVWriter",

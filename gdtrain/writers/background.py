@@ -7,8 +7,7 @@ import queue
 import threading
 import time
 
-from gdtrain import forks
-from gdtrain.writers import failures
+from gdtrain.common import failures, forks
 
 _END = object()
 _LEAST = 2**14  # Bytes that any job counts for: Python's own for small jobs
@@ -158,8 +157,7 @@ class Background:
             failures.warn(
                 "Writing has stopped",
                 error,
-                "Training goes on without it; what was written before is "
-                "kept.",
+                "Training goes on without it; what was written before is kept.",
             )
 
 

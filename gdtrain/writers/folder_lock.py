@@ -9,8 +9,7 @@ try:
 except ImportError:  # Windows has no such locks.
     fcntl = None  # type: ignore[assignment]
 
-from gdtrain import forks
-from gdtrain.writers import failures
+from gdtrain.common import failures, forks
 
 _NAME = "gdtrain.lock"  # TensorBoard reads all names that hold "tfevents".
 

@@ -1,6 +1,27 @@
-"""Several writers as one."""
+"""What writers remember, so that a run can be gone on with exactly."""
 
-from gdtrain.writers import failures, states
+from gdtrain.common import failures
+
+
+def state_of(writer):
+    """What a writer says of itself, or `None` if it says nothing."""
+    return writer.get_state() if hasattr(writer, "get_state") else None
+
+
+def put_state(writer, state):
+    """Makes a writer what said this of itself; drops what came later.
+
+    Example:
+
+    >>> from gdtrain.writers.memory import MemoryWriter
+    >>> one, other = MemoryWriter(), MemoryWriter()
+    >>> one.write([1], ["loss"], [[0.5]])
+    >>> put(other, get(one))
+    >>> other["loss"].tolist()
+    [0.5]
+    """
+    if state is not None and hasattr(writer, "set_state"):
+        writer.set_state(state)
 
 
 class SeveralWriters:
@@ -41,14 +62,14 @@ class SeveralWriters:
     def get_state(self):
         """What each says of itself; `None` for one that cannot."""
         return [
-            self._attempt(index, states.get, writer)
+            self._attempt(index, state_of, writer)
             for index, writer in enumerate(self._writers)
         ]
 
     def set_state(self, state):
         """Passes on to each what it said."""
         for index, writer in enumerate(self._writers):
-            self._attempt(index, states.put, writer, state[index])
+            self._attempt(index, put_state, writer, state[index])
 
     def _each(self, method, *args):
         """Calls a method of each that has not raised."""

@@ -10,8 +10,8 @@ import time
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
-from gdtrain import forks, paths
-from gdtrain.writers import scalar_events
+from gdtrain.common import checks, forks
+from gdtrain.writers import summaries
 
 # Two files made in one second differ in this. TensorBoard reads the files of
 # a folder in the order of their names, so that it has leading zeros: ".10."
@@ -33,8 +33,8 @@ class TensorBoardWriter:
         directory: The folder of the run; made if it is not there.
         first_step: Where this attempt at the run begins. TensorBoard then
             drops what an earlier attempt wrote at this step and after; see
-            `gdtrain.writers.stale_events` for what it does not drop. `None`,
-            the default, drops nothing.
+            `gdtrain.writers.tensorboard_runs` for what it does not drop.
+            `None`, the default, drops nothing.
         clock: Gives the time that events are marked with, in seconds.
 
     Example:
@@ -51,7 +51,7 @@ class TensorBoardWriter:
     """
 
     def __init__(self, directory, first_step=None, clock=time.time):
-        self._directory = paths.absolute(directory)
+        self._directory = checks.absolute(directory)
         self._first_step = first_step
         self._clock = clock
         self._path = ""
@@ -72,9 +72,7 @@ class TensorBoardWriter:
             rows = slice(start, start + count)
             some = None if measured is None else measured[rows]
             self._write(
-                scalar_events.serialize(
-                    now, steps[rows], names, values[rows], some
-                )
+                summaries.serialize(now, steps[rows], names, values[rows], some)
             )
 
     def add(self, step, summary):

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.feeds import memory
+from gdtrain.data import choice
 
 X = np.random.default_rng(0).normal(size=[45, 3]).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 0.3
@@ -59,7 +59,7 @@ def results(strategy, feed):
         )
     telemetry = gdtrain.callbacks.Telemetry()
     with mock.patch.object(
-        memory, "limit", lambda: 0 if feed == "arrays too large" else 10**9
+        choice, "limit", lambda: 0 if feed == "arrays too large" else 10**9
     ):
         history = model.fit(
             **FEEDS[feed](),

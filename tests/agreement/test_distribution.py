@@ -30,8 +30,7 @@ def run_two_workers(folder, *arguments):
         for index, environment in enumerate(workers.environments(2))
     ]
     errors = [
-        process.communicate(timeout=waiting.SECONDS)[1]
-        for process in processes
+        process.communicate(timeout=waiting.SECONDS)[1] for process in processes
     ]
     return [(p.returncode, e) for p, e in zip(processes, errors, strict=True)]
 

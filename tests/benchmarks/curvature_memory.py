@@ -21,7 +21,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import gdtrain  # noqa: E402
-from gdtrain.insight.objective import Objective  # noqa: E402
+from gdtrain.curvature.objective import Objective  # noqa: E402
 from tests.benchmarks import machine, tables  # noqa: E402
 
 FEATURES, HIDDEN, CLASSES = 1000, 990, 10

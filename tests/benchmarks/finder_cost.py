@@ -18,7 +18,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import gdtrain  # noqa: E402
-from gdtrain.insight import rate_range  # noqa: E402
+from gdtrain.tuning import range_test  # noqa: E402
 from tests.benchmarks import jobs, machine, peers_keras  # noqa: E402
 
 NETWORKS = {"digits_cnn": 10, "digits_mlp": 100}  # Epochs to time one by
@@ -49,9 +49,7 @@ def find(model, job, steps=None, **arguments):
 
 def fit(model, job, epochs):
     """Trains."""
-    model.fit(
-        job.x, job.y, batch_size=job.batch_size, epochs=epochs, verbose=0
-    )
+    model.fit(job.x, job.y, batch_size=job.batch_size, epochs=epochs, verbose=0)
 
 
 def measure(job, epochs):
@@ -60,7 +58,7 @@ def measure(job, epochs):
     def fresh():
         return peers_keras.model(gdtrain.Sequential, job)
 
-    model, steps = fresh(), rate_range.steps_of(job.steps_per_epoch)
+    model, steps = fresh(), range_test.steps_of(job.steps_per_epoch)
     two_epochs = seconds(lambda: fit(model, job, 2))
     epoch = seconds(lambda: fit(model, job, epochs)) / epochs
     new = fresh()
@@ -82,7 +80,7 @@ def report(name, repeats):
     """Prints the medians of one network."""
     job = jobs.make(name)
     found = [measure(job, NETWORKS[name]) for _ in range(1 + repeats)][1:]
-    print(f"\n{name}, {rate_range.steps_of(job.steps_per_epoch)} steps")
+    print(f"\n{name}, {range_test.steps_of(job.steps_per_epoch)} steps")
     for what in found[0]:
         print(f"  {what:26}{statistics.median(f[what] for f in found):8.3f} s")
 

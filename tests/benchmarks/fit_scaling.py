@@ -126,9 +126,7 @@ def main():
     report["first_fit_seconds"] = interleaved(
         "first_fit", ["keras", "gdtrain"], repeats
     )
-    report["examples"] = by_examples(
-        options.examples, repeats, options.seconds
-    )
+    report["examples"] = by_examples(options.examples, repeats, options.seconds)
     report["steps"] = by_steps(options.steps, repeats)
     tables.print_scaling(report)
     if options.json:

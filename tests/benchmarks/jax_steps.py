@@ -61,9 +61,7 @@ def step(job, x, y, state, batch):
         moved = gradient
     else:
         means = [0.9 * m + 0.1 * g for m, g in zip(means, gradient)]
-        squares = [
-            0.999 * s + 0.001 * g * g for s, g in zip(squares, gradient)
-        ]
+        squares = [0.999 * s + 0.001 * g * g for s, g in zip(squares, gradient)]
         rate = rate * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
         moved = [m / (jnp.sqrt(s) + 1e-7) for m, s in zip(means, squares)]
     weights = [w - rate * m for w, m in zip(weights, moved)]

@@ -58,9 +58,7 @@ class Stepping:
         return self._losses
 
     def _run(self, batch):
-        self._state, loss = self._compiled(
-            self._x, self._y, self._state, batch
-        )
+        self._state, loss = self._compiled(self._x, self._y, self._state, batch)
         self._losses.append(loss)
 
 

@@ -26,9 +26,7 @@ from tests.benchmarks.variants import Variant, measure  # noqa: E402
 def backup():
     """Makes a callback that saves every 10 seconds, as never before."""
     return [
-        gdtrain.callbacks.BackupAndRestore(
-            tempfile.mkdtemp(), every_seconds=10
-        )
+        gdtrain.callbacks.BackupAndRestore(tempfile.mkdtemp(), every_seconds=10)
     ]
 
 
@@ -65,8 +63,7 @@ def main():
         if options.only not in what:
             continue
         ratios = [
-            ratio(jobs.make(name), make, epochs, repeats)
-            for _ in range(models)
+            ratio(jobs.make(name), make, epochs, repeats) for _ in range(models)
         ]
         most = f", wanted at most {wanted}" if wanted else ""
         print(

@@ -54,8 +54,7 @@ def networks(repeats):
         for preset in ("minimal", "standard", "full"):
             makers[f"{preset}, TensorBoard"] = tensorboard(preset)
         variants = {
-            how: Variant(job, jit_compile, make)
-            for how, make in makers.items()
+            how: Variant(job, jit_compile, make) for how, make in makers.items()
         }
         seconds, ratios = measure(
             variants, dict.fromkeys(variants, epochs), repeats
@@ -93,8 +92,7 @@ def each(repeats):
         for quantity in presets.PRESETS["full"]:
             makers[quantity.name] = telemetry([quantity.every(1)])
         variants = {
-            how: Variant(job, jit_compile, make)
-            for how, make in makers.items()
+            how: Variant(job, jit_compile, make) for how, make in makers.items()
         }
         seconds, ratios = measure(
             variants, dict.fromkeys(variants, epochs), repeats

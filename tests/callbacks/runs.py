@@ -181,9 +181,7 @@ def left_by(model, history, callbacks):
     """All that a run leaves behind, as comparable values."""
     left = {
         f"variable {i}": np.asarray(v).tobytes()
-        for i, v in enumerate(
-            [*model.variables, *model.optimizer.variables]
-        )
+        for i, v in enumerate([*model.variables, *model.optimizer.variables])
     }
     left["history"] = repr(history.history), history.epoch
     left["random"] = (

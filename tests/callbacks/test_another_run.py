@@ -361,8 +361,10 @@ def test_looking_at_data_does_not_disturb_them(tmp_path):
         model = gdtrain.Sequential([keras.layers.Dense(1)])
         model.compile(
             "sgd",
-            loss=lambda y, y_pred: told.append(y.numpy().ravel().tolist())
-            or tf.reduce_mean(y_pred, -1),
+            loss=lambda y, y_pred: (
+                told.append(y.numpy().ravel().tolist())
+                or tf.reduce_mean(y_pred, -1)
+            ),
             run_eagerly=True,
         )
         paired = tf.data.Dataset.zip((data, data)).batch(2)
@@ -408,9 +410,7 @@ def test_a_rate_that_training_has_reached_is_no_change(tmp_path):
     assert float(model.optimizer.learning_rate) == np.float32(0.01) / 16
 
 
-def test_continue_goes_on_with_the_rate_that_is_asked_for_now(
-    tmp_path, capsys
-):
+def test_continue_goes_on_with_the_rate_that_is_asked_for_now(tmp_path, capsys):
     expected = train(tmp_path / "apart", sgd(0.25), epochs=1)
     expected.optimizer.learning_rate = 0.125
     expected.fit(X, Y, batch_size=12, epochs=2, initial_epoch=1, verbose=0)
@@ -443,9 +443,7 @@ def test_continue_with_another_optimizer_keeps_weights_and_step(tmp_path):
     looking = Looking()
     keras.utils.set_random_seed(1)
     model = network(optimizer=keras.optimizers.Adam(0.5))
-    backup = gdtrain.callbacks.BackupAndRestore(
-        tmp_path, on_change="continue"
-    )
+    backup = gdtrain.callbacks.BackupAndRestore(tmp_path, on_change="continue")
     model.fit(
         X, Y, batch_size=6, epochs=2, verbose=0, callbacks=[backup, looking]
     )

@@ -17,12 +17,12 @@ import tensorflow as tf
 import gdtrain
 from gdtrain import telemetry
 from gdtrain.checkpoint import files as checkpoint_files
-from gdtrain.feeds import memory
+from gdtrain.data import choice
 from gdtrain.writers import CSVWriter, Thinned
 from tests.callbacks.runs import (
     FEEDS,
-    Killed,
     KillAt,
+    Killed,
     Script,
     X,
     Y,
@@ -83,7 +83,7 @@ def test_each_step(tmp_path, step):
 
 
 def test_arrays_that_are_too_large_for_the_device(tmp_path):
-    with mock.patch.object(memory, "limit", lambda: 0):
+    with mock.patch.object(choice, "limit", lambda: 0):
         check(tmp_path)
 
 
@@ -117,9 +117,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    "way", mostly_long(WAYS, "XLA", "scaled loss")
-)
+@pytest.mark.parametrize("way", mostly_long(WAYS, "XLA", "scaled loss"))
 def test_any_way_to_train(tmp_path, way):
     def model():
         made = dict(WAYS[way])

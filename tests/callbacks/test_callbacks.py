@@ -115,9 +115,7 @@ def test_telemetry_can_be_read_while_training():
             len(telemetry["loss"])
         )
     )
-    compiled().fit(
-        X, Y, batch_size=10, verbose=0, callbacks=[telemetry, look]
-    )
+    compiled().fit(X, Y, batch_size=10, verbose=0, callbacks=[telemetry, look])
     assert seen == [1, 2, 3, 4]
 
 

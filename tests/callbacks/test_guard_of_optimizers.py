@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.engine import watch
+from gdtrain.block import rollback
 from tests.optimizers import OPTIMIZERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -100,9 +100,7 @@ def test_weight_decay_that_overflows_is_left_out(name):
 def test_gradient_that_overflows_leaves_no_slot_infinite(name):
     # Squared, it is infinite, so that Adam moves the weights by 0.
     model = gdtrain.Sequential([keras.Input([3]), Steep()])
-    model.compile(
-        OPTIMIZERS[name](learning_rate=1e-3), "mse", run_eagerly=True
-    )
+    model.compile(OPTIMIZERS[name](learning_rate=1e-3), "mse", run_eagerly=True)
     guard = gdtrain.callbacks.NonfiniteGuard("skip")
     fit(model, guard)
     assert is_finite(model)
@@ -136,9 +134,7 @@ SETTINGS = {
 def test_no_setting_lets_infinity_in(setting):
     def make():
         return network(
-            keras.optimizers.AdamW(
-                1.0, weight_decay=1e15, **SETTINGS[setting]
-            )
+            keras.optimizers.AdamW(1.0, weight_decay=1e15, **SETTINGS[setting])
         )
 
     check_first(make)
@@ -217,7 +213,7 @@ def test_variable_that_a_later_step_overwrites_is_checked_in_each():
         guard = gdtrain.callbacks.NonfiniteGuard("skip")
         with pytest.MonkeyPatch.context() as patch:
             if not can_roll_back:
-                patch.setattr(watch, "serves", lambda model: False)
+                patch.setattr(rollback, "serves", lambda model: False)
             fit(model, guard, x=x)
         assert guard.left_out == [2]
         assert is_finite(model)
@@ -247,9 +243,7 @@ def test_optimizer_that_nobody_knows_is_checked_in_each_step(way):
 def poisoned(slot):
     model = network(keras.optimizers.Adam(0.01), **WAYS["graph"])
     model.optimizer.build(model.trainable_variables)
-    variable = next(
-        v for v in model.optimizer.variables if slot in v.path
-    )
+    variable = next(v for v in model.optimizer.variables if slot in v.path)
     value = np.zeros(variable.shape, "float32")
     value.flat[0] = np.nan
     variable.assign(value)

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.callbacks import BackupAndRestore, NonfiniteGuard
-from tests.callbacks.runs import Killed, KillAt
-from tests.callbacks.test_nonfinite_guard import BAD, X, Y, Y_BAD, fit, network
+from tests.callbacks.runs import KillAt, Killed
+from tests.callbacks.test_nonfinite_guard import BAD, Y_BAD, X, Y, fit, network
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 BAD_STEP = 1 + BAD // 4  # Of each epoch of 6, in order

@@ -6,7 +6,7 @@ import pytest
 
 import gdtrain
 from gdtrain.callbacks import judged_steps
-from gdtrain.insight.diagnosis.verdict import Diagnosis, Verdict
+from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from tests import models
 from tests.callbacks import reading
 from tests.writers.test_tensorboard_writer import read
@@ -94,9 +94,7 @@ def test_next_model_is_judged_by_itself(tmp_path):
     for rate, epochs in (0.5, 40), (0.2, 60):
         model = models.line()
         model.compile(gdtrain.GradientDescent(rate), "mse", jit_compile=False)
-        model.fit(
-            X, 3 * X, epochs=epochs, verbose=0, callbacks=[tensorboard]
-        )
+        model.fit(X, 3 * X, epochs=epochs, verbose=0, callbacks=[tensorboard])
     ((step, text),) = texts(tmp_path)
     assert step == 60 and text.startswith("**converged**")
 

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.block import block
 from gdtrain.callbacks import LearningRateScheduler, Telemetry
-from gdtrain.engine import block
 from gdtrain.schedules import OneCycle, WarmUp
 from tests import models
 from tests.callbacks import reading
@@ -232,9 +232,7 @@ def test_resumed_run_is_the_uninterrupted_one(tmp_path):
                 raise KeyboardInterrupt
 
     def backup():
-        return gdtrain.callbacks.BackupAndRestore(
-            str(tmp_path), every_steps=5
-        )
+        return gdtrain.callbacks.BackupAndRestore(str(tmp_path), every_steps=5)
 
     with pytest.raises(KeyboardInterrupt):
         train(7.0, [LearningRateScheduler(schedule), backup(), Stop()])

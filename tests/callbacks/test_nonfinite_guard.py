@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.feeds import memory
+from gdtrain.data import choice
 from gdtrain.writers import event_files
 
 EXAMPLES, BATCH = 24, 4
@@ -210,8 +210,9 @@ def test_it_halts_in_that_very_step(way, feed):
                 seen.append(variables(reference))
 
     fit(reference, Before(), epochs=2, **FEEDS[feed](Y))
-    assert variables(guarded)[: -len(guarded.metrics_variables)] == (
-        seen[0][: -len(guarded.metrics_variables)]
+    assert (
+        variables(guarded)[: -len(guarded.metrics_variables)]
+        == (seen[0][: -len(guarded.metrics_variables)])
     )
     cause = guard.report
     assert (cause.where, cause.name, len(cause.examples)) == ("data", "y", 1)
@@ -222,7 +223,7 @@ def test_it_halts_in_that_very_step(way, feed):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_it_names_the_example_by_its_index_in_the_data(large):
-    with mock.patch.object(memory, "limit", lambda: 0 if large else 10**9):
+    with mock.patch.object(choice, "limit", lambda: 0 if large else 10**9):
         with pytest.warns(UserWarning, match=f"1 of 4 examples: {BAD} in the"):
             fit(network(), gdtrain.callbacks.NonfiniteGuard(), y=Y_BAD)
 
@@ -333,7 +334,9 @@ def test_a_finite_gradient_of_1e20_is_clipped_not_left_out(jit_compile):
         [keras.Input([3]), keras.layers.Dense(1, use_bias=False)]
     )
     model.compile(
-        gdtrain.GradientDescent(1e-3), "mae", global_clipnorm=1.0,
+        gdtrain.GradientDescent(1e-3),
+        "mae",
+        global_clipnorm=1.0,
         jit_compile=jit_compile,
     )
     before = model.get_weights()[0]
@@ -384,8 +387,9 @@ def test_skip_stops_after_too_many_in_a_row():
     with pytest.warns(UserWarning, match="more than 3 in a row"):
         fit(model, guard, y=np.full_like(Y, np.nan), epochs=9)
     assert guard.left_out == [1, 2, 3, 4]
-    assert variables(model)[: len(model.variables)] == (
-        before[: len(model.variables)]
+    assert (
+        variables(model)[: len(model.variables)]
+        == (before[: len(model.variables)])
     )
 
 
@@ -482,8 +486,8 @@ def test_what_cannot_be_guarded_is_refused():
     plain = keras.Sequential([keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
     with pytest.raises(TypeError, match="from_keras"):
-        plain.fit(X, Y, verbose=0, callbacks=[
-            gdtrain.callbacks.NonfiniteGuard()
-        ])
+        plain.fit(
+            X, Y, verbose=0, callbacks=[gdtrain.callbacks.NonfiniteGuard()]
+        )
     with pytest.raises(ValueError, match="'explode'"):
         gdtrain.callbacks.NonfiniteGuard("explode")

@@ -17,9 +17,7 @@ X, Y = models.regression_data(40)
 def trained(*callbacks, epochs=1):
     model = models.network()
     model.compile("adam", "mse", jit_compile=False)
-    model.fit(
-        X, Y, batch_size=4, epochs=epochs, verbose=0, callbacks=callbacks
-    )
+    model.fit(X, Y, batch_size=4, epochs=epochs, verbose=0, callbacks=callbacks)
     return model
 
 

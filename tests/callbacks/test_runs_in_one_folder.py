@@ -122,9 +122,7 @@ class SavedThenBroken(keras.callbacks.Callback):
             raise RuntimeError("broken")
 
 
-def test_steps_that_are_repeated_after_a_break_are_shown_once(
-    tmp_path, whole
-):
+def test_steps_that_are_repeated_after_a_break_are_shown_once(tmp_path, whole):
     path = tmp_path / "model.keras"
     with pytest.raises(RuntimeError, match="broken"):
         train(tmp_path, 0, 4, more=[SavedThenBroken(path)])
@@ -235,8 +233,9 @@ def test_histograms_of_repeated_steps_are_shown_once(first, tmp_path):
             tmp_path, ["weight_histogram"]
         )
         saver = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs, model=model: epoch
-            or model.save(path)
+            on_epoch_end=lambda epoch, logs, model=model: (
+                epoch or model.save(path)
+            )
         )
         fit(model, begin, end, [tensorboard, saver])
     steps = list(range(1, 9))

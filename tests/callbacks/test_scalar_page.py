@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 import gdtrain
-from gdtrain.callbacks.scalar_page import categories
+from gdtrain.callbacks.run_description import categories
 from tests import models
 from tests.callbacks import reading
 from tests.writers.test_tensorboard_writer import read

@@ -12,9 +12,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 import gdtrain
 from gdtrain.callbacks import Stability, StableLearningRate, Telemetry
-from gdtrain.insight.objective import Objective
-from gdtrain.insight.stability_probe import LOSSES
-from gdtrain.insight.what_if import MULTIPLES, WhatIf
+from gdtrain.curvature.objective import Objective
+from gdtrain.curvature.stability_probe import LOSSES, MULTIPLES, WhatIf
 from tests import models
 from tests.callbacks import reading
 
@@ -83,9 +82,7 @@ def test_a_quadratic_has_its_exact_limit(optimizer, product):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_numbers_are_those_of_curvature_at_the_same_weights(optimizer):
     telemetry = Telemetry()
-    stability = Stability(
-        X, Y, 6, examples=None, what_if="losses", budget=None
-    )
+    stability = Stability(X, Y, 6, examples=None, what_if="losses", budget=None)
     model = fit_network([stability, telemetry], optimizer)
     found = gdtrain.curvature(model, X, Y)
     sharpness = found.preconditioned_sharpness or found.sharpness
@@ -133,9 +130,7 @@ def test_dropout_and_batch_normalization_train_on_as_without():
             keras.layers.Dropout(0.5, seed=1),
         )
         model.compile("sgd", "mse")
-        model.fit(
-            X, Y, batch_size=8, epochs=3, verbose=0, callbacks=callbacks
-        )
+        model.fit(X, Y, batch_size=8, epochs=3, verbose=0, callbacks=callbacks)
         found.append([v.numpy() for v in model.variables])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -166,9 +161,7 @@ def test_small_batches_have_a_lower_limit():
 def test_dear_probes_are_made_more_seldom(caplog):
     telemetry = Telemetry()
     with caplog.at_level(logging.INFO, "gdtrain"):
-        fit_network(
-            [Stability(X, Y, 2, budget=1e-3), telemetry], epochs=100
-        )
+        fit_network([Stability(X, Y, 2, budget=1e-3), telemetry], epochs=100)
     assert 1 <= np.isfinite(telemetry["sharpness"]).sum() < 50
     assert "budget=0.001: a probe took" in caplog.text
 
@@ -325,9 +318,7 @@ def test_rate_stays_where_nothing_curves_upwards():
     model = gdtrain.Sequential(
         [keras.Input([1]), keras.layers.Dense(1, use_bias=False)]
     )
-    model.compile(
-        gdtrain.GradientDescent(0.25), lambda y, p: keras.ops.mean(p)
-    )
+    model.compile(gdtrain.GradientDescent(0.25), lambda y, p: keras.ops.mean(p))
     model.fit(
         POINTS,
         POINTS,

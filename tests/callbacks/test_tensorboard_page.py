@@ -14,11 +14,11 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 import gdtrain
 from gdtrain import telemetry as quantities
-from gdtrain.engine import budget
 from gdtrain.callbacks import run_description
+from gdtrain.common.failures import Parts
+from gdtrain.loop import hooks
 from gdtrain.plots import FittedLine
 from gdtrain.writers import MemoryWriter
-from gdtrain.writers.failures import Parts
 from tests import models
 from tests.callbacks import reading
 from tests.telemetry.test_budget import Costly
@@ -92,9 +92,7 @@ def test_evaluation_after_training_is_added_to_those_before(tmp_path):
     model = models.network()
     model.compile("sgd", "mse", **EAGER)
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path, ["loss"])
-    fit = functools.partial(
-        model.fit, X, Y, verbose=0, callbacks=[tensorboard]
-    )
+    fit = functools.partial(model.fit, X, Y, verbose=0, callbacks=[tensorboard])
     fit(batch_size=15, epochs=2, validation_data=(X, Y))
     before = read(tmp_path / "validation")
     model.evaluate(X, Y, verbose=0, callbacks=[tensorboard])
@@ -230,7 +228,7 @@ def test_three_runs_are_three_sessions(tmp_path):
     found = sessions(tmp_path)
     assert {k: v["learning_rate"] for k, (v, _) in found.items()} == rates
     for name, (_, metrics) in found.items():
-        (_, loss), = read(tmp_path / name)["epoch_loss"]
+        ((_, loss),) = read(tmp_path / name)["epoch_loss"]
         assert metrics["", "epoch_loss"] == loss
 
 
@@ -390,9 +388,7 @@ def test_histograms_are_those_of_the_weights_at_their_step(tmp_path):
     tensorboard = gdtrain.callbacks.TensorBoard(
         tmp_path, [quantities.WeightHistogram().every(2)]
     )
-    model.fit(
-        X, Y, batch_size=9, verbose=0, callbacks=[tensorboard, weights]
-    )
+    model.fit(X, Y, batch_size=9, verbose=0, callbacks=[tensorboard, weights])
     found = reading.tensors(tmp_path)["weight_histogram/hidden"]
     assert [step for step, _ in found] == [2, 4]
     for step, bins in found:
@@ -443,7 +439,7 @@ def test_spread_is_that_of_every_step(tmp_path):
 def test_budget_makes_dear_points_rarer_and_no_others(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(budget, "_TRIAL", 0.002)
+    monkeypatch.setattr(hooks, "_TRIAL", 0.002)
     tensorboard = gdtrain.callbacks.TensorBoard(
         tmp_path, ["loss", "gradient_norm", Costly()], budget=0.5
     )

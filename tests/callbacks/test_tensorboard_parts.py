@@ -212,7 +212,10 @@ def test_value_that_is_no_number_is_left_out_alone(tmp_path, recwarn):
     assert steps_of(tmp_path) == STEPS
     left_out = [message.partition(" ")[0] for message in sentences(recwarn)]
     assert left_out == [
-        "epoch_none", "epoch_text", "epoch_many", "epoch_unprintable",
+        "epoch_none",
+        "epoch_text",
+        "epoch_many",
+        "epoch_unprintable",
     ]
     found = read(tmp_path)
     assert set(found) & {f"epoch_{name}" for name in left_out} == set()

@@ -6,8 +6,13 @@ import keras
 import pytest
 
 import gdtrain
-from gdtrain.writers import CSVWriter, MemoryWriter, SeveralWriters
-from gdtrain.writers import event_files, growing_file
+from gdtrain.writers import (
+    CSVWriter,
+    MemoryWriter,
+    SeveralWriters,
+    csv_writer,
+    event_files,
+)
 from tests import models
 
 X, Y = models.regression_data(40)
@@ -83,7 +88,7 @@ def test_full_disk_leaves_what_was_written_to_be_gone_on_with(monkeypatch):
             raise OSError(28, "No space left on device")
         return open(path, *mode)
 
-    monkeypatch.setattr(growing_file, "open", open_unless_full, raising=False)
+    monkeypatch.setattr(csv_writer, "open", open_unless_full, raising=False)
     writer = csv()
     with pytest.warns(UserWarning) as caught:
         fit(writer, AtEnd(writer, lambda: full.append(1)))

@@ -23,7 +23,12 @@ def fit(path, epochs, model=None, **arguments):
     """Trains a line over full batches, one step an epoch."""
     model = model or line(run_eagerly=True)
     model.fit(
-        X, Y, batch_size=10, epochs=epochs, verbose=0, callbacks=[path],
+        X,
+        Y,
+        batch_size=10,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[path],
         **arguments,
     )
     return model
@@ -104,9 +109,7 @@ def test_weights_are_bit_equal_with_it_and_without_it():
     for callbacks in ([], [WeightPath(every_steps=3)]):
         model = models.network()
         model.compile("adam", "mse", jit_compile=False)
-        model.fit(
-            x, y, batch_size=10, epochs=4, verbose=0, callbacks=callbacks
-        )
+        model.fit(x, y, batch_size=10, epochs=4, verbose=0, callbacks=callbacks)
         weights.append(model.get_weights())
     assert callbacks[0].weights.shape == (8, 21)
     for one, other in zip(*weights, strict=True):

@@ -247,9 +247,7 @@ def test_lack_of_memory_is_not_damage(checkpoint, monkeypatch):
         files.read(checkpoint)
 
 
-def test_bad_tree_leaves_the_old_one_and_the_other_files(
-    checkpoint, tmp_path
-):
+def test_bad_tree_leaves_the_old_one_and_the_other_files(checkpoint, tmp_path):
     shutil.rmtree(tmp_path / "other")
     other = extra(tmp_path / "other")
     with pytest.raises(TypeError, match="Received: bad of type set"):

@@ -90,9 +90,7 @@ def random_tree(source, depth=4):
     ]
     if not depth or source.random() < 0.3:
         return source.choice(leaves)()
-    items = [
-        random_tree(source, depth - 1) for _ in range(source.randrange(5))
-    ]
+    items = [random_tree(source, depth - 1) for _ in range(source.randrange(5))]
     names = ["%kind", "items", "array", "a/b", "", "0", "file"]
     names = source.sample(names, len(items))
     return source.choice([list, tuple, lambda x: dict(zip(names, x))])(items)

@@ -1,6 +1,5 @@
 """Linear models, their descent in NumPy, and callbacks that take notes."""
 
-
 import keras
 import numpy as np
 import pandas
@@ -9,7 +8,6 @@ import tensorflow as tf
 
 import gdtrain
 from tests import models
-
 
 RATE = 0.1
 N = 40

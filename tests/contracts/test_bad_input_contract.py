@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 
 from tests.contracts.fit_cases import (
-    N,
     QUIET,
     START,
     WEIGHT,
-    X,
-    Y,
     Batches,
     Descent,
+    N,
+    X,
+    Y,
     both,
     close,
     dataset,

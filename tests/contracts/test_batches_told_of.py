@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from tests.contracts.fit_cases import X, Y, Calls, Descent, close, linear, rows
+from tests.contracts.fit_cases import Calls, Descent, X, Y, close, linear, rows
 
 BATCHES = rows(8)  # Five of them
 RAN_OUT = "ignore:Your input ran out of data"
@@ -90,9 +90,7 @@ def test_begin_and_end_are_of_steps_that_run(source, arguments, pairs):
     model.fit(make(), epochs=epochs, shuffle=False, **given, **quiet)
     assert told(calls, "train") == pairs * epochs
     assert int(model.optimizer.iterations) == 5 * epochs
-    close(
-        model.get_weights()[0], Descent([BATCHES] * epochs).weights[-1]
-    )
+    close(model.get_weights()[0], Descent([BATCHES] * epochs).weights[-1])
     model.evaluate(make(), **given, **quiet)
     assert told(calls, "test") == pairs
     given = of_arrays if source == "arrays" else {}

@@ -11,11 +11,11 @@ from tests.contracts import fit_cases
 from tests.contracts.fit_cases import (
     RATE,
     WEIGHT,
-    X,
-    Y,
     BatchEnds,
     Calls,
     Descent,
+    X,
+    Y,
     both,
     close,
     linear,

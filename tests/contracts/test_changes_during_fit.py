@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain import compilation
-from gdtrain.engine import program
-from tests.contracts.fit_cases import X, Y, Calls, close, compiled, half
+from gdtrain.block import program
+from gdtrain.common import compilation
+from tests.contracts.fit_cases import Calls, X, Y, close, compiled, half
 
 HOOKS = {
     "on_train_begin": None,

@@ -1,19 +1,18 @@
 """What Keras documents of `compile`, in numbers."""
 
-
 import keras
 import numpy as np
 import pytest
 
 from tests.contracts import fit_cases
 from tests.contracts.fit_cases import (
-    N,
     START,
     WEIGHT,
-    X,
-    Y,
     BatchEnds,
     Descent,
+    N,
+    X,
+    Y,
     both,
     close,
     compiled,

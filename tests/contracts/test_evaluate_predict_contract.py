@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests.contracts.fit_cases import (
-    N,
     START,
     WEIGHT,
-    X,
-    Y,
     Batches,
     Calls,
     Descent,
+    N,
+    X,
+    Y,
     both,
     close,
     compiled,

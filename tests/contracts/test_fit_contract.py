@@ -1,6 +1,5 @@
 """What Keras documents of `fit` and its data, in numbers."""
 
-
 import keras
 import numpy as np
 import pytest
@@ -8,15 +7,15 @@ import tensorflow as tf
 
 from tests.contracts import fit_cases
 from tests.contracts.fit_cases import (
-    N,
     QUIET,
     START,
     WEIGHT,
-    X,
-    Y,
     Batches,
     Calls,
     Descent,
+    N,
+    X,
+    Y,
     arrays,
     both,
     close,

@@ -234,9 +234,7 @@ def test_fact_7_a_run_broken_off_twice_ends_as_one_left_alone(base, tmp_path):
         model = base([keras.Input([1]), keras.layers.Dense(1)])
         model.compile("adam", "mse", jit_compile=False)
         callbacks = [backup, BreakAt(break_at)]
-        model.fit(
-            x, x, batch_size=4, epochs=3, verbose=0, callbacks=callbacks
-        )
+        model.fit(x, x, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
         optimizer = model.optimizer
         return int(optimizer.iterations), *map(np.ravel, model.get_weights())
 

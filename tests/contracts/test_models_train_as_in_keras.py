@@ -288,9 +288,13 @@ def test_source_of_batches_works_as_in_keras(source, steps_per_execution):
         history = model.fit(
             **SOURCES[source](), epochs=2, shuffle=False, verbose=0
         )
-        results.append((model, history.history, model.evaluate(
-            X, Y, verbose=0, return_dict=True
-        )))
+        results.append(
+            (
+                model,
+                history.history,
+                model.evaluate(X, Y, verbose=0, return_dict=True),
+            )
+        )
     assert_same(*results)
 
 
@@ -405,8 +409,9 @@ def test_mixed_float16_scales_the_loss_and_skips_steps_that_overflow():
         model.optimizer.initial_scale = 2.0**22  # Overflows at first
         telemetry = gdtrain.callbacks.Telemetry()
         observers = [telemetry] if results == [] else []
-        model.fit(X, Y, batch_size=2, shuffle=False, verbose=0,
-                  callbacks=observers)
+        model.fit(
+            X, Y, batch_size=2, shuffle=False, verbose=0, callbacks=observers
+        )
         results.append(model)
         if observers:
             assert telemetry["nonfinite_count"][0] > 0

@@ -11,9 +11,9 @@ from tests.contracts.fit_cases import (
     RATE,
     START,
     WEIGHT,
+    Descent,
     X,
     Y,
-    Descent,
     compiled,
     half,
     linear,
@@ -91,9 +91,7 @@ def test_several_inputs_and_outputs(way, kind):
         x, y, inputs, outputs, losses = (
             kind(d.values()) for d in (x, y, inputs, outputs, losses)
         )
-    model = compiled(
-        gdtrain.Model(inputs, outputs), loss=losses, **WAYS[way]
-    )
+    model = compiled(gdtrain.Model(inputs, outputs), loss=losses, **WAYS[way])
     total, *parts = model.train_on_batch(x, y)
     squares = np.mean(np.square(X @ START - Y))
     absolutes = np.mean(np.abs(2 * X @ START + Y))

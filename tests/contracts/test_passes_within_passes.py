@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gdtrain
-from tests.contracts.fit_cases import X, Y, Calls, linear, train, weights_of
+from tests.contracts.fit_cases import Calls, X, Y, linear, train, weights_of
 
 OTHER = 100 * X, 7 * Y  # Whose loss is another by far
 

@@ -69,9 +69,7 @@ def update(optimizer, gradient, **compile_arguments):
     class Plane(gdtrain.Model):
         def __init__(self):
             super().__init__()
-            self.w = self.add_weight(
-                shape=[2], name="w", initializer="zeros"
-            )
+            self.w = self.add_weight(shape=[2], name="w", initializer="zeros")
 
         def train_step(self, data):
             with tf.GradientTape() as tape:

@@ -303,9 +303,7 @@ class TestFiles:
         np.testing.assert_allclose(losses[0], np.mean(residual**2), rtol=1e-5)
 
     def test_log_has_both_learning_rates(self, result):
-        _, rates = read_scalars(
-            result.log_folder, "step/learning_rate"
-        )
+        _, rates = read_scalars(result.log_folder, "step/learning_rate")
         expected = np.float32([0.2] * 2 * STEPS + [0.02] * STEPS)
         np.testing.assert_array_equal(np.float32(rates), expected)
 

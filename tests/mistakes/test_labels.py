@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.mistakes import label_values
+from gdtrain.mistakes import label_rules
 from tests.models import classification_data
 
 X, Y = classification_data()
@@ -85,9 +85,7 @@ def test_labels_of_a_later_fit_are_checked_too():
 
 def test_labels_for_validation_are_checked():
     refused(
-        lambda: classifier().fit(
-            X, Y, validation_data=(X, Y + 1), verbose=0
-        ),
+        lambda: classifier().fit(X, Y, validation_data=(X, Y + 1), verbose=0),
         "from 1 to 3",
     )
 
@@ -102,7 +100,7 @@ def test_labels_of_one_output_of_several_are_named():
 
 
 def test_labels_too_large_for_the_device_are_checked(monkeypatch):
-    monkeypatch.setattr("gdtrain.feeds.memory.limit", lambda: 0)
+    monkeypatch.setattr("gdtrain.data.choice.limit", lambda: 0)
     assert_refused(classifier(), X, Y + 1, "from 1 to 3")
 
 
@@ -121,7 +119,7 @@ def test_labels_of_a_model_that_builds_itself_are_checked():
 
 
 def test_only_the_first_of_many_labels_are_looked_at(monkeypatch):
-    monkeypatch.setattr(label_values, "MOST", 40)
+    monkeypatch.setattr(label_rules, "MOST", 40)
     refused(
         lambda: classifier().fit(X, Y + 1, verbose=0),
         "(of the first 40, which were looked at)",
@@ -130,18 +128,16 @@ def test_only_the_first_of_many_labels_are_looked_at(monkeypatch):
 
 def test_labels_are_looked_at_once_in_a_fit(monkeypatch):
     looks = []
-    check = label_values.ClassNumbers.check
+    check = label_rules.ClassNumbers.check
 
     def counting(self, labels, name):
         looks.append(len(labels))
         check(self, labels, name)
 
-    monkeypatch.setattr(label_values.ClassNumbers, "check", counting)
+    monkeypatch.setattr(label_rules.ClassNumbers, "check", counting)
     model = classifier()
     for _ in range(2):
-        model.fit(
-            X, Y, validation_data=(X[:8], Y[:8]), epochs=3, verbose=0
-        )
+        model.fit(X, Y, validation_data=(X[:8], Y[:8]), epochs=3, verbose=0)
     assert looks == [48, 8, 48, 8]
 
 
@@ -313,7 +309,5 @@ def test_labels_per_step_of_a_sequence_train():
     model.compile("sgd", SPARSE, jit_compile=False)
     x = np.random.default_rng(0).normal(size=(8, 5, 2))
     model.fit(x, np.arange(40).reshape(8, 5) % 3, verbose=0)
-    refused(
-        lambda: model.fit(x, np.full([8, 5], 3), verbose=0), "y[0][0] = 3"
-    )
+    refused(lambda: model.fit(x, np.full([8, 5], 3), verbose=0), "y[0][0] = 3")
     refused(lambda: model.fit(x, np.arange(8) % 3, verbose=0), "(8, 5, 3)")

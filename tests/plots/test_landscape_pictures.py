@@ -8,9 +8,9 @@ from matplotlib.colors import LogNorm
 import gdtrain
 from gdtrain import plots
 from gdtrain.callbacks import WeightPath
-from gdtrain.insight.loss_surface import LossSurface
+from gdtrain.tuning.landscape import LossSurface
 from tests.callbacks import reading
-from tests.insight.models import line, smooth
+from tests.curvature.models import line, smooth
 
 PLACES = np.linspace(-1, 1, 5)
 
@@ -137,7 +137,11 @@ def test_tensorboard_shows_it_as_training_goes_on(tmp_path):
         tmp_path, ["loss"], pictures=[plots.Landscape(x, y, path, points=5)]
     )
     model.fit(
-        x, y, batch_size=100, epochs=5, verbose=0,
+        x,
+        y,
+        batch_size=100,
+        epochs=5,
+        verbose=0,
         callbacks=[path, tensorboard],
     )
     points = reading.tensors(tmp_path)["landscape"]

@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from gdtrain import plots
-from gdtrain.insight.sweeps.result import Sweep
-from gdtrain.insight.sweeps.run import Run
 from gdtrain.plots import canvas, smoothing
+from gdtrain.tuning.sweep_result import Run, Sweep
 
 NAN = float("nan")
 

@@ -230,13 +230,9 @@ def test_overview_shows_what_the_single_pictures_show():
         assert axes.get_ylim() == single.get_ylim()
         assert axes.get_xlim() == single.get_xlim() == (0.5, 300.5)
         for line, other in zip(axes.lines, single.lines, strict=True):
-            np.testing.assert_array_equal(
-                line.get_xydata(), other.get_xydata()
-            )
+            np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
         for image, other in zip(axes.images, single.images, strict=True):
-            np.testing.assert_array_equal(
-                image.get_array(), other.get_array()
-            )
+            np.testing.assert_array_equal(image.get_array(), other.get_array())
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,12 @@ def test_one_cycle_without_a_tail_returns_to_its_start():
 @pytest.mark.parametrize("start", [0.0, 0.03])
 def test_warm_up_is_a_line_and_then_a_number(start):
     twin = np.interp(STEPS, [0, 9], [start, 0.3])
-    np.testing.assert_allclose(
-        rates(WarmUp(0.3, 9, start)), twin, rtol=1e-6
-    )
+    np.testing.assert_allclose(rates(WarmUp(0.3, 9, start)), twin, rtol=1e-6)
 
 
 def test_warm_up_before_a_cosine_is_what_keras_does():
     ours = WarmUp(CosineDecay(0.3, 12, alpha=0.1), 7)
-    theirs = CosineDecay(
-        0.0, 12, alpha=0.1, warmup_target=0.3, warmup_steps=7
-    )
+    theirs = CosineDecay(0.0, 12, alpha=0.1, warmup_target=0.3, warmup_steps=7)
     np.testing.assert_allclose(rates(ours), rates(theirs), rtol=1e-6)
     assert rates(ours)[7] < 0.3  # Beyond the warm-up, it does fall
 
@@ -77,9 +73,11 @@ def test_schedule_comes_back_from_an_optimizer_that_was_saved(schedule):
     again = keras.optimizers.deserialize(config)
     assert again.get_config() == optimizer.get_config()
     np.testing.assert_array_equal(
-        rates(keras.optimizers.schedules.deserialize(
-            keras.optimizers.schedules.serialize(schedule)
-        )),
+        rates(
+            keras.optimizers.schedules.deserialize(
+                keras.optimizers.schedules.serialize(schedule)
+            )
+        ),
         rates(schedule),
     )
 
@@ -89,9 +87,7 @@ def test_schedule_gives_the_same_in_a_graph_and_by_xla():
     for xla in (False, True):
         compiled = tf.function(schedule, jit_compile=xla)
         # XLA may join a product and a sum: one rounding less.
-        np.testing.assert_allclose(
-            rates(compiled), rates(schedule), rtol=1e-6
-        )
+        np.testing.assert_allclose(rates(compiled), rates(schedule), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from gdtrain.telemetry.asked import Asked
+from gdtrain.telemetry.requests import Asked
 
 
 class Listener(keras.callbacks.Callback):

@@ -114,9 +114,7 @@ def test_a_shared_layer_is_seen_at_each_call():
     left, right = keras.Input([1]), keras.Input([1])
     shared = LAYERS.Dense(2, activation="relu", name="shared")
     joined = LAYERS.Concatenate()([shared(left), shared(right)])
-    model = gdtrain.Model(
-        [left, right], LAYERS.Dense(1, name="output")(joined)
-    )
+    model = gdtrain.Model([left, right], LAYERS.Dense(1, name="output")(joined))
     shared.set_weights([np.array([[1.0, -1.0]]), np.zeros(2)])
     ones = np.ones([4, 1])
     telemetry = observed(model, [ones, -3 * ones], ones)

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.engine import budget
-from gdtrain.engine.budget import Budget
+from gdtrain.loop import hooks
+from gdtrain.loop.hooks import Budget
 from tests import models
 from tests.telemetry.listening import Listener
 
@@ -135,7 +135,7 @@ def train(listener, steps, **arguments):
 
 
 def test_what_costs_much_is_measured_more_seldom(monkeypatch):
-    monkeypatch.setattr(budget, "_TRIAL", 0.005)
+    monkeypatch.setattr(hooks, "_TRIAL", 0.005)
     listener = Listener([Costly()], stretchable=True, budget=0.5)
     model = train(listener, 6000, steps_per_execution=30)
     strides = [table.strides["costly"] for table in listener.tables]
@@ -152,9 +152,7 @@ def test_what_costs_much_is_measured_more_seldom(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize(
-    "stretchable, share", [(False, 0.01), (True, None)]
-)
+@pytest.mark.parametrize("stretchable, share", [(False, 0.01), (True, None)])
 def test_what_may_not_be_stretched_is_measured_as_asked(stretchable, share):
     listener = Listener([Costly().every(2)], stretchable, share)
     train(listener, 300, steps_per_execution=30)

@@ -50,8 +50,9 @@ def train(*observers, fits=2, **arguments):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_values_come_at_multiples_and_are_those_of_every_step(way):
-    always, seldom = Listener(BY_STEP), Listener(
-        [quantity.every(3) for quantity in BY_STEP]
+    always, seldom = (
+        Listener(BY_STEP),
+        Listener([quantity.every(3) for quantity in BY_STEP]),
     )
     for listener in (always, seldom):
         train(listener, **WAYS[way])
@@ -80,9 +81,7 @@ def test_each_observer_gets_its_own_cadence_of_one_quantity():
 
 
 def test_two_cadences_are_met_without_measuring_at_every_step():
-    listeners = [
-        Listener([quantities.GradientNorm().every(n)]) for n in (4, 6)
-    ]
+    listeners = [Listener([quantities.GradientNorm().every(n)]) for n in (4, 6)]
     train(*listeners, fits=1)
     assert list(listeners[0].values("gradient_norm")) == [4, 8]
     assert list(listeners[1].values("gradient_norm")) == [6]

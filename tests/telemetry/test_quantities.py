@@ -164,9 +164,7 @@ def test_norms_do_not_overflow_in_half_precision():
 def test_norms_neither_overflow_nor_underflow_in_single_precision(size):
     large = [tf.constant([3.0, 4.0]) * size, tf.constant(12.0) * size]
     zeros = [tf.zeros([2]), tf.zeros([])]
-    whole = record(
-        gradients=large, weights_before=large, weights_after=zeros
-    )
+    whole = record(gradients=large, weights_before=large, weights_after=zeros)
     quantities = [
         gdtrain.telemetry.Loss(),
         gdtrain.telemetry.GradientNorm(),
@@ -244,9 +242,7 @@ def test_quantities_of_a_gradient_whose_square_leaves_float32(
 
         def train_step(self, data):
             with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(
-                    self.w * tf.constant([3.0, -4.0]) * size
-                )
+                loss = tf.reduce_sum(self.w * tf.constant([3.0, -4.0]) * size)
             self.descend(tape, loss)
             return {"loss": loss}
 

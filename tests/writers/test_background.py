@@ -178,7 +178,7 @@ for name in ("gdtrain", "gdtrain.writers"):  # Without TensorFlow, for seconds
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [name.replace(".", "/")]
 from gdtrain.writers.background import Background
-from gdtrain.writers.csv import CSVWriter
+from gdtrain.writers.csv_writer import CSVWriter
 
 writer = CSVWriter(sys.argv[1])
 background = Background(writer.flush, every_seconds=1e6)

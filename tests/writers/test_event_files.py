@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from gdtrain.writers import event_files, stale_events, summaries
+from gdtrain.writers import event_files, summaries, tensorboard_runs
 from gdtrain.writers.tensorboard import TensorBoardWriter
 
 
@@ -99,7 +99,7 @@ def test_folder_without_a_run_is_told_of(tmp_path):
 
 def test_run_that_goes_on_has_one_curve_for_steps_and_epochs(tmp_path):
     attempt(tmp_path, range(1, 41), range(4), 1.0)
-    stale_events.drop(tmp_path, first_stale)
+    tensorboard_runs.drop_stale(tmp_path, first_stale)
     attempt(tmp_path, range(21, 31), [2], 2.0, first_step=21, second=2.0)
     found = event_files.scalars(tmp_path)
     steps, values = found["step/loss"]
@@ -115,7 +115,7 @@ def test_stale_points_go_and_others_of_the_same_event_stay(tmp_path):
     writer.add(9, summaries.text("note", "hello"))
     writer.close()
     infinite = {"kept": np.inf, "note": np.inf}
-    stale_events.drop(tmp_path, lambda tag: infinite.get(tag, 21))
+    tensorboard_runs.drop_stale(tmp_path, lambda tag: infinite.get(tag, 21))
     found = event_files.scalars(tmp_path)
     assert found["step/loss"][0].tolist() == [20]
     assert found["kept"][0].tolist() == [20, 21, 22]
@@ -127,7 +127,7 @@ def test_file_without_stale_points_is_not_touched(tmp_path):
     before = contents(tmp_path)
     (path,) = before
     changed = os.stat(path).st_ino
-    stale_events.drop(tmp_path, first_stale)
+    tensorboard_runs.drop_stale(tmp_path, first_stale)
     assert contents(tmp_path) == before
     assert os.stat(path).st_ino == changed
 
@@ -135,7 +135,7 @@ def test_file_without_stale_points_is_not_touched(tmp_path):
 def test_file_of_nothing_but_stale_points_is_removed(tmp_path):
     attempt(tmp_path, range(1, 11), [0], 1.0)
     attempt(tmp_path, range(21, 31), [2], 1.0, first_step=21, second=2.0)
-    stale_events.drop(tmp_path, first_stale)
+    tensorboard_runs.drop_stale(tmp_path, first_stale)
     assert len(contents(tmp_path)) == 1
     assert event_files.read(tmp_path).steps.tolist() == list(range(1, 11))
 
@@ -145,14 +145,16 @@ def test_failure_leaves_the_files_as_they_were(tmp_path, monkeypatch):
     before = contents(tmp_path)
 
     def fail(*_, **__):
-        raise stale_events.tf.errors.ResourceExhaustedError(None, None, "full")
+        raise tensorboard_runs.tf.errors.ResourceExhaustedError(
+            None, None, "full"
+        )
 
-    monkeypatch.setattr(stale_events.tf.io.gfile, "rename", fail)
+    monkeypatch.setattr(tensorboard_runs.tf.io.gfile, "rename", fail)
     with pytest.raises(OSError, match="must be open to.*full"):
-        stale_events.drop(tmp_path, first_stale)
+        tensorboard_runs.drop_stale(tmp_path, first_stale)
     assert contents(tmp_path) == before
 
 
 def test_missing_folder_has_nothing_stale(tmp_path):
-    stale_events.drop(tmp_path / "none", first_stale)
+    tensorboard_runs.drop_stale(tmp_path / "none", first_stale)
     assert not (tmp_path / "none").exists()

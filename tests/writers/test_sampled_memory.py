@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.writers.sampled_memory import SampledMemory
+from gdtrain.writers.memory import SampledMemory
 
 
 def written(count, block, **limits):

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing import (
 )
 from tensorboard.compat.proto import event_pb2
 
-from gdtrain.writers import scalar_events, summaries
+from gdtrain.writers import summaries
 from gdtrain.writers.tensorboard import TensorBoardWriter
 from tests.full_disk import files_up_to
 
@@ -76,7 +76,7 @@ def test_event_bytes_parse_to_what_protobuf_would_have_made(seed, masked):
         measured &= random.random([1, len(names)]) < 0.7
         measured[random.random(20) < 0.5] &= random.random(len(names)) < 0.3
         measured[3] = False
-    made = scalar_events.serialize(
+    made = summaries.serialize(
         1234.5, steps, names, values, measured if masked else None
     )
     expected = [

@@ -16,8 +16,8 @@ import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from gdtrain.insight.diagnose import diagnose  # noqa: E402
-from tests.insight.diagnosis.contradictions import (  # noqa: E402
+from gdtrain.diagnosis.diagnose import diagnose  # noqa: E402
+from tests.diagnosis.contradictions import (  # noqa: E402
     contradictions,
 )
 from tests.zoo import collection, scores  # noqa: E402

@@ -66,9 +66,7 @@ def vanishing(seeds):
     ):
         for seed in seeds:
             data = benches.data_of(kind)(seed)
-            telemetry, _ = benches.get(kind).train(
-                data, rate, steps, seed=seed
-            )
+            telemetry, _ = benches.get(kind).train(data, rate, steps, seed=seed)
             yield Specimen(VANISHING, kind, seed, telemetry)
 
 
@@ -153,9 +151,7 @@ def nonfinite(seeds):
             x, y = benches.data_of(kind)(seed)
             x = x.copy()
             x[seed % len(x)] = (np.nan, np.inf)[seed // 2 % 2]
-            telemetry, _ = benches.get(kind).train(
-                (x, y), rate, 150, seed=seed
-            )
+            telemetry, _ = benches.get(kind).train((x, y), rate, 150, seed=seed)
             yield Specimen(NONFINITE, kind, seed, telemetry)
 
 

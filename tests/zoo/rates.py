@@ -128,9 +128,7 @@ def oscillating(seeds):
                 continue
             loss = np.asarray(telemetry["loss"])
             rises = np.mean(np.diff(loss[len(loss) // 2 :]) > 0)
-            if table is BOUNCING or (
-                rises > 0.2 and late(telemetry) < loss[0]
-            ):
+            if table is BOUNCING or (rises > 0.2 and late(telemetry) < loss[0]):
                 yield Specimen(OSCILLATING, bench.kind, seed, telemetry)
 
 

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 
-from gdtrain.insight.diagnosis.verdict import HEALTHY, NAMES
+from gdtrain.diagnosis.verdict import HEALTHY, NAMES
 
 ANY_HEALTHY = "healthy"  # The label where any verdict of health is right
 

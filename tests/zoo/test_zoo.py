@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.insight.diagnosis.verdict import HEALTHY, NAMES
+from gdtrain.diagnosis.verdict import HEALTHY, NAMES
 from tests.zoo import (
     benches,
     collection,
@@ -72,8 +72,7 @@ def test_descent_comes_to_the_least_loss_of_the_closed_form():
 def test_training_again_gives_the_same_numbers():
     bench = benches.get("line, momentum")
     first, again = (
-        bench.train(data.line(3), 0.01, 20, seed=3)[0]["loss"]
-        for _ in range(2)
+        bench.train(data.line(3), 0.01, 20, seed=3)[0]["loss"] for _ in range(2)
     )
     np.testing.assert_array_equal(first, again)
 

@@ -1,0 +1,214 @@
+"""A block of predictions, and the function that makes such blocks."""
+
+import time
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gdtrain.block import xla_choice
+from gdtrain.block.xla_choice import Programs, Speed
+from gdtrain.mistakes import inputs
+
+
+class PredictBlock:
+    """Predicts, on all replicas.
+
+    Args:
+        model: A `DescentTrainer`.
+        plan: The plan of the feed; `None` if `step` alone is called, with
+            batches.
+    """
+
+    def __init__(self, model, plan=None):
+        self._model = model
+        self._plan = plan
+        self._take = plan.take if plan else lambda batch: batch
+        self._program: Any = None
+        self._can_concatenate = True
+        self.step = self._on_all_replicas
+        if not model.run_eagerly:
+            self.step = tf.function(
+                self._on_all_replicas,
+                autograph=False,
+                reduce_retracing=True,
+                jit_compile=model.jit_compile or None,
+            )
+
+    @property
+    def has_one_batch(self):
+        """Whether each call predicts one batch, whatever it is asked for."""
+        return self._model.run_eagerly or not self._can_concatenate
+
+    def __call__(self, source, steps):
+        """Predicts batches.
+
+        Args:
+            source: What the feed says to be the source of these steps.
+            steps: How many; one if their outputs are no dense tensors of one
+                shape, and fewer if there are no more batches.
+
+        Returns:
+            `(outputs, steps)`: of all examples, and how many steps those are;
+            `(None, 0)` if there is no batch.
+        """
+        if self._program is None and not self._model.run_eagerly:
+            self._trace(source)
+        if self.has_one_batch:
+            return self._one(source)
+        outputs, done = self._program(source, tf.constant(steps))
+        return (outputs, int(done)) if done else (None, 0)
+
+    def _one(self, source):
+        """The next batch."""
+        opened = self._plan.open(source, False)
+        cursor = self._plan.first(opened)
+        if not self._plan.has_batch(opened, cursor):
+            return None, 0
+        return self.step(self._plan.fetch(opened, cursor)), 1
+
+    def _trace(self, source):
+        """Makes the program, if outputs can be put one after another."""
+
+        def first(source):
+            opened = self._plan.open(source, False)
+            cursor = self._plan.first(opened)
+            return self.step(self._plan.fetch(opened, cursor))
+
+        signature = self._plan.signature(source, False)
+        outputs = (
+            tf.function(first, autograph=False)
+            .get_concrete_function(signature)
+            .structured_outputs
+        )
+        self._outputs = outputs
+        self._can_concatenate = all(
+            isinstance(leaf, tf.Tensor)
+            and leaf.shape.rank
+            and leaf.shape[1:].is_fully_defined()
+            for leaf in keras.tree.flatten(outputs)
+        )
+        if not self._can_concatenate:
+            self._program = self.step
+            return
+        self._program = tf.function(
+            self._loop, autograph=False
+        ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+
+    def _loop(self, source, steps):
+        plan = self._plan
+        opened = plan.open(source, False)
+        arrays = [
+            tf.TensorArray(
+                leaf.dtype,
+                size=0,
+                dynamic_size=True,
+                infer_shape=False,
+                element_shape=[None, *leaf.shape[1:]],
+            )
+            for leaf in keras.tree.flatten(self._outputs)
+        ]
+
+        def more(i, cursor, arrays):
+            return tf.less(i, steps) & plan.has_batch(opened, cursor)
+
+        def one(i, cursor, arrays):
+            outputs = self.step(plan.fetch(opened, cursor))
+            arrays = [
+                array.write(i, leaf)
+                for array, leaf in zip(
+                    arrays, keras.tree.flatten(outputs), strict=True
+                )
+            ]
+            return i + 1, plan.advance(opened, cursor, i + 1 < steps), arrays
+
+        done, _, arrays = tf.while_loop(
+            more, one, (0, plan.first(opened), arrays)
+        )
+        outputs = keras.tree.pack_sequence_as(
+            self._outputs, [array.concat() for array in arrays]
+        )
+        return outputs, done
+
+    def _on_all_replicas(self, fetched):
+        strategy = self._model.distribute_strategy
+        outputs = strategy.run(self._on_replica, args=(fetched,))
+        if strategy.num_replicas_in_sync == 1:
+            return outputs
+        return keras.tree.map_structure(
+            lambda leaf: strategy.gather(leaf, axis=0), outputs
+        )
+
+    def _on_replica(self, fetched):
+        batch = keras.tree.map_structure(
+            lambda leaf: (
+                None if isinstance(leaf, tf.experimental.Optional) else leaf
+            ),
+            self._take(fetched),
+        )
+        with inputs.explained(self._model, batch):
+            return self._model.predict_step(batch)
+
+
+class PredictFunction:
+    """Predicts by blocks; a program is made for each kind of feed.
+
+    Args:
+        model: A `DescentTrainer`.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._programs = Programs()
+        self._on_batches = {}  # By settings
+
+    def run(self, feed, step, pace, left):
+        """Runs a block.
+
+        Args:
+            feed: The feed.
+            step: Where it begins.
+            pace: The `Pace`.
+            left: How many steps are left; `None` if unknown.
+
+        Returns:
+            `(outputs, steps)`.
+        """
+        block, speed = self._programs.of(
+            feed.plan,
+            xla_choice.settings_of(self._model),
+            lambda: (PredictBlock(self._model, feed.plan), Speed()),
+        )
+        start = time.perf_counter()
+        steps = min(pace.steps(speed, left, left), feed.most_steps)
+        outputs, count = [], 0
+        while count < steps:
+            most = steps - count
+            some, more = block(feed.source(0, step + count, most), most)
+            if more:
+                outputs.append(some)
+            count += more
+            if not more or not block.has_one_batch or pace.counted is None:
+                break
+        speed.add(count, time.perf_counter() - start)
+        return _joined(outputs), count
+
+    def __call__(self, data):
+        """Predicts batches that are at hand, as Keras calls it.
+
+        Args:
+            data: A list of batches.
+        """
+        key = xla_choice.settings_of(self._model)
+        if key not in self._on_batches:
+            self._on_batches[key] = PredictBlock(self._model)
+        return _joined([self._on_batches[key].step(batch) for batch in data])
+
+
+def _joined(outputs):
+    """Outputs of batches, one after another; `None` if there are none."""
+    if len(outputs) < 2:
+        return outputs[0] if outputs else None
+    return keras.tree.map_structure(
+        lambda *leaves: tf.concat(leaves, 0), *outputs
+    )

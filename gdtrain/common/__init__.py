@@ -1,0 +1,1 @@
+"""Used by every part: checks, signals, processes, messages."""

@@ -1,0 +1,112 @@
+"""Checks of arguments, with messages that say what must hold."""
+
+import math
+import numbers
+import os
+
+
+def absolute(path: str | os.PathLike) -> str:
+    """A path that `os.chdir` does not change; a URL stays as it is.
+
+    Example:
+
+    >>> absolute("logs") == os.path.join(os.getcwd(), "logs")
+    True
+    >>> absolute("gs://bucket/logs")
+    'gs://bucket/logs'
+    """
+    path = os.fspath(path)
+    return path if "://" in path else os.path.abspath(path)
+
+
+def positive_integer(name, value):
+    """Returns `value` as an `int`, or says why it cannot be one.
+
+    Args:
+        name: Name of the argument, as the user wrote it.
+        value: What was received.
+
+    Returns:
+        `value`, an `int` of at least 1.
+
+    Raises:
+        TypeError: if `value` is not an integer (`True` is not one).
+        ValueError: if `value` is below 1.
+
+    Example:
+
+    >>> positive_integer("every_steps", 5)
+    5
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be a positive integer. "
+            f"Received: {name}={value!r} of type {type(value).__name__}. "
+            "Write a whole number such as 1."
+        )
+    if value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. "
+            f"Received: {name}={value!r}. Write 1 or more."
+        )
+    return int(value)
+
+
+def positive_number(name, value, remedy):
+    """Returns `value` as a finite `float` above 0, or says why it is none.
+
+    Args:
+        name: Name of the argument, as the user wrote it.
+        value: What was received.
+        remedy: A sentence that tells what to write instead.
+
+    Returns:
+        `value`, a `float`.
+
+    Raises:
+        TypeError: if `value` is not a number.
+        ValueError: if `value` is zero, negative, infinite or NaN.
+
+    Example:
+
+    >>> positive_number("global_clipnorm", 1, "Write 1.0.")
+    1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a number. Received: {name}={value!r} "
+            f"of type {type(value).__name__}. {remedy}"
+        )
+    number = float(value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(
+            f"`{name}` must be a finite number above 0. "
+            f"Received: {name}={value!r}. {remedy}"
+        )
+    return number
+
+
+def at_least_one(name, value):
+    """Checks a number that may be left out.
+
+    Raises:
+        TypeError: if `value` is not a number.
+        ValueError: if `value` is below 1.
+
+    Example:
+
+    >>> at_least_one("steps_per_epoch", None)
+    >>> at_least_one("steps_per_epoch", 0)
+    Traceback (most recent call last):
+    ValueError: `steps_per_epoch` must be at least 1... Received: steps_per...
+    """
+    if value is not None and not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a whole number of at least 1, or left out. "
+            f"Received: {name}={value!r} of type {type(value).__name__}."
+        )
+    if value is not None and value < 1:
+        raise ValueError(
+            f"`{name}` must be at least 1, or left out. "
+            f"Received: {name}={value!r}."
+        )

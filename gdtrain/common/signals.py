@@ -1,0 +1,106 @@
+"""Signals handled in place of Python; Ctrl-C waits for the end of a block."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gdtrain.common import forks
+
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+
+
+class SignalHandlers:
+    """Handlers in place of Python's own, until `restore`.
+
+    A forked process has Python's own again: a worker process must end when
+    it is told to.
+
+    Example:
+
+    >>> handlers = SignalHandlers()
+    >>> handlers.set(signal.SIGTERM, lambda number, frame: print(number))
+    >>> signal.raise_signal(signal.SIGTERM)
+    15
+    >>> handlers.restore()
+    >>> signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    True
+    """
+
+    def __init__(self) -> None:
+        self._set: dict[int, Callable] = {}
+        self._waiting: set[int] = set()  # While a thread forks
+
+    def set(self, number: int, handler: Callable) -> None:
+        """Handles a signal, where that is left to Python.
+
+        Does nothing outside the main thread, and where someone else handles
+        it.
+
+        Args:
+            number: `signal.SIGINT` or `signal.SIGTERM`.
+            handler: As in `signal.signal`.
+        """
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(number) == _DEFAULTS[number]:
+            forks.register(self)
+            self._set[number] = handler
+            signal.signal(number, handler)
+
+    def restore(self) -> None:
+        """Leaves signals to Python again, but for those set since."""
+        forks.unregister(self)
+        while self._set:
+            number, handler = self._set.popitem()
+            if signal.getsignal(number) == handler:
+                signal.signal(number, _DEFAULTS[number])
+
+    def before_fork(self) -> None:
+        """Has signals wait: Python loses those to a child that is so young."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._set)
+        self._waiting = set(self._set) - before
+
+    def after_fork_in_parent(self) -> None:
+        """Lets signals come again."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._waiting)
+
+    def after_fork_in_child(self) -> None:
+        """Leaves signals to Python in a forked process."""
+        self.restore()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._waiting)
+
+
+class Interrupts:
+    """Keeps Ctrl-C out of a block, whose rows would be lost.
+
+    A `KeyboardInterrupt` that is raised while a program runs would come
+    between the steps that it ran and the knowledge of them.
+    """
+
+    def __init__(self) -> None:
+        self._pending = False
+        self._handlers = SignalHandlers()
+
+    @contextlib.contextmanager
+    def held_back(self) -> Iterator[None]:
+        """While open, Ctrl-C is noted down."""
+        self._handlers.set(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            self._handlers.restore()
+
+    def raise_pending(self) -> None:
+        """Raises the `KeyboardInterrupt` that was held back, if any."""
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: Any) -> None:
+        # Once more: whoever presses it twice does not want to wait.
+        self._handlers.restore()
+        self._pending = True

@@ -1,0 +1,173 @@
+"""The examples that a probe looks at, a part at a time."""
+
+import keras
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.common import checks
+
+
+def take(x, y=None, sample_weight=None, *, examples=None, batch_size=256):
+    """All examples of some data, or so many of them, as tensors.
+
+    Of arrays with n examples, example i of those taken is number
+    i * n // examples, so that they are spread evenly and are the same at each
+    call. Of a dataset they are the first ones; it is read once, here.
+
+    Args:
+        x, y, sample_weight: As in `keras.Model.fit`: arrays or tensors, also
+            in lists and dicts, or for `x` alone a `tf.data.Dataset` of
+            batches.
+        examples: How many to take, at most. Defaults to `None`, all.
+        batch_size: How many are worked on at a time.
+
+    Returns:
+        A structure of tensors of shape `[examples, ...]`: a batch as
+        `train_step` receives it.
+
+    Raises:
+        TypeError: if the data are neither arrays nor a dataset.
+        ValueError: if there are no examples, or the dataset has no end and
+            `examples` is not given.
+
+    Example:
+
+    >>> x = take(tf.range(10), examples=4)
+    >>> x.numpy().tolist()
+    [0, 2, 5, 7]
+    """
+    if examples is not None:
+        examples = checks.positive_integer("examples", examples)
+    if isinstance(x, tf.data.Dataset):
+        return _first(x, examples)
+    adapter = keras_bridge.data_adapter(
+        x, y, sample_weight, batch_size, None, False, None
+    )
+    arrays = keras_bridge.arrays_of(adapter)
+    if arrays is None:
+        raise TypeError(
+            "`x` must be arrays, dense tensors or a `tf.data.Dataset`. "
+            f"Received: x of type {type(x).__name__}. Pass some examples as "
+            "NumPy arrays."
+        )
+    count = count_of(arrays)
+    if not count:
+        raise ValueError(
+            "The data must have at least one example. Received none."
+        )
+    rows = None
+    if examples is not None and examples < count:
+        rows = [i * count // examples for i in range(examples)]
+    return keras.tree.map_structure(lambda leaf: _rows(leaf, rows), arrays)
+
+
+def _rows(array, rows):
+    """Some rows of an array as a tensor; all for `None`."""
+    if array is None:
+        return None
+    if rows is None:
+        return tf.convert_to_tensor(array)
+    if tf.is_tensor(array):
+        return tf.gather(array, rows)
+    return tf.convert_to_tensor(array[rows])
+
+
+def _first(dataset, examples):
+    """The first examples of a dataset of batches."""
+    endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    if examples is None and endless:
+        raise ValueError(
+            "The dataset has no end. Pass `examples` to take its first ones, "
+            "for example examples=1000."
+        )
+    batches, count = [], 0
+    for batch in dataset:
+        batches.append(batch)
+        count += count_of(batch)
+        if examples is not None and count >= examples:
+            break
+    if not count:
+        raise ValueError(
+            "The dataset must have at least one example. Received none."
+        )
+    return keras.tree.map_structure(
+        lambda *leaves: tf.concat(leaves, 0)[:examples], *batches
+    )
+
+
+def count_of(data):
+    """Number of examples: the length of the first array."""
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    return len(leaves[0])
+
+
+class Parts:
+    """Examples in parts of equal size; the last may be smaller.
+
+    Args:
+        data: A structure of tensors of shape `[examples, ...]`.
+        batch_size: How many examples a part has.
+
+    Example:
+
+    >>> parts = Parts(tf.constant([1.0, 2.0, 6.0]), batch_size=2)
+    >>> def function(start):
+    ...     return [tf.reduce_mean(parts.at(start))]
+    >>> [float(mean) for mean in parts.mean(function, [()], tf.float32)]
+    [3.0]
+    """
+
+    def __init__(self, data, batch_size):
+        self._data = data
+        #: How many examples there are, an `int`.
+        self.examples = count_of(data)
+        self._size = min(batch_size, self.examples)
+
+    def at(self, start):
+        """The part that begins with example `start`."""
+        return keras.tree.map_structure(
+            lambda leaf: self._rows(leaf, start), self._data
+        )
+
+    def _rows(self, leaf, start):
+        if leaf is None or self._size == self.examples:
+            return leaf
+        rows = leaf[start : start + self._size]
+        if self.examples % self._size == 0 and tf.is_tensor(start):
+            rows.set_shape([self._size, *leaf.shape[1:]])
+        return rows
+
+    def mean(self, function, shapes, dtype):
+        """The mean of a function over parts, weighted by their examples.
+
+            mean = sum over parts (examples of part / examples * function)
+
+        One part after another, so that only one is in memory.
+
+        Args:
+            function: Takes the first example of a part, returns a list of
+                tensors.
+            shapes: Their shapes, a list.
+            dtype: Their dtype.
+
+        Returns:
+            A list of tensors.
+        """
+        if self._size == self.examples:
+            return function(0)
+
+        def add(start, totals):
+            count = tf.minimum(self._size, self.examples - start)
+            share = tf.cast(count, dtype) / self.examples
+            return start + self._size, [
+                total + share * tensor
+                for total, tensor in zip(totals, function(start), strict=True)
+            ]
+
+        _, totals = tf.while_loop(
+            lambda start, totals: start < self.examples,
+            add,
+            (0, [tf.zeros(shape, dtype) for shape in shapes]),
+            parallel_iterations=1,
+        )
+        return totals

@@ -1,0 +1,94 @@
+"""What an adaptive optimizer divides the gradient by."""
+
+import keras
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.state import variables
+
+
+def inner(optimizer):
+    """The optimizer within one that scales the loss; else itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def of(optimizer, weights, strategy=None):
+    """The preconditioner P of an optimizer now, for each number of a weight.
+
+        step = -learning_rate * average(gradient) / P
+
+    As it was at the last update; the next one moves it a little. With t
+    updates so far and v the average of squared gradients kept by Keras:
+
+        Adam, AdamW   P = (1 - beta_1**t) / sqrt(1 - beta_2**t)
+                          * (sqrt(v) + epsilon)
+        RMSprop       P = sqrt(v + epsilon)
+
+    where `amsgrad` puts the largest v so far in the place of v.
+
+    Args:
+        optimizer: A Keras optimizer.
+        weights: The weights, a list of `keras.Variable`.
+        strategy: The `tf.distribute.Strategy` of the weights. Defaults to
+            `None`, the current one.
+
+    Returns:
+        A list of tensors of the shapes of the weights; `None` before the
+        first update, and for an optimizer without a preconditioner or whose
+        preconditioner is not known.
+
+    Example:
+
+    >>> import keras
+    >>> w = keras.Variable([1.0, 2.0])
+    >>> adam = keras.optimizers.Adam(epsilon=0.0)
+    >>> adam.apply([tf.constant([3.0, -4.0])], [w])
+    >>> [p.numpy().round(4) for p in of(adam, [w])]  # 0.1 * abs(gradient)
+    [array([0.3, 0.4], dtype=float32)]
+
+    References:
+        Cohen et al., Adaptive Gradient Methods at the Edge of Stability,
+        2022, arXiv:2207.14484, section 2.
+    """
+    optimizer = inner(optimizer)
+    formula = _FORMULAS.get(type(optimizer))
+    if formula is None or not optimizer.built:
+        return None
+    strategy = strategy or tf.distribute.get_strategy()
+    updates = variables.parts(optimizer.iterations, strategy)[0]
+    with tf.init_scope():  # Where a graph is made, whether there was one yet
+        if not int(updates):
+            return None
+    slots = keras_bridge.squared_gradients(optimizer)
+    return [
+        formula(
+            optimizer,
+            tf.convert_to_tensor(variables.parts(slot, strategy)[0]),
+            updates,
+        )
+        for slot in (
+            keras_bridge.slot(optimizer, slots, weight) for weight in weights
+        )
+    ]
+
+
+def _adam(optimizer, squares, updates):
+    """Adam's, with the corrections of its averages' start at 0."""
+    updates = tf.cast(updates, tf.float64)
+    of_first = 1 - float(optimizer.beta_1) ** updates
+    of_second = 1 - float(optimizer.beta_2) ** updates
+    factor = tf.cast(of_first / tf.sqrt(of_second), squares.dtype)
+    return factor * (tf.sqrt(squares) + optimizer.epsilon)
+
+
+def _rmsprop(optimizer, squares, updates):
+    """RMSprop's, which corrects nothing."""
+    del updates
+    return tf.sqrt(squares + optimizer.epsilon)
+
+
+_FORMULAS = {
+    keras.optimizers.Adam: _adam,
+    keras.optimizers.AdamW: _adam,
+    keras.optimizers.RMSprop: _rmsprop,
+}

@@ -1,0 +1,1 @@
+"""Verdicts on a training, from its numbers alone."""

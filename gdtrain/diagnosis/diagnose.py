@@ -1,0 +1,258 @@
+"""A verdict on a training, with its evidence and an advice."""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from gdtrain.diagnosis import (
+    at_rest,
+    diverging,
+    layers,
+    nonfinite,
+    oscillating,
+    overfitting,
+    too_small,
+)
+from gdtrain.diagnosis.run import runs_of
+from gdtrain.diagnosis.source import open_source
+from gdtrain.diagnosis.trend import trend_of
+from gdtrain.diagnosis.verdict import OVERFITTING, RUINED, Diagnosis, ranked
+from gdtrain.writers import event_files
+
+_TAG = "epoch_loss"
+
+
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """Epochs of a training.
+
+    Args:
+        count: How many there were; 0 if unknown.
+        validated: Those with a loss of validation, from 1, int64 `[n]`.
+        loss: Their losses, float64 `[n]`.
+        val_loss: Their losses of validation, float64 `[n]`.
+    """
+
+    count: int
+    validated: Any
+    loss: Any
+    val_loss: Any
+
+
+def open_epochs(telemetry, history):
+    """Losses of training and validation.
+
+    Of a history with `validation_freq`, every n-th epoch is taken to have
+    been validated, with the largest n that there can have been.
+
+    Args:
+        telemetry: As in `gdtrain.diagnose`; a log folder has its own epochs.
+        history: What `fit` returned, or its dict of lists; `None` to look
+            into the log folder, if `telemetry` is one.
+
+    Returns:
+        An `Epochs`.
+
+    Raises:
+        TypeError: if `history` is none of these.
+
+    Example:
+
+    >>> found = open_epochs(None, {"loss": [4, 3, 2, 1], "val_loss": [5, 6]})
+    >>> found.count, found.validated.tolist(), found.loss.tolist()
+    (4, [2, 4], [3.0, 1.0])
+    """
+    if history is not None:
+        return _of_history(history)
+    if isinstance(telemetry, (str, os.PathLike)) and os.path.isdir(telemetry):
+        return _of_folder(os.fspath(telemetry))
+    return _epochs(0, [], [], [])
+
+
+def steps_per_epoch(telemetry, steps, count):
+    """How many steps an epoch has, or `None` if that is not known.
+
+    Args:
+        telemetry: As in `gdtrain.diagnose`; a callback that trained knows it.
+        steps: Step numbers of the whole training, int64 `[n]`.
+        count: How many epochs that is; 0 if unknown.
+
+    Example:
+
+    >>> steps_per_epoch("run.npz", np.arange(1, 61), 12)
+    5
+    """
+    known = (getattr(telemetry, "params", None) or {}).get("steps")
+    if known:
+        return int(known)
+    if not count or steps[-1] % count:
+        return None
+    return int(steps[-1]) // count
+
+
+def _of_history(history):
+    """Of Keras's `History`, or a dict like its own."""
+    numbers = getattr(history, "history", history)
+    if not isinstance(numbers, dict):
+        raise TypeError(
+            "`history` must be what `fit` returned, or its dict. "
+            f"Received: history={history!r} of type {type(history).__name__}."
+        )
+    loss, held = numbers.get("loss", []), numbers.get("val_loss", [])
+    if not len(loss) or not len(held):
+        return _epochs(len(loss), [], [], [])
+    every = max(len(loss) // len(held), 1)
+    rows = slice(every - 1, every * len(held), every)
+    epochs = np.arange(1, len(loss) + 1)
+    return _epochs(len(loss), epochs[rows], loss[rows], held)
+
+
+def _of_folder(folder):
+    """Of the runs that `gdtrain.callbacks.TensorBoard` wrote."""
+    found = []
+    train = event_files.train(folder)
+    for path in (train, os.path.join(folder, "validation")):
+        scalars = event_files.scalars(path) if event_files.paths(path) else {}
+        found.append(scalars.get(_TAG, (np.empty(0, np.int64), np.empty(0))))
+    (at, loss), (held_at, held) = found
+    count = int(at[-1]) + 1 if len(at) else 0
+    both, rows, held_rows = np.intersect1d(at, held_at, return_indices=True)
+    return _epochs(count, both + 1, loss[rows], held[held_rows])
+
+
+def _epochs(count, validated, loss, held):
+    """The arrays as they are told of."""
+    return Epochs(
+        count,
+        np.asarray(validated, np.int64),
+        np.asarray(loss, np.float64),
+        np.asarray(held, np.float64),
+    )
+
+
+def diagnose(telemetry, *, history=None):
+    """Tells what a training did, and what to try; it changes nothing.
+
+    There is always a verdict, one of these, the most important first:
+
+    - exploding gradients: at the first step, a layer's gradient is 300 times
+      as long as its weights, or grows 30 times towards the first layer
+    - learning rate too large: diverging: the loss rises, or nothing is finite
+      after a step whose loss and gradient tell that it must rise
+    - non-finite: a NaN or an infinity
+    - dead layer: gradients that are exactly 0, or silent units
+    - vanishing gradients: against the weights, they shrink 300 times from the
+      last layer to the first
+    - learning rate too large: oscillating: weights, loss or gradient turn
+      back at each step, or the loss of a smooth descent rises again
+    - not learning: the loss is never another than at first
+    - learning rate too small: the loss falls steadily, at most 1% of the gain
+      a step, and half is to come; or the weights hardly moved; or the rate
+      decayed to nothing while the loss still fell
+    - overfitting: the loss of validation rises, that of training does not
+    - plateau: the loss stands still while the gradient grows
+    - noise floor: the loss varies with the batches, and falls no more
+    - converged: the loss is smooth, and falls no more
+    - converging: the loss falls
+    - nothing to report: fewer than 8 losses
+
+    The last four are no trouble. Quantities that were not measured are no
+    error: what rests on them is not found. `"standard"` ones are enough for
+    all of them; `gradient_cosine`, `dead_fraction` and a measured
+    `stable_learning_rate` make more of it certain. So do epochs: means over
+    them tell what batches hide. A callback and a log folder know how long
+    epochs are; with a file, `history` tells.
+
+    The stable limit of the learning rate is the one measured, if there is
+    one. Else, for plain descent (updates as long as learning_rate times
+    gradient), it follows from the factor of the loss a step, as it grows or
+    jumps from side to side:
+
+        sharpness = (1 + sqrt(factor)) / learning_rate
+        limit = 2 / sharpness
+
+    which is exact for a quadratic loss. Of a rise of one step, and where that
+    leads several layers far from their weights, the limit is told as "about",
+    or "at most", from the first loss and its gradient:
+
+        limit <= 4 * loss / gradient_norm ** 2
+
+    A confidence of 0.5 means that a
+    number is just beyond its threshold, 0.75 twice as far; it is no
+    probability. `python -m gdtrain diagnose LOGDIR` prints the same.
+
+    Args:
+        telemetry: A `gdtrain.callbacks.Telemetry`, the log folder of a
+            `gdtrain.callbacks.TensorBoard` (whose run `validation` is read
+            too), or an `.npz` file that `Telemetry.save` wrote.
+        history: What `fit` returned, or its dict, where validation is to be
+            judged. Defaults to that of the log folder, if it is one.
+
+    Returns:
+        A `Diagnosis`: `.verdict` is the most important `Verdict`,
+        `.verdicts` all of them; each has `name`, `confidence`, `steps`,
+        `evidence` (a dict of numbers), `text` and `advice`. Printed, it
+        reads as text.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: if there is nothing to read.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from gdtrain.writers.memory import MemoryWriter
+    >>> writer = MemoryWriter()
+    >>> steps = np.arange(1, 31)
+    >>> writer.write(steps, ["loss"], 2.25 ** steps[:, None])
+    >>> found = diagnose(writer)
+    >>> found.verdict.name, found.verdict.steps
+    ('learning rate too large: diverging', (1, 30))
+    >>> print(found.verdict.text)
+    The loss grows 2.25 times a step, 1.63e+10 times in all.
+
+    References:
+        Zhang, Zhai, Ma, Shen and Tan, AutoTrainer, ICSE 2021, for the kinds
+        of trouble; Cohen et al., ICLR 2021, arXiv:2103.00065, section 2, for
+        the limit.
+    """
+    source = open_source(telemetry)
+    epochs = open_epochs(telemetry, history)
+    length = steps_per_epoch(telemetry, source.steps, epochs.count)
+    found = [
+        _named(verdict, run.name)
+        for run in runs_of(source, length)
+        for verdict in _judge(run, epochs)
+    ]
+    return Diagnosis(ranked(found))
+
+
+def _judge(run, epochs):
+    """All verdicts on one run; never none."""
+    course = trend_of(run)
+    divergence = diverging.judge(run, course)
+    found = [
+        *divergence,
+        *nonfinite.judge(run, follows=bool(divergence)),
+        *layers.judge(run),
+    ]
+    if not divergence and run.first_nonfinite is None:
+        moving = too_small.in_force(run)
+        found += oscillating.judge(moving, trend_of(moving))
+        if not run.name:  # Validation is of the whole model
+            found += overfitting.judge(run, epochs)
+        # Of these, none is mended by a larger learning rate.
+        if not {verdict.name for verdict in found} & {*RUINED, OVERFITTING}:
+            if moving is run:
+                found += too_small.judge(run, course)
+            else:
+                found += too_small.judge_decay(run, moving)
+    return found or at_rest.judge(run, course)
+
+
+def _named(verdict, name):
+    """The same, told of one update of several."""
+    if not name:
+        return verdict
+    return dataclasses.replace(verdict, text=f"{name}: {verdict.text}")

@@ -1,0 +1,173 @@
+"""Learning rate too large: descent jumps from side to side."""
+
+import numpy as np
+
+from gdtrain.diagnosis import plain_descent
+from gdtrain.diagnosis.trend import noise_of, stable_limit
+from gdtrain.diagnosis.verdict import OSCILLATING, Verdict, as_text, confidence
+
+
+def alternation(values):
+    """Share of neighbouring differences that have opposite signs.
+
+    1 for jumps to and fro, 2/3 for independent noise, 1/2 for a random walk,
+    0 for a smooth course.
+
+    Args:
+        values: Float64 `[n]`.
+
+    Returns:
+        A float; 0.0 for less than three values.
+
+    Example:
+
+    >>> alternation(np.array([5.0, 1.0, 4.0, 2.0, 3.0]))
+    1.0
+    """
+    differences = np.diff(values)
+    if len(differences) < 2:
+        return 0.0
+    return float(np.mean(differences[1:] * differences[:-1] < 0))
+
+
+def swing(values):
+    """How far the jumps to and fro go, as a share of the values.
+
+    Half the median second difference is the distance of two sides.
+
+    Example:
+
+    >>> swing(np.array([11.0, 9.0, 11.0, 9.0]))
+    0.2
+    """
+    if len(values) < 3:
+        return 0.0
+    jumps = np.median(np.abs(np.diff(values, 2))) / 2
+    return float(jumps / max(np.mean(np.abs(values)), 1e-300))
+
+
+def rebound(values):
+    """How far the last half rises above the least before, as a share.
+
+    Of the fall from the first to the least of all; 0 for a descent that is
+    monotone, and 0 if it is within 30 standard deviations of noise.
+
+    Example:
+
+    >>> rebound(np.array([9.0, 7.0, 5.0, 3.0, 1.0, 2.0, 3.0, 4.0]))
+    0.375
+    """
+    lowest = np.minimum.accumulate(values)
+    half = len(values) // 2
+    rise = float(np.max(values[half:] - lowest[half:]))
+    whole = float(values[0] - values.min())
+    if whole <= 0 or rise < 30 * noise_of(values[half:]):
+        return 0.0
+    return rise / whole
+
+
+ALTERNATES = 0.9  # Of the differences; independent noise does at 2/3
+SWINGS = 1e-4  # Of the length of the weights; float32 rounds at 6e-8
+TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
+REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
+NEAR = 2.0  # Times the rate
+
+
+def judge(run, course):
+    """Jumps to and fro: a list of one verdict, or none.
+
+    Args:
+        run: A `Run`.
+        course: Its `Trend`, or `None` if it is too short.
+    """
+    if course is None or run.learning_rate == 0:
+        return []
+    rows = run.loss_rows[len(run.loss_rows) // 2 :]
+    back = rebound(run.loss)
+    found = {"rebound": (back / REBOUNDS, back)}
+    if not run.only_rounds:
+        found["gradient_cosine"] = _by_cosine(run, rows)
+        found["alternation"] = _by_swing(run, rows)
+    best = max(margin for margin, _ in found.values())
+    if best < 1:
+        return []
+    evidence = {
+        name: value for name, (margin, value) in found.items() if margin >= 1
+    }
+    return [_oscillating(run, confidence(best), rows, evidence)]
+
+
+def _by_cosine(run, rows):
+    """`(margin, median cosine of consecutive gradients)`."""
+    cosines = run.get("gradient_cosine")
+    if cosines is None:
+        return 0.0, None
+    cosines = cosines[rows]
+    cosines = cosines[np.isfinite(cosines)]
+    if len(cosines) < 4:
+        return 0.0, None
+    median = float(np.median(cosines))
+    if median > TURNS:
+        return 0.0, median
+    return (1 + TURNS) / max(1 + median, 1e-3), median
+
+
+def _by_swing(run, rows):
+    """`(margin, share of steps that turn back)`, of the loss or weights."""
+    series = [run.values["loss"], *run.layers("weight_norm").values()]
+    best = 0.0, 0.0
+    for values in series:
+        seen = values[rows]
+        if not np.isfinite(seen).all() or len(seen) < 8:
+            continue
+        share = alternation(seen)
+        margin = min((1 - ALTERNATES) / max(1 - share, 0.01), 10.0)
+        if swing(seen) < SWINGS:
+            margin = 0.0
+        best = max(best, (margin, share))
+    return best
+
+
+def _oscillating(run, sure, rows, evidence):
+    """The verdict, with the limit as it can be known."""
+    steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
+    rate = run.rate_in_force(rows[0], rows[-1])
+    text, advice = _told(evidence), "Try half the learning rate."
+    if rate:
+        evidence["learning_rate"] = rate
+        text = f"learning_rate {rate:.3g}: {text}"
+        advice = f"Try {rate / 2:.2g}."
+        limit, source = _limit_of_jumps(run, rate, evidence)
+        # Of all data; where that is far off, small batches have another.
+        if limit and limit < NEAR * rate:
+            evidence["stable_learning_rate"] = limit
+            text += f"; the stable limit is {limit:.3g} ({source})"
+            advice = f"Try {min(0.6 * limit, rate / 2):.2g}."
+    return Verdict(OSCILLATING, sure, steps, evidence, as_text(text), advice)
+
+
+def _limit_of_jumps(run, rate, evidence):
+    """The limit of the learning rate and how it was found, or Nones."""
+    measured = run.measured_limit(len(run.steps) - 1)
+    if measured is not None:
+        return measured
+    norms = run.at_loss("gradient_norm")
+    if norms is None or set(evidence) <= {"rebound", "learning_rate"}:
+        return None, None
+    half = len(norms) // 2
+    steps, norms = run.loss_steps[half:], norms[half:]
+    if not plain_descent.is_plain(run) or not (norms > 0).all():
+        return None, None
+    # The gradient is as the error, of which the loss is the square.
+    factor = np.exp(2 * np.polyfit(steps, np.log(norms), 1)[0])
+    return stable_limit(rate, factor), "from the jumps"
+
+
+def _told(evidence):
+    """The strongest evidence, as part of a sentence."""
+    if "gradient_cosine" in evidence:
+        cosine = evidence["gradient_cosine"]
+        return f"the gradient points back after each step (cosine {cosine:.2g})"
+    if "alternation" in evidence:
+        return f"{evidence['alternation']:.0%} of the steps turn back"
+    return f"the loss rises again by {evidence['rebound']:.0%} of its fall"

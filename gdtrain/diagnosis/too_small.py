@@ -1,0 +1,294 @@
+"""Learning rate too small: from the start, or decayed too early."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gdtrain.diagnosis import at_rest
+from gdtrain.diagnosis.at_rest import has_moved
+from gdtrain.diagnosis.trend import ENOUGH, last_quarters, trend_of
+from gdtrain.diagnosis.verdict import (
+    CONVERGING,
+    NOTHING,
+    TOO_SMALL,
+    Verdict,
+    confidence,
+)
+
+
+def in_force(run: Any) -> Any:
+    """The part of a run before its learning rate decayed to nothing.
+
+    Returns:
+        A `Run`: the same one, unless its last half is worth less than one
+        step at the largest learning rate; see `worth_of_last_half`.
+    """
+    if not run.learning_rate or len(run.loss) < ENOUGH:
+        return run
+    to_come = _worth_to_come(run)
+    if to_come[len(run.steps) // 2] >= 1:
+        return run
+    return run.until(max(int(np.argmax(to_come < 1)), 1))
+
+
+def judge_decay(run: Any, moving: Any) -> list[Verdict]:
+    """A list of one verdict, or none.
+
+    A loss that stands still while the learning rate is next to nothing tells
+    nothing of the descent. What counts is whether it still fell when the
+    rate ran out.
+
+    Args:
+        run: A `Run`, with a loss of `ENOUGH` steps.
+        moving: Its part `in_force`, a shorter one.
+    """
+    (found,) = at_rest.judge(moving, trend_of(moving))
+    if run.only_rounds or found.name not in (CONVERGING, NOTHING):
+        return []
+    course = trend_of(run)
+    largest, last = run.learning_rate, run.last_learning_rate
+    worth = worth_of_last_half(run)
+    first, end = int(run.steps[len(moving.steps)]), run.span[1]
+    text = (
+        f"The learning rate decayed from {largest:.3g} to {last:.3g}: steps "
+        f"{first:,} to {end:,} together are worth less than one step at "
+        f"{largest:.3g}. The {run.mean_loss} came from {course.start:.4g} to "
+        f"{course.end:.4g}; whether more is to gain, that cannot tell."
+    )
+    return [
+        Verdict(
+            TOO_SMALL,
+            confidence(1 / max(worth, 1e-9)),
+            (first, end),
+            {
+                "learning_rate": last,
+                "largest_learning_rate": largest,
+                "worth_of_last_half": worth,
+            },
+            text,
+            f"Let the learning rate decay later: keep it near {largest:.3g} "
+            "for more steps.",
+        )
+    ]
+
+
+def worth_of_last_half(run: Any) -> float:
+    """How many steps at the largest learning rate the last half is worth.
+
+        worth = sum(learning_rate of the last half) / largest learning_rate
+
+    Args:
+        run: A `Run` with learning rates above 0.
+    """
+    return float(_worth_to_come(run)[len(run.steps) // 2])
+
+
+def _worth_to_come(run):
+    """What the steps from each row on are worth, float64 `[n]`."""
+    rates = run.get("learning_rate")
+    rows = np.arange(len(rates))
+    known = np.isfinite(rates)
+    held = np.interp(rows, rows[known], rates[known])
+    lengths = np.diff(run.steps, append=2 * run.steps[-1] - run.steps[-2])
+    return np.cumsum((held * lengths)[::-1])[::-1] / run.learning_rate
+
+
+LEFT = 0.5  # Share of the gain that is still to come
+FASTEST = 0.01  # Share of the gain, in the fastest step
+STILL = 0.03  # Length of the whole path, as a share of the weights
+GOES_ON = 0.7  # The same, where the loss hardly tells
+STEADY = 0.9  # Share of the path of the weights' lengths that stays
+KEPT = 0.2  # Length of the last updates, as a share of the first
+SHARE = 0.6  # Of the stable limit, to stay clear of it
+CLOSE = 0.01  # Share of the gain at which the level counts as reached
+
+
+def judge(run, course):
+    """A list of one verdict, or none."""
+    if course is None or run.learning_rate == 0:
+        return []
+    return _by_loss(run, course) or _by_path(run, course)
+
+
+def _by_loss(run, course):
+    """From a loss that falls steadily and slowly."""
+    steps, loss = run.means
+    if not (has_moved(run.loss, course) or steadiness(run) > GOES_ON):
+        return []
+    pace = fastest(loss, steps, course)
+    if max(course.fall, course.drift) < 4 or pace is None or pace <= 0:
+        return []
+    margins = [course.left / LEFT, FASTEST / pace]
+    if min(margins) < 1:
+        return []
+    needed = steps_needed(steps, course)
+    evidence = {
+        "learning_rate": run.usual_learning_rate,
+        "share_left": course.left,
+        "fastest_step": pace,
+        "tends_to": course.limit,
+        "steps_needed": needed,
+    }
+    done = run.span[1] - run.span[0] + 1
+    text = (
+        f"The {run.mean_loss} fell from {course.start:.4g} to "
+        f"{course.end:.4g} in {done:,} steps; at this pace it needs about "
+        f"{needed:,.0f} more to come to {course.limit:.3g}."
+    )
+    return [_verdict(run, confidence(*_eased(margins)), evidence, text)]
+
+
+def _eased(margins):
+    """Margins, of which a share cannot go far beyond its threshold."""
+    return [1 + 4 * (margins[0] - 1), margins[1]]
+
+
+def _by_path(run, course):
+    """From weights that hardly moved, whatever the loss did."""
+    path = path_length(run)
+    if path is None or path == 0 or run.is_resumed:
+        return []
+    early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
+    still = 1.0 if steadiness(run) > STEADY else STILL
+    fell = early - course.end > 0.1 * early
+    if path > still or fell or slowing(run) < KEPT:
+        return []
+    evidence = {"learning_rate": run.usual_learning_rate, "path": path}
+    text = (
+        f"All updates together are {path:.2g} times as long as the weights; "
+        f"the loss is {course.end:.4g} after {course.start:.4g}."
+    )
+    return [_verdict(run, confidence(still / path), evidence, text)]
+
+
+def _verdict(run, sure, evidence, text):
+    """With an advice of a rate, if one is known."""
+    rate = run.usual_learning_rate
+    limit = run.measured_limit(len(run.steps) - 1)
+    if rate and limit:
+        evidence["stable_learning_rate"] = limit.value
+        text += (
+            f" learning_rate {rate:.3g} is {rate / limit.value:.2g} times the "
+            f"stable limit {limit.value:.3g} ({limit.source})."
+        )
+    advice = _advice(run, rate, limit)
+    return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
+
+
+def _advice(run, rate, limit):
+    """A share of the limit where that is known, else ten times the rate."""
+    again = ", and again until the loss falls within some steps."
+    if not rate:
+        return f"Try ten times the learning rate{again}"
+    if limit and rate > SHARE * limit.value:
+        return (
+            "More than the limit is not stable: use momentum or Adam, or "
+            "scale the inputs."
+        )
+    if limit:
+        return (
+            f"Try {SHARE * limit.value:.2g}, {SHARE:g} times the limit, and "
+            "less if the loss then jumps with the batches."
+        )
+    usual = ""
+    if run.learning_rate > 1.01 * rate:
+        usual = f" (half the steps had {rate:.2g} or less)"
+    return f"Try {10 * rate:.2g}, ten times as much{usual}{again}"
+
+
+def fastest(loss, steps, course):
+    """The largest share of the gain in one step, over runs of steps.
+
+    Returns:
+        A float, or `None` if there was nothing to gain.
+    """
+    whole = course.start - course.limit
+    if whole <= 0:
+        return None
+    size = max(len(loss) // 50, 1)
+    if course.is_noisy:
+        size = max(len(loss) // 8, 1)
+    means = np.array([part.mean() for part in _parts(loss, size)])
+    at = np.array([part.mean() for part in _parts(steps, size)])
+    if len(means) < 2:
+        return None
+    return float(np.max(-np.diff(means) / np.diff(at)) / whole)
+
+
+def _parts(values, size):
+    """Cut in parts of so many, and what is left with the last."""
+    return np.array_split(values, max(len(values) // size, 1))
+
+
+def steps_needed(steps, course):
+    """How many more steps until 1% of the gain is left, at this pace.
+
+    Of an excess over `limit` that shrinks by a factor a step, from the middle
+    of the last level on:
+
+        steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
+
+    For a line, the factor comes to (1 - learning_rate * lambda_min) ** 2.
+
+    Args:
+        steps: Of the losses, or means, that the course is of.
+        course: A `Trend`.
+    """
+    excess = np.array(course.levels) - course.limit
+    if excess[-1] <= 0 or excess[0] <= excess[-1]:
+        return 0.0
+    middles = last_quarters(steps).mean(1)
+    between = float(middles[-1] - middles[0])
+    rate = math.log(excess[0] / excess[-1]) / between
+    wanted = CLOSE * (course.start - course.limit)
+    done = steps[-1] - middles[-1]
+    return max(float(math.log(excess[-1] / wanted) / rate - done), 0.0)
+
+
+def path_length(run):
+    """Sum of updates over lengths of weights, of the layer that moved most.
+
+    Infinite ratios, of weights of zero, are left out, and layers of which
+    more than half are. `None` if nothing was measured.
+    """
+    ratios = run.layers("update_ratio")
+    if not ratios:
+        return None
+    sums = []
+    for values in ratios.values():
+        known = values[np.isfinite(values)]
+        if len(known) >= np.sum(~np.isnan(values)) / 2:
+            sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
+    return max(sums, default=None)
+
+
+def slowing(run):
+    """How long updates are in the last quarter, as a share of the first.
+
+    The largest of all layers: 0 where all have come to rest.
+    """
+    found = [0.0]
+    for values in run.layers("update_ratio").values():
+        known = values[np.isfinite(values)]
+        if len(known) >= 4:
+            quarters = np.array_split(known, 4)
+            first, last = quarters[0].mean(), quarters[-1].mean()
+            found.append(float(last / first) if first > 0 else 0.0)
+    return max(found)
+
+
+def steadiness(run):
+    """Whether weights go one way: how much of their ways remains.
+
+        steadiness = abs(last length - first) / sum of abs(changes)
+
+    The median over layers; 0 if not measured.
+    """
+    found = []
+    for values in run.layers("weight_norm").values():
+        known = values[np.isfinite(values)]
+        way = np.abs(np.diff(known)).sum()
+        if way > 0:
+            found.append(abs(known[-1] - known[0]) / way)
+    return float(np.median(found)) if found else 0.0

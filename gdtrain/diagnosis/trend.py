@@ -1,0 +1,260 @@
+"""Trends of a loss: its course, its noise, its growth."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+ENOUGH = 8  # Losses: less than that have no trend
+
+
+@dataclasses.dataclass(frozen=True)
+class Trend:
+    """The course of a loss in a few numbers.
+
+    The last half is cut in four equal parts; `levels` are their means.
+
+    Args:
+        start: The first loss, or mean.
+        levels: Four means, the last of which is `end`.
+        least: The least mean of as many neighbours as a level has.
+        noise: Standard deviation, a step, of what is no trend.
+        error: Standard error of each of the levels.
+        limit: The level that it tends to: the last three levels continued as
+            a geometric series, not below 0 (or the least loss if negative).
+        quarters: Means of the second and of the last quarter.
+        drift: Fall of a straight line through all of it, in standard errors.
+    """
+
+    start: float
+    levels: tuple[float, ...]
+    least: float
+    noise: float
+    error: float
+    limit: float
+    quarters: tuple[float, float]
+    drift: float
+
+    @property
+    def end(self):
+        """The level at the end."""
+        return self.levels[-1]
+
+    @property
+    def gain(self):
+        """By how much the loss fell from first to last."""
+        return self.start - self.end
+
+    @property
+    def left(self):
+        """Share of all there is to gain that is still to come, 0 to 1."""
+        whole = self.start - self.limit
+        if whole <= 0:
+            return 0.0
+        return min(max((self.end - self.limit) / whole, 0.0), 1.0)
+
+    @property
+    def fall(self):
+        """Fall over the last half, in standard errors of a difference."""
+        return _over(self.levels[0] - self.end, self.error * math.sqrt(2))
+
+    @property
+    def late_fall(self):
+        """The same between the last two levels."""
+        return _over(self.levels[2] - self.end, self.error * math.sqrt(2))
+
+    @property
+    def long_fall(self):
+        """The same from the second quarter of all to the last."""
+        return _over(self.quarters[0] - self.quarters[1], self.error)
+
+    @property
+    def is_noisy(self):
+        """Whether noise is more than rounding.
+
+        Above 0.1% of the level, and above what float32 rounds at the start.
+        """
+        rounding = max(1e-3 * abs(self.end), 1e-7 * abs(self.start))
+        return self.noise > rounding
+
+
+def trend(loss, means=None):
+    """Finds the trend of a loss.
+
+    Args:
+        loss: Finite numbers, float64 `[n]`, `n` of `ENOUGH` or more.
+        means: Means over equal parts of it, which vary less, float64 `[m]`,
+            `m` of `ENOUGH` or more. Defaults to the losses.
+
+    Returns:
+        A `Trend`.
+
+    Example:
+
+    >>> found = trend(1 + 0.97 ** np.arange(200.0))
+    >>> round(found.limit, 6), found.is_noisy
+    (1.0, False)
+    """
+    means = loss if means is None else means
+    quarters = last_quarters(means)
+    levels = tuple(float(quarter.mean()) for quarter in quarters)
+    floor = min(0.0, float(loss.min()))
+    _, second, _, last = np.array_split(means, 4)
+    size = len(quarters[-1])
+    error = noise_of(means[len(means) // 2 :]) / math.sqrt(size)
+    return Trend(
+        start=float(means[0]),
+        levels=levels,
+        least=float(np.convolve(means, np.full(size, 1 / size), "valid").min()),
+        noise=noise_of(loss[len(loss) // 2 :]),
+        error=max(error, 1e-7 * abs(levels[-1])),
+        limit=limit_of(*levels[1:], floor=floor),
+        quarters=(float(second.mean()), float(last.mean())),
+        drift=drift_of(means),
+    )
+
+
+def trend_of(run):
+    """The `Trend` of a `Run`, or `None` if it is too short."""
+    if len(run.loss) < ENOUGH:
+        return None
+    return trend(run.loss, run.means[1])
+
+
+def last_quarters(values):
+    """The last half in four equal parts, `[4, k]`; up to 3 are left out.
+
+    Example:
+
+    >>> last_quarters(np.arange(19)).tolist()
+    [[11, 12], [13, 14], [15, 16], [17, 18]]
+    """
+    size = len(values) // 8
+    return values[len(values) - 4 * size :].reshape(4, size)
+
+
+def noise_of(values):
+    """Standard deviation of noise on a smooth curve.
+
+    From second differences, which a straight line has none of: of independent
+    noise, their deviation is sqrt(6) times its own.
+
+    Example:
+
+    >>> noise_of(np.arange(9.0))
+    0.0
+    """
+    if len(values) < 3:
+        return 0.0
+    seconds = np.diff(values, 2)
+    return 1.4826 * float(np.median(np.abs(seconds))) / math.sqrt(6)
+
+
+def drift_of(values):
+    """Fall of the straight line through values, in its standard errors.
+
+    Example:
+
+    >>> drift_of(np.array([2.0, 1.0, 3.0, 1.0, 2.0]))
+    0.0
+    """
+    places = np.arange(len(values)) - (len(values) - 1) / 2
+    squares = float((places**2).sum())
+    slope = float((places * values).sum()) / squares
+    error = max(noise_of(values), 1e-7 * float(np.abs(values).mean()))
+    return _over(0.0 - slope, error / math.sqrt(squares))
+
+
+def limit_of(first, second, third, *, floor):
+    """Where a geometric approach ends, from three levels at equal distances.
+
+        limit = third - (second - third) * q / (1 - q)
+        q = (second - third) / (first - second)
+
+    Exact for `limit + a * r ** step`. `floor` if the levels do not come closer
+    together; `third` if they do not fall.
+
+    References:
+        Aitken, 1926 (the delta-squared process).
+
+    Example:
+
+    >>> limit_of(9.0, 5.0, 3.0, floor=0.0)
+    1.0
+    """
+    before, now = first - second, second - third
+    if now <= 0:
+        return third
+    if before <= now:
+        return floor
+    ratio = now / before
+    return max(third - now * ratio / (1 - ratio), floor)
+
+
+def _over(value, error):
+    """A quotient that is 0 of 0 and 0."""
+    if error > 0:
+        return value / error
+    return math.copysign(math.inf, value) if value else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """The rise of a loss from its lowest to its highest.
+
+    Args:
+        rows: `(first, last)` row of the rise.
+        total: By what factor it rose.
+        factor: By what factor a step, late in the rise.
+    """
+
+    rows: tuple[int, int]
+    total: float
+    factor: float
+
+
+def growth(loss, steps):
+    """The largest rise, or `None` if there is none.
+
+    Args:
+        loss: Finite numbers above 0, float64 `[n]`.
+        steps: Their steps, int64 `[n]`.
+
+    Returns:
+        A `Growth`. Its factor is of the last half of the rise, where what
+        grows fastest prevails; steps in between are shared evenly.
+
+    Example:
+
+    >>> found = growth(5 + 2.25 ** np.arange(40.0), np.arange(40))
+    >>> found.rows, round(found.factor, 4)
+    ((0, 39), 2.25)
+    """
+    if len(loss) < 2 or loss.min() <= 0:
+        return None
+    lowest = np.minimum.accumulate(loss)
+    last = int(np.argmax(loss / lowest))
+    if loss[last] <= lowest[last]:
+        return None
+    first = int(np.flatnonzero(loss[: last + 1] == lowest[last])[-1])
+    middle = (first + last) // 2
+    logs = np.log(loss[[middle, last]])
+    factor = math.exp((logs[1] - logs[0]) / (steps[last] - steps[middle]))
+    return Growth((first, last), float(loss[last] / lowest[last]), factor)
+
+
+def stable_limit(learning_rate, factor):
+    """The limit of plain descent whose loss grows by a factor a step.
+
+        error:  |1 - learning_rate * sharpness| a step; loss: its square
+        sharpness = (1 + sqrt(factor)) / learning_rate
+        limit = 2 / sharpness
+
+    Exact for a quadratic loss.
+
+    Example:
+
+    >>> stable_limit(3.0, 4.0)  # sharpness 1: the error grows by 1 - 3
+    2.0
+    """
+    return 2 * learning_rate / (1 + math.sqrt(factor))

@@ -1,1 +1,0 @@
-"""Many steps: one program, its table, and who is told of it. Floor 3."""

@@ -1,1 +1,0 @@
-"""Probes and advice: what the learning rate is doing. Floor 5."""

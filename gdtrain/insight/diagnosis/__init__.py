@@ -1,1 +1,0 @@
-"""What the numbers of a training say of it: evidence, and verdicts."""

@@ -1,0 +1,1 @@
+"""`fit`, `evaluate` and `predict`, by blocks of steps."""

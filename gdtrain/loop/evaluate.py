@@ -1,0 +1,81 @@
+"""What `evaluate` does: `test_step` over the data once, in blocks of steps."""
+
+from gdtrain import keras_bridge
+from gdtrain.common import checks
+from gdtrain.data import choice
+from gdtrain.loop import epoch_loop, pacing
+from gdtrain.loop.block_queue import Ahead
+from gdtrain.mistakes import arrays, labels
+
+
+def evaluate(
+    model,
+    x=None,
+    y=None,
+    batch_size=None,
+    verbose="auto",
+    sample_weight=None,
+    steps=None,
+    callbacks=None,
+    return_dict=False,
+    within_fit=False,
+):
+    """Evaluates; arguments and return value are `keras.Model.evaluate`'s.
+
+    Args:
+        within_fit: Whether `fit` asks for it, which does so again and again.
+
+    Raises:
+        ValueError: if the model is not compiled, or data or an argument
+            cannot be used.
+    """
+    keras_bridge.assert_compiled(model, "evaluate")
+    checks.at_least_one("steps", steps)
+    feed = model.validation_feed if within_fit else None
+    if feed is None:
+        with arrays.explained(model, x, y, sample_weight):
+            feed = choice.feed(
+                x,
+                y,
+                sample_weight,
+                strategy=model.distribute_strategy,
+                batch_size=batch_size,
+                steps_per_epoch=steps,
+            )
+        keras_bridge.maybe_build(model, feed.batch_spec)
+    if within_fit:
+        model.validation_feed = feed
+    feed.rewind()
+    callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
+    with labels.at_hand(model, feed):
+        logs = _run(model, feed, callbacks)
+    return logs if return_dict else keras_bridge.flat_metrics(model, logs)
+
+
+def _run(model, feed, callbacks):
+    """One pass over the data; returns Python numbers by name."""
+    model.make_test_function()
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    ahead = Ahead(
+        model,
+        lambda: _test_function(model),
+        feed,
+        pacing.Pace(model, callbacks.callbacks, "test"),
+        horizon=lambda epoch: (1, 1),
+    )
+    hooks = epoch_loop.hooks_of(
+        callbacks, "test", stopped=lambda: model.stop_evaluating
+    )
+    logs = epoch_loop.run(ahead, feed, hooks)
+    ahead.end()
+    logs = keras_bridge.pythonify_logs(logs)
+    callbacks.on_test_end(logs)
+    return logs
+
+
+def _test_function(model):
+    """The model's; a new one if a callback has compiled the model."""
+    if model.test_function is None:
+        model.make_test_function()
+    return model.test_function

@@ -1,0 +1,164 @@
+"""How many steps a block has: until a callback must see the model."""
+
+import math
+
+import keras
+
+from gdtrain import keras_bridge
+
+WORDS = ("logs", "epochs", "batches")
+
+_callbacks = keras.callbacks
+
+
+def _by_save_freq(callback):
+    return "epochs" if callback.save_freq == "epoch" else "batches"
+
+
+def _by_update_freq(callback):
+    quiet = callback.update_freq == "epoch" and not (
+        keras_bridge.profiles(callback) or callback.write_steps_per_second
+    )
+    return "epochs" if quiet else "batches"
+
+
+# By exact type: a subclass may look at anything.
+_KNOWN = {
+    _callbacks.History: lambda callback: "logs",
+    _callbacks.ProgbarLogger: lambda callback: "logs",
+    _callbacks.CSVLogger: lambda callback: "logs",
+    _callbacks.RemoteMonitor: lambda callback: "logs",
+    _callbacks.ModelCheckpoint: _by_save_freq,
+    _callbacks.BackupAndRestore: _by_save_freq,
+    _callbacks.TensorBoard: _by_update_freq,
+}
+
+
+def sync_of(callbacks, mode="train"):
+    """What the most demanding of some callbacks sees, a word of `WORDS`.
+
+    Args:
+        callbacks: A list of Keras callbacks.
+        mode: `"train"`, `"test"` or `"predict"`.
+
+    Raises:
+        ValueError: if a callback's `sees` is no such word.
+    """
+    words = [_of_one(callback, mode) for callback in callbacks]
+    return max(words, key=WORDS.index, default="logs")
+
+
+def _of_one(callback, mode):
+    word = getattr(callback, "sees", None)
+    if word is None and type(callback) in _KNOWN:
+        word = _KNOWN[type(callback)](callback)
+    if word is None:
+        word = _by_hooks(callback, mode)
+    if word not in WORDS:
+        raise ValueError(
+            f"`sees` of a callback must be one of {WORDS}. Received: "
+            f"{word!r} of {type(callback).__name__}."
+        )
+    return word
+
+
+def _by_hooks(callback, mode):
+    if hooks_batches([callback], mode):
+        return "batches"
+    if mode == "train" and _hooks(callback, "on_epoch_begin", "on_epoch_end"):
+        return "epochs"
+    return "logs"
+
+
+def hooks_batches(callbacks, mode="train"):
+    """Whether any of some callbacks is told of batches."""
+    names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
+    if mode == "train":
+        names += ["on_batch_begin", "on_batch_end"]
+    return any(_hooks(callback, *names) for callback in callbacks)
+
+
+def _hooks(callback, *names):
+    return any(
+        not keras_bridge.is_default_hook(getattr(callback, name))
+        for name in names
+    )
+
+
+SECONDS = 0.2  # A block lasts about that long, unless it has to end earlier
+SHORT_EPOCH = 0.02  # Seconds; the time around a block is about 0.0005
+
+_PROGRESS_BAR = keras.callbacks.ProgbarLogger
+
+
+class Pace:
+    """Says how many steps to run before Python looks again.
+
+    What is set of the model in the meantime counts from the next block on.
+
+    Args:
+        model: A `DescentTrainer`; its `steps_setting` is `"auto"`, or the
+            number of steps of each execution.
+        callbacks: A list of callbacks.
+        mode: `"train"`, `"test"` or `"predict"`.
+    """
+
+    def __init__(self, model, callbacks, mode="train"):
+        self._model = model
+        #: What the most demanding callback sees; see `gdtrain.loop.pacing`
+        self.sees = sync_of(callbacks, mode)
+        others = [c for c in callbacks if type(c) is not _PROGRESS_BAR]
+        self._tells_each = hooks_batches(others, mode)
+
+    @property
+    def setting(self):
+        """`"auto"`, or the number of steps of each execution."""
+        asked = self._model.steps_setting
+        return 1 if self.sees == "batches" and asked == "auto" else asked
+
+    @property
+    def counted(self):
+        """How many steps an execution counts for; `None` if those it has."""
+        return None if self.setting == "auto" else self.setting
+
+    @property
+    def most(self):
+        """How many steps a block may have at most."""
+        return math.inf if self.setting == "auto" else self.setting
+
+    @property
+    def piece(self):
+        """How many steps callbacks are told of at once, at most.
+
+        Each, if one of them is told of batches; but the progress bar is
+        content to hear of the last step of a block.
+        """
+        if self.setting != "auto":
+            return self.setting
+        return 1 if self._tells_each else math.inf
+
+    def may_span_epochs(self, speed, length):
+        """Whether a block may go on from one epoch into the next.
+
+        Where epochs are longer than the time around a block, nothing would be
+        gained; and callbacks that look at a clock see when epochs end.
+
+        Args:
+            speed: How fast steps are, a `Speed`.
+            length: How many steps an epoch has.
+        """
+        return self.setting == "auto" and speed.seconds(length) < SHORT_EPOCH
+
+    def steps(self, speed, in_epoch, until_seen):
+        """How many steps the next block has.
+
+        Args:
+            speed: How fast steps are, a `Speed`.
+            in_epoch: How many are left in this epoch; `None` if unknown.
+            until_seen: How many are left until something in Python must see
+                the model; `None` if unknown.
+        """
+        setting = self.setting
+        if setting != "auto":
+            return min(setting, in_epoch or math.inf)
+        return min(speed.steps_in(SECONDS), until_seen or math.inf)

@@ -1,0 +1,80 @@
+"""What `predict` does: `predict_step` over the data once, in blocks."""
+
+import math
+
+from gdtrain import keras_bridge
+from gdtrain.common import checks
+from gdtrain.common.signals import Interrupts
+from gdtrain.data import choice
+from gdtrain.loop import epoch_loop, pacing
+from gdtrain.mistakes import arrays
+
+
+def predict(
+    model, x, batch_size=None, verbose="auto", steps=None, callbacks=None
+):
+    """Predicts; arguments and return value are `keras.Model.predict`'s.
+
+    Raises:
+        ValueError: if the data cannot be used, or there are none.
+    """
+    checks.at_least_one("steps", steps)
+    with arrays.explained(model, x):
+        feed = choice.feed(
+            x,
+            strategy=model.distribute_strategy,
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+        )
+    callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
+    model.make_predict_function()
+    model.stop_predicting = False
+    callbacks.on_predict_begin()
+    outputs = _run(model, feed, callbacks)
+    callbacks.on_predict_end()
+    if not outputs:
+        raise ValueError(
+            "There is nothing to predict: the data has no batch. Received: "
+            f"x={x!r}."
+        )
+    return keras_bridge.concatenated(outputs)
+
+
+def _run(model, feed, callbacks):
+    """Outputs of each block, a list."""
+    pace = pacing.Pace(model, callbacks.callbacks, "predict")
+    hooks = epoch_loop.hooks_of(
+        callbacks, "predict", stopped=lambda: model.stop_predicting
+    )
+    interrupts = Interrupts()
+    outputs, step, length = [], 0, feed.steps_per_epoch
+    while length is None or step < length:
+        interrupts.raise_pending()
+        if hooks.begin:
+            if not feed.has_batch(0, step):
+                break
+            hooks.begin(step)
+        left = None if length is None else length - step
+        if hooks.stopped():  # As in Keras, after one more execution
+            left = min(pace.counted or 1, left or math.inf)
+        with interrupts.held_back():
+            some, count = _predict_function(model).run(feed, step, pace, left)
+        if not count:
+            break
+        outputs.append(some)
+        if hooks.end:
+            last = step + (pace.counted or count) - 1
+            hooks.end(last, {"outputs": some})
+        step += count
+        if hooks.stopped():
+            break
+    feed.end_epoch(step, ran_out=length is not None and step < length)
+    interrupts.raise_pending()
+    return outputs
+
+
+def _predict_function(model):
+    """The model's; a new one if a callback has compiled the model."""
+    if model.predict_function is None:
+        model.make_predict_function()
+    return model.predict_function

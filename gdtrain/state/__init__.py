@@ -1,0 +1,1 @@
+"""What a fit consists of: variables, states, and its fingerprint."""

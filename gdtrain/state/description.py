@@ -1,0 +1,356 @@
+"""What an object was made to be, in words and numbers that tell it from others.
+
+The same program has the same description in each process: no addresses, no
+names that Keras counts, no seeds that are drawn, nothing that training moves.
+"""
+
+import enum
+import functools
+import pathlib
+import random
+import re
+import types
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.data import data_fingerprint, pipeline
+from gdtrain.state import own_code
+
+_LISTED = 16  # Items of a plain list that a user is shown
+_DEEPEST = 12
+_GENERATORS = (
+    np.random.Generator,
+    np.random.RandomState,
+    random.Random,
+    tf.random.Generator,
+    keras.random.SeedGenerator,
+)
+_VARIABLES = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
+# Of a config: what Keras counts or draws, and what only a built layer has
+_NOT_ASKED = frozenset(
+    ["name", "seed", "shared_object_id", "build_config", "registered_name"]
+    + ["module", "layers", "input_layers", "output_layers"]
+    + ["build_input_shape"]
+)
+
+
+class Description:
+    """Leaves by name, collected from objects.
+
+    See `gdtrain.data.data_fingerprint`.
+
+    Args:
+        skipped: Objects that are described elsewhere.
+
+    Example:
+
+    >>> description = Description()
+    >>> description.add("optimizer", keras.optimizers.SGD(0.5, momentum=0.9))
+    >>> description.leaves["optimizer.momentum"]
+    0.9
+    """
+
+    def __init__(self, skipped: Iterable[Any] = ()):
+        self.leaves: dict[str, Any] = {}
+        # Kept alive, so that no other object gets the address of one.
+        self._seen = {id(one): one for one in skipped}
+        self._names: dict[str, str] = {}  # Of layers, which Keras counts
+        self._depth = 0
+
+    def add(self, path: str, value: Any) -> None:
+        """Describes a value, under a name."""
+        leaf = _leaf(value)
+        if leaf is not None or value is None:
+            self._set(path, leaf)
+            return
+        if id(value) in self._seen or isinstance(value, types.ModuleType):
+            return
+        if self._depth >= _DEEPEST:
+            self._set(path, "#unknown what lies too deep")
+            return
+        self._seen[id(value)] = value
+        self._depth += 1
+        self._add_parts(path, value)
+        self._depth -= 1
+
+    def add_model(self, model: keras.Model) -> None:
+        """Describes a model by its layers and its class."""
+        self._names |= {
+            layer.name: f"#{number}"
+            for number, layer in enumerate(keras_bridge.all_layers(model))
+        }
+        self.add("model", model)
+
+    def _set(self, path, leaf):
+        if isinstance(leaf, str):
+            leaf = self._names.get(leaf, leaf)
+        self.leaves.setdefault(path, leaf)
+
+    def _add_parts(self, path, value):
+        """Describes what consists of others."""
+        function = own_code.plain(value)
+        if function is not None:
+            self._add_function(path, function)
+            if isinstance(value, types.MethodType):
+                self._add_attribute(path, value.__self__)
+        elif isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
+            self._set(path, value.__name__)
+        elif isinstance(value, functools.partial):
+            self._add_items(
+                path,
+                {"": value.func, "args": value.args, **value.keywords},
+            )
+        elif isinstance(value, type):
+            self._set(path, value.__name__)
+            self._add_class(value)
+        elif isinstance(value, dict):
+            self._add_dict(path, value)
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            self._add_list(path, value)
+        elif isinstance(value, tf.data.Dataset):
+            for name, leaf in pipeline.of(value).items():
+                self._set(f"{path}: {name}", leaf)
+        elif isinstance(value, keras.layers.Layer):
+            self._add_layer(path, value)
+        elif hasattr(value, "get_config"):
+            self._add_configured(path, value)
+        else:
+            self._add_object(path, value)
+
+    def _add_items(self, path, items):
+        for key, item in items.items():
+            self.add(f"{path}.{key}" if key else path, item)
+
+    def _add_dict(self, path, items):
+        """A dict; one that stands for a Keras object, under its class."""
+        kind = items.get("class_name")
+        if isinstance(kind, str) and "config" in items:
+            self._add_serialized(path, kind, items["config"])
+            return
+        for key, item in items.items():
+            if key not in _NOT_ASKED:
+                place = f".{key}" if isinstance(key, str) else f"[{key!r}]"
+                self.add(path + place, item)
+
+    def _add_serialized(self, path, kind, config):
+        if kind in ("__lambda__", "__keras_tensor__"):
+            return  # The code of the first is told by the object that has it.
+        if kind == "function":
+            self._set(path, config)
+        elif kind.endswith("DTypePolicy"):
+            self._set(path, config["name"])
+        else:
+            self._set(path, kind)
+            if isinstance(config, dict):
+                self._add_dict(path, config)
+
+    def _add_list(self, path, items):
+        leaves = [_leaf(item) for item in items]
+        unordered = isinstance(items, (set, frozenset))
+        if all(
+            (leaf is not None or item is None)
+            and not data_fingerprint.parsed(leaf)
+            for leaf, item in zip(leaves, items, strict=True)
+        ):
+            leaves = sorted(leaves, key=repr) if unordered else leaves
+            self._set(path, _listed(leaves))
+            return
+        items = sorted(items, key=_sorting) if unordered else items
+        for index, item in enumerate(items):
+            self.add(f"{path}[{index}]", item)
+
+    def _add_function(self, path, function):
+        if not own_code.is_own(function):
+            self._set(path, function.__name__)
+            return
+        self._set(path, own_code.of(function))
+        for name, value in own_code.refers_to(function):
+            inner = own_code.plain(value)
+            is_plain = _leaf(value) is not None or isinstance(
+                value, (dict, list, tuple, functools.partial)
+            )
+            if is_plain:
+                self.add(f"{path}.{name}", value)
+            elif inner is not None or isinstance(value, type):
+                if own_code.is_own(inner or value):
+                    self.add(name, value)
+            else:
+                self._add_attribute(f"{path}.{name}", value)
+
+    def _add_class(self, kind):
+        """The code of the user's own classes that one is made of."""
+        for base in kind.__mro__:
+            if own_code.is_own(base) and id(base) not in self._seen:
+                self._seen[id(base)] = base
+                for name, function in own_code.functions_of(base):
+                    self.add(f"{base.__name__}.{name}", function)
+                for name, value in vars(base).items():
+                    if _leaf(value) is not None and not name.startswith("__"):
+                        self.add(f"{base.__name__}.{name}", value)
+
+    def _add_layer(self, path, layer):
+        self._set(path, type(layer).__name__)
+        self._add_class(type(layer))
+        if not isinstance(layer, keras.Sequential):
+            self._add_config(path, layer)
+        start = "" if path == "model" else f"{path}."
+        within = [
+            one
+            for one in keras_bridge.layers_within(layer)
+            if not isinstance(one, keras.layers.InputLayer)
+        ]
+        for index, one in enumerate(within):
+            self.add(f"{start}layers[{index}]", one)
+        self._add_attributes(path, layer)
+
+    def _add_configured(self, path, value):
+        self._set(path, type(value).__name__)
+        self._add_class(type(value))
+        told = self._add_config(path, value)
+        self._add_attributes(path, value)
+        if not told:
+            for name, item in vars(value).items():
+                if not name.startswith("_") and _leaf(item) is not None:
+                    self._set(f"{path}.{name}", _leaf(item))
+
+    def _add_config(self, path, value):
+        """The arguments that an object was made of, if it can tell them."""
+        try:
+            config = value.get_config()
+        except Exception:  # Whatever code of the user's raises
+            return False  # Its attributes say what they can.
+        if isinstance(value, keras.Model) and "input_layers" in config:
+            self._add_connections(path, config)
+        else:
+            self._add_dict(path, config)
+        return True
+
+    def _add_connections(self, path, config):
+        """Which layer of a functional model gets the output of which."""
+        text = repr(
+            [
+                [layer.get("inbound_nodes") for layer in config["layers"]],
+                config["input_layers"],
+                config["output_layers"],
+            ]
+        )
+        names = {
+            layer["name"]: f"#{i}"
+            for i, layer in enumerate(config["layers"])
+            if "name" in layer
+        }
+        text = re.sub(
+            r"'([^']*)'", lambda match: names.get(match[1], match[0]), text
+        )
+        self._set(
+            "connections of layers" if path == "model" else f"{path}.layers",
+            data_fingerprint.digest("structure", "connections", text.encode()),
+        )
+
+    def _add_attributes(self, path, value):
+        """Attributes of the user's own: those that no library sets.
+
+        Of an object of a library, what is the user's own code.
+        """
+        by_library: set[str] = set()
+        for base in type(value).__mro__:
+            if not own_code.is_own(base):
+                by_library |= own_code.attributes_set_by(base)
+        whole = own_code.is_own(type(value))
+        if isinstance(value, keras.utils.PyDataset):
+            # What it says of itself is restored, and may be another one.
+            by_library |= set(getattr(value, "get_state", dict)())
+        for name, item in getattr(value, "__dict__", {}).items():
+            is_own = own_code.is_own(own_code.plain(item) or type(item))
+            chosen = whole and name not in by_library
+            if is_own or (chosen and not name.startswith("_self_")):
+                self._add_attribute(f"{path}.{name.lstrip('_')}", item)
+
+    def _add_attribute(self, path, value):
+        """What may be a part of an object's meaning."""
+        if isinstance(value, (keras.layers.Layer, keras.optimizers.Optimizer)):
+            return  # Told of elsewhere
+        function = own_code.plain(value)
+        if function is not None and not own_code.is_own(function):
+            return
+        self.add(path, value)
+
+    def _add_object(self, path, value):
+        """An object of which nothing is known but its attributes."""
+        kind = type(value)
+        if own_code.is_own(kind):
+            self._set(path, kind.__name__)
+            self._add_class(kind)
+            self._add_attributes(path, value)
+        elif isinstance(value, types.SimpleNamespace):
+            self._add_items(path, vars(value))
+        elif kind.__module__.partition(".")[0] not in ("keras", "gdtrain"):
+            self._set(path, f"#unknown {kind.__module__}.{kind.__qualname__}")
+
+
+def _leaf(value):
+    """The leaf of a value that consists of no others; `None` if it does."""
+    if isinstance(value, enum.Enum):
+        return str(value)
+    if isinstance(value, (bool, int, float, str)):
+        return _number(value)
+    if isinstance(value, np.generic):
+        return _number(value.item())
+    if isinstance(value, bytes):
+        return data_fingerprint.digest("data", f"bytes[{len(value)}]", value)
+    if isinstance(value, _VARIABLES):
+        kind = tf.as_dtype(value.dtype).name
+        return f"a variable {kind}{list(map(str, value.shape))}"
+    if isinstance(value, np.ndarray) or isinstance(value, tf.Tensor):
+        is_symbolic = tf.is_symbolic_tensor(value)
+        return "a tensor" if is_symbolic else data_fingerprint.content(value)
+    if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        return repr(
+            data_fingerprint.contents(
+                "", tf.nest.flatten(value, expand_composites=True)
+            )
+        )
+    if isinstance(value, (tf.DType, np.dtype, tf.TensorShape, pathlib.Path)):
+        return str(value)
+    if isinstance(value, re.Pattern):
+        return value.pattern
+    if isinstance(value, keras.DTypePolicy):
+        return value.name
+    if isinstance(value, _GENERATORS):
+        return type(value).__name__
+    if isinstance(value, types.GeneratorType):
+        return "#unknown a generator"
+    if hasattr(value, "__array__") and hasattr(value, "shape"):
+        return data_fingerprint.content(np.asarray(value))
+    return None
+
+
+def _number(value):
+    """A number that JSON can hold; of subclasses, the plain one."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, complex) or not np.isfinite(value):
+        return repr(value)
+    return float(value)
+
+
+def _listed(leaves):
+    """A list of leaves, or its digest if it is long."""
+    if len(leaves) <= _LISTED:
+        return leaves
+    label = f"list of {len(leaves)}"
+    return data_fingerprint.digest("data", label, repr(leaves).encode())
+
+
+def _sorting(value):
+    """By what the items of a set are sorted."""
+    return type(value).__name__, str(getattr(value, "name", ""))

@@ -1,0 +1,149 @@
+"""Code that is the user's own: what tells it, and what it refers to."""
+
+import dis
+import functools
+import inspect
+import pathlib
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gdtrain.data import data_fingerprint
+
+_LIBRARIES = tuple(
+    sysconfig.get_paths()[name]
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+) + (str(pathlib.Path(__file__).parents[1]), "<frozen")
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def is_own(value: Any) -> bool:
+    """Whether a function or class is neither of a library nor of Python."""
+    if isinstance(value, type):
+        return _is_own_class(value)
+    code = getattr(value, "__code__", None)
+    return code is not None and not _is_library(code.co_filename)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_own_class(kind):
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None) or ""
+    return kind.__module__ != "builtins" and not _is_library(file)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_library(file):
+    parts = pathlib.PurePath(file).parts
+    return file.startswith(_LIBRARIES) or any(p in parts for p in _INSTALLED)
+
+
+def of(function: Callable) -> str:
+    """The leaf of a function's code; see `gdtrain.data.data_fingerprint`.
+
+    It depends on what is executed alone, not on files, lines, or docstring.
+
+    Example:
+
+    >>> of(lambda x: x + 1) == of(lambda x: x + 1)
+    True
+    >>> of(lambda x: x + 1) == of(lambda x: x + 2)
+    False
+    """
+    text = repr(_parts(function.__code__, function.__doc__))
+    name = getattr(function, "__name__", "a function")
+    return data_fingerprint.digest("code", name, text.encode())
+
+
+def _parts(code, docstring=None):
+    """What a code object executes, as nested tuples that print alike."""
+    constants = list(code.co_consts)
+    if docstring is not None and constants and constants[0] == docstring:
+        constants[0] = None
+    return (
+        code.co_code,  # As compiled: without what the interpreter adapts
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        [_constant(one) for one in constants],
+    )
+
+
+def _constant(value):
+    if isinstance(value, types.CodeType):
+        return _parts(value)
+    if isinstance(value, frozenset):  # Its order differs from run to run
+        return sorted(map(repr, value))
+    return value
+
+
+def refers_to(function: Callable) -> Iterator[tuple[str, Any]]:
+    """Names and values that a function has from elsewhere.
+
+    Those of its closure, its defaults, and the globals that it reads, also
+    by functions within it; each as far as it is set.
+    """
+    code = function.__code__
+    cells = function.__closure__ or ()
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            pass  # Not set yet
+    arguments = code.co_varnames[: code.co_argcount]
+    defaults = function.__defaults__ or ()
+    yield from zip(arguments[-len(defaults) :] if defaults else (), defaults)
+    yield from (function.__kwdefaults__ or {}).items()
+    for name in _globals_read(code):
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
+
+
+def functions_of(kind: type) -> Iterator[tuple[str, Callable]]:
+    """Names and functions that a class defines: methods and properties."""
+    for name, value in vars(kind).items():
+        function = plain(value)
+        if function is not None and is_own(function):
+            yield name, function
+
+
+def plain(value: Any) -> Callable | None:
+    """The Python function behind a value; `None` if there is none."""
+    for attribute in ("__func__", "fget", "python_function", "__wrapped__"):
+        inner = getattr(value, attribute, None)
+        if inner is not None and not isinstance(value, types.FunctionType):
+            return plain(inner)
+    return value if isinstance(value, types.FunctionType) else None
+
+
+@functools.lru_cache(maxsize=256)
+def attributes_set_by(kind: type) -> frozenset[str]:
+    """Names of the attributes that the methods of a class set on anything."""
+    found: set[str] = set()
+    for value in vars(kind).values():
+        function = plain(value)
+        if function is not None:
+            code = inspect.unwrap(function).__code__
+            found |= _arguments(code, "STORE_ATTR")
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _globals_read(code):
+    """Names of the globals that a code object, or one within it, reads."""
+    return sorted(_arguments(code, "LOAD_GLOBAL", "LOAD_NAME"))
+
+
+def _arguments(code, *operations):
+    """What some operations of a code object, or one within it, are given."""
+    found = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in operations
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _arguments(constant, *operations)
+    return found

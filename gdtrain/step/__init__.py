@@ -1,0 +1,1 @@
+"""One step on one replica, in the graph."""

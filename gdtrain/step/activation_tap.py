@@ -1,0 +1,117 @@
+"""Notes activations, and gradients of micro-batches, within a step."""
+
+import tensorflow as tf
+
+from gdtrain.descent import microbatches, replicas
+from gdtrain.telemetry import activations, norms
+from gdtrain.telemetry.record import Parts
+
+
+class BatchNotes:
+    """Notes of one step of one replica.
+
+    Args:
+        if_due: `if_due(need, numbers)` gives the vector that `numbers` makes,
+            if a quantity is due that needs it, else zeros; `None` if no
+            quantity ever does.
+        graph: The graph of the step; `None` when running eagerly.
+    """
+
+    def __init__(self, if_due, graph):
+        self._if_due = if_due
+        self._graph = graph
+        self._share = 1.0
+        self._outputs = {}  # By layer: its outputs since the last summary
+        self._activations = []  # (share, `Activations`) of each micro-batch
+        self._parts = []  # (share, squared norm of its gradient)
+
+    def begin_microbatch(self, share):
+        """Begins a micro-batch that has a share of the batch's examples."""
+        self.end_microbatch()
+        self._share = share
+
+    def note_output(self, layer, output):
+        """Remembers what a layer put out.
+
+        Args:
+            layer: The layer's name.
+            output: A tensor; any other than of floats, or from within a loop,
+                is passed over.
+        """
+        if (
+            isinstance(output, tf.Tensor)
+            and output.dtype.is_floating
+            and output.shape.rank
+            and output.shape.rank > 1
+            and output.shape[-1]
+            and getattr(output, "graph", None) is self._graph
+        ):
+            self._outputs.setdefault(layer, []).append(output)
+
+    def end_microbatch(self):
+        """Sums up what layers put out in the micro-batch."""
+        outputs, self._outputs = self._outputs, {}
+        if not outputs:
+            return
+        layers = []
+
+        def numbers():
+            layers.append(activations.summarize(outputs))
+            return layers[-1].pack()
+
+        packed = self._if_due("activations", numbers)
+        if packed is not None:
+            self._activations.append((self._share, layers[-1].unpack(packed)))
+
+    def note_gradients(self, gradients):
+        """Remembers the length of the gradient of the micro-batch."""
+        present = [g for g in gradients if g is not None]
+        squares = self._if_due(
+            "parts",
+            lambda: tf.reduce_sum(norms.squared_norms(present), keepdims=True),
+        )
+        if squares is not None:
+            self._parts.append((self._share, squares))
+
+    def parts(self, examples, microbatches):
+        """`Parts` of the batch; `None` if batches have but one.
+
+        Args:
+            examples: How many examples this replica has.
+            microbatches: Into how many micro-batches batches are split.
+        """
+        parts, self._parts = self._parts, []
+        if not parts or microbatches * replicas.count() == 1:
+            return None
+        squares = sum(
+            tf.math.multiply_no_nan(square, tf.cast(share, tf.float32))
+            for share, square in parts
+        )
+        of_replica = tf.cast(examples, tf.float32)
+        count = sum(
+            tf.cast(tf.cast(share, tf.float32) * of_replica > 0, tf.float32)
+            for share, _ in parts
+        )
+        (squares,) = replicas.mean([squares], examples)
+        return Parts(
+            replicas.total(examples), replicas.total(count), squares[0]
+        )
+
+    def activations(self, examples):
+        """`Activations` of the batch; `None` if there are none.
+
+        Args:
+            examples: How many examples this replica has.
+        """
+        self.end_microbatch()
+        noted, self._activations = self._activations, []
+        if len(noted) * replicas.count() <= 1:
+            return noted[0][1] if noted else None
+
+        def mean(lists):
+            total = None
+            for (share, _), tensors in zip(noted, lists, strict=True):
+                total = microbatches.add(total, tensors, share)
+            return replicas.mean(total, examples)
+
+        return activations.merge([each for _, each in noted], mean)

@@ -1,0 +1,243 @@
+"""Leaves out a step that is not finite: nothing of it stays.
+
+    variables <- variables before the step, if one of them is not finite after
+
+Checked is what the step has written: the weights, the optimizer's variables,
+moving averages and whatever else layers keep, and the loss. Undone are all
+variables, with metrics and the states of random generators. Both happen in
+the graph, in that very step, equally on all replicas.
+
+Used where a block cannot be rolled back (see `watch`), and after a rollback.
+The values from before cost a copy of each variable that the step moves. The
+check is one sum of squares for each variable; only where such a sum is not
+finite, as that of a finite 1e20 is not, are all values looked at.
+"""
+
+import tensorflow as tf
+
+from gdtrain.descent import replicas
+from gdtrain.state import variables
+from gdtrain.step.measuring import current_graph
+
+GOES_ON, LEFT_OUT, HALTS = 0, 1, 2
+COLUMN = "nonfinite_step"  # The name of these in a table
+
+
+class Losses:
+    """The losses of the updates of one step.
+
+    Those of updates within `tf.cond` cannot leave it; what such an update
+    writes is checked all the same.
+    """
+
+    def __init__(self):
+        self._graph = current_graph()
+        self._noted: list = []
+
+    def note(self, loss):
+        """Notes the loss of an update; `None` if it is unknown."""
+        if loss is not None and current_graph() is self._graph:
+            loss = tf.cast(loss, tf.float32)
+            # A gradient may be taken of a loss that is no scalar.
+            self._noted.append(tf.reduce_sum(loss) if loss.shape.rank else loss)
+
+    def of(self, returned) -> list:
+        """The losses noted, or else the one among what the step returned."""
+        if not self._noted and "loss" in returned:
+            return [returned["loss"]]
+        return self._noted
+
+
+class Guard:
+    """Guards one step on one replica, while it is traced or runs eagerly.
+
+    Args:
+        model: A `DescentTrainer`, compiled, as it is before the step.
+    """
+
+    def __init__(self, model):
+        _build_optimizer(model)
+        kinds = variables.of(model)
+        # Such a step makes none: it is not asked again what there is.
+        is_ours = model.built and model.repeated_loss is not None
+        self._kinds = kinds if is_ours else None
+        self._variables = [
+            _local(v) for kind in variables.KINDS for v in kinds[kind]
+        ]
+        self._before = [tf.convert_to_tensor(v) for v in self._variables]
+        self._model = model
+        self._losses = Losses()
+
+    def look(self, loss, gradients, optimizer):
+        """Notes the loss of an update that is about to be made."""
+        self._losses.note(loss)
+
+    def leave_out(self, returned):
+        """Undoes the step if it was not finite.
+
+        Args:
+            returned: The scalars that the step returned, by name.
+
+        Returns:
+            1 if it was left out, else 0: a float32 scalar, equal on all
+            replicas.
+        """
+        losses = self._losses.of(returned)
+        # A step of the user's own may have made more.
+        strict, others = (
+            [_local(v) for v in some]
+            for some in checked(self._model, self._kinds)
+        )
+        known = dict(zip(map(id, self._variables), self._before))
+
+        def look_closely():
+            before = [known.get(id(variable)) for variable in others]
+            return tf.cast(
+                any_nonfinite([*losses, *strict])
+                | any_turned_nonfinite(others, before),
+                tf.float32,
+            )
+
+        total = sum_of_squares([*strict, *others], losses)
+        is_sure, none = tf.math.is_finite(total), lambda: tf.zeros(())
+        if replicas.count() == 1:
+            return tf.cond(is_sure, none, lambda: self._undo_if(look_closely()))
+        # Replicas exchange numbers only outside of `tf.cond`.
+        bad = tf.cond(is_sure, none, look_closely)
+        return self._undo_if(tf.minimum(replicas.total(bad), 1.0))
+
+    def _undo_if(self, bad):
+        """Undoes the step if `bad` is not 0; returns it."""
+
+        def undo():
+            for variable, value in zip(
+                self._variables, self._before, strict=True
+            ):
+                variable.assign(value)
+            return 0  # A branch must return something.
+
+        tf.cond(bad > 0, undo, lambda: 0)
+        return bad
+
+    @staticmethod
+    def verdict(left_out, step, memory):
+        """What becomes of training after a step: a float32 scalar.
+
+        `HALTS` if more steps were left out in a row than `allow` said, else
+        `LEFT_OUT` or `GOES_ON`.
+
+        Args:
+            left_out: Whether the step was, a scalar that is not 0 if so.
+            step: Its number, an int32 scalar.
+            memory: The `Memory` of the model, which keeps the count.
+        """
+
+        def count():
+            in_a_row, last, most = _counts(memory)
+            in_a_row.assign(tf.where(last + 1 == step, in_a_row + 1, 1))
+            last.assign(step)
+            return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
+
+        halts = tf.cond(left_out > 0, count, lambda: float(GOES_ON))
+        return tf.convert_to_tensor(halts)
+
+
+def allow(most, memory):
+    """Says how many steps may be left out in a row."""
+    _counts(memory)[2].assign(most)
+
+
+def _counts(memory):
+    """Steps left out in a row, the last of them, and how many may be."""
+    return memory.keep(("guard",), lambda: [tf.constant(0)] * 3)
+
+
+def checked(model, kinds=None) -> tuple[list, list]:
+    """The float variables that must stay finite.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+        kinds: What `variables.of` gave, if it was asked just now.
+
+    Returns:
+        `(strict, others)`: weights that are trained and variables of
+        optimizers, which must be finite; and other variables, whose entries
+        must be finite if they were so before, as a running maximum begins
+        with minus infinity. Metrics are in neither.
+    """
+    kinds = variables.of(model) if kinds is None else kinds
+    trained = {id(variable) for variable in model.trainable_variables}
+    weights = [v for v in kinds["weight"] if id(v) in trained]
+    rest = [v for v in kinds["weight"] if id(v) not in trained]
+    strict = [*weights, *kinds["optimizer"]]
+    return _floats(strict), _floats([*rest, *kinds["other"]])
+
+
+def _floats(some):
+    return [v for v in some if tf.as_dtype(v.dtype).is_floating]
+
+
+def sum_of_squares(tensors, scalars=()):
+    """A float32 scalar that is finite only if all numbers are.
+
+    Half the sum of the squares of `tensors`, plus the sum of `scalars`. One
+    operation a tensor, as a small network spends more time on the number of
+    operations than on numbers.
+    """
+    return tf.add_n(
+        [
+            tf.zeros(()),
+            *(tf.cast(scalar, tf.float32) for scalar in scalars),
+            *(tf.nn.l2_loss(tf.cast(t, tf.float32)) for t in tensors),
+        ]
+    )
+
+
+def any_nonfinite(tensors):
+    """Whether any number is NaN or infinite, a bool scalar."""
+    return _any([~tf.math.is_finite(tensor) for tensor in tensors])
+
+
+def any_turned_nonfinite(after, before):
+    """Whether any number that was finite is so no more, a bool scalar.
+
+    Args:
+        after: A list of tensors.
+        before: As long a list; `None` for what was not there.
+    """
+    return _any(
+        [
+            ~tf.math.is_finite(now)
+            if then is None
+            else tf.math.is_finite(then) & ~tf.math.is_finite(now)
+            for now, then in zip(after, before, strict=True)
+        ]
+    )
+
+
+def _any(flags):
+    """Whether any of some bool tensors is true anywhere."""
+    return tf.reduce_any(
+        tf.stack([tf.constant(False), *map(tf.reduce_any, flags)])
+    )
+
+
+def _build_optimizer(model):
+    """Makes the optimizer's variables ahead of their first step.
+
+    They could not be undone else where steps run eagerly. A step of the
+    user's own may want them for other weights, and is left to itself.
+    """
+    optimizer, weights = model.optimizer, model.trainable_variables
+    if model.repeated_loss is None or not weights or optimizer.built:
+        return
+    with tf.init_scope():
+        optimizer.build(weights)
+
+
+def _local(variable):
+    """The TensorFlow variable on this replica, which it may set by itself."""
+    parts = variables.parts(variable, tf.distribute.get_strategy())
+    context = tf.distribute.get_replica_context()
+    number = tf.get_static_value(context.replica_id_in_sync_group)
+    return parts[number % len(parts)]

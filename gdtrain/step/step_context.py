@@ -1,0 +1,347 @@
+"""What the gradient tapes of a step were asked for."""
+
+import contextlib
+import threading
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gdtrain.common import compilation
+from gdtrain.descent import microbatches, replicas
+from gdtrain.step.measuring import Measuring
+
+
+class GradientCall(NamedTuple):
+    """One call of `tape.gradient`.
+
+    Args:
+        target: What was differentiated.
+        sources: With respect to what, a flat list.
+        found: The gradients, a flat list.
+        values: Values of the sources at the time; `None` if they were not
+            asked for, or if some are no variables.
+    """
+
+    target: Any
+    sources: list[Any]
+    found: list[Any]
+    values: list[Any] | None
+
+
+class TapeNotes:
+    """What the tapes and loss scales of one step were asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[GradientCall] = []
+        self._unscaled: list[tuple[Any, Any]] = []  # (scaled loss, loss)
+
+    def note_gradient(
+        self, target: Any, sources: Any, found: Any, keep_values: bool
+    ) -> None:
+        """Remembers a call of `tape.gradient`."""
+        sources = keras.tree.flatten(sources)
+        values = None
+        if keep_values and all(map(_is_variable, sources)):
+            values = [tf.identity(source) for source in sources]
+        call = GradientCall(target, sources, _flat_gradients(found), values)
+        self.calls.append(call)
+
+    def note_scaled(self, loss: Any, scaled: Any) -> None:
+        """Remembers a loss that was scaled against underflow of float16."""
+        self._unscaled.append((scaled, loss))
+
+    def loss_of(self, gradient: list[Any], weights: list[Any]) -> Any:
+        """The loss that gradients belong to, a scalar; `None` if unknown.
+
+        That of the call which returned them; if they were changed since, that
+        of the last call for the same weights.
+        """
+        given = {id(g) for g in gradient if g is not None}
+        moved = {id(weight) for weight in weights}
+        calls = self.calls[::-1]
+        same = [c for c in calls if given & {id(g) for g in c.found}]
+        alike = [c for c in calls if moved <= {id(s) for s in c.sources}]
+        return self.loss(next(iter(same or alike), None))
+
+    def loss(self, call: GradientCall | None) -> Any:
+        """The loss of a call of `tape.gradient`, without any loss scale."""
+        if call is None:
+            return None
+        target = call.target
+        for scaled, loss in self._unscaled:
+            if scaled is target:
+                target = loss
+        parts = [tf.convert_to_tensor(t) for t in keras.tree.flatten(target)]
+        if not parts or not all(t.dtype.is_floating for t in parts):
+            return None
+        return tf.add_n([tf.reduce_mean(tf.cast(t, tf.float32)) for t in parts])
+
+
+def _is_variable(source: Any) -> bool:
+    kinds = keras.Variable, tf.Variable, tf.distribute.DistributedValues
+    return isinstance(source, kinds)
+
+
+def _flat_gradients(found: Any) -> list[Any]:
+    """Gradients as a flat list; indexed slices are not taken apart."""
+    if isinstance(found, dict):
+        found = list(found.values())
+    if isinstance(found, (list, tuple)):
+        return [each for one in found for each in _flat_gradients(one)]
+    return [found]
+
+
+_state = threading.local()  # MirroredStrategy: a thread for each replica
+
+
+class StepContext:
+    """One step of one replica, while it is traced or runs eagerly.
+
+    Args:
+        telemetry: The `Measuring` of the step; `None` to measure nothing.
+        examples: How many examples this replica's part of the batch has.
+        microbatches: How many micro-batches share one update.
+        guard: The `Guard` of the step, or `None`.
+        model: The model whose step it is; `None` outside of `fit`.
+    """
+
+    def __init__(
+        self,
+        telemetry=None,
+        examples=1,
+        microbatches=1,
+        guard=None,
+        model=None,
+    ):
+        self.telemetry = telemetry or Measuring()
+        self.model = model
+        self.tape_notes = TapeNotes()
+        self.is_updating = False  # Whether an optimizer moves weights now
+        self.has_moved = None  # Whether a step without an update moved any
+        self.examples = examples
+        self.microbatches = microbatches
+        self._guard = guard
+        self.descents = 0  # Updates in this micro-batch
+        self._names = set()  # Of updates by `descend`
+        self._own_names = {}  # Of others: by optimizer's name and weights
+        self._seen = 0  # Micro-batches seen, with this one
+        self._share = 1.0
+        self._total = None
+        self._weights = []  # With their values before the step
+
+    @property
+    def updates_now(self):
+        """Whether this is the micro-batch that completes the update."""
+        return self.microbatches == 1 or self._seen == self.microbatches
+
+    @contextlib.contextmanager
+    def microbatch(self, share):
+        """Surrounds the forward and backward pass of one micro-batch.
+
+        Args:
+            share: Its share of the batch's examples.
+        """
+        self._seen += 1
+        self._share = share
+        self.descents = 0
+        # One after another: in parallel they would need the memory of all.
+        before = [t for t in self._total or () if t is not None]
+        with tf.control_dependencies(before):
+            self.telemetry.notes.begin_microbatch(share)
+            yield
+            self.telemetry.notes.end_microbatch()
+        if self.microbatches > 1 and not self.descents:
+            raise RuntimeError(
+                f"`compile(microbatches={self.microbatches})` needs a "
+                "`train_step` that calls `self.descend(tape, loss)`, or an "
+                "optimizer's `apply`, either of which waits for the last "
+                "micro-batch. This one moves the weights otherwise. Call "
+                "`self.descend` in it, or leave out `microbatches`."
+            )
+
+    def watch_weights(self, weights):
+        """Keeps what weights are before the step; see `look_at_weights`."""
+        self._weights = [(w, tf.convert_to_tensor(w)) for w in weights]
+
+    def look_at_weights(self, weights):
+        """Finds out whether a step moved weights that made no known update.
+
+        Args:
+            weights: All of them; of those that the step has made, nothing is
+                known.
+        """
+        if self.descents or len(weights) > len(self._weights):
+            return
+        moved = [
+            tf.reduce_any(tf.not_equal(tf.convert_to_tensor(w), before))
+            for w, before in self._weights
+        ]
+        self.has_moved = tf.reduce_any(tf.stack([tf.constant(False), *moved]))
+
+    def begin_descent(self, name):
+        """Counts an update of this step, and checks that it can be told apart.
+
+        Raises:
+            ValueError: if it is a second one without a name of its own, or
+                with micro-batches.
+        """
+        self._count_update()
+        if self.descents > 1 and (name is None or None in self._names):
+            raise ValueError(
+                "Several updates in one step need a name each, under which "
+                "their telemetry appears. Write for example "
+                "`self.descend(tape, loss, weights, name='generator')`."
+            )
+        self._names.add(name)
+
+    def begin_own_update(self, optimizer_name, weights):
+        """Counts an update that the step makes without `descend`.
+
+        Args:
+            optimizer_name: The name of its optimizer.
+            weights: What it moves, a list.
+
+        Returns:
+            The update's name: that of the optimizer, with a number if it
+            moves other weights as well.
+
+        Raises:
+            ValueError: if it is a second one, with micro-batches.
+        """
+        self._count_update()
+        moved = optimizer_name, *map(id, weights)
+        if moved not in self._own_names:
+            others = [key for key in self._own_names if key[0] == moved[0]]
+            number = f"_{len(others) + 1}" if others else ""
+            self._own_names[moved] = f"{optimizer_name}{number}"
+        return self._own_names[moved]
+
+    def _count_update(self):
+        self.descents += 1
+        if self.descents > 1 and self.microbatches > 1:
+            raise ValueError(
+                "A step with several updates cannot be split into "
+                f"micro-batches. Received: microbatches={self.microbatches}. "
+                "Compile with microbatches=1."
+            )
+
+    def measured(self):
+        """What was measured: a list of `(labels, vector)`.
+
+        The names of an update's numbers begin with the update's name. An
+        update without `descend` needs none if it is the only one.
+        """
+        names = {name for name, _ in self.telemetry.measured}
+        own = set(self._own_names.values())
+        found = []
+        for (name, _), (labels, vector) in self.telemetry.measured.items():
+            alone = name in own and len(names) == 1
+            if name is not None and not alone:
+                labels = [
+                    label._replace(name=f"{name}/{label.name}")
+                    for label in labels
+                ]
+            found.append((labels, vector))
+        return found
+
+    def mean_over_microbatches(self, loss, gradients):
+        """The mean over the micro-batches seen so far.
+
+        Args:
+            loss, gradients: This micro-batch's loss and list of gradients;
+                `None` stays.
+
+        Returns:
+            A list of the loss and the gradients; complete when `updates_now`.
+        """
+        self.telemetry.notes.note_gradients(gradients)
+        tensors = [loss, *gradients]
+        if self.microbatches == 1:
+            return tensors
+        self._total = microbatches.add(self._total, tensors, self._share)
+        return self._total
+
+    def mean_over_replicas(self, tensors):
+        """The mean of tensors over replicas, weighted by their examples."""
+        return self._sealed(replicas.mean(tensors, self.examples))
+
+    def sum_over_replicas(self, gradients):
+        """The sum over replicas of what an optimizer would add up."""
+        return self._sealed(replicas.sums(gradients))
+
+    def _sealed(self, tensors):
+        """Who looks at gradients must not change what becomes of them."""
+        if not self._is_by_xla:
+            return tensors
+        return [compilation.sealed(tensor, self._zero) for tensor in tensors]
+
+    def seal(self, variables, before):
+        """Keeps variables from coming out otherwise where they are guarded.
+
+        XLA rounds a moving average otherwise if it may be set back in the end
+        (seen in TensorFlow 2.21 for CPUs). So it always may.
+
+        Args:
+            variables: Float variables that the step has moved.
+            before: A tensor for each: its value before the step.
+        """
+        if not self._is_by_xla:
+            return
+        for variable, value in zip(variables, before, strict=True):
+            now = compilation.sealed(tf.convert_to_tensor(variable), self._zero)
+            variable.assign(tf.where(self._zero > 0, value, now))
+
+    @property
+    def _is_by_xla(self):
+        return compilation.by_xla() and self.telemetry.clock is not None
+
+    @property
+    def _zero(self):
+        """0, which XLA cannot know."""
+        return tf.cast(self.telemetry.clock.step < 0, tf.int32)
+
+    @contextlib.contextmanager
+    def measuring(self, name, model, loss, gradients, weights, optimizer):
+        """Surrounds one update: measures it, and shows it to the guard.
+
+        Args:
+            name: The update's name; `None` for none.
+            model: The model.
+            loss, gradients, weights, optimizer: Of the update.
+        """
+        if self._guard is not None:
+            self._guard.look(loss, gradients, optimizer)
+        outer, self.is_updating = self.is_updating, True
+        try:
+            with self.telemetry.update(
+                name, model, loss, gradients, weights, optimizer, self.examples
+            ):
+                yield
+        finally:
+            self.is_updating = outer
+
+
+@contextlib.contextmanager
+def entered(context):
+    """While open, `current` gives `context` in this thread."""
+    outer = getattr(_state, "context", None)
+    _state.context = context
+    try:
+        yield context
+    finally:
+        _state.context = outer
+
+
+def current():
+    """The context of the step that this thread is in.
+
+    Outside any step, as in a loop of the user's own, a new one: a step by
+    itself that measures nothing.
+    """
+    return inside() or StepContext()
+
+
+def inside():
+    """The context of the step that this thread is in; `None` outside."""
+    return getattr(_state, "context", None)

@@ -1,0 +1,1 @@
+"""What drives `fit` to choose a learning rate: finder, sweep, landscape."""

@@ -1,0 +1,189 @@
+"""A model and data that are tried out, and then are as before."""
+
+import contextlib
+import copy
+
+import keras
+import tensorflow as tf
+
+from gdtrain.state import random_state, variables
+
+# Of the model, in Python: what a run leaves behind
+_ATTRIBUTES = (
+    "history",
+    "predict_function",
+    "step_observers",
+    "stop_training",
+    "test_function",
+    "train_function",
+    "validation_feed",
+)
+
+
+@contextlib.contextmanager
+def untouched(model):
+    """While open, a model may be trained; at the end it is as it was.
+
+    However that ends: weights, moving averages, states of dropout, the
+    optimizer with its count of updates, metrics, the random generators of
+    Python, NumPy, TensorFlow and Keras, `history`, and compiled functions.
+    While open, training tells nobody of its steps but those who attach
+    themselves; their count goes on from the optimizer's.
+
+    Variables that an optimizer has not made yet are made, as its first update
+    would make them; metrics that were made in the meantime are reset. What
+    cannot be set back is Python's: data that counts how often it was read, or
+    attributes that a `train_step` of your own sets.
+
+    Args:
+        model: A `gdtrain.DescentTrainer`, compiled and built.
+
+    Yields:
+        `model`.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> line = keras.layers.Dense(1, kernel_initializer="zeros")
+    >>> model = gdtrain.Sequential([keras.Input([1]), line])
+    >>> model.compile(gdtrain.GradientDescent(0.5), loss="mse")
+    >>> x = np.ones([4, 1])
+    >>> with untouched(model):
+    ...     _ = model.fit(x, x, verbose=0)
+    ...     print(model.get_weights()[0].tolist())
+    [[1.0]]
+    >>> model.get_weights()[0].tolist(), int(model.optimizer.iterations)
+    ([[0.0]], 0)
+    """
+    _make_optimizer_variables(model)
+    before = variables.of(model)
+    strategy = model.distribute_strategy
+    values = {
+        kind: variables.values(some, strategy) for kind, some in before.items()
+    }
+    # Past `__setattr__`, by which Keras and TensorFlow would track them
+    attributes = vars(model)
+    kept = {key: attributes[key] for key in _ATTRIBUTES if key in attributes}
+    with random_state.kept():
+        attributes.pop("step_observers", None)
+        attributes["train_function"] = None  # Bound to those observers
+        try:
+            yield model
+        finally:
+            for key in _ATTRIBUTES:
+                attributes.pop(key, None)
+            attributes.update(kept)
+            for kind, some in before.items():
+                variables.assign(some, values[kind], strategy)
+            _reset_metrics_beside(model, before["metric"])
+
+
+def _make_optimizer_variables(model):
+    """Has optimizers make their variables, of zeros, before they are kept."""
+    with model.distribute_strategy.scope():
+        for optimizer in variables.optimizers(model):
+            if not optimizer.built:
+                optimizer.build(model.trainable_variables)
+
+
+def _reset_metrics_beside(model, known):
+    """Resets the metrics that have variables which are not known yet."""
+    known = {id(variable) for variable in known}
+    for metric in model.metrics:
+        if any(id(variable) not in known for variable in metric.variables):
+            metric.reset_state()
+
+
+# What counts how often a dataset was read, or keeps what was read, by the
+# operation that uses it: nothing but its own, made anew, serves the copy.
+_SHARED = {
+    "CacheDatasetV2": "DummyMemoryCache",
+    "RandomDatasetV2": "DummySeedGenerator",
+    "ShuffleAndRepeatDatasetV2": "DummySeedGenerator",
+    "ShuffleDatasetV3": "DummySeedGenerator",
+}
+_IGNORE = 1  # `external_state_policy`: Python functions stay what they are
+
+
+@contextlib.contextmanager
+def unread(x):
+    """While open, data may be read; then they go on as if they had not been.
+
+    A `tf.data.Dataset` that shuffles gives another order each time it is
+    read. Here a copy of it is read, whose count begins with 0. A `PyDataset`
+    is set back by its `get_state` and `set_state`, if it has them, or else a
+    copy of it is read. Loaders of other libraries are read as they are.
+
+    Args:
+        x: Whatever `keras.Model.fit` takes as `x`.
+
+    Yields:
+        What to read in its place.
+
+    Raises:
+        ValueError: if it can be read but once, or cannot be copied.
+
+    Example:
+
+    >>> data = tf.data.Dataset.range(9).shuffle(9, seed=0).batch(9)
+    >>> with unread(data) as copied:
+    ...     first = next(iter(copied)), next(iter(copied))
+    >>> again = next(iter(data)), next(iter(data))
+    >>> bool(tf.reduce_all(tf.equal(first, again)))
+    True
+    """
+    if hasattr(x, "__next__"):
+        raise ValueError(
+            "`x` must be data that can be read again. Received: "
+            f"x={x!r}, which can be read but once. Give arrays, a "
+            "tf.data.Dataset or a keras.utils.PyDataset."
+        )
+    if isinstance(x, tf.data.Dataset):
+        yield _copy_of_dataset(x)
+    elif hasattr(x, "get_state") and hasattr(x, "set_state"):
+        state = copy.deepcopy(x.get_state())
+        try:
+            yield x
+        finally:
+            x.set_state(state)
+    elif isinstance(x, keras.utils.PyDataset):
+        yield _copy_of_sequence(x)
+    else:
+        yield x
+
+
+def _copy_of_dataset(dataset):
+    """The same pipeline, which shares no counts with the other."""
+    serialized = tf.raw_ops.DatasetToGraphV2(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        external_state_policy=_IGNORE,
+    )
+    graph = tf.compat.v1.GraphDef.FromString(serialized.numpy())
+    nodes = {node.name: node for node in graph.node}
+    for node in graph.node:
+        own = _SHARED.get(node.op)
+        for name in node.input if own else ():
+            constant = nodes[name.partition(":")[0]]
+            kind = constant.attr["dtype"].type
+            if kind == tf.resource.as_datatype_enum:
+                name = constant.name
+                constant.Clear()
+                constant.name, constant.op = name, own
+    copied = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
+    return tf.data.experimental.from_variant(copied, dataset.element_spec)
+
+
+def _copy_of_sequence(sequence):
+    """A copy of a `PyDataset`.
+
+    Raises:
+        ValueError: if it has something that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(sequence)
+    except TypeError as error:
+        raise ValueError(
+            "`x` must be data that can be copied, or set back. Received: a "
+            f"{type(sequence).__name__}: {error}. Give it methods "
+            "`get_state()` and `set_state(state)`."
+        ) from error

@@ -1,0 +1,264 @@
+"""A model whose variables are stacked: one slice for each learning rate."""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.descent import gradients, microbatches, update
+from gdtrain.descent.gradient_descent import GradientDescent
+
+
+class StackedVariables:
+    """Variables, each as a variable `[runs, size]` whose rows begin equal.
+
+    A row is a value made flat, so that a column of numbers, one a run,
+    multiplies all shapes alike.
+
+    Args:
+        variables: A list of `keras.Variable`.
+        runs: How many runs there are.
+    """
+
+    def __init__(self, variables, runs):
+        self.of = list(variables)
+        self.stacks = [_stack(variable, runs) for variable in self.of]
+
+    def values(self):
+        """What they are now, tensors `[runs, size]`."""
+        return [tf.convert_to_tensor(stack.value) for stack in self.stacks]
+
+    def given(self, rows):
+        """Pairs of a variable and its value in one run, from its row."""
+        return [
+            (variable, tf.reshape(row, variable.shape))
+            for variable, row in zip(self.of, rows, strict=True)
+        ]
+
+    def assign(self, values):
+        """Sets them all to tensors `[runs, size]`."""
+        for stack, value in zip(self.stacks, values, strict=True):
+            stack.assign(value)
+
+    def put(self, run):
+        """Sets the model's own variables to their values in one run."""
+        for variable, stack in zip(self.of, self.stacks, strict=True):
+            variable.assign(tf.reshape(stack.value[run], variable.shape))
+
+
+def stacked_rows(tensors):
+    """Tensors made flat."""
+    return [tf.reshape(tensor, [-1]) for tensor in tensors]
+
+
+def _stack(variable, runs):
+    row = variable.numpy().reshape(1, -1)
+    return keras.Variable(
+        np.repeat(row, runs, axis=0),
+        dtype=variable.dtype,
+        trainable=variable.trainable,
+        name=variable.name,
+    )
+
+
+# Those that move each number by itself, so that numbers of several runs can
+# be moved together. Others, as Lamb, look at a weight as a whole.
+_KNOWN = (
+    GradientDescent,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adam,
+    keras.optimizers.Adamax,
+    keras.optimizers.AdamW,
+    keras.optimizers.Ftrl,
+    keras.optimizers.Lion,
+    keras.optimizers.Nadam,
+    keras.optimizers.RMSprop,
+    keras.optimizers.SGD,
+)
+
+
+def why_not_stacked(optimizer):
+    """Why an optimizer cannot serve several runs; `None` if it can."""
+    name = type(optimizer).__name__
+    if type(optimizer) not in _KNOWN:
+        return f"{name} is not known to move each number by itself"
+    if optimizer.use_ema:
+        return f"{name} keeps averages of weights (use_ema)"
+    if keras_bridge.excludes_from_weight_decay(optimizer):
+        return f"{name} excludes some weights from weight decay"
+    if int(optimizer.iterations.numpy()):
+        return f"{name} has taken steps before"
+    return None
+
+
+def stacked_optimizer(optimizer, learning_rates):
+    """An optimizer like another one, for weights `[runs, size]`.
+
+    Clipping is left out: it is done for each run by itself.
+
+    Args:
+        optimizer: One that `why_not` has nothing against.
+        learning_rates: Of the runs, floats.
+    """
+    column = tf.constant([[rate] for rate in learning_rates], tf.float32)
+    config = {
+        **optimizer.get_config(),
+        "learning_rate": lambda: column,
+        "clipnorm": None,
+        "clipvalue": None,
+        "global_clipnorm": None,
+    }
+    return type(optimizer).from_config(config)
+
+
+class StackedModel:
+    """Steps of several runs of one model at once; see `DescentTrainer`.
+
+    `tf.vectorized_map` turns a step of one run into a step of all of them:
+    each operation once, on tensors with one axis more; those that have no
+    such form, as convolutions, in a loop over the runs. Random numbers are the
+    same in each run. Its methods are traced.
+
+    Args:
+        model: The model, built and compiled.
+        learning_rates: Of the runs, floats.
+    """
+
+    def __init__(self, model, learning_rates):
+        runs = len(learning_rates)
+        self.model = model
+        self.runs = runs
+        self._random = [
+            *keras_bridge.random_states(model),
+            keras_bridge.global_random_state(),
+        ]
+        shared = {id(variable) for variable in self._random}
+        self._weights = StackedVariables(model.trainable_variables, runs)
+        self._states = StackedVariables(
+            [v for v in model.non_trainable_variables if id(v) not in shared],
+            runs,
+        )
+        self._metrics = StackedVariables(model.metrics_variables, runs)
+        self._optimizer = stacked_optimizer(model.optimizer, learning_rates)
+        self._optimizer.build(self._weights.stacks)
+        # Clips as `compile(global_clipnorm=)` does, by operations that are
+        # vectorized, which those of `tf.clip_by_global_norm` are not.
+        self._clip = keras.optimizers.SGD(global_clipnorm=model.global_clipnorm)
+
+    def train_step(self, data):
+        """One step of each run; returns their losses, float32 `[runs]`."""
+        random = [tf.convert_to_tensor(v.value) for v in self._random]
+        places: list[int] = []  # Of the weights that have a gradient
+        losses, found, states, metrics, random = self._map(
+            functools.partial(self._descend, data, random, places)
+        )
+        gradient = [None] * len(self._weights.stacks)
+        for place, rows_of_runs in zip(places, found, strict=True):
+            gradient[place] = rows_of_runs
+        update.apply(self._optimizer, gradient, self._weights.stacks)
+        self._states.assign(states)
+        self._metrics.assign(metrics)
+        for variable, value in zip(self._random, random, strict=True):
+            variable.assign(value[0])
+        return tf.cast(losses, tf.float32)
+
+    def test_step(self, data):
+        """Adds a batch to the metrics of each run."""
+        self._metrics.assign(self._map(functools.partial(self._test, data)))
+
+    def results(self):
+        """Results of the metrics, float32 `[metrics, runs]`."""
+
+        def one(values):
+            _, _, metrics = values
+            with keras.StatelessScope(self._metrics.given(metrics)):
+                return list(self.model.get_metrics_result().values())
+
+        return tf.stack([tf.cast(r, tf.float32) for r in self._map(one)])
+
+    def reset_metrics(self):
+        """Sets the metrics back to their start."""
+        with keras.StatelessScope() as scope:
+            self.model.reset_metrics()
+        for variable, stack in zip(
+            self._metrics.of, self._metrics.stacks, strict=True
+        ):
+            start = scope.get_current_value(variable)
+            if start is not None:
+                row = tf.reshape(start, [1, -1])
+                stack.assign(tf.broadcast_to(row, stack.shape))
+
+    def put(self, run):
+        """Gives the model the weights of one run."""
+        self._weights.put(run)
+        self._states.put(run)
+
+    def _map(self, function):
+        """`function([weights, states, metrics])` of all runs."""
+        values = [
+            self._weights.values(),
+            self._states.values(),
+            self._metrics.values(),
+        ]
+        return tf.vectorized_map(
+            function, values, fallback_to_while_loop=True, warn=False
+        )
+
+    def _given(self, weights, states, metrics, random):
+        """A scope in which the model has the values of one run."""
+        pairs = [
+            *zip(self._weights.of, weights, strict=True),
+            *self._states.given(states),
+            *self._metrics.given(metrics),
+            *zip(self._random, random, strict=bool(random)),
+        ]
+        return keras.StatelessScope(pairs, collect_losses=True)
+
+    def _descend(self, data, random, places, values):
+        """`train_step` of one run, but for the update."""
+        flat, states, metrics = values
+        weights = [weight for _, weight in self._weights.given(flat)]
+        optimizer = self.model.optimizer
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            scope = self._given(weights, states, metrics, random)
+            with scope:
+                loss = self._loss(data, training=True)
+        found = gradients.compute(tape, loss, weights, optimizer)
+        places[:] = [i for i, g in enumerate(found) if g is not None]
+        dense = [gradients.dense(found[place]) for place in places]
+        for clip in (self._clip, optimizer):
+            dense = keras_bridge.clip_as(clip, dense)
+        return (
+            loss,
+            stacked_rows(dense),
+            *(
+                stacked_rows(scope.get_current_value(v) for v in kind)
+                for kind in (self._states.of, self._metrics.of, self._random)
+            ),
+        )
+
+    def _test(self, data, values):
+        """`test_step` of one run."""
+        flat, states, metrics = values
+        weights = [weight for _, weight in self._weights.given(flat)]
+        with self._given(weights, states, metrics, []) as scope:
+            self._loss(data, training=False)
+        return stacked_rows(
+            scope.get_current_value(v) for v in self._metrics.of
+        )
+
+    def _loss(self, data, training):
+        """Forward, loss and metrics, as in `train_step` and `test_step`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        model = self.model
+        y_pred = model(x, training=training)
+        loss = keras_bridge.compute_loss(
+            model, x, y, y_pred, sample_weight, training
+        )
+        keras_bridge.track_loss(model, loss, microbatches.examples_in(x))
+        model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return loss

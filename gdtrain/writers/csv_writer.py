@@ -1,0 +1,263 @@
+"""A CSV file that grows with training."""
+
+import contextlib
+import csv
+import errno
+import io
+import os
+
+import numpy as np
+
+from gdtrain.common import checks, failures
+
+_BYTES = 2**20  # Copied at a time
+
+
+class GrowingFile:
+    """A file that is open only while something is added to it.
+
+    So it is seen at each addition if the file or its folder is gone, and
+    nothing has to be closed.
+
+    Args:
+        path: Of the file. With the first addition its folder is made, and a
+            file in its place is replaced.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "file")
+    >>> file = GrowingFile(path)
+    >>> file.append(b"a\\n")
+    >>> file.append(b"b\\n")
+    >>> file.rewrite(b"A\\n", 2, bytes.upper)
+    >>> file.size, open(path).read()
+    (4, 'A\\nB\\n')
+    """
+
+    def __init__(self, path):
+        self.path = checks.absolute(path)
+        self.size = 0  # In bytes; 0 before the file was begun
+
+    def append(self, lines):
+        """Adds lines, all or none; if there are none, looks for the file.
+
+        Raises:
+            OSError: if the file was deleted or changed, or there is no room.
+        """
+        if not (lines or self.size):
+            return
+        with self._explained():
+            if not self.size:
+                os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+                open(self.path, "wb").close()
+            if os.path.getsize(self.path) != self.size:
+                raise OSError(errno.EBUSY, "the file was changed by others")
+            self._append(lines)
+
+    def rewrite(self, first, skipped, change):
+        """Writes the file anew, aside, and puts it in place of the old one.
+
+        Args:
+            first: Bytes to begin with.
+            skipped: How many bytes of the old file they stand for.
+            change: Gives what to write for some bytes of the rest.
+
+        Raises:
+            OSError: as in `append`; the old file is as it was.
+        """
+        part = f"{self.path}.part"
+        with self._explained():
+            try:
+                with open(self.path, "rb") as old, open(part, "wb") as new:
+                    old.seek(skipped)
+                    new.write(first)
+                    while lines := old.read(_BYTES):
+                        new.write(change(lines))
+                    size = new.tell()
+                os.replace(part, self.path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.remove(part)
+                raise
+        self.size = size
+
+    def cut(self, size):
+        """Drops all after the first `size` bytes of the file that is there.
+
+        Raises:
+            OSError: if it has not as many.
+        """
+        with self._explained():
+            if size and os.path.getsize(self.path) < size:
+                self.size = size  # It is not taken for a new one.
+                raise OSError(errno.EBUSY, "the file was changed by others")
+            if size:
+                os.truncate(self.path, size)
+        self.size = size
+
+    def _append(self, lines):
+        try:
+            with open(self.path, "ab") as file:
+                file.write(lines)
+        except BaseException:  # After Ctrl-C too, no half line is to stay.
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, self.size)
+            raise
+        self.size += len(lines)
+
+    @contextlib.contextmanager
+    def _explained(self):
+        """Makes an `OSError` say what must hold, and of which file."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                "A file must stay in place, with room on its disk, while it "
+                f"is written. Received: {error.strerror}. Give a path that "
+                "lasts",
+                self.path,
+            ) from error
+
+
+_CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
+# That wait until they are written
+
+
+class CSVWriter:
+    """Writes a column a name and a line a step: `step,loss,gradient_norm`.
+
+    A cell is empty where nothing was measured; `nan` and `inf` are such
+    values. Each float32 reads back as it was. Names that come later become
+    columns at the end, for which the file is written anew once.
+
+    The file is open only while lines are added, a megabyte at a time and at
+    each flush. A writer begins with an empty file; all that it writes then,
+    before and after `close`, goes there.
+
+    Args:
+        path: Of the file. Its folder is made, and a file in its place is
+            replaced, when there is something to write.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.csv")
+    >>> writer = CSVWriter(path)
+    >>> writer.write([1, 2], ["loss"], [[0.5], [0.1]])
+    >>> writer.write([3], ["kl", "loss"], [[7, 0]], [[True, False]])
+    >>> writer.close()
+    >>> print(open(path).read())
+    step,loss,kl
+    1,0.5,
+    2,0.1,
+    3,,7.0
+    """
+
+    def __init__(self, path):
+        self._file = GrowingFile(path)
+        self._columns = {}  # Name: index
+        self._header = b""
+        self._waiting = bytearray()  # Lines that are not in the file yet
+
+    def write(self, steps, names, values, measured=None):
+        """Adds steps. See `gdtrain.writers`.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        steps = np.asarray(steps, np.int64)
+        values = np.asarray(values, np.float32)
+        new = [name for name in names if name not in self._columns]
+        if new:
+            self._widen(new)
+        count = max(1, _CELLS // max(1, len(names)))
+        for start in range(0, len(steps), count):
+            rows = slice(start, start + count)
+            cells = values[rows].astype("S")  # The shortest that reads back
+            if measured is not None:
+                cells[~np.asarray(measured, bool)[rows]] = b""
+            self._waiting += _lines(steps[rows], self._placed(names, cells))
+            if len(self._waiting) >= _BYTES:
+                self.flush()
+
+    def flush(self):
+        """Writes what waits to the file, which must be as it was left.
+
+        Raises:
+            OSError: if it was deleted or changed, or cannot be written. What
+                waits is tried again with the next flush.
+        """
+        first = b"" if self._file.size else self._header
+        self._file.append(first + self._waiting)
+        self._waiting = bytearray()
+
+    def close(self):
+        """Flushes. See `gdtrain.writers`."""
+        self.flush()
+
+    def get_state(self):
+        """How far the file is written, after a flush if there can be one."""
+        with contextlib.suppress(OSError):  # As `flush` itself will say
+            self.flush()
+        return {"size": self._file.size, "columns": list(self._columns)}
+
+    def set_state(self, state):
+        """Goes on where `get_state` was called; drops what came later.
+
+        A file that is gone is begun anew, of which a warning tells.
+
+        Raises:
+            OSError: if the file is too short.
+        """
+        self._waiting = bytearray()
+        try:
+            self._file.cut(state["size"])
+        except FileNotFoundError as error:
+            failures.warn(
+                f"{self._file.path!r} begins anew",
+                error,
+                "It has the steps from here on.",
+            )
+        self._header = _header(state["columns"])
+        self._columns = {name: i for i, name in enumerate(state["columns"])}
+
+    def _widen(self, new):
+        """Adds columns, in the file too if it was begun."""
+        self.flush()
+        names = [*self._columns, *new]
+        header = _header(names)
+        if self._file.size:
+            self._file.rewrite(
+                header,
+                len(self._header),  # A quoted name may hold an end of line.
+                lambda lines: lines.replace(b"\n", b"," * len(new) + b"\n"),
+            )
+        self._header = header
+        self._columns = {name: index for index, name in enumerate(names)}
+
+    def _placed(self, names, cells):
+        """Cells `[n, m]` in the columns of the file; empty elsewhere."""
+        if list(names) == list(self._columns):
+            return cells
+        placed = np.zeros([len(cells), len(self._columns)], cells.dtype)
+        placed[:, [self._columns[name] for name in names]] = cells
+        return placed
+
+
+def _header(names):
+    """The first line, if there are names; one with a comma is quoted."""
+    if not names:
+        return b""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(["step", *names])
+    return line.getvalue().encode()
+
+
+def _lines(steps, cells):
+    """Lines of the file, as bytes."""
+    return b"".join(
+        b",".join([b"%d" % step, *row]) + b"\n"
+        for step, row in zip(steps.tolist(), cells.tolist(), strict=True)
+    )

@@ -1,0 +1,91 @@
+"""A `tf.data` pipeline goes on where it was, in this pass and the next."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from gdtrain import keras_bridge
+from gdtrain.data.dataset import Dataset
+from gdtrain.data.iterator_state import NoPosition
+
+EPOCHS = 3
+NUMBERS = tf.data.Dataset.range(12)
+
+# How it is made, and steps of an epoch
+PIPELINES = {
+    "in order": (lambda: NUMBERS.batch(3).prefetch(2), None),
+    "read ahead": (lambda: NUMBERS.shuffle(9).batch(3).prefetch(2), None),
+    "read to its end": (lambda: NUMBERS.shuffle(9).batch(3).prefetch(9), None),
+    "repeated": (lambda: NUMBERS.shuffle(9).repeat().batch(3), 3),
+    "repeated twice": (
+        lambda: NUMBERS.shuffle(9).repeat(2).batch(3).prefetch(9),
+        4,
+    ),
+    "filtered": (
+        lambda: NUMBERS.shuffle(9).filter(lambda x: x % 3 > 0).batch(3),
+        None,
+    ),
+    "same each time": (
+        lambda: (
+            NUMBERS.shuffle(9, reshuffle_each_iteration=False)
+            .batch(3)
+            .prefetch(9)
+        ),
+        None,
+    ),
+}
+
+
+def feed_of(make, steps_per_epoch=None):
+    """A new feed, as in another process that set the same seed."""
+    keras.utils.set_random_seed(3)
+    adapter = keras_bridge.data_adapter(
+        make(), None, None, None, steps_per_epoch, False, None
+    )
+    return Dataset(adapter, tf.distribute.get_strategy(), steps_per_epoch)
+
+
+def take(feed, found, epoch=0, step=0, most=None):
+    """Adds batches to `found`; `(epoch, step)`, where it has `most`."""
+    while epoch < EPOCHS:
+        while feed.steps_per_epoch is None or step < feed.steps_per_epoch:
+            if len(found) == most:
+                return epoch, step
+            batch = next(feed.source(epoch, step, 1).iterator, None)
+            if batch is None:
+                break
+            found.append(batch.numpy().tolist())
+            step += 1
+        feed.end_epoch(step, ran_out=feed.steps_per_epoch != step)
+        epoch, step = epoch + 1, 0
+    return epoch, step
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.filterwarnings("ignore:Your input ran out")
+def test_from_each_step_of_each_pass(name):
+    expected = []
+    take(feed_of(*PIPELINES[name]), expected)
+    assert len(expected) >= 2 * EPOCHS
+    for most in range(len(expected)):
+        feed, found = feed_of(*PIPELINES[name]), []
+        feed.position()  # As before training
+        place = take(feed, found, most=most)
+        position = feed.position()
+        feed = feed_of(*PIPELINES[name])
+        feed.position()
+        feed.go_to(*place, position)
+        take(feed, found, *place)
+        assert found == expected
+
+
+def test_shuffling_what_was_shuffled_is_refused():
+    def twice():
+        return NUMBERS.shuffle(9).batch(3).shuffle(2)
+
+    def beside():
+        return tf.data.Dataset.zip(NUMBERS.shuffle(9), NUMBERS.shuffle(9))
+
+    with pytest.raises(NoPosition, match="shuffles twice"):
+        feed_of(twice).position()
+    feed_of(beside).position()

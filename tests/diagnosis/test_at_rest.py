@@ -1,0 +1,115 @@
+"""Where a loss that is in no trouble is, and two that stand still."""
+
+import numpy as np
+import pytest
+
+from gdtrain.diagnosis.at_rest import gradient_rise, has_moved, judge
+from gdtrain.diagnosis.trend import trend
+from tests.diagnosis.descents import bowl, noisy
+from tests.diagnosis.runs import judged, run_of
+
+
+def found_in(run):
+    (found,) = judged(judge, run)
+    return found
+
+
+def test_descent_that_is_at_its_least_has_converged():
+    found = found_in(run_of(**bowl([1.0, 0.5], 0.5, 200, least=3.0)))
+    assert found.name == "converged"
+    assert found.evidence["end"] == pytest.approx(3)
+    assert found.evidence["start"] == pytest.approx(3.75)
+    assert found.steps == (101, 200)
+
+
+def test_descent_that_is_on_its_way_converges_with_a_share_left():
+    found = found_in(run_of(**bowl([1.0], 0.02, 60, least=3.0)))
+    assert found.name == "converging"
+    last = np.mean((1 - 0.02) ** (2 * np.arange(60)[-7:]))
+    # Levels are float32: third differences of them are known to 1%.
+    assert found.evidence["share_left"] == pytest.approx(last, rel=0.02)
+    assert found.evidence["tends_to"] == pytest.approx(3, rel=1e-3)
+
+
+def test_noise_around_a_level_is_a_noise_floor():
+    course = 0.5 + 5 * 0.9 ** np.arange(400)
+    found = found_in(run_of(loss=noisy(course, 0.05, 400)))
+    assert found.name == "noise floor"
+    assert found.evidence["noise"] == pytest.approx(0.05, rel=0.15)
+    assert found.evidence["end"] == pytest.approx(0.5, rel=0.05)
+    assert found.steps == (201, 400)
+
+
+def test_noise_around_a_descent_converges():
+    course = 0.5 + 5 * 0.99 ** np.arange(200)
+    assert found_in(run_of(loss=noisy(course, 0.05, 200))).name == "converging"
+
+
+def test_epochs_tell_a_descent_that_batches_hide():
+    random = np.random.default_rng(0)
+    batches = random.normal(0, 0.4, (40, 8))
+    batches -= batches.mean(1, keepdims=True)  # Every example once an epoch
+    course = 1 + np.exp(-np.arange(320) / 80)
+    loss = course + batches.ravel()
+    assert found_in(run_of(loss=loss)).name == "noise floor"
+    found = found_in(run_of(loss=loss, steps_per_epoch=8))
+    assert found.text.startswith("The mean loss of an epoch fell from 1.")
+    assert found.name == "converging"
+    assert found.evidence["noise"] == pytest.approx(0.4, rel=0.2)
+
+
+@pytest.mark.parametrize("loss", [noisy(0.7, 0.01, 200), np.full(200, 0.7)])
+def test_loss_that_stays_as_it_was_is_not_learning(loss):
+    found = found_in(run_of(loss=loss, learning_rate=np.full(200, 0.1)))
+    assert found.name == "not learning"
+    assert found.confidence == pytest.approx(0.9)  # 200 losses: margin 5
+    assert "targets" in found.advice
+
+
+def test_not_learning_says_so_of_a_rate_or_gradient_of_zero():
+    loss = np.full(60, 0.7)
+    found = found_in(run_of(loss=loss, learning_rate=np.zeros(60)))
+    assert "the learning rate is 0" in found.text
+    found = found_in(run_of(loss=loss, gradient_norm=np.zeros(60)))
+    assert found.evidence["gradient_norm"] == 0
+    assert "gradient is 0 at every step" in found.text
+
+
+def test_loss_of_zero_and_a_resumed_one_have_converged():
+    assert found_in(run_of(loss=np.zeros(40))).name == "converged"
+    resumed = run_of(np.arange(500, 560), loss=np.full(60, 0.2))
+    assert found_in(resumed).name == "converged"
+
+
+def test_loss_that_stands_while_the_gradient_grows_is_on_a_plateau():
+    # A saddle: the gradient grows by 5% a step while the loss stays.
+    growth = 1.05 ** np.arange(80)
+    loss = np.concatenate([np.linspace(3, 1, 20), 1 - 1e-9 * growth[:60]])
+    gradient = 1e-4 * growth
+    run = run_of(loss=loss, gradient_norm=gradient)
+    found = found_in(run)
+    assert found.name == "plateau"
+    # Medians of a geometric series: two quarters are 20 steps apart.
+    assert found.evidence["gradient_rise"] == pytest.approx(1.05**20, rel=1e-3)
+    assert gradient_rise(run) == found.evidence["gradient_rise"]
+
+
+def test_gradient_that_was_not_measured_does_not_rise():
+    assert gradient_rise(run_of(loss=np.ones(20))) == 0
+    sparse = np.full(20, np.nan)
+    sparse[3] = 1.0
+    assert gradient_rise(run_of(loss=np.ones(20), gradient_norm=sparse)) == 0
+
+
+def test_less_than_eight_losses_are_nothing_to_report():
+    run = run_of(loss=[3.0, 2.0, 1.0])
+    (found,) = judge(run, None)
+    assert (found.name, found.confidence) == ("nothing to report", 1)
+    assert found.evidence == {"losses": 3}
+
+
+def test_memorizing_labels_of_chance_is_no_movement():
+    labels = noisy(np.linspace(0.6930, 0.6920, 200), 0.001, 200)
+    assert not has_moved(labels, trend(labels))
+    smooth = np.linspace(0.6930, 0.6920, 200)
+    assert has_moved(smooth, trend(smooth))
