@@ -67,7 +67,7 @@ def feed_of(**arguments):
 def test_arrays_that_fit_are_kept_on_the_device(monkeypatch):
     x = np.zeros([10, 3], "float32")
     assert type(feed_of(x=x)) is Resident
-    monkeypatch.setattr(choice, "limit", lambda: x.nbytes)
+    monkeypatch.setattr(choice, "memory_limit", lambda: x.nbytes)
     assert type(feed_of(x=x)) is Resident
     assert type(feed_of(x=x, y=np.zeros([10, 1]))) is Streamed
 
@@ -129,7 +129,7 @@ def test_arrays_too_large_train_to_the_same_weights(monkeypatch, tmp_path):
     y = x.sum(axis=1, keepdims=True)
     np.save(tmp_path / "x.npy", x)
     resident = train(x, y)
-    monkeypatch.setattr(choice, "limit", lambda: 0)
+    monkeypatch.setattr(choice, "memory_limit", lambda: 0)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     for one, other in zip(resident, train(mapped, y), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -143,7 +143,7 @@ def test_arrays_too_large_are_read_a_batch_at_a_time(monkeypatch):
             asked.append(np.size(place))
             return np.asarray(self)[place]
 
-    monkeypatch.setattr(choice, "limit", lambda: 0)
+    monkeypatch.setattr(choice, "memory_limit", lambda: 0)
     x = np.ones([30, 2], "float32").view(Counted)
     train(x, np.ones([30, 1]))
     assert sum(asked) == 3 * 30 and max(asked) == 4

@@ -27,7 +27,7 @@ def counts(monkeypatch):
         counts["blocks"] += 1
         observe(self, table)
 
-    monkeypatch.setattr(learning_rate_finder.rate_range, "run", counted_run)
+    monkeypatch.setattr(learning_rate_finder.range_test, "run", counted_run)
     monkeypatch.setattr(range_test.Recorder, "observe", counted_observe)
     return counts
 
