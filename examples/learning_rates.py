@@ -140,8 +140,9 @@ def fit_line(x, y, steps):
 
 def make_line(learning_rate):
     """Makes a line that starts where the lecture's does."""
-    import gdtrain
     import keras
+
+    import gdtrain
 
     line = keras.layers.Dense(
         1,
@@ -159,8 +160,9 @@ def make_line(learning_rate):
 
 def fit_network(epochs):
     """Trains on digits at four rates: `(limit at the start, runs)`."""
-    import gdtrain
     from sklearn.datasets import load_digits
+
+    import gdtrain
 
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype("float32")
@@ -224,8 +226,9 @@ def last_loss(run):
 
 def make_network(learning_rate):
     """Makes the network, from the same start each time."""
-    import gdtrain
     import keras
+
+    import gdtrain
 
     keras.utils.set_random_seed(1)
     model = gdtrain.Sequential(

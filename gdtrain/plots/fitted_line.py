@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gdtrain.plots import (canvas)
+from gdtrain.plots import canvas
 
 PLACES = 200
 

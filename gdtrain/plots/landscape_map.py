@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.colors import LogNorm, Normalize
 
-from gdtrain.plots import (canvas, scales)
+from gdtrain.plots import canvas, scales
 
 _LEVELS = 14
 _SPAN = 1e4  # At most so many times the lowest level is the highest one

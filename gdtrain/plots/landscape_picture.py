@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from gdtrain.plots import (landscape_map)
-from gdtrain.tuning import (landscape)
-from gdtrain.tuning.loss_survey import (LossSurvey)
+from gdtrain.plots import landscape_map
+from gdtrain.tuning import landscape
+from gdtrain.tuning.loss_survey import LossSurvey
 
 
 class Landscape:

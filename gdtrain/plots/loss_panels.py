@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gdtrain.diagnosis import (source)
-from gdtrain.diagnosis.source import (open_source)
-from gdtrain.plots import (canvas, scales, smoothing)
+from gdtrain.diagnosis import source
+from gdtrain.diagnosis.source import open_source
+from gdtrain.plots import canvas, scales, smoothing
 
 COLOURS = (canvas.BLUE, canvas.RED, canvas.GREEN, "#8a5a00", "#6a3d9a")
 

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib import colors, ticker
 
-from gdtrain.diagnosis.source import (open_source)
-from gdtrain.plots import (bins, canvas, names, scales)
+from gdtrain.diagnosis.source import open_source
+from gdtrain.plots import bins, canvas, names, scales
 
 # Whether numbers lie below and above what the colours span
 EXTEND = {

@@ -1,10 +1,10 @@
 """All of a training on one page."""
 
-from gdtrain.diagnosis.source import (open_source)
-from gdtrain.plots import (canvas, scales)
-from gdtrain.plots.loss_panels import (draw_learning_rate, draw_loss)
-from gdtrain.plots.norm_map import (draw_gradient_norms)
-from gdtrain.plots.ratio_lines import (draw_update_ratios)
+from gdtrain.diagnosis.source import open_source
+from gdtrain.plots import canvas, scales
+from gdtrain.plots.loss_panels import draw_learning_rate, draw_loss
+from gdtrain.plots.norm_map import draw_gradient_norms
+from gdtrain.plots.ratio_lines import draw_update_ratios
 
 
 def overview(source, path=None):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from gdtrain.plots import (canvas, names, outputs)
+from gdtrain.plots import canvas, names, outputs
 
 MOST = 16
 

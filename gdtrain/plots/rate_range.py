@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib import ticker
 
-from gdtrain.plots import (canvas, scales)
+from gdtrain.plots import canvas, scales
 
 COLOURS = {
     "minimum_tenth": canvas.GREEN,

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from matplotlib import colormaps
 
-from gdtrain.diagnosis.source import (open_source)
-from gdtrain.plots import (bins, canvas, names, scales)
+from gdtrain.diagnosis.source import open_source
+from gdtrain.plots import bins, canvas, names, scales
 
 ROOM = 3  # Times: above and below ratios that hardly change
 COLOURS = ("#1f6fb4", "#d1701a", "#7d3fa0", "#c0223b", "#6b5b00", "#555555")

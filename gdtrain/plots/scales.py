@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib import ticker
 
-from gdtrain.plots import (bins)
+from gdtrain.plots import bins
 
 
 def steps_across(axes, steps):

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.colors import to_rgba
 
-from gdtrain.plots import (canvas, scales, smoothing)
+from gdtrain.plots import canvas, scales, smoothing
 
 _ABOVE = 3  # How many times the loss at the start is still shown
 
