@@ -25,6 +25,7 @@ __all__ = [
     "diagnose",
     "find_learning_rate",
     "from_keras",
+    "images",
     "landscape",
     "plots",
     "schedules",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-_LOADED_WHEN_ASKED_FOR = ("plots",)  # It needs Matplotlib.
+_LOADED_WHEN_ASKED_FOR = ("images", "plots")  # Need Pillow, Matplotlib
 
 
 def __getattr__(name: str) -> types.ModuleType:
