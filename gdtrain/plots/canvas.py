@@ -1,15 +1,32 @@
-"""What all pictures have in common: the page, its colours, how it is saved."""
+"""What all pictures share: the page, its colors and fonts, how it is saved."""
 
+import os
+from typing import Any
+
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "`gdtrain.plots` draws with matplotlib, which could not be imported. "
+        "Run `pip install matplotlib`, or, in a copy of gdtrain's repository, "
+        "`pip install -e '.[plots]'`."
+    ) from error
+
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 DPI = 150
 INK, FAINT, PAPER = "#333333", "#e4e4e4", "white"
 BLUE, RED, GREEN = "#1f6fb4", "#c0223b", "#1b7837"
+ORANGE, PURPLE, GREY = "#d1701a", "#7d3fa0", "#555555"
 SMALL, MEDIUM = 8, 9.5  # Font sizes, in points
 
+Path = str | os.PathLike | None
 
-def new_figure(width, height):
+
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure, its size in inches."""
     return Figure(
         figsize=(width, height),
@@ -18,15 +35,15 @@ def new_figure(width, height):
     )
 
 
-def finish(figure, path):
+def finish(figure: Figure, path: Path) -> Figure:
     """Saves the figure, if there is a path, and returns it."""
     if path is not None:
         figure.savefig(path, dpi=DPI, facecolor=PAPER)
     return figure
 
 
-def dress(axes, title, y_label=None):
-    """Gives axes the fonts and colours that all of them have."""
+def dress(axes: Axes, title: str, y_label: str | None = None) -> None:
+    """Gives axes the fonts and colors that all of them have."""
     axes.set_facecolor(PAPER)
     axes.set_title(
         plain(title), loc="left", fontsize=MEDIUM, color=INK, weight="bold"
@@ -40,17 +57,50 @@ def dress(axes, title, y_label=None):
         spine.set(visible=side in ("left", "bottom"), color=INK, linewidth=0.6)
 
 
-def rule(axes):
+def dress_bar(bar: Colorbar, label: str) -> None:
+    """Gives the key of colors the fonts that all pictures have."""
+    bar.ax.tick_params(labelsize=SMALL, colors=INK)
+    bar.set_label(label, fontsize=SMALL, color=INK)
+    bar.outline.set_visible(False)
+
+
+def rule(axes: Axes) -> None:
     """Draws faint lines to read values by, behind everything."""
     axes.grid(True, axis="y", color=FAINT, linewidth=0.6, linestyle="-")
     axes.set_axisbelow(True)
 
 
-def plain(text):
+def legend(axes: Axes, **options: Any) -> None:
+    """Says what each line is, if any has a label."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            fontsize=SMALL,
+            title_fontsize=SMALL,
+            frameon=False,
+            labelcolor=INK,
+            **options,
+        )
+
+
+def warn(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
+    """Writes a red note at a place within the axes, from (0, 0) to (1, 1)."""
+    axes.text(
+        x,
+        y,
+        text,
+        va="top",
+        transform=axes.transAxes,
+        fontsize=SMALL,
+        color=RED,
+        **options,
+    )
+
+
+def plain(text: str) -> str:
     """The same text, with no part of it taken for a formula.
 
-    Names of layers are anybody's, and matplotlib's parser of formulas is
-    shared by all threads.
+    Layers may have any name, and matplotlib's parser of formulas is shared by
+    all threads.
 
     Example:
 

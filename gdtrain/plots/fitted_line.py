@@ -1,6 +1,11 @@
 """The curve that a model draws through points, as it learns."""
 
+from collections.abc import Callable
+
+import keras
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from gdtrain.plots import canvas
 
@@ -17,6 +22,7 @@ class FittedLine:
         x: Numbers `[n]` or `[n, 1]`, at least two different ones.
         y: Numbers `[n]` or `[n, 1]`.
         name: What the picture is called in TensorBoard.
+        truth: The y to find at an array of x, drawn in green if it is given.
 
     Raises:
         ValueError: if shapes do not fit, or the numbers are not finite.
@@ -32,7 +38,13 @@ class FittedLine:
     'Fitted line: y = 1 x + 0'
     """
 
-    def __init__(self, x, y, name="fitted_line"):
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        name: str = "fitted_line",
+        truth: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self.name = name
         self._x, self._y = _numbers("x", x), _numbers("y", y)
         if len(self._x) != len(self._y) or np.ptp(self._x) == 0:
@@ -42,8 +54,9 @@ class FittedLine:
                 f"{self._x.max():g}, {len(self._y)} y."
             )
         self._places = np.linspace(self._x.min(), self._x.max(), PLACES)
+        self._truth = None if truth is None else truth(self._places)
 
-    def look(self, model):
+    def look(self, model: keras.Model) -> np.ndarray:
         """Predicts along x, on the training thread.
 
         Args:
@@ -63,7 +76,7 @@ class FittedLine:
             )
         return curve.reshape(-1).astype(np.float64)
 
-    def draw(self, seen):
+    def draw(self, seen: np.ndarray) -> Figure:
         """Draws what `look` returned, on any thread.
 
         Args:
@@ -77,17 +90,32 @@ class FittedLine:
         axes.scatter(
             self._x, self._y, s=12, color=canvas.INK, alpha=0.55, linewidth=0
         )
-        axes.plot(self._places, seen, color=canvas.RED, linewidth=2)
+        if self._truth is not None:
+            axes.plot(
+                self._places,
+                self._truth,
+                color=canvas.GREEN,
+                linewidth=4,
+                alpha=0.7,
+                label="to find",
+            )
+        axes.plot(
+            self._places, seen, color=canvas.RED, linewidth=2, label="fitted"
+        )
         low, high = self._y.min(), self._y.max()
-        room = (high - low or 1) / 2
-        axes.set(xlabel="x", ylim=(low - room, high + room))
+        margin = (high - low or 1) / 2
+        low, high = low - margin, high + margin
+        axes.set(xlabel="x", ylim=(low, high))
         canvas.dress(axes, self._title(seen), "y")
         canvas.rule(axes)
-        if seen.max() < low - room or seen.min() > high + room:
-            _say_unseen(axes)
+        if self._truth is not None:
+            canvas.legend(axes)
+        if seen.max() < low or seen.min() > high:
+            text = "the fit is outside this view"
+            canvas.warn(axes, text, 0.5, 0.96, ha="center")
         return figure
 
-    def _title(self, curve):
+    def _title(self, curve: np.ndarray) -> str:
         """Says what line it is, if it is one."""
         if not np.isfinite(curve).all():
             return "Fitted line: not finite"
@@ -100,7 +128,7 @@ class FittedLine:
         return f"Fitted line: y = {w:.4g} x {sign} {abs(b):.4g}"
 
 
-def _numbers(name, values):
+def _numbers(name: str, values: ArrayLike) -> np.ndarray:
     """The argument as float64 `[n]`."""
     numbers = np.asarray(values, np.float64)
     if numbers.shape not in ((numbers.size,), (numbers.size, 1)) or not (
@@ -109,20 +137,6 @@ def _numbers(name, values):
         raise ValueError(
             f"`{name}` must be finite numbers [n] or [n, 1]. Received: shape "
             f"{list(numbers.shape)}, {np.isfinite(numbers).sum()} of "
-            f"{numbers.size} finite. Leave the others out."
+            f"{numbers.size} finite. Remove the others."
         )
     return numbers.reshape(-1)
-
-
-def _say_unseen(axes):
-    """Says that the curve is nowhere in view."""
-    axes.text(
-        0.5,
-        0.96,
-        "the fit is outside this view",
-        ha="center",
-        va="top",
-        transform=axes.transAxes,
-        fontsize=canvas.SMALL,
-        color=canvas.RED,
-    )

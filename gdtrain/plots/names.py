@@ -5,40 +5,33 @@ import os
 import numpy as np
 
 
-def shorten(name, most=24):
-    """The same name, its middle left out if it is long.
-
-    Args:
-        name: A string.
-        most: How many characters may stay.
+def shorten(name: str, max_length: int = 24) -> str:
+    """The same name, its middle cut out if it has more characters.
 
     Example:
 
     >>> shorten("encoder/block_12/attention/query", 17)
     'encoder/…on/query'
     """
-    if len(name) <= most:
+    if len(name) <= max_length:
         return name
-    front = (most - 1) // 2
-    return f"{name[:front]}…{name[front - most + 1 :]}"
+    front = (max_length - 1) // 2
+    return f"{name[:front]}…{name[front - max_length + 1 :]}"
 
 
-def shorten_all(paths, most=24):
+def shorten_all(paths: list[str], max_length: int = 24) -> list[str]:
     """The same paths; if some are long, without what all of them share.
 
     Args:
         paths: A list of paths, their parts between slashes.
-        most: How many characters may stay of each.
-
-    Returns:
-        A list of strings.
+        max_length: How many characters may stay of each.
 
     Example:
 
     >>> shorten_all(["net/block_1/attention/key", "net/block_2/mlp/key"], 20)
     ['…/block_1/attention/…', '…/block_2/mlp/…']
     """
-    if max(map(len, paths)) <= most:
+    if max(map(len, paths)) <= max_length:
         return list(paths)
     parts = [path.split("/") for path in paths]
     shortest = min(map(len, parts))
@@ -47,31 +40,28 @@ def shorten_all(paths, most=24):
     back = min(len(os.path.commonprefix(turned)), shortest - front - 1)
     return [
         "…/" * (front > 0)
-        + shorten("/".join(part[front : len(part) - back]), most)
+        + shorten("/".join(part[front : len(part) - back]), max_length)
         + "/…" * (back > 0)
         for part in parts
     ]
 
 
-def thin(count, most):
+def thin(count: int, max_names: int) -> range:
     """Which of `count` things to name: the first, and every so many.
 
     Args:
         count: How many there are.
-        most: How many can be named.
-
-    Returns:
-        A range of positions.
+        max_names: How many can be named.
 
     Example:
 
     >>> list(thin(3, 9)), list(thin(10, 4))
     ([0, 1, 2], [0, 3, 6, 9])
     """
-    return range(0, count, -(-count // most))
+    return range(0, count, -(-count // max_names))
 
 
-def spread(heights, gap):
+def spread(heights: list[float], gap: float) -> np.ndarray:
     """Moves heights apart, so that names written there do not overlap.
 
     Args:

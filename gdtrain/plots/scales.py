@@ -4,21 +4,23 @@ import math
 
 import numpy as np
 from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
-from gdtrain.plots import bins
+from gdtrain.plots import many_steps
 
 
-def steps_across(axes, steps):
+def steps_across(axes: Axes, steps: np.ndarray) -> None:
     """Makes the x axis one of all these steps, in whole numbers."""
     axes.set_xlabel("step")
-    axes.set_xlim(bins.into_columns(steps).edges[[0, -1]])
+    axes.set_xlim(*many_steps.into_columns(steps).edges[[0, -1]])
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(
         ticker.FuncFormatter(lambda step, _: f"{step:,.0f}")
     )
 
 
-def wants_log(values):
+def wants_log(values: np.ndarray) -> bool:
     """Whether a logarithmic axis shows more: above 0, and over more than 10x.
 
     Args:
@@ -35,7 +37,14 @@ def wants_log(values):
     )
 
 
-def log_up(axes, low, high):
+def scale_up(axes: Axes, values: np.ndarray) -> None:
+    """Makes the y axis logarithmic where that shows more."""
+    if wants_log(values):
+        finite = values[np.isfinite(values)]
+        log_up(axes, finite.min(), finite.max())
+
+
+def log_up(axes: Axes, low: float, high: float) -> None:
     """Makes the y axis logarithmic, with some room below `low`, above `high`.
 
     Its labels are plain: see `gdtrain.plots.canvas.plain`.
@@ -47,13 +56,28 @@ def log_up(axes, low, high):
     axes.yaxis.set_major_locator(
         ticker.LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8)
     )
-    axes.yaxis.set_major_formatter(
-        ticker.FuncFormatter(lambda value, _: number(value))
+    plain_numbers(axes.yaxis)
+
+
+def log_across(axes: Axes, label: str, max_ticks: int) -> None:
+    """Makes the x axis logarithmic, with plain labels of powers of ten."""
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(ticker.LogLocator(numticks=max_ticks))
+    plain_numbers(axes.xaxis)
+
+
+def plain_numbers(axis: Axis, are_logs: bool = False) -> None:
+    """Labels an axis of numbers, or of their logarithms, without formulas."""
+    axis.set_major_formatter(
+        ticker.FuncFormatter(
+            lambda value, _: number(10.0**value if are_logs else value)
+        )
     )
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def number(value):
+def number(value: float) -> str:
     """A number in few characters.
 
     Example:
@@ -67,20 +91,13 @@ def number(value):
     return f"{digits}e{int(power)}" if e else digits
 
 
-def scale_up(axes, values):
-    """Makes the y axis logarithmic where that shows more."""
-    if wants_log(values):
-        finite = values[np.isfinite(values)]
-        log_up(axes, finite.min(), finite.max())
-
-
-def round_logs(low, high, most=7):
+def round_logs(low: float, high: float, max_ticks: int = 7) -> list[float]:
     """Common logarithms of round numbers, for ticks.
 
     Args:
         low: A logarithm.
         high: A larger one.
-        most: How many there may be.
+        max_ticks: How many there may be.
 
     Returns:
         A list of at least two; the ends, if no round number is between.
@@ -95,5 +112,5 @@ def round_logs(low, high, most=7):
         logs = [math.log10(d) + decade for decade in decades for d in digits]
         logs = [log for log in logs if low <= log <= high]
         if len(logs) > 2:
-            return logs[:: math.ceil(len(logs) / most)]
+            return logs[:: math.ceil(len(logs) / max_ticks)]
     return [low, high]

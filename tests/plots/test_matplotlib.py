@@ -14,7 +14,7 @@ import pytest
 from matplotlib import pyplot
 
 from gdtrain import plots
-from gdtrain.plots import requirement
+from gdtrain.plots import canvas
 from tests.trainings import training
 
 FILES = sorted(pathlib.Path(plots.__file__).parent.glob("*.py"))
@@ -73,9 +73,9 @@ def test_layer_may_be_called_like_a_broken_formula(tmp_path):
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError) as raised:
-        runpy.run_path(requirement.__file__)
+        runpy.run_path(canvas.__file__)
     told = str(raised.value)
     assert "`pip install matplotlib`" in told
     assert "`pip install -e '.[plots]'`" in told
     first = next(imports_of(pathlib.Path(plots.__file__)))
-    assert first == "gdtrain.plots.requirement"
+    assert first == "gdtrain.plots.canvas"

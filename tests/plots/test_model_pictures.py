@@ -8,7 +8,7 @@ import pytest
 
 import gdtrain
 from gdtrain import plots
-from gdtrain.plots.outputs import probabilities
+from gdtrain.plots.classifier import probabilities
 
 
 def dense(units, activation=None):
@@ -162,6 +162,19 @@ def test_view_of_a_line_stays_and_says_what_it_does_not_show():
     for axes in (far, below):
         assert "outside" in axes.texts[0].get_text()
     assert lost.get_title("left") == "Fitted line: not finite"
+
+
+def test_line_to_find_is_drawn_beside_the_fitted_one():
+    x, y = np.array([0.0, 2.0]), np.array([1.0, 2.0])
+    picture = plots.FittedLine(x, y, truth=lambda x: 0.5 * x + 1)
+    axes = picture.draw(picture.look(line(1.0, 0.0))).axes[0]
+    by_label = {drawn.get_label(): drawn for drawn in axes.lines}
+    assert list(by_label) == ["to find", "fitted"]
+    for label, (w, b) in {"to find": (0.5, 1), "fitted": (1, 0)}.items():
+        along, up = by_label[label].get_xydata().T
+        np.testing.assert_allclose(up, w * along + b, rtol=1e-6, atol=1e-6)
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["to find", "fitted"]
 
 
 def test_points_that_give_no_line_are_refused():

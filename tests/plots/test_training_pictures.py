@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gdtrain import plots
-from gdtrain.plots import smoothing
+from gdtrain.plots import many_steps
 from tests.trainings import LAYERS, training
 
 NAN = np.nan
@@ -37,7 +37,7 @@ def test_loss_of_many_steps_has_points_and_a_running_median():
     points, course = plots.loss(source).axes[0].lines
     np.testing.assert_array_equal(points.get_ydata(), source["loss"])
     assert points.get_alpha() < 0.5 and points.get_linestyle() == "None"
-    assert len(course.get_xdata()) == smoothing.PLACES
+    assert len(course.get_xdata()) == many_steps.MAX_MEDIANS
     for step, median in course.get_xydata()[50:-50]:
         nearby = np.abs(source.steps - step) <= 30
         assert median == np.median(source["loss"][nearby].astype(float))
@@ -233,6 +233,41 @@ def test_overview_shows_what_the_single_pictures_show():
             np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
         for image, other in zip(axes.images, single.images, strict=True):
             np.testing.assert_array_equal(image.get_array(), other.get_array())
+
+
+def test_trainings_are_compared_with_a_line_each_and_their_limits():
+    sharpness = np.where(np.arange(300) % 30 == 0, 4.0, NAN)
+    slow = training(range(1, 301), sharpness=sharpness)
+    fast = training(range(1, 301), sharpness=sharpness / 2)
+    figure = plots.compare(
+        {"slow": slow, "fast": fast},
+        ["sharpness", "loss"],
+        limits={"sharpness": [5.0, 2.5], "loss": [1.0]},
+    )
+    upper, lower = figure.axes
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "sharpness",
+        "loss",
+    ]
+    first, second, *limits = upper.lines
+    np.testing.assert_array_equal(first.get_xdata(), range(1, 301, 30))
+    assert set(second.get_ydata()) == {2.0}
+    assert [line.get_ydata()[0] for line in limits] == [5.0, 2.5]
+    for drawn, limit in zip((first, second), limits, strict=True):
+        assert tuple(drawn.get_color()) == tuple(limit.get_color())
+    legend = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert legend == ["slow", "fast"]
+    values, median, *_ = lower.lines
+    np.testing.assert_array_equal(values.get_ydata(), slow["loss"])
+    assert median.get_label() == "slow"
+    assert lower.lines[-1].get_ydata()[0] == 1.0
+    assert lower.get_xlabel() == "step"
+
+
+@pytest.mark.parametrize("least, scale", [(0.0, "log"), (-1.0, "linear")])
+def test_zeros_do_not_keep_a_comparison_from_being_logarithmic(least, scale):
+    source = training([1, 2, 3], loss=[100.0, 1.0, least])
+    assert plots.compare({"a": source}).axes[0].get_yscale() == scale
 
 
 @pytest.mark.parametrize(
