@@ -5,6 +5,7 @@ from typing import Any
 
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.diagnosis.verdict import Diagnosis
+from gdtrain.telemetry.step_table import StepTable
 from gdtrain.writers.memory import SampledMemory
 
 
@@ -35,6 +36,11 @@ class JudgedSteps:
     def write(self, steps, names, values, measured=None) -> None:
         """Adds steps. See `gdtrain.writers`."""
         self._memory.write(steps, names, values, measured)
+
+    @property
+    def table(self) -> StepTable:
+        """The steps kept."""
+        return self._memory.table
 
     @property
     def steps(self):

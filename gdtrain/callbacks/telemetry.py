@@ -4,6 +4,7 @@ import numpy as np
 
 from gdtrain.callbacks.writing import StepCallback
 from gdtrain.common import notebook
+from gdtrain.telemetry.step_table import StepTable
 from gdtrain.writers.memory import MemoryWriter
 
 
@@ -51,6 +52,12 @@ class Telemetry(StepCallback):
     def __init__(self, quantities="standard", every_steps=1, *, budget=None):
         super().__init__(quantities, every_steps, budget)
         self._writer = MemoryWriter()
+
+    @property
+    def table(self) -> StepTable:
+        """All that was measured, with where it was."""
+        self.wait()
+        return self._writer.table
 
     @property
     def steps(self):
@@ -108,7 +115,7 @@ class Telemetry(StepCallback):
 
     def _row(self, name: str) -> list[str]:
         """A name, and what its numbers are."""
-        _, values = self._writer.measured(name)
+        _, values = self.table.points(name)
         if not len(values):
             return [name, "", "", "", "", "0"]
         least, largest = np.fmin.reduce(values), np.fmax.reduce(values)

@@ -12,7 +12,7 @@ from gdtrain.callbacks.writing import StepCallback
 from gdtrain.common import checks, failures
 from gdtrain.telemetry import record
 from gdtrain.writers import summaries
-from gdtrain.writers.aggregating import Thinned
+from gdtrain.writers.aggregating import AggregatingWriter
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
 
 
@@ -108,7 +108,7 @@ class TensorBoard(StepCallback):
         self._runs = TensorBoardRuns(self.log_dir)
         self._steps = self._runs.steps
         if spread:
-            self._steps = Thinned(self._steps, every_steps)
+            self._steps = AggregatingWriter(self._steps, every_steps)
         self._parts = failures.Parts()
         self._judged = JudgedSteps()
         self._probe_names: list[str] = []

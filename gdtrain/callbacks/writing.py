@@ -9,8 +9,8 @@ from gdtrain.common import checks
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.requests import Asked
 from gdtrain.trainer import DescentTrainer
-from gdtrain.writers import several
 from gdtrain.writers.background import Background
+from gdtrain.writers.writer import restore, state_of
 
 
 class StepCallback(Callback, abc.ABC):
@@ -105,11 +105,11 @@ class StepCallback(Callback, abc.ABC):
     def get_state(self):
         """What is needed to go on exactly, when all so far is written."""
         self.wait()
-        return {"writer": several.state_of(self.target)}
+        return {"writer": state_of(self.target)}
 
     def set_state(self, state):
         """Goes on from what `get_state` gave."""
-        self._background.do(several.put_state, self.target, state["writer"])
+        self._background.do(restore, self.target, state["writer"])
         self.wait()
 
     @property
@@ -140,8 +140,9 @@ class StepWriter(StepCallback):
 
     Args:
         writer: Where to: `gdtrain.writers.CSVWriter(path)`, several as one by
-            `SeveralWriters`, fewer rows by `Thinned`, or an object of your
-            own with `write`, `flush` and `close`; see `gdtrain.writers`.
+            `MultiWriter`, fewer rows by `AggregatingWriter`, or an object of
+            your own with `write`, `flush` and `close`; see
+            `gdtrain.writers.Writer`.
         quantities: As in `gdtrain.callbacks.Telemetry`. Defaults to
             `"standard"`.
         every_steps: Write those steps that are multiples of this. Defaults to

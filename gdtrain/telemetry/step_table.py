@@ -1,9 +1,12 @@
 """The table that leaves the graph: a row for each step."""
 
 import dataclasses
-from typing import Any
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,3 +142,219 @@ class Table:
         if not columns:
             return np.zeros([len(steps), 0], bool)
         return np.stack(columns, 1)
+
+
+class StepTable:
+    """Numbers of steps, by name.
+
+    A callback gets one for each block of steps; `MemoryWriter.table` and
+    `gdtrain.writers.event_files.read` return one of all steps.
+
+    Not every quantity is measured at every step. Its values are NaN at the
+    steps between; where `measured` is `True`, a NaN is what was measured.
+
+    Args:
+        steps: Step numbers, int64 `[n]`; the first step of a training is 1.
+        names: m names, for example `"gradient_norm/dense"`.
+        array: Float32 `[n, m]`.
+        mask: Which numbers were measured, bool `[n, m]`; `None` for all.
+
+    Example:
+
+    >>> table = StepTable(
+    ...     [1, 2], ["loss", "kl"], [[5, 0], [4, 7]], [[1, 0], [1, 1]]
+    ... )
+    >>> table.steps.tolist(), table.values("loss").tolist()
+    ([1, 2], [5.0, 4.0])
+    >>> table["kl"].tolist(), table.measured("kl").tolist()
+    ([nan, 7.0], [False, True])
+    >>> table[table.steps > 1]["kl"].tolist()
+    [7.0]
+    """
+
+    def __init__(
+        self,
+        steps: npt.ArrayLike,
+        names: Iterable[str],
+        array: npt.ArrayLike,
+        mask: npt.ArrayLike | None = None,
+    ) -> None:
+        self._steps = np.asarray(steps, np.int64)
+        self._names = tuple(names)
+        self._array = np.asarray(array, np.float32)
+        self._mask = None if mask is None else np.asarray(mask, bool)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Step numbers, int64 `[n]`."""
+        return self._steps
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in their order."""
+        return self._names
+
+    @property
+    def array(self) -> np.ndarray:
+        """Float32 `[n, m]`; what was not measured may be any number."""
+        return self._array
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """Which numbers were measured, bool `[n, m]`; `None` for all."""
+        return self._mask
+
+    @property
+    def first_step(self) -> int:
+        """The number of the first step."""
+        return int(self.steps[0])
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last step."""
+        return int(self.steps[-1])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def values(self, name: str) -> np.ndarray:
+        """One column, float32 `[n]`; NaN where it was not measured.
+
+        Raises:
+            KeyError: if there is no column of that name.
+        """
+        values = self.array[:, self._place(name)]
+        if self.mask is None:
+            return values
+        return np.where(self.measured(name), values, np.float32(np.nan))
+
+    def measured(self, name: str) -> np.ndarray:
+        """At which steps a column was measured, bool `[n]`.
+
+        Raises:
+            KeyError: if there is no column of that name.
+        """
+        place = self._place(name)
+        if self.mask is None:
+            return np.ones(len(self), bool)
+        return self.mask[:, place]
+
+    def points(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """One column at the steps where it was measured.
+
+        Returns:
+            `(steps, values)`: int64 `[k]`, float32 `[k]`.
+
+        Raises:
+            KeyError: if there is no column of that name.
+        """
+        measured = self.measured(name)
+        return self.steps[measured], self.values(name)[measured]
+
+    @overload
+    def __getitem__(self, key: str) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, key: slice | np.ndarray) -> "StepTable": ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """A column by its name, as `values`; or some of the steps.
+
+        Args:
+            key: A name; or a slice, bool `[n]` or places `[k]` of steps.
+        """
+        if isinstance(key, str):
+            return self.values(key)
+        mask = None if self.mask is None else self.mask[key]
+        return StepTable(self.steps[key], self.names, self.array[key], mask)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an `.npz` file of `steps`, `names`, `values`, `measured`.
+
+        `values` `[n, m]` are NaN where `measured` is not. The file is there
+        whole or not at all. `load` reads it.
+
+        Args:
+            path: Where to; overwritten if it exists.
+        """
+        array, mask = self.array, self.mask
+        if mask is None:
+            mask = np.ones(array.shape, bool)
+        part = f"{os.fspath(path)}.part"
+        with open(part, "wb") as file:
+            np.savez_compressed(
+                file,
+                steps=self.steps,
+                names=np.array(self.names, dtype=np.str_),
+                values=np.where(mask, array, np.float32(np.nan)),
+                measured=mask,
+            )
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "StepTable":
+        """Reads what `save` wrote.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if it is another kind of file.
+
+        Example:
+
+        >>> import tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
+        >>> StepTable([7], ["loss"], [[0.5]]).save(path)
+        >>> StepTable.load(path).values("loss").tolist()
+        [0.5]
+        """
+        try:
+            with np.load(path) as saved:
+                return cls(
+                    saved["steps"],
+                    saved["names"].tolist(),
+                    saved["values"],
+                    saved["measured"],
+                )
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # Of zip, pickle, or a missing array
+            raise ValueError(
+                "The file must be one that `save` of a table of steps wrote. "
+                f"Received: {os.fspath(path)!r} ({error})."
+            ) from error
+
+    def _place(self, name: str) -> int:
+        if name not in self.names:
+            raise KeyError(
+                f"Nothing is known under the name {name!r}. "
+                f"Known names: {list(self.names)}."
+            )
+        return self.names.index(name)
+
+
+def stacked(tables: Sequence[StepTable]) -> StepTable:
+    """Tables one below the other, with the columns of all.
+
+    Example:
+
+    >>> one = StepTable([1], ["loss"], [[5]])
+    >>> table = stacked([one, StepTable([2], ["kl", "loss"], [[7, 4]])])
+    >>> table.names, table.values("kl").tolist()
+    (('loss', 'kl'), [nan, 7.0])
+    """
+    if len(tables) == 1:
+        return tables[0]
+    names = tuple(dict.fromkeys(name for t in tables for name in t.names))
+    shape = sum(map(len, tables)), len(names)
+    array, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
+    end = 0
+    for table in tables:
+        begin, end = end, end + len(table)
+        places = [names.index(name) for name in table.names]
+        array[begin:end, places] = table.array
+        mask[begin:end, places] = True if table.mask is None else table.mask
+    steps = np.concatenate([np.empty(0, np.int64), *(t.steps for t in tables)])
+    return StepTable(steps, names, array, None if mask.all() else mask)

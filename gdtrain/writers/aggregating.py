@@ -1,12 +1,14 @@
-"""Means, least and greatest over windows of steps."""
+"""Means, minima and maxima over windows of steps."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gdtrain.common import checks
-from gdtrain.writers import several
+from gdtrain.telemetry.step_table import StepTable
+from gdtrain.writers.writer import Names, Writer, restore, state_of
 
 _BLANK = np.array([0, 0, np.inf, -np.inf]).reshape([4, 1, 1])
 
@@ -16,11 +18,11 @@ class Windows:
     """Consecutive windows of steps, each ending at a multiple of its length.
 
     Args:
-        names: A tuple of m names.
+        names: m names.
         ends: The last step that each window can hold, int64 `[k]`.
         lasts: The last step that was seen in each, int64 `[k]`.
-        sums: How many were measured, their sums, minima and maxima, float64
-            `[4, k, m]`.
+        sums: How many numbers were measured, their sums, minima and maxima,
+            float64 `[4, k, m]`.
     """
 
     names: tuple[str, ...]
@@ -28,48 +30,54 @@ class Windows:
     lasts: np.ndarray
     sums: np.ndarray
 
-    def __getitem__(self, picked):
-        """Some of the windows, by a slice."""
+    def __getitem__(self, some: slice) -> "Windows":
+        """Some of the windows."""
         return Windows(
-            self.names,
-            self.ends[picked],
-            self.lasts[picked],
-            self.sums[:, picked],
+            self.names, self.ends[some], self.lasts[some], self.sums[:, some]
         )
 
-    def steps(self):
-        """The end of each that a later one follows; of others, the last seen.
+    def steps(self) -> np.ndarray:
+        """The end of each that a later one follows; else the last step seen.
 
         Example:
 
-        >>> values = np.zeros([4, 1])
-        >>> windows_of(np.array([1, 4, 2, 3]), ["a"], values, None, 3).steps()
+        >>> table = StepTable([1, 4, 2, 3], ["a"], np.zeros([4, 1]))
+        >>> windows_of(table, 3).steps()
         array([3, 4, 3])
         """
         over = np.append(self.ends[1:] > self.ends[:-1], False)
         return np.where(over, self.ends, self.lasts)
 
-    def values(self):
-        """Mean, minimum and maximum, float32 `[k, m, 3]`, and if measured."""
+    def rows(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Mean, minimum and maximum by name, and which were measured.
+
+        Returns:
+            Float32 and bool `[k, 3 * m]`; `None` if all were measured.
+        """
         counts, sums, minima, maxima = self.sums
         with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is known
             table = np.stack([sums / counts, minima, maxima], -1)
-        measured = np.repeat(counts[..., np.newaxis] > 0, 3, -1)
-        return table.astype(np.float32), measured
+        measured = np.repeat(counts > 0, 3, -1)
+        return (
+            table.astype(np.float32).reshape(measured.shape),
+            None if measured.all() else measured,
+        )
 
-    def followed_by(self, later, goes_on):
-        """These and `later` ones.
+    def followed_by(self, later: "Windows", first_step: int) -> "Windows":
+        """These windows and later ones.
 
-        Args:
-            later: `Windows`.
-            goes_on: Whether the first of `later` is more of the last of these.
+        The first of the later ones continues the last of these if it is of
+        the same window and its first step is no earlier.
         """
+        continues = (
+            later.ends[0] == self.ends[-1] and first_step >= self.lasts[-1]
+        )
         names = tuple(dict.fromkeys([*self.names, *later.names]))
         left, right = self._under(names), later._under(names)
-        if goes_on:
+        if continues:
             right = np.copy(right)
             right[:, 0] = _together(left[:, -1], right[:, 0])
-        kept = len(self.ends) - goes_on
+        kept = len(self.ends) - continues
         return Windows(
             names,
             np.append(self.ends[:kept], later.ends),
@@ -77,7 +85,7 @@ class Windows:
             np.concatenate([left[:, :kept], right], 1),
         )
 
-    def _under(self, names):
+    def _under(self, names: tuple[str, ...]) -> np.ndarray:
         """`sums` for these names, blank where a name is not known."""
         if names == self.names:
             return self.sums
@@ -86,14 +94,14 @@ class Windows:
         return sums
 
 
-def windows_of(steps, names, values, measured, length):
-    """Windows of what a writer is given; one ends where steps go back.
+def windows_of(table: StepTable, length: int) -> Windows:
+    """The windows of steps; one also ends where step numbers decrease.
 
     Args:
-        steps, names, values, measured: As in `gdtrain.writers`, at least one
-            step.
+        table: At least one step.
         length: Of a window, in steps.
     """
+    steps, values, measured = table.steps, table.array, table.mask
     ends = -(-steps // length) * length
     broken = (np.diff(ends) != 0) | (np.diff(steps) < 0)
     begins = np.append(0, np.flatnonzero(broken) + 1)
@@ -112,14 +120,14 @@ def windows_of(steps, names, values, measured, length):
             )
         ]
     return Windows(
-        tuple(names),
+        table.names,
         ends[begins],
         steps[afters - 1],
         np.stack([counts, *sums]).astype(np.float64, copy=False),
     )
 
 
-def _together(one, two):
+def _together(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """Two windows' `[4, m]` as one's."""
     with np.errstate(invalid="ignore"):  # inf - inf
         return np.concatenate(
@@ -131,21 +139,20 @@ def _together(one, two):
         )
 
 
-class Thinned:
-    """Passes on one row for each window of steps, so that files stay small.
+class AggregatingWriter:
+    """Writes one row for each window of steps, so that files stay small.
 
-    Windows end at the multiples of `every_steps`; a row has that multiple as
-    its step. It holds of each name the mean, under the name itself, and
+    Windows end at the multiples of `every_steps`, which are the steps of the
+    rows. A row has of each name the mean, under the name itself, and
     `<name>/min` and `<name>/max`, over what was measured in the window. A NaN
-    makes all three NaN: it is seen however long the window is.
+    makes all three NaN, so that it is seen however long the window is.
 
-    A window is passed on when its last step or a later one comes. It may
-    span several writes. One that is not complete, at `close` or where step
-    numbers go back as a new run begins, is passed on with the last step that
-    was seen in it.
+    A window is written when its last step or a later one comes. It may span
+    several writes. One that is incomplete, at `close` or where step numbers
+    decrease as a new run begins, is written at the last step seen in it.
 
     Args:
-        writer: Where to; see `gdtrain.writers`.
+        writer: Where to; see `gdtrain.writers.Writer`.
         every_steps: Length of a window, in steps.
 
     Raises:
@@ -155,7 +162,7 @@ class Thinned:
 
     >>> from gdtrain.writers.memory import MemoryWriter
     >>> memory = MemoryWriter()
-    >>> writer = Thinned(memory, every_steps=2)
+    >>> writer = AggregatingWriter(memory, every_steps=2)
     >>> writer.write([1, 2, 3], ["loss"], [[5.0], [3.0], [1.0]])
     >>> writer.close()
     >>> memory.steps.tolist(), memory["loss"].tolist()
@@ -164,66 +171,60 @@ class Thinned:
     ([3.0, 1.0], [5.0, 1.0])
     """
 
-    def __init__(self, writer, every_steps):
+    def __init__(self, writer: Writer, every_steps: int) -> None:
         self._writer = writer
         self._length = checks.positive_integer("every_steps", every_steps)
-        self._open: Any = None  # The window that is not complete
+        self._open: Windows | None = None  # The window that is incomplete
 
-    def write(self, steps, names, values, measured=None):
-        """Adds steps. See `gdtrain.writers`."""
-        steps = np.asarray(steps, np.int64)
-        values = np.asarray(values, np.float32)
-        if not len(steps):
+    def write(
+        self,
+        steps: npt.ArrayLike,
+        names: Names,
+        values: npt.ArrayLike,
+        measured: npt.ArrayLike | None = None,
+    ) -> None:
+        """Adds steps. See `gdtrain.writers.Writer`."""
+        table = StepTable(steps, names, values, measured)
+        if not len(table):
             return
-        if measured is not None:
-            measured = np.asarray(measured, bool)
-        windows = windows_of(steps, names, values, measured, self._length)
+        windows = windows_of(table, self._length)
         if self._open is not None:
-            goes_on = (
-                windows.ends[0] == self._open.ends[0]
-                and steps[0] >= self._open.lasts[0]
-            )
-            windows = self._open.followed_by(windows, goes_on)
-        complete = windows.lasts[-1] == windows.ends[-1]
-        count = len(windows.ends) - (not complete)
-        self._open = None if complete else windows[count:]
+            windows = self._open.followed_by(windows, table.first_step)
+        is_complete = windows.lasts[-1] == windows.ends[-1]
+        count = len(windows.ends) - (not is_complete)
+        self._open = None if is_complete else windows[count:]
         if count:
-            self._pass_on(windows.steps()[:count], windows[:count])
+            self._write(windows.steps()[:count], windows[:count])
 
-    def flush(self):
-        """Makes what was passed on readable; an open window stays open."""
+    def flush(self) -> None:
+        """Makes what was written readable; an open window stays open."""
         self._writer.flush()
 
-    def get_state(self):
-        """The window that is open, and what the writer says of itself."""
+    def get_state(self) -> dict[str, Any]:
+        """The open window, and the state of the writer."""
         return {
             "open": None if self._open is None else vars(self._open),
-            "writer": several.state_of(self._writer),
+            "writer": state_of(self._writer),
         }
 
-    def set_state(self, state):
-        """Goes on from what `get_state` gave."""
-        left = state["open"]
-        self._open = None if left is None else Windows(**left)
-        several.put_state(self._writer, state["writer"])
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from what `get_state` returned."""
+        window = state["open"]
+        self._open = None if window is None else Windows(**window)
+        restore(self._writer, state["writer"])
 
-    def close(self):
-        """Passes on what is left, and closes the writer."""
+    def close(self) -> None:
+        """Writes the open window, and closes the writer."""
         if self._open is not None:
-            left, self._open = self._open, None
-            self._pass_on(left.lasts, left)
+            window, self._open = self._open, None
+            self._write(window.lasts, window)
         self._writer.close()
 
-    def _pass_on(self, steps, windows):
+    def _write(self, steps: np.ndarray, windows: Windows) -> None:
         """Writes windows, a row each."""
-        values, measured = windows.values()
-        self._writer.write(
-            steps,
-            [
-                name + what
-                for name in windows.names
-                for what in ("", "/min", "/max")
-            ],
-            values.reshape([len(steps), -1]),
-            None if measured.all() else measured.reshape([len(steps), -1]),
-        )
+        names = [
+            name + suffix
+            for name in windows.names
+            for suffix in ("", "/min", "/max")
+        ]
+        self._writer.write(steps, names, *windows.rows())

@@ -5,19 +5,24 @@ import csv
 import errno
 import io
 import os
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gdtrain.common import checks, failures
+from gdtrain.writers.writer import Names
 
-_BYTES = 2**20  # Copied at a time
+_BYTES = 2**20  # Copied, or collected, at a time
+_CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
 
 
 class GrowingFile:
     """A file that is open only while something is added to it.
 
-    So it is seen at each addition if the file or its folder is gone, and
-    nothing has to be closed.
+    So each addition notices if the file or its folder is gone, and nothing
+    has to be closed.
 
     Args:
         path: Of the file. With the first addition its folder is made, and a
@@ -35,12 +40,12 @@ class GrowingFile:
     (4, 'A\\nB\\n')
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = checks.absolute(path)
         self.size = 0  # In bytes; 0 before the file was begun
 
-    def append(self, lines):
-        """Adds lines, all or none; if there are none, looks for the file.
+    def append(self, lines: bytes) -> None:
+        """Adds lines, all or none; without lines, only checks the file.
 
         Raises:
             OSError: if the file was deleted or changed, or there is no room.
@@ -55,13 +60,15 @@ class GrowingFile:
                 raise OSError(errno.EBUSY, "the file was changed by others")
             self._append(lines)
 
-    def rewrite(self, first, skipped, change):
-        """Writes the file anew, aside, and puts it in place of the old one.
+    def rewrite(
+        self, first: bytes, skipped: int, change: Callable[[bytes], bytes]
+    ) -> None:
+        """Replaces the file by a changed copy, whole or not at all.
 
         Args:
             first: Bytes to begin with.
-            skipped: How many bytes of the old file they stand for.
-            change: Gives what to write for some bytes of the rest.
+            skipped: How many bytes of the old file they replace.
+            change: Changes the rest, some bytes at a time.
 
         Raises:
             OSError: as in `append`; the old file is as it was.
@@ -82,11 +89,11 @@ class GrowingFile:
                 raise
         self.size = size
 
-    def cut(self, size):
-        """Drops all after the first `size` bytes of the file that is there.
+    def cut(self, size: int) -> None:
+        """Drops all after the first `size` bytes of an existing file.
 
         Raises:
-            OSError: if it has not as many.
+            OSError: if it has fewer bytes.
         """
         with self._explained():
             if size and os.path.getsize(self.path) < size:
@@ -96,7 +103,7 @@ class GrowingFile:
                 os.truncate(self.path, size)
         self.size = size
 
-    def _append(self, lines):
+    def _append(self, lines: bytes) -> None:
         try:
             with open(self.path, "ab") as file:
                 file.write(lines)
@@ -107,7 +114,7 @@ class GrowingFile:
         self.size += len(lines)
 
     @contextlib.contextmanager
-    def _explained(self):
+    def _explained(self) -> Iterator[None]:
         """Makes an `OSError` say what must hold, and of which file."""
         try:
             yield
@@ -121,20 +128,16 @@ class GrowingFile:
             ) from error
 
 
-_CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
-# That wait until they are written
-
-
 class CSVWriter:
-    """Writes a column a name and a line a step: `step,loss,gradient_norm`.
+    """Writes a CSV file with a line a step: `step,loss,gradient_norm`.
 
-    A cell is empty where nothing was measured; `nan` and `inf` are such
-    values. Each float32 reads back as it was. Names that come later become
-    columns at the end, for which the file is written anew once.
+    A cell is empty where nothing was measured; `nan` and `inf` are values
+    that were. Each float32 reads back exactly. Names that come later become
+    columns at the end; then the file is rewritten, once.
 
     The file is open only while lines are added, a megabyte at a time and at
-    each flush. A writer begins with an empty file; all that it writes then,
-    before and after `close`, goes there.
+    each flush. A writer begins with an empty file; all that it writes, before
+    and after `close`, goes there.
 
     Args:
         path: Of the file. Its folder is made, and a file in its place is
@@ -155,14 +158,20 @@ class CSVWriter:
     3,,7.0
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         self._file = GrowingFile(path)
-        self._columns = {}  # Name: index
+        self._columns: dict[str, int] = {}  # Name: index
         self._header = b""
         self._waiting = bytearray()  # Lines that are not in the file yet
 
-    def write(self, steps, names, values, measured=None):
-        """Adds steps. See `gdtrain.writers`.
+    def write(
+        self,
+        steps: npt.ArrayLike,
+        names: Names,
+        values: npt.ArrayLike,
+        measured: npt.ArrayLike | None = None,
+    ) -> None:
+        """Adds steps. See `gdtrain.writers.Writer`.
 
         Raises:
             OSError: if the file cannot be written.
@@ -182,7 +191,7 @@ class CSVWriter:
             if len(self._waiting) >= _BYTES:
                 self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         """Writes what waits to the file, which must be as it was left.
 
         Raises:
@@ -193,20 +202,20 @@ class CSVWriter:
         self._file.append(first + self._waiting)
         self._waiting = bytearray()
 
-    def close(self):
-        """Flushes. See `gdtrain.writers`."""
+    def close(self) -> None:
+        """Flushes."""
         self.flush()
 
-    def get_state(self):
-        """How far the file is written, after a flush if there can be one."""
+    def get_state(self) -> dict[str, Any]:
+        """How far the file is written, after a flush if possible."""
         with contextlib.suppress(OSError):  # As `flush` itself will say
             self.flush()
         return {"size": self._file.size, "columns": list(self._columns)}
 
-    def set_state(self, state):
-        """Goes on where `get_state` was called; drops what came later.
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_state` was called; drops what came later.
 
-        A file that is gone is begun anew, of which a warning tells.
+        If the file is gone, it begins again, with a warning.
 
         Raises:
             OSError: if the file is too short.
@@ -223,7 +232,7 @@ class CSVWriter:
         self._header = _header(state["columns"])
         self._columns = {name: i for i, name in enumerate(state["columns"])}
 
-    def _widen(self, new):
+    def _widen(self, new: list[str]) -> None:
         """Adds columns, in the file too if it was begun."""
         self.flush()
         names = [*self._columns, *new]
@@ -237,7 +246,7 @@ class CSVWriter:
         self._header = header
         self._columns = {name: index for index, name in enumerate(names)}
 
-    def _placed(self, names, cells):
+    def _placed(self, names: Names, cells: np.ndarray) -> np.ndarray:
         """Cells `[n, m]` in the columns of the file; empty elsewhere."""
         if list(names) == list(self._columns):
             return cells
@@ -246,7 +255,7 @@ class CSVWriter:
         return placed
 
 
-def _header(names):
+def _header(names: Names) -> bytes:
     """The first line, if there are names; one with a comma is quoted."""
     if not names:
         return b""
@@ -255,7 +264,7 @@ def _header(names):
     return line.getvalue().encode()
 
 
-def _lines(steps, cells):
+def _lines(steps: np.ndarray, cells: np.ndarray) -> bytes:
     """Lines of the file, as bytes."""
     return b"".join(
         b",".join([b"%d" % step, *row]) + b"\n"

@@ -1,20 +1,23 @@
-"""What event files hold, as arrays."""
+"""Event files read back, as arrays."""
 
 import array
-import collections
 import os
+from collections import defaultdict
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
-from gdtrain.writers.memory import MemoryWriter
+from gdtrain.telemetry.step_table import StepTable
 
 _STEP = "step/"
 
+Path = str | os.PathLike
+Points = tuple[np.ndarray, np.ndarray]  # Steps int64 `[n]`, values float32
 
-def paths(directory):
+
+def paths(directory: Path) -> list[str]:
     """The event files of a folder, not of those in it.
 
     Args:
@@ -38,8 +41,8 @@ def paths(directory):
     )
 
 
-def train(log_dir):
-    """The folder of what was written of training.
+def train(log_dir: Path) -> str:
+    """The folder that has the curves of training.
 
     Args:
         log_dir: The folder given to `gdtrain.callbacks.TensorBoard`, whose
@@ -55,7 +58,7 @@ def train(log_dir):
     return below if paths(below) else log_dir
 
 
-def runs(directory):
+def runs(directory: Path) -> list[str]:
     """The folders of runs in a folder, and in those in it.
 
     Args:
@@ -90,7 +93,7 @@ def runs(directory):
     return found
 
 
-def _of_training(directory):
+def _of_training(directory: Path) -> str:
     """The folder of a run for its folder `train`, if that is not there.
 
     The curves of training were in `train` up to version 0.1.0, as Keras has
@@ -98,11 +101,11 @@ def _of_training(directory):
     """
     run, name = os.path.split(os.fspath(directory).rstrip("/"))
     is_gone = name == "train" and not paths(directory)
-    return run if is_gone else directory
+    return run if is_gone else os.fspath(directory)
 
 
-def scalars(directory):
-    """All scalars of a folder, as TensorBoard would show them all.
+def scalars(directory: Path) -> dict[str, Points]:
+    """All scalars of a folder, none of them sampled away.
 
     Args:
         directory: A folder that has event files, or the folder `train` that
@@ -133,28 +136,27 @@ def scalars(directory):
             f"{os.fspath(directory)!r}, which has none. Give the folder of a "
             "run that was written for TensorBoard."
         )
-    found: dict = collections.defaultdict(_Points)
+    found: defaultdict[str, _Curve] = defaultdict(_Curve)
     for path in paths(directory):
         # TensorBoard's accumulators take ten times as long and as much room.
         for event in event_file_loader.LegacyEventFileLoader(path).Load():
             if event.session_log.status == event_pb2.SessionLog.START:
-                for points in found.values():
-                    points.drop(event.step)
+                for curve in found.values():
+                    curve.drop(event.step)
             for value in event.summary.value:
                 if value.HasField("simple_value"):
                     found[value.tag].add(event.step, value.simple_value)
-    return {tag: points.arrays() for tag, points in found.items()}
+    return {tag: curve.arrays() for tag, curve in found.items()}
 
 
-def read(log_dir):
+def read(log_dir: Path) -> StepTable:
     """What was written of each step of a run.
 
     Args:
         log_dir: The folder given to `gdtrain.callbacks.TensorBoard`.
 
     Returns:
-        A `MemoryWriter`, as if it had been written to. Names are those of the
-        tags `step/...`, without that beginning.
+        A `StepTable`. Its names are those of the tags `step/<name>`.
 
     Raises:
         FileNotFoundError: if there is no such tag.
@@ -181,28 +183,26 @@ def read(log_dir):
             f"{os.fspath(log_dir)!r}, none of whose tags begins with "
             f"{_STEP!r}. Give the log_dir of a gdtrain.callbacks.TensorBoard."
         )
-    memory = MemoryWriter()
-    memory.write(*_table(found))
-    return memory
+    return _table(found)
 
 
-class _Points:
+class _Curve:
     """Points of one tag."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._steps, self._values = array.array("q"), array.array("f")
 
-    def add(self, step, value):
+    def add(self, step: int, value: float) -> None:
         self._steps.append(step)
         self._values.append(value)
 
-    def drop(self, first):
-        """Heeds the mark of a new attempt, which begins at a step."""
+    def drop(self, first: int) -> None:
+        """Drops points from a step on, at which a new attempt begins."""
         steps, values = self.arrays()
         self._steps = array.array("q", steps[steps < first].tobytes())
         self._values = array.array("f", values[steps < first].tobytes())
 
-    def arrays(self):
+    def arrays(self) -> Points:
         """Steps int64 `[n]`, values float32 `[n]`."""
         return (
             np.array(self._steps, np.int64),
@@ -210,13 +210,13 @@ class _Points:
         )
 
 
-def _table(found):
-    """`{name: (steps, values)}` as rows: what `write` takes."""
-    steps = np.unique(np.concatenate([points[0] for points in found.values()]))
+def _table(found: dict[str, Points]) -> StepTable:
+    """Curves side by side."""
+    steps = np.unique(np.concatenate([at for at, _ in found.values()]))
     values = np.zeros([len(steps), len(found)], np.float32)
     measured = np.zeros(values.shape, bool)
     for column, (at, numbers) in enumerate(found.values()):
         rows = np.searchsorted(steps, at)
         values[rows, column] = numbers
         measured[rows, column] = True
-    return steps, list(found), values, None if measured.all() else measured
+    return StepTable(steps, found, values, measured)

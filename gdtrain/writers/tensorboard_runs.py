@@ -44,7 +44,7 @@ def drop_stale(directory, first):
     >>> writer.write([1, 2, 3], ["step/loss"], [[7], [6], [5]])
     >>> writer.write([0, 1], ["epoch_loss"], [[6.5], [5]])
     >>> writer.close()
-    >>> drop(folder, lambda tag: 1 if tag.startswith("epoch_") else 3)
+    >>> drop_stale(folder, lambda tag: 1 if tag.startswith("epoch_") else 3)
     >>> scalars = event_files.scalars(folder)
     >>> {tag: steps.tolist() for tag, (steps, _) in scalars.items()}
     {'step/loss': [1, 2], 'epoch_loss': [0]}

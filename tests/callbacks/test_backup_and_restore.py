@@ -18,7 +18,7 @@ import gdtrain
 from gdtrain import telemetry
 from gdtrain.checkpoint import files as checkpoint_files
 from gdtrain.data import choice
-from gdtrain.writers import CSVWriter, Thinned
+from gdtrain.writers import AggregatingWriter, CSVWriter
 from tests.callbacks.runs import (
     FEEDS,
     KillAt,
@@ -187,7 +187,7 @@ def test_curves_of_windows_that_were_open(tmp_path):
                 spread=True,
             ),
             gdtrain.callbacks.StepWriter(
-                Thinned(CSVWriter(f"{folder}/thin.csv"), 3)
+                AggregatingWriter(CSVWriter(f"{folder}/thin.csv"), 3)
             ),
         ],
     )
@@ -280,7 +280,7 @@ def test_a_state_that_is_being_written_stays_as_it_was(tmp_path):
             *observers(folder),
             Counting(),
             gdtrain.callbacks.StepWriter(
-                Thinned(CSVWriter(f"{folder}/thin.csv"), 3)
+                AggregatingWriter(CSVWriter(f"{folder}/thin.csv"), 3)
             ),
             looking,
         ],

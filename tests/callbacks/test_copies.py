@@ -9,11 +9,11 @@ import pytest
 
 import gdtrain
 from gdtrain.writers import (
+    AggregatingWriter,
     CSVWriter,
     MemoryWriter,
-    SeveralWriters,
+    MultiWriter,
     TensorBoardWriter,
-    Thinned,
 )
 from tests import models
 
@@ -23,10 +23,10 @@ X, Y = models.regression_data(8)
 def step_writer(folder):
     writers = [
         MemoryWriter(),
-        Thinned(TensorBoardWriter(folder / "events"), 2),
+        AggregatingWriter(TensorBoardWriter(folder / "events"), 2),
         CSVWriter(folder / "run.csv"),
     ]
-    return gdtrain.callbacks.StepWriter(SeveralWriters(writers))
+    return gdtrain.callbacks.StepWriter(MultiWriter(writers))
 
 
 MADE = {

@@ -6,7 +6,12 @@ import pandas
 import pytest
 
 import gdtrain
-from gdtrain.writers import CSVWriter, MemoryWriter, SeveralWriters, Thinned
+from gdtrain.writers import (
+    AggregatingWriter,
+    CSVWriter,
+    MemoryWriter,
+    MultiWriter,
+)
 from tests import models
 
 X, Y = models.regression_data(45)
@@ -85,8 +90,8 @@ def test_nothing_is_lost_when_training_ends_early(error, tmp_path):
 
 def test_several_writers_and_thinned_ones_get_the_same_steps(tmp_path):
     path, memory, means = tmp_path / "steps.csv", MemoryWriter(), MemoryWriter()
-    writers = [CSVWriter(path), memory, Thinned(means, 3)]
-    writer = gdtrain.callbacks.StepWriter(SeveralWriters(writers))
+    writers = [CSVWriter(path), memory, AggregatingWriter(means, 3)]
+    writer = gdtrain.callbacks.StepWriter(MultiWriter(writers))
     telemetry = gdtrain.callbacks.Telemetry()
     fit(network(), [writer, telemetry])
     assert_like_telemetry(pandas.read_csv(path), telemetry)

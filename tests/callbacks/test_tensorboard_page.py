@@ -70,7 +70,7 @@ def test_every_point_is_that_of_telemetry_at_its_step(arguments, tmp_path):
     assert names == set(telemetry.names)
     assert telemetry.steps.tolist() == list(range(1, 33))
     for name in names:
-        steps, values = memory.measured(name)
+        steps, values = memory.table.points(name)
         points = np.array(train[f"step/{name}"])
         np.testing.assert_array_equal(points[:, 0], steps, name)
         np.testing.assert_array_equal(points[:, 1], values, name)

@@ -9,7 +9,7 @@ import gdtrain
 from gdtrain.writers import (
     CSVWriter,
     MemoryWriter,
-    SeveralWriters,
+    MultiWriter,
     csv_writer,
     event_files,
 )
@@ -114,7 +114,7 @@ def test_csv_file_that_was_cut_short_is_left_as_it_is():
 
 def test_one_of_several_writers_that_fails_is_not_taken_for_another():
     one = gdtrain.callbacks.StepWriter(
-        SeveralWriters([CSVWriter("gone.csv"), CSVWriter("steps.csv")]),
+        MultiWriter([CSVWriter("gone.csv"), CSVWriter("steps.csv")]),
         ["loss"],
     )
     with pytest.warns(UserWarning) as caught:
@@ -123,7 +123,7 @@ def test_one_of_several_writers_that_fails_is_not_taken_for_another():
     assert "`CSVWriter` is left out" in message
     assert csv_steps() == STEPS
     again = gdtrain.callbacks.StepWriter(
-        SeveralWriters([CSVWriter("gone.csv"), CSVWriter("steps.csv")]),
+        MultiWriter([CSVWriter("gone.csv"), CSVWriter("steps.csv")]),
         ["loss"],
     )
     with pytest.warns(UserWarning, match="gone.csv' begins anew"):

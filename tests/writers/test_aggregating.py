@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gdtrain.writers.aggregating import Thinned
+from gdtrain.writers.aggregating import AggregatingWriter
 from gdtrain.writers.memory import MemoryWriter
 
 
@@ -48,7 +48,7 @@ def check(memory, wanted):
     assert names <= known
     for name in known:
         for place, suffix in enumerate(["", "/min", "/max"]):
-            steps, values = memory.measured(name + suffix)
+            steps, values = memory.table.points(name + suffix)
             rows = [(s, f[name][place]) for s, f in wanted if name in f]
             assert steps.tolist() == [step for step, _ in rows]
             np.testing.assert_array_equal(
@@ -61,7 +61,7 @@ def check(memory, wanted):
 def test_windows_are_those_of_a_plain_loop(length, seed):
     random = np.random.default_rng(seed)
     memory, rows = MemoryWriter(), []
-    writer = Thinned(memory, length)
+    writer = AggregatingWriter(memory, length)
     step = 0
     for _ in range(40):
         count = random.integers(0, 30)
@@ -85,7 +85,7 @@ def test_windows_are_those_of_a_plain_loop(length, seed):
 
 def test_complete_window_does_not_wait_for_the_next():
     memory = MemoryWriter()
-    writer = Thinned(memory, 3)
+    writer = AggregatingWriter(memory, 3)
     writer.write([1, 2], ["a"], [[1], [2]])
     assert memory.steps.tolist() == []
     writer.write([3, 4], ["a"], [[6], [9]])
@@ -98,7 +98,7 @@ def test_complete_window_does_not_wait_for_the_next():
 
 def test_window_of_steps_with_gaps_has_its_multiple_as_step():
     memory = MemoryWriter()
-    writer = Thinned(memory, 10)
+    writer = AggregatingWriter(memory, 10)
     writer.write([4, 8], ["a"], [[1], [2]])
     writer.write([12], ["a"], [[3]])
     assert memory.steps.tolist() == [10]
@@ -106,7 +106,7 @@ def test_window_of_steps_with_gaps_has_its_multiple_as_step():
 
 def test_new_run_closes_the_window():
     memory = MemoryWriter()
-    writer = Thinned(memory, 10)
+    writer = AggregatingWriter(memory, 10)
     writer.write([1, 2, 3, 1], ["a"], [[1], [2], [3], [4]])
     writer.write([1], ["a"], [[6]])
     writer.close()
@@ -116,26 +116,26 @@ def test_new_run_closes_the_window():
 
 def test_nan_of_one_step_is_seen_and_what_is_not_measured_is_not():
     memory = MemoryWriter()
-    writer = Thinned(memory, 4)
+    writer = AggregatingWriter(memory, 4)
     values = np.array([[1, 7], [np.nan, 8], [3, 9], [4, 9]], "float32")
     known = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], bool)
     writer.write([1, 2, 3, 4], ["a", "b"], values, known)
     for suffix in ("", "/min", "/max"):
-        assert np.isnan(memory.measured("a" + suffix)[1]).tolist() == [True]
-        assert len(memory.measured("b" + suffix)[0]) == 0
+        assert np.isnan(memory.table.points("a" + suffix)[1]).tolist() == [True]
+        assert len(memory.table.points("b" + suffix)[0]) == 0
 
 
 def test_mean_is_taken_in_float64():
     memory = MemoryWriter()
     values = np.ones([1000, 1], "float32")
     values[0] = 2**24  # In float32, 2**24 + 1 is 2**24
-    Thinned(memory, 1000).write(np.arange(1, 1001), ["a"], values)
+    AggregatingWriter(memory, 1000).write(np.arange(1, 1001), ["a"], values)
     assert memory["a"].tolist() == [np.float32((2**24 + 999) / 1000)]
 
 
 def test_opposite_infinities_give_nan_without_a_warning(recwarn):
     memory = MemoryWriter()
-    Thinned(memory, 2).write([1, 2], ["a"], [[np.inf], [-np.inf]])
+    AggregatingWriter(memory, 2).write([1, 2], ["a"], [[np.inf], [-np.inf]])
     assert np.isnan(memory["a"][0]) and memory["a/min"].tolist() == [-np.inf]
     assert not recwarn.list
 
@@ -150,7 +150,7 @@ def test_flush_and_close_reach_the_writer():
         def close(self):
             calls.append("close")
 
-    writer = Thinned(Hearing(), 2)
+    writer = AggregatingWriter(Hearing(), 2)
     writer.flush()
     writer.close()
     assert calls == ["flush", "close"]
@@ -159,4 +159,4 @@ def test_flush_and_close_reach_the_writer():
 @pytest.mark.parametrize("wrong", [0, 1.5])
 def test_length_of_windows_must_be_a_positive_integer(wrong):
     with pytest.raises((TypeError, ValueError), match="every_steps"):
-        Thinned(MemoryWriter(), wrong)
+        AggregatingWriter(MemoryWriter(), wrong)

@@ -69,9 +69,9 @@ def test_run_reads_back_like_memory(tmp_path):
     for folder in (tmp_path, tmp_path / "train"):
         run = event_files.read(folder)
         assert run.steps.tolist() == [10, 20, 30]
-        assert run.names == ["loss", "norm/a"]
+        assert run.names == ("loss", "norm/a")
         np.testing.assert_array_equal(run["loss"], [1, 2, np.nan])
-        steps, values_of_a = run.measured("norm/a")
+        steps, values_of_a = run.points("norm/a")
         assert steps.tolist() == [10, 30]
         np.testing.assert_array_equal(values_of_a, np.float32([np.nan, 3]))
 

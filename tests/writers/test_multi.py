@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from gdtrain.writers.memory import MemoryWriter
-from gdtrain.writers.several import SeveralWriters
+from gdtrain.writers.multi import MultiWriter
 
 
 class Failing(MemoryWriter):
@@ -34,25 +34,25 @@ class Failing(MemoryWriter):
 
 def test_each_gets_everything():
     writers = [Failing(None), MemoryWriter()]
-    several = SeveralWriters(writers)
-    several.write([1], ["a", "b"], [[1, 2]], [[True, False]])
-    several.flush()
-    several.close()
+    multi = MultiWriter(writers)
+    multi.write([1], ["a", "b"], [[1, 2]], [[True, False]])
+    multi.flush()
+    multi.close()
     for writer in writers:
-        assert writer.measured("a")[1].tolist() == [1]
-        assert writer.measured("b")[1].tolist() == []
+        assert writer.table.points("a")[1].tolist() == [1]
+        assert writer.table.points("b")[1].tolist() == []
     assert writers[0].calls == 3
 
 
 @pytest.mark.parametrize("method", ["write", "flush", "close"])
 def test_one_that_fails_is_told_of_once_and_left_out(method):
     failing, sound = Failing(method), MemoryWriter()
-    several = SeveralWriters([failing, sound])
+    multi = MultiWriter([failing, sound])
     with pytest.warns(UserWarning, match="`Failing` is left out.*full") as told:
         for step in (1, 2):
-            several.write([step], ["a"], [[step]])
-            several.flush()
-            several.close()
+            multi.write([step], ["a"], [[step]])
+            multi.flush()
+            multi.close()
     assert len(told) == 1
     assert failing.calls == ["write", "flush", "close"].index(method) + 1
     assert sound["a"].tolist() == [1, 2]
@@ -62,6 +62,6 @@ def test_others_go_on_where_warnings_are_errors(capsys):
     sound = MemoryWriter()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        SeveralWriters([Failing("write"), sound]).write([1], ["a"], [[1]])
+        MultiWriter([Failing("write"), sound]).write([1], ["a"], [[1]])
     assert sound["a"].tolist() == [1]
     assert "left out" in capsys.readouterr().err

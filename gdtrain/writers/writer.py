@@ -1,0 +1,108 @@
+"""The interface of writers."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+Names = Sequence[str]
+
+
+class Writer(Protocol):
+    """Where the numbers of steps go: the interface of a writer.
+
+    Any object with these methods is a writer. One that cannot write raises;
+    its caller decides what happens then.
+
+    Example:
+
+    >>> class Printer:
+    ...     def write(self, steps, names, values, measured=None):
+    ...         for step, row in zip(steps, values):
+    ...             print(step, dict(zip(names, row)))
+    ...
+    ...     def flush(self):
+    ...         pass
+    ...
+    ...     def close(self):
+    ...         pass
+    >>> writer: Writer = Printer()
+    >>> writer.write([1, 2], ["loss"], [[0.5], [0.25]])
+    1 {'loss': 0.5}
+    2 {'loss': 0.25}
+    """
+
+    def write(
+        self,
+        steps: npt.ArrayLike,
+        names: Names,
+        values: npt.ArrayLike,
+        measured: npt.ArrayLike | None = None,
+    ) -> None:
+        """Adds n steps of m names.
+
+        Args:
+            steps: Step numbers, int64 `[n]`.
+            names: m names.
+            values: Float32 `[n, m]`.
+            measured: Bool `[n, m]`, or `None` for all. A number where it is
+                `False` was not measured at that step, and is not written; a
+                NaN where it is `True` is.
+        """
+
+    def flush(self) -> None:
+        """After it, all that was written can be read."""
+
+    def close(self) -> None:
+        """Flushes, and closes files; a later `write` continues there."""
+
+
+@runtime_checkable
+class StatefulWriter(Writer, Protocol):
+    """A writer that can continue exactly where a run was interrupted.
+
+    Example:
+
+    >>> from gdtrain.writers.memory import MemoryWriter
+    >>> isinstance(MemoryWriter(), StatefulWriter)
+    True
+    """
+
+    def get_state(self) -> Any:
+        """What was written, or how far: numbers, strings and arrays.
+
+        Returns:
+            A dict or list, nested if need be, that a checkpoint can hold.
+        """
+
+    def set_state(self, state: Any) -> None:
+        """Continues from a state, and drops what was written after it.
+
+        Args:
+            state: What `get_state` returned.
+        """
+
+
+def state_of(writer: Writer) -> Any:
+    """The state of a writer; `None` if it has none."""
+    return writer.get_state() if isinstance(writer, StatefulWriter) else None
+
+
+def restore(writer: Writer, state: Any) -> None:
+    """Sets the state of a writer, if it has one.
+
+    Args:
+        writer: A writer.
+        state: What `state_of` returned.
+
+    Example:
+
+    >>> from gdtrain.writers.memory import MemoryWriter
+    >>> one, other = MemoryWriter(), MemoryWriter()
+    >>> one.write([1], ["loss"], [[0.5]])
+    >>> restore(other, state_of(one))
+    >>> other["loss"].tolist()
+    [0.5]
+    """
+    if state is not None and isinstance(writer, StatefulWriter):
+        writer.set_state(state)
