@@ -146,8 +146,8 @@ class Stability(Callback):
         budget: The share of training time that probes may take, but for the
             first. They are made more seldom where they are dearer, which is
             logged ("gdtrain", INFO). Defaults to 0.05; `None` for no limit.
-        small_batches: Whether noise of small batches rules the steps, which
-            lowers the limit of momentum. Defaults to `False`.
+        minibatch_noise: Whether gradients are mostly noise of small batches,
+            which lowers the limit of momentum. Defaults to `False`.
         what_if: `"best"`, the default, for `best_multiple`; `"losses"` for
             the seven losses too; `None` for neither. It takes another seven
             times the loss, and memory for another copy of weights and
@@ -195,7 +195,7 @@ class Stability(Callback):
         sample_weight=None,
         examples=256,
         budget=0.05,
-        small_batches=False,
+        minibatch_noise=False,
         what_if="best",
         products=4,
         batch_size=256,
@@ -212,7 +212,7 @@ class Stability(Callback):
                 f"`what_if` must be one of {_WHAT_IF}. Received: "
                 f"what_if={what_if!r}."
             )
-        self.small_batches = small_batches
+        self.minibatch_noise = minibatch_noise
         self._what_if = what_if
         self._products = checks.positive_integer("products", products)
         self._objective_of = functools.partial(
@@ -262,7 +262,7 @@ class Stability(Callback):
         if steps_done < self._steps_done:  # Another model, or one set back
             self._cadence.next_step = steps_done + 1
         self._steps_done = steps_done
-        limit = limit_of(self.model.optimizer, self.small_batches)
+        limit = limit_of(self.model.optimizer, self.minibatch_noise)
         if limit.product is None and limit != self._limit:
             _log.warning("stability is not known (NaN): %s.", limit.words)
         self._limit = limit

@@ -1,4 +1,7 @@
-"""The examples that a probe looks at, a part at a time."""
+"""The examples of a probe: chosen from data, and read in parts."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -6,9 +9,19 @@ import tensorflow as tf
 from gdtrain import keras_bridge
 from gdtrain.common import checks
 
+#: The first example of a part
+Start: TypeAlias = int | tf.Tensor
 
-def take(x, y=None, sample_weight=None, *, examples=None, batch_size=256):
-    """All examples of some data, or so many of them, as tensors.
+
+def take(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    examples: int | None = None,
+    batch_size: int = 256,
+) -> Any:
+    """All examples of some data, or a number of them, as tensors.
 
     Of arrays with n examples, example i of those taken is number
     i * n // examples, so that they are spread evenly and are the same at each
@@ -61,7 +74,7 @@ def take(x, y=None, sample_weight=None, *, examples=None, batch_size=256):
     return keras.tree.map_structure(lambda leaf: _rows(leaf, rows), arrays)
 
 
-def _rows(array, rows):
+def _rows(array: Any, rows: list[int] | None) -> tf.Tensor | None:
     """Some rows of an array as a tensor; all for `None`."""
     if array is None:
         return None
@@ -72,7 +85,7 @@ def _rows(array, rows):
     return tf.convert_to_tensor(array[rows])
 
 
-def _first(dataset, examples):
+def _first(dataset: tf.data.Dataset, examples: int | None) -> Any:
     """The first examples of a dataset of batches."""
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     if examples is None and endless:
@@ -95,7 +108,7 @@ def _first(dataset, examples):
     )
 
 
-def count_of(data):
+def count_of(data: Any) -> int:
     """Number of examples: the length of the first array."""
     leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
     return len(leaves[0])
@@ -117,19 +130,19 @@ class Parts:
     [3.0]
     """
 
-    def __init__(self, data, batch_size):
+    def __init__(self, data: Any, batch_size: int) -> None:
         self._data = data
         #: How many examples there are, an `int`.
         self.examples = count_of(data)
         self._size = min(batch_size, self.examples)
 
-    def at(self, start):
+    def at(self, start: Start) -> Any:
         """The part that begins with example `start`."""
         return keras.tree.map_structure(
             lambda leaf: self._rows(leaf, start), self._data
         )
 
-    def _rows(self, leaf, start):
+    def _rows(self, leaf: tf.Tensor | None, start: Start) -> tf.Tensor | None:
         if leaf is None or self._size == self.examples:
             return leaf
         rows = leaf[start : start + self._size]
@@ -137,7 +150,12 @@ class Parts:
             rows.set_shape([self._size, *leaf.shape[1:]])
         return rows
 
-    def mean(self, function, shapes, dtype):
+    def mean(
+        self,
+        function: Callable[[Start], list[tf.Tensor]],
+        shapes: list,
+        dtype: tf.DType,
+    ) -> list[tf.Tensor]:
         """The mean of a function over parts, weighted by their examples.
 
             mean = sum over parts (examples of part / examples * function)
@@ -156,7 +174,7 @@ class Parts:
         if self._size == self.examples:
             return function(0)
 
-        def add(start, totals):
+        def add(start: tf.Tensor, totals: list[tf.Tensor]) -> tuple:
             count = tf.minimum(self._size, self.examples - start)
             share = tf.cast(count, dtype) / self.examples
             return start + self._size, [

@@ -1,22 +1,31 @@
 """The Hessian of a loss as a matrix over all weights in one vector."""
 
+from collections.abc import Callable
+
 import numpy as np
+import tensorflow as tf
+
+from gdtrain.curvature.objective import Objective
+
+#: Returns P as it is now: tensors of the shapes of the weights, above 0;
+#: `None` if it is not known yet. What it returns when a `Hessian` is made
+#: decides whether that has one: it becomes part of a program.
+Preconditioner = Callable[[], list[tf.Tensor] | None]
 
 
 class Hessian:
     """Multiplies vectors by the Hessian of a loss, or by P**-0.5 H P**-0.5.
 
-    At the values of the weights when it is made.
+    At the weights, and with the preconditioner P, as they were when it was
+    made or at the last `refresh`.
 
     Args:
-        objective: An `Objective`.
-        preconditioner: P, a list of tensors of the shapes of the weights,
-            above 0. Defaults to `None`, which multiplies by H itself.
+        objective: The loss.
+        preconditioner: Returns P. Defaults to `None`: P is 1.
 
     Example:
 
-    >>> import keras, tensorflow as tf
-    >>> from gdtrain.curvature.objective import Objective
+    >>> import keras
     >>> model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
     >>> x = tf.constant([[0.0], [2.0]])
@@ -25,38 +34,55 @@ class Hessian:
     [4.0, 2.0]
     """
 
-    def __init__(self, objective, preconditioner=None):
+    def __init__(
+        self,
+        objective: Objective,
+        preconditioner: Preconditioner | None = None,
+    ) -> None:
         self._objective = objective
-        self._values = objective.values()
-        self._shapes = [value.shape for value in self._values]
-        sizes = [shape.num_elements() for shape in self._shapes]
-        self._bounds = np.cumsum(sizes)[:-1]
+        self._preconditioner = preconditioner
+        self._shapes = [weight.shape for weight in objective.weights]
+        self._sizes = [shape.num_elements() for shape in self._shapes]
         #: How many weights there are, an `int`.
-        self.size = sum(sizes)
+        self.size = sum(self._sizes)
         #: Of the vectors, a NumPy dtype.
         self.dtype = np.dtype(objective.dtype.as_numpy_dtype)
-        self._shrink = None
-        if preconditioner is not None:
-            self._shrink = 1 / np.sqrt(self._joined(preconditioner))
+        self._read = objective.compiled(self._values_now)
+        self._multiply = objective.compiled(self._multiplied)
+        self.refresh()
 
-    def __call__(self, vector):
+    def refresh(self) -> None:
+        """Takes the weights and the preconditioner as they are now."""
+        self._values = self._read()
+
+    def __call__(self, vector: np.ndarray) -> np.ndarray:
         """The product, an array `[size]`, as `vector` is."""
-        if self._shrink is not None:
-            vector = vector * self._shrink
-        parts = np.split(vector, self._bounds)
-        product = self._joined(
-            self._objective.hessian_vector_product(
-                [
-                    part.reshape(shape)
-                    for part, shape in zip(parts, self._shapes, strict=True)
-                ],
-                self._values,
-            )
-        )
-        return product if self._shrink is None else product * self._shrink
+        return self._multiply(tf.constant(vector), *self._values).numpy()
 
-    def _joined(self, tensors):
-        """Tensors one after another, an array `[size]`."""
-        return np.concatenate(
-            [tensor.numpy().ravel() for tensor in tensors], dtype=self.dtype
-        )
+    def _values_now(self) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+        """The values of the weights, and P**-0.5 as one vector."""
+        values = self._objective.values()
+        divided_by = self._preconditioner and self._preconditioner()
+        if divided_by is None:
+            return values, None
+        scale = tf.math.rsqrt(_joined(divided_by))
+        return values, tf.cast(scale, self._objective.dtype)
+
+    def _multiplied(
+        self, vector: tf.Tensor, values: list[tf.Tensor], scale: tf.Tensor
+    ) -> tf.Tensor:
+        if scale is not None:
+            vector = vector * scale
+        parts = [
+            tf.reshape(part, shape)
+            for part, shape in zip(
+                tf.split(vector, self._sizes), self._shapes, strict=True
+            )
+        ]
+        found = _joined(self._objective.hessian_vector_product(parts, values))
+        return found if scale is None else found * scale
+
+
+def _joined(tensors: list[tf.Tensor]) -> tf.Tensor:
+    """Tensors one after another, a vector."""
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)

@@ -1,43 +1,56 @@
 """Lanczos's method: the largest eigenvalues of a symmetric matrix."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-#: Parts of long vectors that are rewritten at a time, in numbers.
-_COLUMNS = 2**16
+#: A matrix as a function: of a vector `[n]`, returns the matrix times it.
+Product = Callable[[np.ndarray], np.ndarray]
+
+_COLUMNS = 2**16  # Columns of the stored vectors that are combined at a time
+# Products beyond those wanted before a search may end: one product of a
+# random vector may see an eigenvalue that many share, and no other.
+_EXTRA_PRODUCTS = 4
+# What rounding of vectors adds to a residual, in units of their precision
+_ROUNDING = 64
+# Length of the random vector that is added to known eigenvectors, so that an
+# eigenvector to which these are orthogonal can be found
+_RANDOM_LENGTH = 0.01
 
 
 class Ritz(NamedTuple):
-    """What the vectors see of a matrix, the largest first.
+    """Eigenvalues of a matrix restricted to a Krylov space, largest first.
 
     Args:
-        values: The values `[m]`.
-        ties: Length of what a product leaves of each, along the next vector.
-        vectors: In columns `[m, m]`, in terms of the vectors multiplied.
+        values: The eigenvalues (Ritz values) `[m]`.
+        residuals: The length of `A vector - value vector` of each `[m]`.
+        vectors: The eigenvectors as columns `[m, m]`, in the basis of the
+            space.
     """
 
     values: np.ndarray
-    ties: np.ndarray
+    residuals: np.ndarray
     vectors: np.ndarray
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """The largest absolute value."""
         return np.max(np.abs(self.values))
 
 
 class KrylovSpace:
-    """Vectors V that a matrix A was multiplied by, and the next one.
+    """An orthonormal basis V of vectors that a matrix A was multiplied by.
 
-    They are orthogonal to one another and of length 1. When there is no room
-    for more, the best combinations of them are kept (thick restart).
+    When there is no room for another vector, the best combinations of them
+    are kept (thick restart).
 
     Args:
-        product: A function of a vector, returns A times it; arrays `[n]`.
+        product: The matrix A.
         start: The first vector, an array `[n]`, not zero.
-        room: Most vectors to keep, and 1 more.
-        seed: For vectors drawn where there is nowhere else to go.
+        room: How many vectors to keep at most, besides the next one.
+        seed: Of the random vectors that continue a search when a product
+            adds no direction.
 
     Raises:
         FloatingPointError: by `multiply`, if a product is not finite.
@@ -51,55 +64,47 @@ class KrylovSpace:
     [5.0, 1.0]
     """
 
-    def __init__(self, product, start, room, seed):
+    def __init__(
+        self, product: Product, start: np.ndarray, room: int, seed: int
+    ) -> None:
         self._product = product
         self._random = np.random.default_rng(seed)
-        room = min(room, len(start))
-        self._vectors = np.empty([room + 1, len(start)], start.dtype)
+        #: How many vectors to keep at most.
+        self.room = min(room, len(start))
+        self._vectors = np.empty([self.room + 1, len(start)], start.dtype)
         self._vectors[0] = start / np.linalg.norm(start)
         self._count = 0  # Vectors multiplied; the next one follows them.
-        self._seen = np.zeros([room + 1, room + 1])
-        #: Squared length of what `begin_again` left out of A V.
-        self.left_out = 0.0
-        #: How many products were used so far, an `int`.
+        self._projected = np.zeros([self.room + 1, self.room + 1])  # V A V'
+        #: Squared length of the residuals that `restart` dropped.
+        self.dropped = 0.0
+        #: How many products were used.
         self.products = 0
 
     @property
-    def room(self):
-        """Most vectors to keep."""
-        return len(self._vectors) - 1
-
-    @property
-    def is_full(self):
+    def is_full(self) -> bool:
         """Whether there is no room for another product."""
         return self._count == self.room
 
     @property
-    def has_next(self):
-        """Whether there are vectors that were not multiplied."""
+    def has_next(self) -> bool:
+        """Whether the vectors do not span the whole space yet."""
         return self._count < self._vectors.shape[1]
 
-    def ritz(self):
-        """What the vectors multiplied so far see, the largest first."""
+    def ritz(self) -> Ritz:
+        """Eigenvalues of the matrix restricted to the vectors multiplied."""
         count = self._count
-        values, vectors = np.linalg.eigh(self._seen[:count, :count])
+        values, vectors = np.linalg.eigh(self._projected[:count, :count])
         values, vectors = values[::-1], vectors[:, ::-1]
-        ties = np.abs(self._seen[count, :count] @ vectors)
-        return Ritz(values, ties, vectors)
+        residuals = np.abs(self._projected[count, :count] @ vectors)
+        return Ritz(values, residuals, vectors)
 
-    def combined(self, parts):
-        """The vectors `[any, n]` with these parts along those multiplied."""
+    def combined(self, parts: np.ndarray) -> np.ndarray:
+        """The vectors `[any, n]` whose coordinates are the columns of parts."""
         parts = parts.T.astype(self._vectors.dtype)
         return parts @ self._vectors[: self._count]
 
-    def begin_again(self, top):
-        """Keeps the `top` largest alone, and goes on from a random vector."""
-        self.left_out += np.sum(self.ritz().ties[:top] ** 2)
-        self.keep(top)
-        self._add_random()
-
-    def multiply(self):
-        """Multiplies the next vector; what is new in it is the next."""
+    def multiply(self) -> None:
+        """Multiplies the next vector; the new direction is the next one."""
         place = self._count
         image = np.array(
             self._product(self._vectors[place]), self._vectors.dtype
@@ -113,29 +118,52 @@ class KrylovSpace:
                 "NaN and infinity in the weights and the data."
             )
         self._count += 1
-        image, seen, rest = self._orthogonal(image)
-        self._seen[place, : place + 1] = self._seen[: place + 1, place] = seen
+        image, along, rest = self._orthogonal(image)
+        projected = self._projected
+        projected[place, : place + 1] = projected[: place + 1, place] = along
         if rest > 10 * np.finfo(image.dtype).eps * length:
             self._vectors[self._count] = image / rest
-            self._seen[self._count] = 0
-            self._seen[self._count, place] = rest
+            projected[self._count] = 0
+            projected[self._count, place] = rest
         elif self.has_next:
             self._add_random()
 
-    def _add_random(self):
+    def keep(self, count: int) -> None:
+        """Keeps the vectors of the largest values, and the next vector."""
+        ritz = self.ritz()
+        chosen = ritz.vectors[:, :count]
+        along = self._projected[self._count, : self._count] @ chosen
+        following = self._vectors[self._count].copy()
+        self._combine(chosen)
+        self._projected[:] = 0
+        self._projected[range(count), range(count)] = ritz.values[:count]
+        self._projected[count, :count] = along
+        self._count = count
+        following, _, length = self._orthogonal(following)
+        self._vectors[count] = following / length
+
+    def restart(self, count: int) -> None:
+        """Keeps the `count` largest alone; the next vector is random."""
+        self.dropped += np.sum(self.ritz().residuals[:count] ** 2)
+        self.keep(count)
+        self._add_random()
+
+    def _add_random(self) -> None:
         """Makes the next vector a random one, orthogonal to all."""
-        self._seen[self._count] = 0
+        self._projected[self._count] = 0
         shape = self._vectors.shape[1:]
         vector = self._random.standard_normal(shape, self._vectors.dtype)
         vector, _, length = self._orthogonal(vector)
         self._vectors[self._count] = vector / length
 
-    def _orthogonal(self, vector):
-        """A vector without its parts along others; the parts; its length."""
+    def _orthogonal(
+        self, vector: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """The part orthogonal to all vectors; coordinates; its length."""
         vectors = self._vectors[: self._count]
         parts = np.zeros(self._count)
         length = length_of(vector)
-        for _ in range(4):  # Two are enough but for what is all rounding.
+        for _ in range(4):  # Two are enough unless all is rounding.
             along = vectors @ vector
             vector = vector - along @ vectors
             parts += along
@@ -144,22 +172,8 @@ class KrylovSpace:
                 break
         return vector, parts, length
 
-    def keep(self, count):
-        """Keeps the largest alone, and the next vector."""
-        ritz = self.ritz()
-        chosen = ritz.vectors[:, :count]
-        seen = self._seen[self._count, : self._count] @ chosen
-        next_one = self._vectors[self._count].copy()
-        self._rotate(chosen)
-        self._seen[:] = 0
-        self._seen[range(count), range(count)] = ritz.values[:count]
-        self._seen[count, :count] = seen
-        self._count = count
-        next_one, _, length = self._orthogonal(next_one)
-        self._vectors[count] = next_one / length
-
-    def _rotate(self, chosen):
-        """Puts combinations of the vectors in their place, a part a time."""
+    def _combine(self, chosen: np.ndarray) -> None:
+        """Replaces the vectors by combinations, some columns at a time."""
         count, kept = chosen.shape
         chosen = chosen.T.astype(self._vectors.dtype)
         for begin in range(0, self._vectors.shape[1], _COLUMNS):
@@ -167,11 +181,10 @@ class KrylovSpace:
             part[:kept] = chosen @ part[:count]
 
 
-def length_of(vector):
-    """The Euclidean norm, a float: also of float32 whose squares overflow.
+def length_of(vector: np.ndarray) -> float:
+    """The Euclidean norm, also where squares leave the range of float32.
 
-    Or underflow, which are too large or small for float32 from norms of about
-    1e19 and 1e-19 on.
+    That is at norms above about 1e19 and below about 1e-19.
 
     Example:
 
@@ -185,75 +198,85 @@ def length_of(vector):
     return float(np.linalg.norm(np.asarray(vector, "float64")))
 
 
-#: Products beyond those wanted before a search may end: one product of a
-#: random vector may see an eigenvalue that many share, and no other.
-_MORE = 4
-#: What rounding of vectors adds to a residual, in units of their precision.
-_ROUNDING = 64
-#: To keep for one eigenvalue, so that a restart has where to go.
-FEWEST_VECTORS = 5
+def start_from(
+    vectors: np.ndarray | None, size: int, dtype: np.dtype
+) -> np.ndarray:
+    """A vector to begin a search with.
+
+    Args:
+        vectors: Eigenvectors found before, `[any, size]`, or `None`.
+        size: How many numbers it has.
+        dtype: float32 or float64.
+
+    Returns:
+        An array `[size]`: a random vector, the same at each call; or the sum
+        of the eigenvectors and a short random vector.
+    """
+    drawn = np.random.default_rng(0).standard_normal(size, dtype)
+    if vectors is None:
+        return drawn
+    drawn *= _RANDOM_LENGTH / np.linalg.norm(drawn)
+    return vectors.sum(axis=0).astype(dtype) + drawn
 
 
 class Eigenpairs(NamedTuple):
-    """What `largest` found.
+    """Eigenvalues and eigenvectors, the largest first.
 
     Args:
-        values: Float64 `[top]`, the largest first.
-        error_bounds: Float64 `[top]`: within it of each value there is an
-            eigenvalue.
+        values: Float64 `[top]`.
+        residuals: Float64 `[top]`: within it of each value there is an
+            eigenvalue, but for rounding.
+        error_bounds: The same with rounding of the vectors.
         vectors: `[top, n]`, of length 1, of the dtype of the start.
-        products: How many products it took.
+        products: How many products were used.
     """
 
     values: np.ndarray
+    residuals: np.ndarray
     error_bounds: np.ndarray
     vectors: np.ndarray
     products: int
 
 
 def largest(
-    product,
-    start,
+    product: Product,
+    start: np.ndarray,
     *,
-    top=1,
-    tolerance=1e-3,
-    most_products=100,
-    most_vectors=None,
-    seed=0,
-):
+    top: int = 1,
+    tolerance: float = 1e-3,
+    max_products: int = 100,
+    max_vectors: int | None = None,
+    seed: int = 0,
+) -> Eigenpairs:
     """The algebraically largest eigenvalues of a symmetric matrix A.
 
-    By Lanczos's method with full reorthogonalisation, begun again with the
-    best vectors found whenever the memory for vectors is full (thick restart).
-    With T the matrix seen by the vectors V multiplied so far,
+    By Lanczos's method with full reorthogonalisation, restarted with the best
+    vectors found whenever the memory for vectors is full (thick restart).
+    With T the matrix restricted to the vectors V multiplied so far,
 
         T = V A V';  T s = value s;  vector = s V
         error bound = norm(A vector - value vector)
 
-    Each value is at most the eigenvalue of its rank, but for rounding, and
+    Each value is at most the eigenvalue of its rank, except for rounding, and
     an eigenvalue lies within the error bound of it; the error is usually
-    about the square of the bound. Rounding of the vectors is in the bound,
-    rounding within a product is not. Equal eigenvalues are all found for `top`
-    above 1, by a second search among what is orthogonal to the first.
+    about the square of the bound. The bound includes rounding of the vectors,
+    not rounding within a product. Equal eigenvalues are all found for `top`
+    above 1, by a second search orthogonal to what the first one found.
 
-    Memory: `most_vectors` + 3 vectors of n numbers.
+    Memory: `max_vectors` + 3 vectors of n numbers.
 
     Args:
-        product: A function of a vector, returns A times it; arrays `[n]`.
-        start: Where to begin, an array `[n]`, not zero. All vectors have its
-            dtype, float32 or float64. The nearer to the eigenvectors, the
-            fewer products; one that has no part of an eigenvector cannot
-            find it.
-        top: How many eigenvalues. Defaults to 1. Of a matrix with fewer, all.
-        tolerance: Largest error bound to stop at, relative to the largest
+        product: The matrix A: a function of a vector, returns A times it.
+        start: The first vector `[n]`, not zero. All vectors have its dtype,
+            float32 or float64. The nearer it is to the eigenvectors, the
+            fewer products; an eigenvector orthogonal to it is not found.
+        top: How many eigenvalues. Defaults to 1. Of a smaller matrix, all.
+        tolerance: The error bound to stop at, relative to the largest
             absolute value found. Defaults to 1e-3.
-        most_products: Most products to use. Defaults to 100.
-        most_vectors: Most vectors to keep, at least top + 4. Defaults to
+        max_products: Defaults to 100.
+        max_vectors: How many vectors to keep, at least top + 4. Defaults to
             `None`, 2 * top + 22.
-        seed: For the vectors with which a search goes on. Defaults to 0.
-
-    Returns:
-        `Eigenpairs`.
+        seed: Of random vectors that continue a search. Defaults to 0.
 
     Raises:
         FloatingPointError: if a product is not finite.
@@ -271,38 +294,39 @@ def largest(
         sections 6.9 (orthogonalisation) and 11.5 (error bounds).
     """
     top = min(top, len(start))
-    space = KrylovSpace(product, start, most_vectors or 2 * top + 22, seed)
-    _search(space, top, tolerance, most_products)
-    while top > 1 and space.products < most_products and space.has_next:
+    space = KrylovSpace(product, start, max_vectors or 2 * top + 22, seed)
+    _search(space, top, tolerance, max_products)
+    while top > 1 and space.products < max_products and space.has_next:
         before = space.ritz()
-        space.begin_again(top)
-        _search(space, top + 1, tolerance, most_products)
+        space.restart(top)
+        _search(space, top + 1, tolerance, max_products)
         after = space.ritz()
         more = after.values[:top] - before.values[:top]
         if np.all(more <= tolerance * after.scale):
             break
-    return _found(space, top)
+    ritz = space.ritz()  # With fewer values than `top` after few products
+    vectors = space.combined(ritz.vectors[:, :top])
+    rounding = _ROUNDING * np.finfo(vectors.dtype).eps * ritz.scale
+    residuals = np.sqrt(ritz.residuals[:top] ** 2 + space.dropped)
+    return Eigenpairs(
+        values=ritz.values[:top],
+        residuals=residuals,
+        error_bounds=residuals + rounding,
+        vectors=vectors,
+        products=space.products,
+    )
 
 
-def _search(space, wanted, tolerance, most_products):
+def _search(
+    space: KrylovSpace, wanted: int, tolerance: float, max_products: int
+) -> None:
     """Multiplies until the largest are found, or products are used up."""
-    fewest = space.products + wanted + _MORE
-    while space.products < most_products and space.has_next:
+    fewest = space.products + wanted + _EXTRA_PRODUCTS
+    while space.products < max_products and space.has_next:
         if space.is_full:
             space.keep((wanted + space.room) // 2)
         space.multiply()
         if space.products >= fewest:
             ritz = space.ritz()
-            if np.all(ritz.ties[:wanted] <= tolerance * ritz.scale):
+            if np.all(ritz.residuals[:wanted] <= tolerance * ritz.scale):
                 return
-
-
-def _found(space, top):
-    """The `Eigenpairs` found; of fewer vectors than `top`, fewer."""
-    ritz = space.ritz()
-    vectors = space.combined(ritz.vectors[:, :top])
-    rounding = _ROUNDING * np.finfo(vectors.dtype).eps * ritz.scale
-    ties = np.sqrt(ritz.ties[:top] ** 2 + space.left_out)
-    return Eigenpairs(
-        ritz.values[:top], ties + rounding, vectors, space.products
-    )

@@ -1,16 +1,26 @@
 """The loss of a model over data, as a function of its weights."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from gdtrain import keras_bridge
 from gdtrain.common import checks
 from gdtrain.curvature import examples as examples_of_data
-from gdtrain.curvature.examples import Parts
+from gdtrain.curvature.examples import Parts, Start
 from gdtrain.state import variables
 
+#: One tensor for each weight.
+Tensors = list[tf.Tensor]
+#: The same as a caller may pass them: whatever TensorFlow makes tensors of.
+Arrays = Sequence[Any]
 
-def gradient_of(function, values):
+
+def gradient_of(
+    function: Callable[[], tf.Tensor], values: Tensors
+) -> tuple[tf.Tensor, Tensors]:
     """The value of a function, and its gradient.
 
     Args:
@@ -24,7 +34,7 @@ def gradient_of(function, values):
     Example:
 
     >>> w = tf.constant([1.0, 2.0])
-    >>> value, gradients = gradient(lambda: tf.reduce_sum(w**3), [w])
+    >>> value, gradients = gradient_of(lambda: tf.reduce_sum(w**3), [w])
     >>> float(value), gradients[0].numpy().tolist()
     (9.0, [3.0, 12.0])
     """
@@ -38,7 +48,9 @@ def gradient_of(function, values):
     return value, [tf.convert_to_tensor(one) for one in gradients]
 
 
-def hessian_vector_product(function, values, vectors):
+def hessian_vector_product(
+    function: Callable[[], tf.Tensor], values: Tensors, vectors: Tensors
+) -> Tensors:
     """The Hessian of a function times a vector.
 
         product = d/dw sum(gradient(w) * vector)
@@ -64,7 +76,7 @@ def hessian_vector_product(function, values, vectors):
         Computation, 1994.
     """
 
-    def slope():
+    def slope() -> tf.Tensor:
         _, gradients = gradient_of(function, values)
         pairs = zip(gradients, vectors, strict=True)
         return tf.add_n([tf.reduce_sum(one * by) for one, by in pairs])
@@ -72,7 +84,7 @@ def hessian_vector_product(function, values, vectors):
     return gradient_of(slope, values)[1]
 
 
-def check_model(model):
+def check_model(model: keras.Model) -> None:
     """Refuses a model whose loss cannot be had.
 
     Raises:
@@ -94,7 +106,7 @@ def check_model(model):
         )
 
 
-def check_parts(model, examples, batch_size):
+def check_parts(model: keras.Model, examples: int, batch_size: int) -> None:
     """Refuses a loss that is a sum where a mean over parts is taken.
 
     Raises:
@@ -113,7 +125,12 @@ def check_parts(model, examples, batch_size):
             )
 
 
-def compiled_loss(model, batch, state, training):
+def compiled_loss(
+    model: keras.Model,
+    batch: Any,
+    state: list[tuple[keras.Variable, tf.Tensor]],
+    training: bool,
+) -> tf.Tensor:
     """The loss of a batch, regularisation included, a scalar.
 
     Args:
@@ -140,7 +157,7 @@ def compiled_loss(model, batch, state, training):
         )
 
 
-def _check_loss(model):
+def _check_loss(model: keras.Model) -> None:
     """Refuses a model without a loss; layers have added theirs by now."""
     is_plain = type(model).compute_loss is keras.Model.compute_loss
     if is_plain and not model.loss and not model.losses:
@@ -151,7 +168,7 @@ def _check_loss(model):
         )
 
 
-def _undivided(loss):
+def _undivided(loss: tf.Tensor) -> tf.Tensor:
     """A loss as it is, also within the scope of several replicas."""
     return loss
 
@@ -212,15 +229,15 @@ class Objective:
 
     def __init__(
         self,
-        model,
-        x,
-        y=None,
-        sample_weight=None,
+        model: keras.Model,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
         *,
-        examples=None,
-        batch_size=256,
-        training=False,
-    ):
+        examples: int | None = None,
+        batch_size: int = 256,
+        training: bool = False,
+    ) -> None:
         check_model(model)
         self._model = model
         self._training = bool(training)
@@ -241,16 +258,17 @@ class Objective:
             (variable, variable.numpy())
             for variable in keras_bridge.random_states(model)
         ]
-        #: Whether it is computed by Python, as the model was told to.
-        self.run_eagerly = model.run_eagerly
-        compiled = tf.function(autograph=False)
-        if self.run_eagerly:
-            compiled = _as_it_is
-        self._compiled_loss = compiled(self._loss)
-        self._compiled_gradient = compiled(self._gradient)
-        self._compiled_product = compiled(self._product)
+        self._compiled_loss = self.compiled(self._loss)
+        self._compiled_gradient = self.compiled(self._gradient)
+        self._compiled_product = self.compiled(self._product)
 
-    def values(self):
+    def compiled(self, function: Callable) -> Callable:
+        """A function as a program, unless the model is to run eagerly."""
+        if self._model.run_eagerly:
+            return function
+        return tf.function(function, autograph=False)
+
+    def values(self) -> Tensors:
         """The values of the weights now.
 
         Returns:
@@ -265,7 +283,7 @@ class Objective:
         ]
         return [tf.cast(tensor, self.dtype) for tensor in tensors]
 
-    def loss(self, values=None):
+    def loss(self, values: Arrays | None = None) -> tf.Tensor:
         """The loss.
 
         Args:
@@ -277,7 +295,9 @@ class Objective:
         """
         return self._compiled_loss(self._given(values))[0]
 
-    def gradient(self, values=None):
+    def gradient(
+        self, values: Arrays | None = None
+    ) -> tuple[tf.Tensor, Tensors]:
         """The loss, and its gradient with respect to each weight.
 
         Args:
@@ -290,7 +310,9 @@ class Objective:
         loss, *gradient = self._compiled_gradient(self._given(values))
         return loss, gradient
 
-    def hessian_vector_product(self, vectors, values=None):
+    def hessian_vector_product(
+        self, vectors: Arrays, values: Arrays | None = None
+    ) -> Tensors:
         """The Hessian of the loss times a vector.
 
             product = d/dw sum(gradient(w) * vector)
@@ -309,7 +331,7 @@ class Objective:
         vectors = [tf.cast(vector, self.dtype) for vector in vectors]
         return self._compiled_product(self._given(values), vectors)
 
-    def _given(self, values):
+    def _given(self, values: Arrays | None) -> Tensors:
         """Values of the weights as tensors, those now for `None`."""
         if values is None:
             return self.values()
@@ -317,11 +339,11 @@ class Objective:
             tf.cast(tf.convert_to_tensor(value), self.dtype) for value in values
         ]
 
-    def _loss(self, values):
+    def _loss(self, values: Tensors) -> Tensors:
         return self._mean(lambda start: [self._part(values, start)], [()])
 
-    def _gradient(self, values):
-        def gradient(start):
+    def _gradient(self, values: Tensors) -> Tensors:
+        def gradient(start: Start) -> Tensors:
             loss, gradients = gradient_of(
                 lambda: self._part(values, start), values
             )
@@ -329,18 +351,20 @@ class Objective:
 
         return self._mean(gradient, [(), *(v.shape for v in values)])
 
-    def _product(self, values, vectors):
-        def product(start):
+    def _product(self, values: Tensors, vectors: Tensors) -> Tensors:
+        def product(start: Start) -> Tensors:
             return hessian_vector_product(
                 lambda: self._part(values, start), values, vectors
             )
 
         return self._mean(product, [v.shape for v in values])
 
-    def _mean(self, function, shapes):
+    def _mean(
+        self, function: Callable[[Start], Tensors], shapes: list
+    ) -> Tensors:
         return self._parts.mean(function, shapes, self.dtype)
 
-    def _part(self, values, start):
+    def _part(self, values: Tensors, start: Start) -> tf.Tensor:
         """The loss of the part that begins with example `start`."""
         state = [*zip(self.weights, values, strict=True)]
         state += [
@@ -352,8 +376,3 @@ class Objective:
             self._model, self._parts.at(start), state, self._training
         )
         return tf.cast(loss, self.dtype)
-
-
-def _as_it_is(function):
-    """What runs eagerly."""
-    return function

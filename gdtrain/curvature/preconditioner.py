@@ -1,5 +1,7 @@
 """What an adaptive optimizer divides the gradient by."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -7,12 +9,16 @@ from gdtrain import keras_bridge
 from gdtrain.state import variables
 
 
-def inner(optimizer):
-    """The optimizer within one that scales the loss; else itself."""
+def inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer within a `LossScaleOptimizer`; any other as it is."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def of(optimizer, weights, strategy=None):
+def of(
+    optimizer: keras.optimizers.Optimizer,
+    weights: list[keras.Variable],
+    strategy: tf.distribute.Strategy | None = None,
+) -> list[tf.Tensor] | None:
     """The preconditioner P of an optimizer now, for each number of a weight.
 
         step = -learning_rate * average(gradient) / P
@@ -24,7 +30,7 @@ def of(optimizer, weights, strategy=None):
                           * (sqrt(v) + epsilon)
         RMSprop       P = sqrt(v + epsilon)
 
-    where `amsgrad` puts the largest v so far in the place of v.
+    where `amsgrad` replaces v by the largest v so far.
 
     Args:
         optimizer: A Keras optimizer.
@@ -72,8 +78,10 @@ def of(optimizer, weights, strategy=None):
     ]
 
 
-def _adam(optimizer, squares, updates):
-    """Adam's, with the corrections of its averages' start at 0."""
+def _adam(
+    optimizer: keras.optimizers.Adam, squares: tf.Tensor, updates: tf.Tensor
+) -> tf.Tensor:
+    """With Adam's corrections for averages that begin with 0."""
     updates = tf.cast(updates, tf.float64)
     of_first = 1 - float(optimizer.beta_1) ** updates
     of_second = 1 - float(optimizer.beta_2) ** updates
@@ -81,13 +89,13 @@ def _adam(optimizer, squares, updates):
     return factor * (tf.sqrt(squares) + optimizer.epsilon)
 
 
-def _rmsprop(optimizer, squares, updates):
-    """RMSprop's, which corrects nothing."""
-    del updates
+def _rmsprop(
+    optimizer: keras.optimizers.RMSprop, squares: tf.Tensor, _: tf.Tensor
+) -> tf.Tensor:
     return tf.sqrt(squares + optimizer.epsilon)
 
 
-_FORMULAS = {
+_FORMULAS: dict[type, Callable[..., tf.Tensor]] = {
     keras.optimizers.Adam: _adam,
     keras.optimizers.AdamW: _adam,
     keras.optimizers.RMSprop: _rmsprop,

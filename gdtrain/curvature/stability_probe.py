@@ -1,20 +1,117 @@
-"""How near training is to the edge of stability."""
+"""How near training is to the edge of stability: sharpness and what-if."""
 
 import logging
 import math
-from typing import Any
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.curvature import preconditioner
-from gdtrain.curvature.sharpness import Sharpness
+from gdtrain.curvature import lanczos, preconditioner
+from gdtrain.curvature.hessian import Hessian, Preconditioner
+from gdtrain.curvature.objective import Objective
+from gdtrain.curvature.stable_learning_rate import Limit
 from gdtrain.descent import clipping, update
 from gdtrain.telemetry import record
 
 _log = logging.getLogger("gdtrain")
 
+_MAX_VECTORS = 8  # Kept by the first search; later ones are shorter
+
+
+class Sharpness:
+    """The largest eigenvalue of the Hessian, at weights that move.
+
+    Each update begins with the eigenvector that the last one found. As
+    weights move little between probes, a few products follow it; the first
+    update takes more, about ten.
+
+    Args:
+        objective: The loss.
+        preconditioner: Returns P, for the eigenvalue of P**-0.5 H P**-0.5.
+            Defaults to `None`, the Hessian itself.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> x = np.array([[0.0], [2.0]])
+    >>> sharpness = Sharpness(Objective(model, x, 3 * x))
+    >>> value, error_bound = sharpness.update(max_products=10)
+    >>> round(value, 3)  # 3 + 5**0.5
+    5.236
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        preconditioner: Preconditioner | None = None,
+    ) -> None:
+        self._objective = objective
+        self._preconditioner = preconditioner
+        self._hessian: Hessian | None = None  # Made when P is known
+        self._vectors: np.ndarray | None = None  # `[1, weights]`
+        #: How many products were used so far.
+        self.products = 0
+
+    def update(
+        self, max_products: int = 2, *, tolerance: float = 1e-3
+    ) -> tuple[float, float]:
+        """The sharpness at the weights as they are now.
+
+        Args:
+            max_products: How many Hessian-vector products to use at most,
+                each of which takes four to six times as long as the loss.
+                Defaults to 2, which follow a change; 1 is a lower bound from
+                the last eigenvector alone.
+            tolerance: The error bound to stop at, relative to the sharpness,
+                after five products or more. Defaults to 1e-3.
+
+        Returns:
+            `(sharpness, error_bound)`. The largest eigenvalue is no smaller
+            than `sharpness`, and there is one within `error_bound` of it,
+            but for rounding.
+            Both NaN where the loss is not finite, or the preconditioner is
+            not known.
+        """
+        if self._hessian is None:
+            if self._preconditioner and self._preconditioner() is None:
+                return math.nan, math.nan
+            self._hessian = Hessian(self._objective, self._preconditioner)
+        hessian = self._hessian
+        hessian.refresh()
+        try:
+            found = lanczos.largest(
+                hessian,
+                lanczos.start_from(self._vectors, hessian.size, hessian.dtype),
+                tolerance=tolerance,
+                max_products=max_products,
+                max_vectors=_MAX_VECTORS,
+            )
+        except FloatingPointError:
+            self._vectors = None
+            return math.nan, math.nan
+        self.products += found.products
+        self._vectors = found.vectors
+        return float(found.values[0]), float(found.residuals[0])
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it has an eigenvector to begin with."""
+        return self._vectors is not None
+
+    def get_state(self) -> np.ndarray | None:
+        """The eigenvector found last, an array `[weights]`, or `None`."""
+        return None if self._vectors is None else self._vectors[0]
+
+    def set_state(self, state: np.ndarray | None) -> None:
+        """Restores what `get_state` gave."""
+        self._vectors = None if state is None else state[np.newaxis]
+
+
+#: Of the learning rate, at which `WhatIf` measures the loss.
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -25,13 +122,13 @@ class WhatIf:
 
     `update` is what the optimizer, with its momentum, averages and clipping
     as they are, would add to the weights for the gradient of the objective's
-    examples. It is worked out by a copy of the optimizer with weights of its
-    own, so that nothing of the run is touched; memory for both is taken once
-    more.
+    examples. A copy of the optimizer with weights of its own computes it, so
+    that training is not changed; it takes the memory of weights and optimizer
+    once more.
 
-    Where there is no such copy, all is NaN, and the log ("gdtrain") says so
-    once: for an optimizer that cannot be made again from its configuration,
-    and on several replicas.
+    Where there is no such copy, all losses are NaN, and the log ("gdtrain")
+    says so once: for an optimizer that cannot be cloned from its
+    configuration, and on several replicas.
 
     Args:
         model: A Keras model, compiled, its optimizer built.
@@ -39,7 +136,6 @@ class WhatIf:
 
     Example:
 
-    >>> from gdtrain.curvature.objective import Objective
     >>> model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     >>> model.compile(keras.optimizers.SGD(0.25), "mse")
     >>> model.set_weights([np.zeros([1, 1]), np.zeros([1])])
@@ -52,31 +148,29 @@ class WhatIf:
     2.0
     """
 
-    def __init__(self, model, objective):
+    def __init__(self, model: keras.Model, objective: Objective) -> None:
         self._model = model
         self._objective = objective
-        optimizer = model.optimizer
-        self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        self._copy: Any = None
+        self._optimizer = preconditioner.inner(model.optimizer)
+        self._losses: Callable[[], tf.Tensor] | None = None
         why = self._copied()
         if why:
             _log.warning(
                 "The loss at other learning rates is not known (NaN): %s", why
             )
 
-    def losses(self):
+    def losses(self) -> np.ndarray:
         """The loss for each of `MULTIPLES`, an array `[7]`."""
-        if self._copy is None:
+        if self._losses is None:
             return np.full(len(MULTIPLES), np.nan)
         return self._losses().numpy().astype(np.float64)
 
     @staticmethod
-    def best_multiple(losses):
+    def best_multiple(losses: np.ndarray) -> float:
         """The multiple with the least loss, a `float`; NaN if none is finite.
 
-        1 says that the learning rate is right for the next step alone; 8,
-        that it could be at least 8 times as large there. (Over many steps,
-        smaller multiples may serve better: the one best step is greedy.)
+        That is of the next step alone: over many steps, a smaller learning
+        rate may be better.
 
         Args:
             losses: What `losses` returned.
@@ -85,13 +179,14 @@ class WhatIf:
             return math.nan
         return MULTIPLES[int(np.nanargmin(losses))]
 
-    def _copied(self):
+    def _copied(self) -> str | None:
         """Makes the copy of the optimizer; or returns why it cannot."""
         if self._model.distribute_strategy.num_replicas_in_sync > 1:
             return "there are several replicas."
         optimizer = self._optimizer
         try:
             copy = type(optimizer).from_config(optimizer.get_config())
+            self._copy = copy
             self._weights = [
                 _like(weight) for weight in self._objective.weights
             ]
@@ -102,14 +197,14 @@ class WhatIf:
         except Exception as error:  # Of a class of the user's own
             return f"{type(optimizer).__name__} cannot be copied, {error}"
         if not same:
-            return f"a copy of {type(optimizer).__name__} is another."
-        self._copy = copy
-        self._losses = self._after_updates
-        if not self._objective.run_eagerly:
-            self._losses = tf.function(self._after_updates, autograph=False)
+            return (
+                f"cloning {type(optimizer).__name__} from its config gives "
+                "different variables."
+            )
+        self._losses = self._objective.compiled(self._after_updates)
         return None
 
-    def _after_updates(self):
+    def _after_updates(self) -> tf.Tensor:
         """The losses, a vector."""
         objective = self._objective
         before = objective.values()
@@ -140,7 +235,7 @@ class WhatIf:
         )
 
 
-def _like(weight):
+def _like(weight: keras.Variable) -> keras.Variable:
     """A weight of the same kind, for the copy to move."""
     other = keras.Variable(
         tf.zeros(weight.shape, weight.dtype),
@@ -155,7 +250,7 @@ NAMES = ["sharpness", "stable_learning_rate", "stability"]
 LOSSES = [f"what_if/{multiple:g}" for multiple in MULTIPLES]
 
 # From a random vector, the second largest eigenvalue may look like the answer
-# for a while: its error bound is small before the largest one is in sight.
+# for a while: its error bound is small before the largest one is found.
 _FIRST_PRODUCTS, _FIRST_TOLERANCE = 80, 1e-3
 _TOLERANCE = 0.1  # The error is about its square.
 
@@ -170,7 +265,14 @@ class StabilityProbe:
         what_if: Whether to look at other learning rates.
     """
 
-    def __init__(self, model, objective, limit, *, what_if=True):
+    def __init__(
+        self,
+        model: keras.Model,
+        objective: Objective,
+        limit: Limit,
+        *,
+        what_if: bool = True,
+    ) -> None:
         self._model = model
         self._limit = limit
         weights, strategy = objective.weights, model.distribute_strategy
@@ -182,15 +284,15 @@ class StabilityProbe:
         )
         self._what_if = WhatIf(model, objective) if what_if else None
 
-    def measure(self, products):
+    def measure(self, max_products: int) -> dict[str, float]:
         """Numbers by name: `NAMES`, `"best_multiple"` and `LOSSES`.
 
         Args:
-            products: Most Hessian-vector products, but for the first time.
+            max_products: Of Hessian-vector products; 80 the first time.
         """
         if not self._sharpness.is_warm:
             self._sharpness.update(_FIRST_PRODUCTS, tolerance=_FIRST_TOLERANCE)
-        value, _ = self._sharpness.update(products, tolerance=_TOLERANCE)
+        value, _ = self._sharpness.update(max_products, tolerance=_TOLERANCE)
         stable = self._limit.learning_rate(value)
         stable = math.nan if stable is None else stable
         found = {
@@ -204,15 +306,15 @@ class StabilityProbe:
             found |= dict(zip(LOSSES, losses.tolist(), strict=True))
         return found
 
-    def get_state(self):
-        """What it goes on from; see `Sharpness`."""
+    def get_state(self) -> np.ndarray | None:
+        """See `Sharpness`."""
         return self._sharpness.get_state()
 
-    def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+    def set_state(self, state: np.ndarray | None) -> None:
+        """Restores what `get_state` gave."""
         self._sharpness.set_state(state)
 
-    def _learning_rate(self):
-        """That of the coming update; NaN if there are several."""
+    def _learning_rate(self) -> float:
+        """That of the next update; NaN if there are several."""
         rates = record.learning_rates(self._model.optimizer)
         return float(rates[""]) if "" in rates else math.nan

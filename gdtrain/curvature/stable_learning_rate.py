@@ -26,7 +26,7 @@ class Limit(NamedTuple):
     is_preconditioned: bool
     words: str
 
-    def learning_rate(self, sharpness):
+    def learning_rate(self, sharpness: float) -> float | None:
         """The largest stable learning rate.
 
         Args:
@@ -41,7 +41,10 @@ class Limit(NamedTuple):
         return self.product / sharpness if sharpness > 0 else math.inf
 
 
-def limit_of(optimizer, small_batches=False):
+def limit_of(
+    optimizer: keras.optimizers.Optimizer | None,
+    minibatch_noise: bool = False,
+) -> Limit:
     """The product of learning rate and sharpness at the edge of stability.
 
     On a quadratic loss, descent diverges along an eigenvector of the Hessian
@@ -60,18 +63,18 @@ def limit_of(optimizer, small_batches=False):
 
         2 * (1 - momentum)                 heavy ball, small batches
 
-    of the curvature that a batch sees along its own gradient, which is larger
-    than that of all the data; so that, measured over all the data, the
-    limit is an upper one.
+    of the curvature of a batch along its own gradient, which is larger than
+    that of all the data: the limit by the sharpness of all the data is an
+    upper bound.
 
-    Left out are weight decay that the optimizer does by itself (which
-    shrinks the limit by the share learning_rate * weight_decay or less) and
-    clipping (which keeps a diverging run from growing).
+    Not considered are decoupled weight decay (which lowers the limit by the
+    share learning_rate * weight_decay or less) and clipping (which keeps a
+    diverging loss from growing).
 
     Args:
         optimizer: A Keras optimizer; `None` if there is none.
-        small_batches: Whether noise of small batches rules. Defaults to
-            `False`.
+        minibatch_noise: Whether gradients are mostly noise of small batches.
+            Defaults to `False`.
 
     Returns:
         A `Limit`; its `product` is `None` where no limit is known.
@@ -97,9 +100,9 @@ def limit_of(optimizer, small_batches=False):
     name = type(optimizer).__name__
     # The very classes: a subclass may do something else.
     if type(optimizer) in _DESCENT:
-        return _of_descent(optimizer, name, small_batches)
+        return _of_descent(optimizer, name, minibatch_noise)
     if type(optimizer) in _ADAPTIVE:
-        return _of_adaptive(optimizer, name, small_batches)
+        return _of_adaptive(optimizer, name, minibatch_noise)
     return Limit(None, False, f"the limit of {name} is not known")
 
 
@@ -111,19 +114,21 @@ _ADAPTIVE = (
 )
 
 
-def _of_descent(optimizer, name, small_batches):
+def _of_descent(
+    optimizer: keras.optimizers.Optimizer, name: str, minibatch_noise: bool
+) -> Limit:
     """The limit of descent on the gradient itself."""
     momentum = optimizer.momentum
     if not momentum:
         return Limit(2.0, False, f"2 / sharpness, for {name}")
     kind = f"{name} with momentum={momentum:g}"
-    if optimizer.nesterov and small_batches:
+    if optimizer.nesterov and minibatch_noise:
         return Limit(
             None,
             False,
             "the limit of Nesterov's momentum with small batches is not known",
         )
-    if small_batches:
+    if minibatch_noise:
         words = f"2 (1 - momentum) / sharpness, for {kind}, small batches"
         return Limit(2 * (1 - momentum), False, words)
     if optimizer.nesterov:
@@ -134,9 +139,11 @@ def _of_descent(optimizer, name, small_batches):
     return Limit(2 * (1 + momentum), False, words)
 
 
-def _of_adaptive(optimizer, name, small_batches):
+def _of_adaptive(
+    optimizer: keras.optimizers.Optimizer, name: str, minibatch_noise: bool
+) -> Limit:
     """The limit of descent on a preconditioned gradient."""
-    if small_batches:
+    if minibatch_noise:
         return Limit(
             None, True, f"the limit of {name} with small batches is not known"
         )

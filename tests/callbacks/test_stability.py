@@ -152,7 +152,7 @@ def test_stability_of_an_unknown_limit_is_nan_and_said_once(caplog):
 def test_small_batches_have_a_lower_limit():
     optimizer = gdtrain.GradientDescent(0.01, momentum=0.5)
     telemetry, _ = fit_line(
-        optimizer, Stability(POINTS, 3 * POINTS, 5, small_batches=True)
+        optimizer, Stability(POINTS, 3 * POINTS, 5, minibatch_noise=True)
     )
     limit = telemetry["stable_learning_rate"][0]
     assert limit == pytest.approx(2 * (1 - 0.5) / LAMBDA)

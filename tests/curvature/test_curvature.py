@@ -40,7 +40,7 @@ def hessian_of(model, x, y, divided_by=None):
 
 def test_line_has_the_eigenvalues_of_its_design():
     model, x, y = models.line()
-    found = gdtrain.curvature(model, x, y, top=2)
+    found = gdtrain.curvature(model, x, y, num_eigenvalues=2)
     exact = models.sharpness_of_line(x)
     np.testing.assert_allclose(found.eigenvalues, exact, rtol=1e-5)
     assert found.eigenvalues.dtype == np.float64
@@ -98,7 +98,9 @@ def test_network_has_the_eigenvalues_of_its_full_hessian(make, precision):
     model.fit(x, y, epochs=3, verbose=0)
     exact = np.linalg.eigvalsh(hessian_of(model, x, y))[::-1]
     assert exact[-1] < 0  # No minimum: some directions curve downwards.
-    found = gdtrain.curvature(model, x, y, top=4, batch_size=7, tolerance=1e-6)
+    found = gdtrain.curvature(
+        model, x, y, num_eigenvalues=4, batch_size=7, tolerance=1e-6
+    )
     np.testing.assert_allclose(
         found.eigenvalues, exact[:4], rtol=0, atol=precision * exact[0]
     )
@@ -108,7 +110,7 @@ def test_few_products_have_an_error_bound_that_holds():
     model, x, y = models.smooth()
     exact = np.linalg.eigvalsh(hessian_of(model, x, y))
     for most in (1, 2, 4):
-        found = gdtrain.curvature(model, x, y, most_products=most)
+        found = gdtrain.curvature(model, x, y, max_products=most)
         assert found.products == most
         (bound,) = found.error_bounds
         assert np.min(np.abs(exact - found.sharpness)) <= bound
@@ -118,7 +120,7 @@ def test_few_products_have_an_error_bound_that_holds():
 
 def test_more_eigenvalues_than_weights_are_as_many_as_weights():
     model, x, y = models.line()
-    found = gdtrain.curvature(model, x, y, top=5)
+    found = gdtrain.curvature(model, x, y, num_eigenvalues=5)
     assert len(found.eigenvalues) == len(found.error_bounds) == 2
 
 
@@ -148,7 +150,7 @@ def test_adaptive_optimizers_divide_the_hessian(name):
 
 
 @pytest.mark.parametrize(
-    "optimizer, small_batches, words",
+    "optimizer, minibatch_noise, words",
     [
         ("adam", False, "preconditioner is not known before the first step"),
         ("lion", False, "the limit of Lion is not known"),
@@ -156,10 +158,10 @@ def test_adaptive_optimizers_divide_the_hessian(name):
     ],
 )
 def test_stable_learning_rate_that_is_not_known_is_said(
-    optimizer, small_batches, words
+    optimizer, minibatch_noise, words
 ):
     model, x, y = models.line(optimizer)
-    found = gdtrain.curvature(model, x, y, small_batches=small_batches)
+    found = gdtrain.curvature(model, x, y, minibatch_noise=minibatch_noise)
     assert found.stable_learning_rate is None
     assert found.preconditioned_sharpness is None
     assert found.limit.endswith(words) and str(found).endswith(words)
@@ -167,7 +169,7 @@ def test_stable_learning_rate_that_is_not_known_is_said(
 
 def test_small_batches_have_the_smaller_limit():
     model, x, y = models.line(gdtrain.GradientDescent(momentum=0.9))
-    found = gdtrain.curvature(model, x, y, small_batches=True)
+    found = gdtrain.curvature(model, x, y, minibatch_noise=True)
     assert found.stable_learning_rate == pytest.approx(
         0.2 / found.sharpness, rel=1e-6
     )
@@ -200,7 +202,7 @@ def test_start_that_is_near_takes_fewer_products():
     cold = gdtrain.curvature(model, x, y, tolerance=1e-4)
     model.set_weights([1.001 * w for w in model.get_weights()])
     again = gdtrain.curvature(model, x, y, tolerance=1e-4)
-    warm = gdtrain.curvature(model, x, y, tolerance=1e-4, start=cold)
+    warm = gdtrain.curvature(model, x, y, tolerance=1e-4, warm_start=cold)
     assert warm.products < again.products
     assert warm.sharpness == pytest.approx(again.sharpness, rel=1e-6)
 
@@ -219,7 +221,7 @@ def test_nothing_of_the_model_changes():
     model, x, y = models.convolutional()
     model.fit(x, y, batch_size=4, verbose=0)
     before = models.everything(model)
-    gdtrain.curvature(model, x, y, training=True, most_products=2)
+    gdtrain.curvature(model, x, y, training=True, max_products=2)
     assert models.everything(model) == before
 
 
@@ -230,7 +232,7 @@ def test_run_goes_on_as_if_it_had_not_been_looked_at():
         model, x, y = models.convolutional()
         model.fit(x, y, batch_size=4, verbose=0)
         if looks:
-            gdtrain.curvature(model, x, y, training=True, most_products=2)
+            gdtrain.curvature(model, x, y, training=True, max_products=2)
         history = model.fit(x, y, batch_size=4, verbose=0).history
         results.append((history, [w.tobytes() for w in model.get_weights()]))
     assert results[0] == results[1]
@@ -267,23 +269,28 @@ def test_model_on_replicas_has_the_curvature_of_one(two_replicas):
 def test_arguments_that_cannot_be_used_are_refused():
     model, x, y = models.line()
     for arguments, error, words in [
-        ({"top": 0}, ValueError, "`top` must be a positive integer"),
-        ({"most_products": 0}, ValueError, "`most_products` must be a pos"),
         (
-            {"top": 3, "most_products": 2},
+            {"num_eigenvalues": 0},
             ValueError,
-            "`most_products` must be at least `top`. Received: most_products"
-            "=2, top=3. Write for example most_products=100.",
+            "`num_eigenvalues` must be a positive integer",
+        ),
+        ({"max_products": 0}, ValueError, "`max_products` must be a pos"),
+        (
+            {"num_eigenvalues": 3, "max_products": 2},
+            ValueError,
+            "`max_products` must be at least `num_eigenvalues`. Received: "
+            "max_products=2, num_eigenvalues=3. Write for example "
+            "max_products=100.",
         ),
         ({"tolerance": 0}, ValueError, "`tolerance` must be a finite number"),
-        ({"start": 1.0}, TypeError, "`start` must be a `Curvature`"),
+        ({"warm_start": 1.0}, TypeError, "`warm_start` must be a `Curvature`"),
     ]:
         with pytest.raises(error, match=words):
             gdtrain.curvature(model, x, y, **arguments)
     other, *data = models.smooth()
-    start = gdtrain.curvature(other, *data, most_products=1)
-    with pytest.raises(ValueError, match="with as many weights, 2.*with 21"):
-        gdtrain.curvature(model, x, y, start=start)
+    start = gdtrain.curvature(other, *data, max_products=1)
+    with pytest.raises(ValueError, match="of 2 weights, as this one.*of 21"):
+        gdtrain.curvature(model, x, y, warm_start=start)
 
 
 def test_loss_that_is_not_finite_is_said():

@@ -126,7 +126,7 @@ def test_small_batches_have_a_limit_of_their_own():
     # Random directions, of which each step sees one: almost pure noise.
     size, momentum, curvature = 50, 0.5, 4.0
     optimizer = gdtrain.GradientDescent(momentum=momentum)
-    limit = limit_of(optimizer, small_batches=True)
+    limit = limit_of(optimizer, minibatch_noise=True)
     assert limit.product == 2 * (1 - momentum)
     optimizer.learning_rate.assign(limit.learning_rate(curvature))
     random = np.random.default_rng(0)
@@ -143,7 +143,7 @@ def test_small_batches_have_a_limit_of_their_own():
 
 
 @pytest.mark.parametrize(
-    "optimizer, small_batches, product, words",
+    "optimizer, minibatch_noise, product, words",
     [
         (sgd(), False, 2, "2 / sharpness, for SGD"),
         (sgd(nesterov=True), True, 2, "2 / sharpness, for SGD"),
@@ -184,9 +184,9 @@ def test_small_batches_have_a_limit_of_their_own():
     ],
 )
 def test_limit_says_what_it_is_made_from(
-    optimizer, small_batches, product, words
+    optimizer, minibatch_noise, product, words
 ):
-    limit = limit_of(optimizer, small_batches)
+    limit = limit_of(optimizer, minibatch_noise)
     assert limit.product == pytest.approx(product)
     assert limit.words == words
 
@@ -196,7 +196,7 @@ class Halved(sgd):
 
 
 @pytest.mark.parametrize(
-    "optimizer, small_batches, words",
+    "optimizer, minibatch_noise, words",
     [
         (None, False, "the model has no optimizer"),
         (Halved(), False, "the limit of Halved is not known"),
@@ -220,8 +220,8 @@ class Halved(sgd):
         ),
     ],
 )
-def test_what_is_not_known_is_said(optimizer, small_batches, words):
-    limit = limit_of(optimizer, small_batches)
+def test_what_is_not_known_is_said(optimizer, minibatch_noise, words):
+    limit = limit_of(optimizer, minibatch_noise)
     assert limit.product is None and limit.words == words
     assert limit.learning_rate(1.0) is None
 

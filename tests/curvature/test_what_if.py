@@ -142,7 +142,7 @@ def test_an_optimizer_whose_copy_is_another_is_told_of(caplog):
     model = trained(Own(momentum=0.9))
     with caplog.at_level(logging.WARNING, "gdtrain"):
         what_if = WhatIf(model, Objective(model, X, Y))
-    assert "a copy of Own is another" in caplog.text
+    assert "cloning Own from its config gives different" in caplog.text
     assert np.isnan(what_if.losses()).all()
 
 
