@@ -102,7 +102,7 @@ class Block:
     def _has_halted(self, rows):
         """Whether the guard found that training must not go on."""
         return bool(self._step.guard and len(rows)) and bool(
-            rows[-1][-1] >= guard.HALTS
+            self._step.layout.verdicts(rows[-1]) >= guard.HALTS
         )
 
     def trace(self, source, moment):
@@ -155,7 +155,7 @@ class Block:
             # What the first trace has made is there before the second.
             self._step.begin()
             traced = traced_first()
-        self._logs, row = traced.structured_outputs
+        self._logs, _ = traced.structured_outputs
         self.variables = _used(traced)
         end = None
         if self._plan.epochs_can_follow and self._step.returns_scalars:
@@ -168,7 +168,7 @@ class Block:
             self._plan,
             end,
             self._logs,
-            row.shape[0],
+            self._step.layout,
             self.room,
             self._step.guard is guard.Guard,
         )
@@ -190,11 +190,12 @@ class Block:
         if self._step.guard is not Watch:
             return unwatched
         watch = self._watch = BlockWatch(self._model)
+        verdicts = self._step.layout.verdicts
 
         def program(source, numbers):
             watch.begin()
             done = loop(source, numbers)
-            return done, watch.end(done[1])
+            return done, watch.end(verdicts(done[1]))
 
         return program
 

@@ -106,15 +106,15 @@ class BlockWatch:
         for kept, variable in zip(self._before, self._moved, strict=True):
             kept.assign(variable)
 
-    def end(self, rows):
+    def end(self, verdicts):
         """Whether the block was finite, a bool scalar. Traced.
 
         Args:
-            rows: The rows of its steps, whose last numbers are of a `Watch`.
+            verdicts: Those of a `Watch` on its steps, `[steps]`.
         """
         kept = dict(zip(map(id, self._moved), self._before, strict=True))
         is_finite = ~(
-            guard.any_nonfinite([rows[:, -1:], *self._strict])
+            guard.any_nonfinite([verdicts, *self._strict])
             | guard.any_turned_nonfinite(
                 self._others, [kept[id(variable)] for variable in self._others]
             )

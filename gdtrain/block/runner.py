@@ -33,7 +33,7 @@ def batch_as_tensors(batch: Any) -> Any:
 
     Example:
 
-    >>> x, y, nothing = tensors(([[1, 2], [3, 4]], {"sign": [0.5]}, None))
+    >>> x, y, nothing = batch_as_tensors(([[1, 2], [3, 4]], {"sign": [0.5]}, None))
     >>> x.shape.as_list(), y["sign"].dtype.name, nothing
     ([2, 2], 'float32', None)
     """
@@ -178,7 +178,7 @@ class Execution:
             raise StopIteration
         if not step.returns_scalars:
             return logs
-        return step.logs_of(row.numpy())
+        return step.layout.logs(row.numpy())
 
     def _step_on_batch(self):
         """The step on a batch that is at hand."""
@@ -249,7 +249,7 @@ class Execution:
 
     def _note_still(self, step, rows):
         """Counts steps that move no weight, until one does."""
-        if step.moved is None or rows[:, step.moved].any():
+        if step.layout.may_have_moved(rows):
             self._still_steps = -math.inf
         self._still_steps += len(rows)
 
@@ -257,4 +257,4 @@ class Execution:
         if len(rows):
             self._note_still(step, rows)
         if self._observers and len(rows):
-            self._observers.observe(step.columns, rows, strides, seconds)
+            self._observers.observe(step.layout, rows, strides, seconds)

@@ -89,17 +89,17 @@ class TracedLoop:
         plan: The plan of the feed; see `gdtrain.data`.
         end: An `EpochEnd`, or `None` if epochs end outside the program.
         logs: What a step returns, an example.
-        width: How many numbers a row has.
+        layout: The `RowLayout` of a row.
         room: For XLA, how many steps there may be; `None` for a graph.
-        guarded: Whether the last number of a row may halt training.
+        guarded: Whether the verdict in a row may halt training.
     """
 
-    def __init__(self, step, plan, end, logs, width, room, guarded=False):
+    def __init__(self, step, plan, end, logs, layout, room, guarded=False):
         self._step = step
         self._plan = plan
         self._end = end
         self._logs = tensors(logs)
-        self._width = width
+        self._layout = layout
         self._room = room
         self._guarded = guarded
         self._clock: Any = None  # The time of the first step
@@ -114,7 +114,7 @@ class TracedLoop:
 
         Returns:
             `(logs, rows, steps, ends, ended, last)`: what the last step
-            returned, a list; `[steps or room, width]`; how many steps there
+            returned, a list; `[steps or room, numbers]`; how many steps there
             were; results of epochs; how many epochs ended; and the cursor of
             the last step, if a batch can be had but once, to be explained.
         """
@@ -130,7 +130,9 @@ class TracedLoop:
             goes_on=True,
             last=cursor if keeps_last else (),
             logs=[tf.zeros(t.shape, t.dtype) for t in self._logs],
-            rows=tf.TensorArray(tf.float32, room, element_shape=[self._width]),
+            rows=tf.TensorArray(
+                tf.float32, room, element_shape=[self._layout.width]
+            ),
         )
         if not self._plan.epochs_can_follow:
             done = self._batches(opened, steps, done)
@@ -197,7 +199,9 @@ class TracedLoop:
         # the data finds the weights whole.
         with tf.control_dependencies([row]):
             more = done.steps + 1 < steps
-            goes_on = row[-1] < guard.HALTS if self._guarded else True
+            goes_on = True
+            if self._guarded:
+                goes_on = self._layout.verdicts(row) < guard.HALTS
             cursor = self._plan.advance(
                 opened, done.cursor, more & goes_on if self._guarded else more
             )

@@ -152,7 +152,7 @@ class NonfiniteGuard(Callback):
 
     def observe(self, table):
         """Called by the trainer with a `Table` after each block."""
-        verdicts = np.asarray(table.rows)[:, -1]
+        verdicts = table.verdicts
         steps = table.first_step + np.flatnonzero(verdicts > guard.GOES_ON)
         self.left_out += steps.tolist()
         self._halted = bool(verdicts[-1] >= guard.HALTS)

@@ -271,7 +271,7 @@ class TensorBoard(StepCallback):
         """Writes what is known of the run, on the writing thread."""
         measured = [
             (column.name, column.quantity)
-            for column in table.columns
+            for column in table.layout.columns
             if column.width == 1 and column.quantity in self._wanted
         ]
         measured += [
@@ -283,7 +283,7 @@ class TensorBoard(StepCallback):
         self._runs.describe(
             run_description.describe(
                 self.model,
-                int(table.rows[0][0]),
+                int(table.examples[0]),
                 self.hparams,
                 measured,
                 self._parts,

@@ -21,8 +21,8 @@ class EpochMeans:
     Example:
 
     >>> means = EpochMeans()
-    >>> rows = np.array([[4, 1.0], [2, 4.0], [4, 5.0]], "float32")
-    >>> means.add(rows, width=1, lengths=[2, 1])  # An epoch, and one begun
+    >>> examples, values = np.array([4, 2, 4]), np.array([[1.0], [4], [5]])
+    >>> means.add(examples, values, lengths=[2, 1])  # An epoch, and one begun
     array([[2.]])
     >>> means.so_far()
     array([5.])
@@ -31,47 +31,47 @@ class EpochMeans:
     def __init__(self):
         self._sums = None  # Of the epoch that has begun; examples first
 
-    def add(self, rows, width, lengths, states=()):
+    def add(self, examples, values, lengths, states=()):
         """Adds steps.
 
         Args:
-            rows: Of shape `[steps, 1 + width or more]`: the number of examples
-                of each step, its scalars, and others.
-            width: How many scalars there are.
+            examples: How many each step had, `[steps]`.
+            values: The scalars of each, `[steps, scalars]`.
             lengths: How many of the steps are in each epoch; the last is one
                 that has not ended, and may be of length 0.
             states: Indices of those scalars of which the last value counts.
 
         Returns:
-            Means of the epochs that ended, `[epochs, width]`.
+            Means of the epochs that ended, `[epochs, scalars]`.
         """
-        sums = np.zeros([len(lengths), 1 + width])
+        examples = np.asarray(examples, np.float64)[:, np.newaxis]
+        values = np.asarray(values, np.float64)
+        weighted = np.concatenate([examples, values * examples], 1)
+        sums = np.zeros([len(lengths), weighted.shape[1]])
         lengths = np.asarray(lengths)
-        numbers = np.asarray(rows, np.float64)[:, : 1 + width]
-        weighted = numbers * numbers[:, :1]
-        weighted[:, 0] = numbers[:, 0]
         present = lengths > 0
         starts = (np.cumsum(lengths) - lengths)[present]
         sums[present] = np.add.reduceat(weighted, starts, axis=0)
         if self._sums is not None:
             sums[0] += self._sums
         if states:
-            self._keep_last(sums, numbers, lengths, [1 + i for i in states])
+            self._keep_last(sums, examples, values, lengths, list(states))
         self._sums = sums[-1]
         return _means(sums[:-1])
 
-    def _keep_last(self, sums, numbers, lengths, columns):
-        """Makes the last value of some columns the mean that comes out."""
+    def _keep_last(self, sums, examples, values, lengths, states):
+        """Makes the last value of some scalars the mean that comes out."""
         ends = np.cumsum(lengths)
         for epoch, (count, end) in enumerate(zip(lengths, ends, strict=True)):
-            counted = np.flatnonzero(numbers[end - count : end, 0])
+            counted = np.flatnonzero(examples[end - count : end])
             if len(counted):
-                last = numbers[end - count + counted[-1], columns]
+                last = values[end - count + counted[-1], states]
             elif epoch == 0 and self._sums is not None:
-                last = self._sums[columns] / self._sums[0]
+                last = _means(self._sums)[states]
             else:
                 continue
-            sums[epoch, columns] = last * sums[epoch, 0]
+            weighted = sums[epoch, 1:]  # A view
+            weighted[states] = last * sums[epoch, 0]
 
     def get_state(self):
         """The sums of the epoch that has begun, or `None`."""
@@ -222,7 +222,8 @@ class Ahead:
         means = self._means.so_far()
         if means is None:
             return {}
-        named = dict(zip(self._step.returned, means.tolist(), strict=True))
+        names = self._step.layout.returned
+        named = dict(zip(names, means.tolist(), strict=True))
         return logs_of_epoch(self._logs, self._step.origins, named)
 
     def _run(self, epoch, step, is_last):
@@ -278,7 +279,7 @@ class Ahead:
 
     def _cut(self, done, in_epoch, length):
         """Cuts what a block brought into epochs, and those into sections."""
-        names = self._step.returned
+        names = self._step.layout.returned
         if self._names not in (None, names):
             # The model was compiled within an epoch; this is a new sum.
             self._means = EpochMeans()
@@ -289,9 +290,10 @@ class Ahead:
             lengths = [in_epoch] + [length] * (ended - 1)
             lengths.append(len(done.rows) - sum(lengths))
         origins = self._step.origins
+        examples, values = self._counting(done.rows)
         means = self._means.add(
-            self._counting(done),
-            len(names),
+            examples,
+            values,
             lengths,
             [names.index(name) for name in origins.states],
         )
@@ -321,16 +323,22 @@ class Ahead:
                     )
                 )
 
-    def _counting(self, done):
-        """The rows, where steps that were left out count nothing."""
+    def _counting(self, rows):
+        """Examples and scalars of steps; zeros for those that were left out."""
+        layout = self._step.layout
+        examples, values = layout.examples(rows), layout.returned_values(rows)
         if not self._step.guard:
-            return done.rows
-        return np.where(done.rows[:, -1:] > 0, 0, done.rows)
+            return examples, values
+        counts = ~(layout.verdicts(rows) > 0)
+        return np.where(counts, examples, 0), np.where(
+            counts[:, None], values, 0
+        )
 
     def _logs_at(self, done, index):
         """A function that gives what a step returned."""
         self._logs = done.logs
         if self._step.returns_scalars:
-            self._logs = dict.fromkeys(self._step.returned)
-            return lambda: self._step.logs_of(done.rows[index])
+            layout = self._step.layout
+            self._logs = dict.fromkeys(layout.returned)
+            return lambda: layout.logs(done.rows[index])
         return lambda: done.logs

@@ -203,27 +203,26 @@ class Observers:
         looks = [step for step in looks if step is not None]
         return min(looks, default=math.inf) - self.steps_done
 
-    def observe(self, columns, rows, strides=None, seconds=math.nan):
+    def observe(self, layout, rows, strides=None, seconds=math.nan):
         """Passes steps on.
 
         Args:
-            columns: A tuple of `Column`.
-            rows: Float32 of shape `[steps, numbers]`; the first number is
-                how many examples the step had.
+            layout: The `RowLayout` of the rows.
+            rows: Float32 of shape `[steps, numbers]`.
             strides: By quantity, every how many steps it was measured.
             seconds: How long the steps took.
         """
-        at_end = self._of_block(rows, seconds)
+        at_end = self._of_block(layout.examples(rows), seconds)
         first_step = self.steps_done + 1
         self.steps_done += rows.shape[0]
         with contextlib.ExitStack() as stack:
             # All of them hear of it even if one raises, or a probe does.
-            table = Table(first_step, columns, rows, strides or {}, at_end)
+            table = Table(first_step, layout, rows, strides or {}, at_end)
             for observer in reversed(self._attached):
                 stack.callback(observer.observe, table)
             table.at_end.update(self._probed(seconds))
 
-    def _of_block(self, rows, seconds):
+    def _of_block(self, examples, seconds):
         """What quantities of a block found, `{name: (quantity, value)}`."""
         found: dict[str, tuple] = {}
         for request in self.asked:
@@ -236,7 +235,7 @@ class Observers:
                     found |= {
                         name: (quantity.name, float(value))
                         for name, value in quantity.measure_block(
-                            rows[:, 0].sum(), seconds
+                            examples.sum(), seconds
                         ).items()
                     }
         return found

@@ -28,9 +28,9 @@ def check_returned(logs: Any, method: str) -> Any:
 
     Example:
 
-    >>> check({"loss": 1.0}, "train_step")
+    >>> check_returned({"loss": 1.0}, "train_step")
     {'loss': 1.0}
-    >>> check(None, "train_step")
+    >>> check_returned(None, "train_step")
     Traceback (most recent call last):
     TypeError: `train_step` must return a dict of numbers by name. Received...
     """

@@ -20,7 +20,6 @@ from gdtrain.state import variables
 from gdtrain.step.measuring import current_graph
 
 GOES_ON, LEFT_OUT, HALTS = 0, 1, 2
-COLUMN = "nonfinite_step"  # The name of these in a table
 
 
 class Losses:

@@ -11,6 +11,7 @@ from gdtrain.step.activation_tap import BatchNotes
 from gdtrain.telemetry import measurement
 from gdtrain.telemetry.clock import when
 from gdtrain.telemetry.record import Record, layer_of, learning_rates
+from gdtrain.telemetry.row_layout import Column
 
 
 class RepeatedLoss:
@@ -78,7 +79,7 @@ class Measuring:
     """
 
     def __init__(self, groups=(), clock=None, memory=None, repeated_loss=None):
-        self.measured = {}  # By update and group: (labels, vector)
+        self.measured = {}  # By update and group: (columns, vector)
         self._groups = groups
         self.clock = clock
         self._memory = memory
@@ -166,18 +167,18 @@ class Measuring:
             self.measured[name, index] = self._measure(index, group, record)
 
     def _measure(self, index, group, record):
-        """Measures a group, if it is due: `(labels, vector)`."""
+        """Measures a group, if it is due: `(columns, vector)`."""
         # What a record works out within tf.cond is for that branch alone.
         record = dataclasses.replace(record)
-        labels: list[measurement.Label] = []
+        columns: list[Column] = []
 
         def numbers():
             found, vector = measurement.measure(group.quantities, record)
-            labels[:] = found
+            columns[:] = found
             return vector
 
         due = self.clock.is_due(index, group)
-        return labels, _or_zeros(due, numbers)
+        return columns, _or_zeros(due, numbers)
 
     def _if_due(self, need, numbers):
         """`numbers()` if a quantity is due that needs it, else zeros.

@@ -19,7 +19,7 @@ class Result:
         examples: How many examples its batch had.
         returned: The scalars that it returned, float32 by name: means over
             micro-batches.
-        measured: What its updates measured, a list of `(labels, vector)`.
+        measured: What its updates measured, a list of `(columns, vector)`.
         has_moved: Whether a weight has another value after the step, a bool
             scalar; `None` where that need not be asked.
     """

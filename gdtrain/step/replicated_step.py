@@ -1,7 +1,6 @@
 """One step on all replicas: a batch to its logs and its row of numbers.
 
-A row holds the number of examples of the step, the scalars that the step
-returned, and the quantities that were measured.
+`RowLayout` says what is in a row; it is known once the step was traced.
 """
 
 import keras
@@ -10,12 +9,11 @@ import tensorflow as tf
 from gdtrain.common import compilation
 from gdtrain.descent import replicas
 from gdtrain.step import layer_outputs, one_step, own_updates, provenance
-from gdtrain.step.guard import COLUMN
 from gdtrain.step.measuring import Measuring
 from gdtrain.telemetry import skipped
 from gdtrain.telemetry.loss import Loss
 from gdtrain.telemetry.measurement import joined, stacked
-from gdtrain.telemetry.step_table import Column
+from gdtrain.telemetry.row_layout import RowLayout
 
 
 class ReplicatedStep:
@@ -29,8 +27,7 @@ class ReplicatedStep:
         microbatches: Into how many micro-batches to split a batch.
         xla: Whether XLA compiles the step by itself.
         guard: `Guard`, by which it is left out if it is not finite, or
-            `Watch`; the last number of its row is then its `verdict`. `None`
-            for neither.
+            `Watch`; its row then has a verdict. `None` for neither.
         before: What to do with the model ahead of it, a tuple of functions.
     """
 
@@ -58,11 +55,8 @@ class ReplicatedStep:
     def begin(self):
         """Begins anew, as if it had never been traced."""
         # These are set while the step is traced.
-        self.returned: tuple[str, ...] = ()  # Names of scalars it returned
-        # Which number of a row says whether a weight has moved; `None` if
-        # steps make an update that is known
-        self.moved: int | None = None
-        self.columns: tuple[Column, ...] | None = None  # Worth observing
+        self.layout = RowLayout()  # Of its rows
+        self._is_traced = False
         self.returns_scalars = False  # And nothing else
         self.origins = provenance.Origins({}, ())  # Of those scalars
         self._of_batch: tuple[str, ...] = ()  # Names of metrics' batch results
@@ -75,15 +69,6 @@ class ReplicatedStep:
                 reduce_retracing=True,
                 jit_compile=self._xla or None,
             )
-
-    def logs_of(self, row):
-        """The scalars that a step returned, by name.
-
-        Args:
-            row: Its row, an array.
-        """
-        values = row[1 : 1 + len(self.returned)].tolist()
-        return dict(zip(self.returned, values, strict=True))
 
     def _on_all_replicas(self, fetched, clock, xla=False):
         """One step, of a batch at a time: `(logs, row)`.
@@ -100,7 +85,7 @@ class ReplicatedStep:
             layer_outputs.noted(self._model, self.groups),
             own_updates.found(),
         ):
-            logs, local, measured = strategy.run(
+            logs, local, measured, left_out = strategy.run(
                 self._on_replica, args=(fetched, clock, xla or self._xla)
             )
         if strategy.num_replicas_in_sync > 1:
@@ -112,24 +97,32 @@ class ReplicatedStep:
                 ),
                 logs,
             )
-            local = strategy.reduce("SUM", local, axis=None)
-            local = tf.concat(
-                [local[:1], tf.math.divide_no_nan(local[1:], local[0])], 0
+            examples, sums = tf.split(
+                strategy.reduce("SUM", local, axis=None),
+                [1, len(self.layout.returned)],
             )
-            measured = strategy.experimental_local_results(measured)[0]
+            local = tf.concat(
+                [examples, tf.math.divide_no_nan(sums, examples)], 0
+            )
+            measured, left_out = (
+                strategy.experimental_local_results(one)[0]
+                for one in (measured, left_out)
+            )
+        row = [local, measured]
         if self.guard:
             memory = self._model.step_observers.memory
-            last = self.guard.verdict(measured[-1], clock.step, memory)
-            measured = tf.concat([measured[:-1], last[tf.newaxis]], 0)
-        return logs, tf.concat([local, measured], 0)
+            verdict = self.guard.verdict(left_out, clock.step, memory)
+            row.append(verdict[tf.newaxis])
+        return logs, tf.concat(row, 0)
 
     def _on_replica(self, fetched, clock, xla):
         """One step on one replica.
 
         Returns:
-            `(logs, local, measured)`: its logs; the number of its examples
-            and the scalars that it returned, which on several replicas are
-            multiplied by that number; and what it measured, equal on all.
+            `(logs, local, measured, left_out)`: its logs; the number of its
+            examples and the scalars that it returned, which on several
+            replicas are multiplied by that number; what it measured, and what
+            the guard found, equal on all.
         """
         telemetry = Measuring(
             self.groups,
@@ -151,9 +144,9 @@ class ReplicatedStep:
                 guarding,
             )
             vectors = self._vectors(result, counted)
+            left_out = tf.zeros(())
             if guarding:  # What the step counted is known by now.
                 left_out = guarding.leave_out(result.returned)
-                vectors.append(left_out[tf.newaxis])
         examples = tf.cast(result.examples, tf.float32)
         returned = stacked(result.returned.values())
         if replicas.count() > 1:
@@ -162,6 +155,7 @@ class ReplicatedStep:
             None if self.returns_scalars else result.logs,
             tf.concat([examples[tf.newaxis], returned], 0),
             joined(vectors),
+            left_out,
         )
 
     def _vectors(self, result, counted):
@@ -172,7 +166,7 @@ class ReplicatedStep:
                 metrics become what they are after the last micro-batch.
             counted: The `BatchMetrics` of the step, or `None`.
         """
-        is_first = self.columns is None
+        is_first = not self._is_traced
         if is_first:
             self.origins = provenance.of(result.logs, self._model)
         for name in (*self.origins.results, *self.origins.states):
@@ -208,44 +202,28 @@ class ReplicatedStep:
             result: The `Result` of the step.
             of_batch: Names of the results of metrics of the batch alone.
         """
+        self._is_traced = True
         self._of_batch = of_batch
         if self.groups and not result.measured:
             names = [
                 quantity.name
                 for group in self.groups
                 for quantity in group.quantities
-                if quantity.name not in self.returned
+                if quantity.name not in result.returned
             ]
             skipped.say_no_update(self._model.name, tuple(names))
-        self.returned = tuple(result.returned)
         self.returns_scalars = isinstance(result.logs, dict) and (
             len(result.logs) == len(result.returned)
         )
-        first = 1 + len(self.returned)
-        columns = []
-        for labels, _ in result.measured:
-            columns += [
-                Column(name, quantity, first + place, width)
-                for name, quantity, place, width in labels
-            ]
-            first += sum(label.width for label in labels)
-        columns += [
-            Column(name, None, first + i) for i, name in enumerate(of_batch)
-        ]
-        # A state of a metric tells of an epoch, not of the step.
-        hidden = _names(result).union(self.origins.results, self.origins.states)
-        columns += [
-            Column(name, None, 1 + i)
-            for i, name in enumerate(self.returned)
-            if name not in hidden
-        ]
-        first += len(of_batch)
-        if result.has_moved is not None:
-            self.moved = first
-            first += 1
-        if self.guard:
-            columns.append(Column(COLUMN, None, first))
-        self.columns = tuple(columns)
+        self.layout = RowLayout.of(
+            result.returned,
+            [columns for columns, _ in result.measured],
+            of_batch,
+            # A state of a metric is a number of the epoch, not of the step.
+            _names(result).union(self.origins.results, self.origins.states),
+            result.has_moved is not None,
+            self.guard is not None,
+        )
 
 
 def _names(result):
@@ -254,5 +232,7 @@ def _names(result):
     That comes before what the step returned under the same name: the loss of
     a step is a quantity, there for those who ask for it.
     """
-    names = {label.name for labels, _ in result.measured for label in labels}
+    names = {
+        column.name for columns, _ in result.measured for column in columns
+    }
     return names | {Loss.name} if result.measured else names

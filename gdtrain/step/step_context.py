@@ -1,6 +1,7 @@
 """What the gradient tapes of a step were asked for."""
 
 import contextlib
+import dataclasses
 import threading
 from typing import Any, NamedTuple
 
@@ -227,7 +228,7 @@ class StepContext:
             )
 
     def measured(self):
-        """What was measured: a list of `(labels, vector)`.
+        """What was measured: a list of `(columns, vector)`.
 
         The names of an update's numbers begin with the update's name. An
         update without `descend` needs none if it is the only one.
@@ -235,14 +236,14 @@ class StepContext:
         names = {name for name, _ in self.telemetry.measured}
         own = set(self._own_names.values())
         found = []
-        for (name, _), (labels, vector) in self.telemetry.measured.items():
+        for (name, _), (columns, vector) in self.telemetry.measured.items():
             alone = name in own and len(names) == 1
             if name is not None and not alone:
-                labels = [
-                    label._replace(name=f"{name}/{label.name}")
-                    for label in labels
+                columns = [
+                    dataclasses.replace(column, name=f"{name}/{column.name}")
+                    for column in columns
                 ]
-            found.append((labels, vector))
+            found.append((columns, vector))
         return found
 
     def mean_over_microbatches(self, loss, gradients):

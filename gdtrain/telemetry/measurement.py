@@ -1,28 +1,12 @@
-"""What quantities measure, as one vector with a label for each number."""
+"""What quantities measure, as one vector with a name for each number."""
 
 import dataclasses
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from gdtrain.telemetry import norms
 from gdtrain.telemetry.quantity import Bins, Parts
-
-
-class Label(NamedTuple):
-    """What is where in the vector.
-
-    Args:
-        name: For example `"gradient_norm/dense"`.
-        quantity: The quantity it belongs to, for example `"gradient_norm"`.
-        place: Where it is in the vector.
-        width: How many numbers it has: 1, or more for a histogram.
-    """
-
-    name: str
-    quantity: str
-    place: int
-    width: int = 1
+from gdtrain.telemetry.row_layout import Column
 
 
 def measure(quantities, record):
@@ -33,14 +17,14 @@ def measure(quantities, record):
         record: The `Record` of the update.
 
     Returns:
-        `(labels, vector)`: a list of `Label` in the order in which they were
-        given, and float32 `[numbers]`.
+        `(columns, vector)`: a list of `Column` in the order in which they
+        were given, and float32 `[numbers]`.
     """
-    labels, vector = _packed(
+    columns, vector = _packed(
         [q for q in quantities if not q.sums_squares], record
     )
     sums = [q for q in quantities if q.sums_squares]
-    of_sums: list[Label] = []
+    of_sums: list[Column] = []
 
     def numbers():
         # What a record works out within tf.cond is for that branch alone.
@@ -49,14 +33,14 @@ def measure(quantities, record):
         return numbers
 
     vector = joined([vector, norms.exactly(numbers)])
-    first = sum(label.width for label in labels)
-    labels += [one._replace(place=first + one.place) for one in of_sums]
+    first = sum(column.width for column in columns)
+    columns += [one.moved(first) for one in of_sums]
     names = [quantity.name for quantity in quantities]
-    return sorted(labels, key=lambda one: names.index(one.quantity)), vector
+    return sorted(columns, key=lambda one: names.index(one.quantity)), vector
 
 
 def _packed(quantities, record):
-    """`(labels, vector)` of some quantities."""
+    """`(columns, vector)` of some quantities."""
     found = [
         (name, quantity.name, value)
         for quantity in quantities
@@ -69,21 +53,21 @@ def _packed(quantities, record):
         for *_, value in found
         if _is_vector(value)
     ]
-    labels, scalar, vector = [], 0, len(scalars)
+    columns, scalar, vector = [], 0, len(scalars)
     for name, quantity, value in found:
         if isinstance(value, Parts):
             for part in value.parts:
                 full = f"{name}/{part}" if part else name
-                labels.append(Label(full, quantity, vector))
+                columns.append(Column(full, quantity, vector))
                 vector += 1
         elif isinstance(value, Bins):
             width = value.values.shape[0]
-            labels.append(Label(name, quantity, vector, width))
+            columns.append(Column(name, quantity, vector, width))
             vector += width
         else:
-            labels.append(Label(name, quantity, scalar))
+            columns.append(Column(name, quantity, scalar))
             scalar += 1
-    return labels, joined([stacked(scalars), *vectors])
+    return columns, joined([stacked(scalars), *vectors])
 
 
 def _is_vector(value):

@@ -8,23 +8,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        name: For example `"gradient_norm/dense"`.
-        quantity: The quantity it belongs to, for example `"gradient_norm"`;
-            `None` for a scalar that the step itself returned.
-        index: Its place in the rows.
-        width: How many numbers it has: 1, or more for a histogram.
-    """
-
-    name: str
-    quantity: str | None
-    index: int
-    width: int = 1
+from gdtrain.telemetry.row_layout import RowLayout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +17,7 @@ class Table:
 
     Args:
         first_step: Number of the first step in it; steps count from 1.
-        columns: A tuple of `Column`.
+        layout: Which number of a row is what.
         rows: Float32 of shape `[steps, numbers]`: a tensor, which may still
             be on its way from the device, or an array.
         strides: By quantity, every how many steps it was measured; those that
@@ -43,7 +27,7 @@ class Table:
     """
 
     first_step: int
-    columns: tuple[Column, ...]
+    layout: RowLayout
     rows: Any
     strides: dict[str, int] = dataclasses.field(default_factory=dict)
     at_end: dict[str, tuple] = dataclasses.field(default_factory=dict)
@@ -52,6 +36,20 @@ class Table:
     def last_step(self):
         """Number of the last step in it."""
         return self.first_step + len(self.rows) - 1
+
+    @property
+    def examples(self) -> np.ndarray:
+        """How many examples each step had, `[steps]`. Waits for the device."""
+        return self.layout.examples(np.asarray(self.rows))
+
+    @property
+    def verdicts(self) -> np.ndarray:
+        """The guard's verdict on each step, `[steps]`. Waits for the device.
+
+        Raises:
+            ValueError: if the steps are not guarded.
+        """
+        return self.layout.verdicts(np.asarray(self.rows))
 
     def select(self, wanted):
         """Rows and columns that somebody asked for. Waits for the device.
@@ -67,9 +65,10 @@ class Table:
 
         Example:
 
-        >>> columns = (Column("loss", "loss", 1), Column("kl", None, 0))
-        >>> rows = np.array([[5, 1], [6, 2], [7, 3]], "float32")
-        >>> table = Table(1, columns, rows)
+        >>> from gdtrain.telemetry.row_layout import Column
+        >>> layout = RowLayout.of(["kl"], [[Column("loss", "loss", 0)]])
+        >>> rows = np.array([[8, 5, 1], [8, 6, 2], [8, 7, 3]], "float32")
+        >>> table = Table(1, layout, rows)
         >>> steps, names, values, _ = table.select({"loss": 2, None: 2})
         >>> steps.tolist(), names, values.tolist()
         ([2], ('loss', 'kl'), [[2.0, 6.0]])
@@ -78,7 +77,7 @@ class Table:
         steps = np.arange(len(rows), dtype=np.int64) + self.first_step
         chosen = [
             column
-            for column in self.columns
+            for column in self.layout.columns
             if column.width == 1 and column.quantity in wanted
         ]
         ends = {
@@ -114,7 +113,7 @@ class Table:
         """
         wide = [
             column
-            for column in self.columns
+            for column in self.layout.columns
             if column.width > 1 and column.quantity in wanted
         ]
         if not wide:

@@ -54,7 +54,7 @@ def on_two(two_replicas):
 
 def names(listener):
     """Names of what was measured, and those of histograms."""
-    columns = {c for table in listener.tables for c in table.columns}
+    columns = {c for table in listener.tables for c in table.layout.columns}
     return (
         {c.name for c in columns if c.width == 1},
         {c.name for c in columns if c.width > 1},

@@ -83,7 +83,7 @@ def test_each_step(tmp_path, step):
 
 
 def test_arrays_that_are_too_large_for_the_device(tmp_path):
-    with mock.patch.object(choice, "limit", lambda: 0):
+    with mock.patch.object(choice, "memory_limit", lambda: 0):
         check(tmp_path)
 
 

@@ -13,7 +13,7 @@ from gdtrain.loop.hooks import Observers
 from gdtrain.step.step_context import StepContext, current, entered
 from gdtrain.telemetry import Loss
 from gdtrain.telemetry.requests import Asked
-from gdtrain.telemetry.step_table import Column
+from gdtrain.telemetry.row_layout import Column, RowLayout
 
 
 class Observer:
@@ -43,7 +43,9 @@ def test_means_of_epochs_that_end_anywhere_are_those_of_numpy():
     for begin, end in blocks:
         inside = [e for e in ends if begin < e <= end]
         lengths = np.diff([begin, *inside, end])
-        taken.extend(means.add(rows[begin:end], 2, lengths))
+        taken.extend(
+            means.add(rows[begin:end, 0], rows[begin:end, 1:3], lengths)
+        )
     assert len(taken) == len(ends) - 1
     for (begin, end), mean in zip(itertools.pairwise(ends), taken):
         expected = np.average(
@@ -54,7 +56,7 @@ def test_means_of_epochs_that_end_anywhere_are_those_of_numpy():
 
 def test_means_of_no_examples_are_not_a_number():
     means = EpochMeans()
-    means.add(np.array([[0.0, 3.0]]), 1, [1])
+    means.add(np.array([0.0]), np.array([[3.0]]), [1])
     assert np.isnan(means.so_far()).all()
     assert means.so_far() is None
 
@@ -64,11 +66,11 @@ def test_observers_number_steps_across_tables():
     observers.begin(10)
     observers.attach(observer)
     observers.attach(observer)
-    columns = (Column("loss", "loss", 0),)
+    layout = RowLayout.of([], [[Column("loss", "loss", 0)]])
     for rows in (2, 3):
-        observers.observe(columns, np.zeros([rows, 1]))
+        observers.observe(layout, np.zeros([rows, 2]))
     observers.begin(4)  # A new optimizer starts from 0; steps go on.
-    observers.observe(columns, np.zeros([1, 1]))
+    observers.observe(layout, np.zeros([1, 2]))
     assert [table.first_step for table in observer.tables] == [11, 13, 16]
 
 

@@ -100,7 +100,7 @@ def test_labels_of_one_output_of_several_are_named():
 
 
 def test_labels_too_large_for_the_device_are_checked(monkeypatch):
-    monkeypatch.setattr("gdtrain.data.choice.limit", lambda: 0)
+    monkeypatch.setattr("gdtrain.data.choice.memory_limit", lambda: 0)
     assert_refused(classifier(), X, Y + 1, "from 1 to 3")
 
 

@@ -56,7 +56,7 @@ def test_values_come_at_multiples_and_are_those_of_every_step(way):
     )
     for listener in (always, seldom):
         train(listener, **WAYS[way])
-    names = {c.name for table in always.tables for c in table.columns}
+    names = {c.name for table in always.tables for c in table.layout.columns}
     assert len(names) > 20
     for name in sorted(names):
         every_step = always.values(name)
