@@ -33,7 +33,8 @@ def batch_as_tensors(batch: Any) -> Any:
 
     Example:
 
-    >>> x, y, nothing = batch_as_tensors(([[1, 2], [3, 4]], {"sign": [0.5]}, None))
+    >>> batch = [[1, 2], [3, 4]], {"sign": [0.5]}, None
+    >>> x, y, nothing = batch_as_tensors(batch)
     >>> x.shape.as_list(), y["sign"].dtype.name, nothing
     ([2, 2], 'float32', None)
     """

@@ -59,7 +59,9 @@ def results(strategy, feed):
         )
     telemetry = gdtrain.callbacks.Telemetry()
     with mock.patch.object(
-        choice, "memory_limit", lambda: 0 if feed == "arrays too large" else 10**9
+        choice,
+        "memory_limit",
+        lambda: 0 if feed == "arrays too large" else 10**9,
     ):
         history = model.fit(
             **FEEDS[feed](),

@@ -223,7 +223,9 @@ def test_it_halts_in_that_very_step(way, feed):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_it_names_the_example_by_its_index_in_the_data(large):
-    with mock.patch.object(choice, "memory_limit", lambda: 0 if large else 10**9):
+    with mock.patch.object(
+        choice, "memory_limit", lambda: 0 if large else 10**9
+    ):
         with pytest.warns(UserWarning, match=f"1 of 4 examples: {BAD} in the"):
             fit(network(), gdtrain.callbacks.NonfiniteGuard(), y=Y_BAD)
 
