@@ -72,7 +72,8 @@ def feed(
 
     Arrays are kept on the device if they take no more than
     `memory_limit()`, and else gathered on the host, a batch at a time. Ragged
-    and sparse arrays, and arrays of which an epoch takes another number of steps than they have batches, come as Keras brings them.
+    and sparse arrays, and arrays of which an epoch takes another number of
+    steps than they have batches, come as Keras brings them.
 
     The order of shuffled arrays, and of the batches of a `PyDataset`, follows
     from the state of Python's generator, which stays as it is, so that
