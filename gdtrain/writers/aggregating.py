@@ -4,11 +4,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gdtrain.common import checks
 from gdtrain.telemetry.step_table import StepTable
-from gdtrain.writers.writer import Names, Writer, restore, state_of
+from gdtrain.writers.writer import Array, Mask, Names, Writer, restore, state_of
 
 _BLANK = np.array([0, 0, np.inf, -np.inf]).reshape([4, 1, 1])
 
@@ -177,11 +176,7 @@ class AggregatingWriter:
         self._open: Windows | None = None  # The window that is incomplete
 
     def write(
-        self,
-        steps: npt.ArrayLike,
-        names: Names,
-        values: npt.ArrayLike,
-        measured: npt.ArrayLike | None = None,
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
     ) -> None:
         """Adds steps. See `gdtrain.writers.Writer`."""
         table = StepTable(steps, names, values, measured)

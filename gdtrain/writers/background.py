@@ -1,4 +1,4 @@
-"""A thread of its own for writing, so that training does not wait."""
+"""A background thread for writing, so that training does not wait."""
 
 import atexit
 import contextlib
@@ -6,33 +6,40 @@ import math
 import queue
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from gdtrain.common import failures, forks
 
-_END = object()
-_LEAST = 2**14  # Bytes that any job counts for: Python's own for small jobs
+_MIN_SIZE = 2**14  # Bytes that any job counts for: Python's own for small jobs
 
 
-def _nothing():
-    """What there is to flush by default."""
+def _nothing() -> None:
+    """The default `flush`."""
+
+
+def _end() -> None:
+    """The job that ends the thread."""
+
+
+_Job = tuple[Callable[..., Any], tuple, int]  # With arguments and size
 
 
 class Background:
-    """Does jobs in order on a thread, and flushes now and then.
+    """Does jobs in order on a thread, and flushes from time to time.
 
-    The thread starts with the first job. What waits is bounded: a caller
-    waits only when it is that far ahead. A job that raises is told of once,
-    in a warning; those after it are dropped, and training goes on. What is
-    left when the interpreter exits is done before it does. A forked process
-    leaves to its parent what the parent has begun: jobs there are dropped
-    until `close`.
+    The thread starts with the first job. The queue is bounded: a caller waits
+    while it is full. The first job that raises gives a warning; those after
+    it are dropped, and training continues. Jobs that are left when the
+    interpreter exits are done first. A forked process leaves them to its
+    parent, and drops its own jobs until `close`.
 
     Args:
         flush: Called, on the thread, `every_seconds` after a job, and at the
-            end. By default nothing is.
+            end. Defaults to nothing.
         every_seconds: How long finished jobs wait for a flush.
-        capacity: How many bytes jobs may hold that are not done. Defaults to
-            64 MiB, 16 million numbers.
+        capacity: How many bytes unfinished jobs may hold. Defaults to 64 MiB,
+            16 million numbers.
 
     Example:
 
@@ -45,18 +52,23 @@ class Background:
     >>> background.close()
     """
 
-    def __init__(self, flush=_nothing, every_seconds=1.0, capacity=2**26):
+    def __init__(
+        self,
+        flush: Callable[[], None] = _nothing,
+        every_seconds: float = 1.0,
+        capacity: int = 2**26,
+    ) -> None:
         self._flush = flush
         self._every_seconds = every_seconds
         self._capacity = capacity
         self._failed = False
-        self._is_parents = False  # In a forked process: what was begun before
+        self._is_parents = False  # In a forked process: jobs begun before
         self._begin()
 
     def _begin(self) -> None:
         self._held = 0
         self._room = threading.Condition()
-        self._jobs: queue.Queue = queue.Queue()
+        self._jobs: queue.Queue[_Job] = queue.Queue()
         self._thread: threading.Thread | None = None
 
     def after_fork_in_child(self) -> None:
@@ -66,22 +78,22 @@ class Background:
         self._is_parents = True
         self._begin()  # Another thread may have held the locks.
 
-    def __reduce__(self):
-        # A copy has a thread of its own, and nothing to do yet.
+    def __reduce__(self) -> tuple:
+        # A copy has its own thread, and no jobs yet.
         return Background, (self._flush, self._every_seconds, self._capacity)
 
-    def do(self, job, *args, size=0):
+    def do(self, job: Callable[..., Any], *args: Any, size: int = 0) -> None:
         """Calls `job(*args)` on the thread, after all that came before.
 
         Args:
             job: A function.
             *args: Its arguments.
-            size: How many bytes they hold; each job counts for 16 KiB at
-                least. A job larger than the capacity waits to be alone.
+            size: How many bytes they hold; each job counts for at least
+                16 KiB. A job larger than the capacity waits to be alone.
         """
         if self._is_parents:
             return
-        cost = max(size, _LEAST)
+        cost = max(size, _MIN_SIZE)
         with self._room:
             self._room.wait_for(
                 lambda: not self._held or self._held + cost <= self._capacity
@@ -89,17 +101,17 @@ class Background:
             self._held += cost
             self._put(job, args, cost)
 
-    def wait(self):
+    def wait(self) -> None:
         """Returns when all jobs so far are done and flushed."""
         if self._thread is not None:
             self._put(self._flush)
             self._jobs.join()
 
-    def close(self):
+    def close(self) -> None:
         """Does what is left, flushes, and ends the thread."""
         if self._thread is not None:
             self._put(self._flush)
-            self._put(_END)
+            self._put(_end)
             self._thread.join()
             self._thread = None
             atexit.unregister(self.close)
@@ -107,7 +119,9 @@ class Background:
         # What comes next deserves another try.
         self._failed = self._is_parents = False
 
-    def _put(self, job, args=(), cost=0):
+    def _put(
+        self, job: Callable[..., Any], args: tuple = (), cost: int = 0
+    ) -> None:
         """Queues a job, for a thread that is alive."""
         # One that a Ctrl-C kept `close` from waiting for may have ended.
         if self._thread is None or not self._thread.is_alive():
@@ -120,11 +134,11 @@ class Background:
             forks.register(self)
         self._jobs.put((job, args, cost))
 
-    def _run(self):
+    def _run(self) -> None:
         flush_at = math.inf  # When to flush; infinite while all is flushed
         while True:
             with contextlib.suppress(queue.Empty):
-                if self._do_next(_seconds_until(flush_at)) is _END:
+                if self._do_next(_seconds_until(flush_at)) is _end:
                     return
                 soon = time.monotonic() + self._every_seconds
                 flush_at = min(flush_at, soon)
@@ -132,19 +146,18 @@ class Background:
                 self._attempt(self._flush, ())
                 flush_at = math.inf
 
-    def _do_next(self, seconds):
+    def _do_next(self, seconds: float | None) -> Callable[..., Any]:
         """Does a job that comes within `seconds`, and returns it."""
         # A method, so that no local name keeps the last job's numbers alive.
         job, args, cost = self._jobs.get(timeout=seconds)
-        if job is not _END:
-            self._attempt(job, args)
+        self._attempt(job, args)
         with self._room:
             self._held -= cost
             self._room.notify_all()
         self._jobs.task_done()
         return job
 
-    def _attempt(self, job, args):
+    def _attempt(self, job: Callable[..., Any], args: tuple) -> None:
         """Does a job, unless one has failed before."""
         if self._failed:
             return
@@ -161,7 +174,7 @@ class Background:
             )
 
 
-def _seconds_until(moment):
+def _seconds_until(moment: float) -> float | None:
     """Seconds to wait; `None`, for as long as it takes, if infinite."""
     if moment == math.inf:
         return None

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gdtrain.common import checks, failures
-from gdtrain.writers.writer import Names
+from gdtrain.writers.writer import Array, Mask, Names
 
 _BYTES = 2**20  # Copied, or collected, at a time
 _CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
@@ -165,11 +164,7 @@ class CSVWriter:
         self._waiting = bytearray()  # Lines that are not in the file yet
 
     def write(
-        self,
-        steps: npt.ArrayLike,
-        names: Names,
-        values: npt.ArrayLike,
-        measured: npt.ArrayLike | None = None,
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
     ) -> None:
         """Adds steps. See `gdtrain.writers.Writer`.
 

@@ -1,8 +1,8 @@
-"""One run a folder."""
+"""A lock by which only one run at a time writes to a folder."""
 
 import contextlib
 import os
-from typing import IO, Any
+from typing import IO
 
 try:
     import fcntl
@@ -17,17 +17,17 @@ _NAME = "gdtrain.lock"  # TensorBoard reads all names that hold "tfevents".
 class FolderLock:
     """Keeps a second run from writing to a folder.
 
-    The lock is the system's, on a file in the folder. It ends with `release`,
-    and with the process, however that ends; the file stays. Processes that
-    are forked meanwhile have no part in it. Where there are no such locks, as
-    in `gs://` folders and on Windows, nothing is locked; where a folder that
-    is there cannot be locked, a warning says so.
+    It is a lock of the operating system, on a file in the folder. It ends
+    with `release`, and with the process, however that ends; the file stays.
+    Forked processes do not hold it. Where there are no such locks, as in
+    `gs://` folders and on Windows, nothing is locked; where an existing
+    folder cannot be locked, a warning says so.
 
     Args:
-        directory: The folder; made if it is not there.
+        directory: The folder; made if it is missing.
 
     Raises:
-        RuntimeError: if it is locked, by this process or another one.
+        RuntimeError: if this or another process has locked it.
 
     Example:
 
@@ -42,16 +42,16 @@ class FolderLock:
     """
 
     def __init__(self, directory: str | os.PathLike) -> None:
-        self._file: Any = None
+        self._file: IO[str] | None = None
         directory = os.fspath(directory)
         if fcntl is None or "://" in directory:
             return
         try:
             os.makedirs(directory, exist_ok=True)
         except OSError:
-            return  # Who writes there will tell what is wrong.
+            return  # The writer's own error will say what is wrong.
         try:
-            # Neither empties the file of another nor needs it to be there
+            # Mode "a" neither truncates another's file nor needs one.
             file = open(os.path.join(directory, _NAME), "a+")
             try:
                 self._lock(directory, file)
@@ -75,10 +75,11 @@ class FolderLock:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
     def after_fork_in_child(self) -> None:
-        """Leaves the lock to the parent, with whose end it is to end."""
+        """Leaves the lock to the parent process."""
         forks.unregister(self)
-        self._file.close()
-        self._file = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _lock(self, directory: str, file: IO[str]) -> None:
         try:
@@ -87,7 +88,7 @@ class FolderLock:
             raise RuntimeError(_refusal(directory, file)) from None
         self._file = file
         forks.register(self)
-        with contextlib.suppress(OSError):  # A full disk locks all the same.
+        with contextlib.suppress(OSError):  # A full disk can lock.
             _sign(file)
 
 
@@ -98,7 +99,7 @@ def _sign(file: IO[str]) -> None:
 
 
 def _refusal(directory: str, file: IO[str]) -> str:
-    """Why the lock cannot be had, and what to do."""
+    """The error message of a folder that is locked."""
     file.seek(0)
     process = file.read() or "of an unknown id"
     if process == str(os.getpid()):

@@ -5,10 +5,9 @@ import os
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gdtrain.telemetry.step_table import StepTable, stacked
-from gdtrain.writers.writer import Names
+from gdtrain.writers.writer import Array, Mask, Names
 
 # Uneven, so that what changes from step to step, back and forth, still does
 _FACTOR = 3
@@ -34,11 +33,7 @@ class MemoryWriter:
         self._tables: list[StepTable] = []
 
     def write(
-        self,
-        steps: npt.ArrayLike,
-        names: Names,
-        values: npt.ArrayLike,
-        measured: npt.ArrayLike | None = None,
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
     ) -> None:
         """Adds steps. See `gdtrain.writers.Writer`."""
         self._tables.append(StepTable(steps, names, values, measured))
@@ -127,11 +122,7 @@ class SampledMemory(MemoryWriter):
         self._every = 1  # Of which each n-th is kept
 
     def write(
-        self,
-        steps: npt.ArrayLike,
-        names: Names,
-        values: npt.ArrayLike,
-        measured: npt.ArrayLike | None = None,
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
     ) -> None:
         """Adds steps. See `gdtrain.writers.Writer`."""
         table = StepTable(steps, names, values, measured)

@@ -4,10 +4,8 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy.typing as npt
-
 from gdtrain.common import failures
-from gdtrain.writers.writer import Names, Writer, restore, state_of
+from gdtrain.writers.writer import Array, Mask, Names, Writer, restore, state_of
 
 
 class MultiWriter:
@@ -34,11 +32,7 @@ class MultiWriter:
         self._failed: set[int] = set()  # Places of those that have raised
 
     def write(
-        self,
-        steps: npt.ArrayLike,
-        names: Names,
-        values: npt.ArrayLike,
-        measured: npt.ArrayLike | None = None,
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
     ) -> None:
         """Adds steps to each. See `gdtrain.writers.Writer`."""
         self._each(lambda writer: writer.write(steps, names, values, measured))

@@ -1,4 +1,4 @@
-"""The bytes of events that hold scalars, many at a time."""
+"""What events of TensorBoard hold: scalars as bytes, and summaries."""
 
 import contextlib
 import functools
@@ -6,10 +6,13 @@ import itertools
 import math
 import struct
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf import struct_pb2
-from tensorboard.compat.proto import summary_pb2
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_metadata
 from tensorboard.plugins.histogram import metadata as histogram_metadata
@@ -26,8 +29,14 @@ _VALUE, _TAG, _SIMPLE_VALUE = b"\x0a", b"\x0a", b"\x15"
 _STEP_SIZE = 10  # Bytes of the longest varint; shorter ones are padded
 
 
-def serialize(seconds, steps, names, values, measured=None):
-    """Makes an event a step, in protobuf's format, without messages.
+def serialize(
+    seconds: float,
+    steps: np.ndarray,
+    names: Sequence[str],
+    values: np.ndarray,
+    measured: np.ndarray | None = None,
+) -> list[bytes]:
+    """Serializes an event for each step, without protobuf's messages.
 
     All events of the same names have their numbers at the same places, where
     NumPy puts those of many steps at once.
@@ -37,29 +46,25 @@ def serialize(seconds, steps, names, values, measured=None):
         steps: Int64 `[n]`.
         names: m tags.
         values: Float32 `[n, m]`.
-        measured: Bool `[n, m]`, or `None` if all was measured. What was not
-            measured is left out, and so is an event that has nothing else.
+        measured: Bool `[n, m]`, or `None` for all. What was not measured is
+            not written; nor is an event without values.
 
     Returns:
-        A list of bytes; no more than n.
+        At most n events.
 
     Example:
 
     >>> from tensorboard.compat.proto import event_pb2
-    >>> data, = serialize(0.0, [7], ["loss"], [[0.5]])
+    >>> steps, values = np.array([7]), np.array([[0.5]], "float32")
+    >>> data, = serialize(0.0, steps, ["loss"], values)
     >>> event = event_pb2.Event.FromString(data)
     >>> event.step, event.summary.value[0].tag
     (7, 'loss')
     """
-    steps = np.asarray(steps, np.int64)
-    with np.errstate(over="ignore"):  # What is too large is infinite.
-        values = np.asarray(values, np.float32)
     if measured is None:
         return _complete(seconds, steps, tuple(names), values)
-    patterns, which = np.unique(
-        np.asarray(measured, bool), axis=0, return_inverse=True
-    )
-    events: list = [None] * len(steps)
+    patterns, which = np.unique(measured, axis=0, return_inverse=True)
+    events: list[bytes | None] = [None] * len(steps)
     for index, pattern in enumerate(patterns):
         rows = np.flatnonzero(which.reshape(-1) == index)
         chosen = tuple(itertools.compress(names, pattern))
@@ -69,13 +74,13 @@ def serialize(seconds, steps, names, values, measured=None):
     return [event for event in events if event is not None]
 
 
-def readable(name):
-    """A name as a tag that TensorBoard can read, a string.
+def readable(name: Any) -> str:
+    """A name as a tag that TensorBoard can read.
 
-    One that is not UTF-8 would end the reading of its file.
+    TensorBoard stops reading a file at a tag that is not UTF-8.
 
     Args:
-        name: Anything; a string as a rule.
+        name: A string, or anything that `str` takes.
 
     Example:
 
@@ -85,7 +90,12 @@ def readable(name):
     return str(name).encode(errors="replace").decode()
 
 
-def _complete(seconds, steps, names, values):
+def _complete(
+    seconds: float,
+    steps: np.ndarray,
+    names: tuple[str, ...],
+    values: np.ndarray,
+) -> list[bytes]:
     """Events in which every name has a value; none if there are no names."""
     if not names:
         return []
@@ -100,9 +110,10 @@ def _complete(seconds, steps, names, values):
 
 
 @functools.lru_cache(maxsize=64)
-def _template(names):
+def _template(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """An event with zeros for numbers, uint8, and where its values are."""
-    ends, body = [], bytearray()
+    ends: list[int] = []
+    body = bytearray()
     for name in names:
         tag = readable(name).encode()
         value = _TAG + _varint(len(tag)) + tag + _SIMPLE_VALUE + bytes(4)
@@ -115,8 +126,8 @@ def _template(names):
     return np.frombuffer(head + bytes(body), np.uint8), places
 
 
-def _varint(number):
-    """A length as protobuf writes it."""
+def _varint(number: int) -> bytes:
+    """A length as a varint of protobuf."""
     data = bytearray()
     while number > 127:
         data.append(number & 127 | 128)
@@ -124,23 +135,20 @@ def _varint(number):
     return bytes([*data, number])
 
 
-def _varints(numbers):
+def _varints(numbers: np.ndarray) -> np.ndarray:
     """Int64 `[n]` as varints of ten bytes each, uint8 `[n, 10]`."""
     shifts = np.arange(0, 7 * _STEP_SIZE, 7, dtype=np.uint64)
     data = (numbers.view(np.uint64)[:, None] >> shifts).astype(np.uint8)
-    data[:, :-1] |= 128  # More follows, if only zeros
+    data[:, :-1] |= 128  # Another byte follows, if only zeros
     return data
 
 
-def text(tag, markdown):
+def text(tag: str, markdown: str) -> Summary:
     """Text for the tab Text.
 
     Args:
         tag: Its name.
         markdown: A string, which may have headings, tables and links.
-
-    Returns:
-        A `Summary`.
 
     Example:
 
@@ -152,7 +160,7 @@ def text(tag, markdown):
     return _summary(tag, metadata, np.array(text, object))
 
 
-def image(tag, pngs, width, height):
+def image(tag: str, pngs: Sequence[bytes], width: int, height: int) -> Summary:
     """Images for the tab Images, side by side.
 
     Args:
@@ -160,9 +168,6 @@ def image(tag, pngs, width, height):
         pngs: A list of PNG files, each as bytes.
         width: Of each, in pixels.
         height: Of each, in pixels.
-
-    Returns:
-        A `Summary`.
 
     Example:
 
@@ -174,7 +179,12 @@ def image(tag, pngs, width, height):
     return _summary(tag, metadata, np.array(strings, object))
 
 
-def histogram(tag, edges_left, edges_right, counts):
+def histogram(
+    tag: str,
+    edges_left: npt.ArrayLike,
+    edges_right: npt.ArrayLike,
+    counts: npt.ArrayLike,
+) -> Summary:
     """A histogram for the tabs Histograms and Distributions.
 
     Args:
@@ -182,9 +192,6 @@ def histogram(tag, edges_left, edges_right, counts):
         edges_left: Where the bins begin, float `[bins]`; finite.
         edges_right: Where they end, float `[bins]`; finite.
         counts: How many numbers are in each, `[bins]`.
-
-    Returns:
-        A `Summary`.
 
     Example:
 
@@ -197,20 +204,19 @@ def histogram(tag, edges_left, edges_right, counts):
     return _summary(tag, metadata, bins)
 
 
-def custom_scalars(categories):
-    """Which scalars the tab Custom Scalars draws together.
+def custom_scalars(
+    categories: Iterable[tuple[str, bool, Iterable[tuple[str, Iterable[str]]]]],
+) -> Summary:
+    """Which scalars the tab Custom Scalars draws in one chart.
 
-    TensorBoard takes the layouts of all runs together: charts under the same
-    title, without those that are equal.
+    TensorBoard merges the layouts of all runs: charts under the same title,
+    without duplicates.
 
     Args:
-        categories: A list of `(title, closed, charts)`: charts that stand
-            under a title, and whether they are shown only when it is clicked.
-            Charts are a list of `(title, tags)`: tags are regular
-            expressions, each of which must match from the beginning of a tag.
-
-    Returns:
-        A `Summary`.
+        categories: Of each `(title, closed, charts)`: charts under a title,
+            and whether they are folded away until it is clicked. Of each
+            chart `(title, tags)`: regular expressions, matched from the
+            beginning of a tag.
 
     Example:
 
@@ -232,20 +238,16 @@ def custom_scalars(categories):
     )
 
 
-def hparams(values):
-    """Marks the start of a run, for the tab HParams to compare runs by.
+def hparams(values: Mapping[str, Any]) -> Summary:
+    """The start of a run and its hyperparameters, for the tab HParams.
 
-    The tab finds the scalars of runs below the folder that this is written
-    to, if TensorBoard looks at a folder above it. Of several in one folder,
-    it shows the first; see `gdtrain.writers.tensorboard_runs`.
+    The tab shows the scalars of runs in and below the folder that this is
+    written to, if TensorBoard's log folder is above it. Of several in one
+    folder it shows the first; see `gdtrain.writers.tensorboard_runs`.
 
     Args:
-        values: `{name: value}`. Finite numbers, bools and strings are shown
-            as such, all else as the string it prints as, or by its type if
-            it cannot be printed.
-
-    Returns:
-        A `Summary`.
+        values: By name: finite numbers, bools and strings are shown as such,
+            anything else as a string, or by its type if `str` raises.
 
     Example:
 
@@ -261,11 +263,8 @@ def hparams(values):
     )
 
 
-def hparams_end():
-    """Marks the good end of a run, for the tab HParams.
-
-    Returns:
-        A `Summary`.
+def hparams_end() -> Summary:
+    """The successful end of a run, for the tab HParams.
 
     Example:
 
@@ -280,8 +279,7 @@ def hparams_end():
     )
 
 
-def _hparam(value):
-    """A value for the tab HParams: a bool, a finite number or a string."""
+def _hparam(value: Any) -> struct_pb2.Value:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
@@ -296,17 +294,15 @@ def _hparam(value):
     return struct_pb2.Value(string_value=text)
 
 
-def _hparams_summary(tag, **content):
-    """What the HParams plugin reads: metadata, and a tensor of no use."""
+def _hparams_summary(tag: str, **content: Any) -> Summary:
+    """A summary of the HParams plugin, which reads its metadata only."""
     data = plugin_data_pb2.HParamsPluginData(**content)
     metadata = hparams_metadata.create_summary_metadata(data)
     return _summary(tag, metadata, np.zeros(0, np.float32))
 
 
-def _summary(tag, metadata, array):
-    """A `Summary` of one tensor."""
+def _summary(tag: str, metadata: SummaryMetadata, array: np.ndarray) -> Summary:
+    """A summary of one tensor."""
     tensor = tensor_util.make_tensor_proto(array)
-    value = summary_pb2.Summary.Value(
-        tag=readable(tag), metadata=metadata, tensor=tensor
-    )
-    return summary_pb2.Summary(value=[value])
+    value = Summary.Value(tag=readable(tag), metadata=metadata, tensor=tensor)
+    return Summary(value=[value])

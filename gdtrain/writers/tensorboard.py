@@ -1,4 +1,4 @@
-"""Numbers in event files, for TensorBoard to show."""
+"""A writer of event files for TensorBoard."""
 
 import contextlib
 import errno
@@ -6,36 +6,41 @@ import itertools
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, forks
 from gdtrain.writers import summaries
+from gdtrain.writers.writer import Array, Mask, Names
 
-# Two files made in one second differ in this. TensorBoard reads the files of
-# a folder in the order of their names, so that it has leading zeros: ".10."
-# would come before ".9.".
+# Tells two files of one second apart. TensorBoard reads the files of a folder
+# in the order of their names, so it has leading zeros: ".10." would come
+# before ".9.".
 _files = itertools.count()
 _PREFIX = ["events", "out", "tfevents"]
-_SCALARS = 2**15  # Made into bytes at a time, which are some 30 a scalar
+_SCALARS = 2**15  # Serialized at a time, to some 30 bytes each
 
 
 class TensorBoardWriter:
-    """Writes scalars to an event file, a step an event.
+    """Writes scalars to an event file, an event for each step.
 
-    An event file is a TFRecord file of `Event` messages. The values are
-    float32, as TensorBoard keeps them. The file is made when there is
-    something to write. What is written after `close`, or after an error, goes
-    to another file of the same folder; so is what a forked process writes.
+    An event file is a TFRecord file of `Event` messages. Values are float32,
+    as TensorBoard keeps them. The file is made at the first write. After
+    `close`, after an error, and in a forked process, writing continues in
+    a new file of the same folder.
 
     Args:
-        directory: The folder of the run; made if it is not there.
-        first_step: Where this attempt at the run begins. TensorBoard then
-            drops what an earlier attempt wrote at this step and after; see
+        directory: The folder of the run; made if it is missing.
+        first_step: Where this attempt at the run begins: TensorBoard then
+            drops what an earlier attempt wrote from this step on; see
             `gdtrain.writers.tensorboard_runs` for what it does not drop.
             `None`, the default, drops nothing.
-        clock: Gives the time that events are marked with, in seconds.
+        clock: Returns the time that events are marked with, in seconds.
 
     Example:
 
@@ -50,55 +55,68 @@ class TensorBoardWriter:
     [(7, 0.5)]
     """
 
-    def __init__(self, directory, first_step=None, clock=time.time):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        first_step: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._directory = checks.absolute(directory)
         self._first_step = first_step
         self._clock = clock
         self._path = ""
-        self._file = None
+        self._file: tf.io.TFRecordWriter | None = None
 
-    def __getstate__(self):
-        return {**vars(self), "_file": None}  # A copy begins another one.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None}  # A copy makes its own file.
 
-    def write(self, steps, names, values, measured=None):
-        """Adds steps. See `gdtrain.writers`.
+    def write(
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
+    ) -> None:
+        """Adds steps. See `gdtrain.writers.Writer`.
 
         Raises:
             OSError: if the file cannot be written.
         """
         now = self._clock()
+        steps = np.asarray(steps, np.int64)
+        with np.errstate(over="ignore"):  # What is too large is infinite.
+            values = np.asarray(values, np.float32)
+        mask = None if measured is None else np.asarray(measured, bool)
         count = max(1, _SCALARS // max(1, len(names)))
         for start in range(0, len(steps), count):
             rows = slice(start, start + count)
-            some = None if measured is None else measured[rows]
+            some = None if mask is None else mask[rows]
             self._write(
                 summaries.serialize(now, steps[rows], names, values[rows], some)
             )
 
-    def add(self, step, summary):
-        """Adds what is no scalar. See `gdtrain.writers.summaries`.
+    def add(self, step: int, summary: Summary) -> None:
+        """Adds a summary other than a scalar. See `gdtrain.writers.summaries`.
 
         Args:
-            step: The step it belongs to, an int.
-            summary: A `Summary` message of TensorBoard's.
+            step: The step it belongs to.
+            summary: A message of TensorBoard's.
 
         Raises:
             OSError: if the file cannot be written.
         """
         self._write([self._event(step, summary)])
 
-    def add_file(self, step, summaries, suffix):
-        """Adds a file of its own, so that it can be removed alone.
+    def add_file(
+        self, step: int, summaries: Sequence[Summary], suffix: str
+    ) -> None:
+        """Adds summaries in a file of their own, which can be removed alone.
 
         Args:
-            step: The step that they belong to, an int.
-            summaries: A list of `Summary`.
+            step: The step that they belong to.
+            summaries: What is written.
             suffix: The end of the file's name.
 
         Raises:
             OSError: if the file cannot be written.
         """
-        # A loader that has come to a later file reads no earlier one again.
+        # A loader that has reached a later file reads no earlier one again.
         self.close()
         with self._explained(), forks.held_off():
             file = self._open(suffix)
@@ -106,7 +124,7 @@ class TensorBoardWriter:
                 file.write(self._event(step, summary))
         self.close()
 
-    def flush(self):
+    def flush(self) -> None:
         """Hands everything written to the file system.
 
         Raises:
@@ -116,13 +134,13 @@ class TensorBoardWriter:
             return
         with self._explained(), forks.held_off():
             self._file.flush()
-            # Writing to a deleted file goes on without an error.
+            # Writing to a deleted file raises no error.
             if not tf.io.gfile.exists(self._path):
                 raise FileNotFoundError(
                     errno.ENOENT, os.strerror(errno.ENOENT), self._path
                 )
 
-    def close(self):
+    def close(self) -> None:
         """Flushes, and closes the file."""
         self.flush()
         if self._file is not None:
@@ -133,21 +151,22 @@ class TensorBoardWriter:
     def before_fork(self) -> None:
         """Empties the buffer, which a forked process would write as well."""
         if self._file is not None:
-            with contextlib.suppress(tf.errors.OpError):  # The next flush asks
+            with contextlib.suppress(
+                tf.errors.OpError
+            ):  # The next flush raises
                 self._file.flush()
 
     def after_fork_in_child(self) -> None:
         """Leaves the file to the parent."""
         self._file = None
 
-    def _event(self, step, summary):
-        """The bytes of an event."""
+    def _event(self, step: int, summary: Summary) -> bytes:
         event = event_pb2.Event(
             wall_time=self._clock(), step=step, summary=summary
         )
         return event.SerializeToString()
 
-    def _write(self, events):
+    def _write(self, events: list[bytes]) -> None:
         """Adds serialized events, to a new file if there is none."""
         if not events:
             return
@@ -156,8 +175,8 @@ class TensorBoardWriter:
             for event in events:
                 file.write(event)
 
-    def _open(self, suffix=".v2"):
-        """Makes and returns a file, the first with a new attempt's mark."""
+    def _open(self, suffix: str = ".v2") -> tf.io.TFRecordWriter:
+        """Makes a file; the first one has the mark of a new attempt."""
         now = self._clock()
         name = (
             f"events.out.tfevents.{self._second(now):010d}."
@@ -172,15 +191,15 @@ class TensorBoardWriter:
         if self._first_step is not None:
             mark = event_pb2.Event(wall_time=now, step=self._first_step)
             mark.session_log.status = event_pb2.SessionLog.START
-            # One of TensorBoard's two loaders heeds no mark but from the
-            # second on, as if nothing could come before the first.
+            # One of TensorBoard's two loaders ignores the first mark, as if
+            # nothing could come before it.
             file.write(mark.SerializeToString())
             file.write(mark.SerializeToString())
-            self._first_step = None  # A later file goes on after this one.
+            self._first_step = None  # A later file continues this one.
         return file
 
-    def _second(self, now):
-        """The time for a new file's name: never before that of another."""
+    def _second(self, now: float) -> int:
+        """The time in a new file's name: not before that of another file."""
         others = []
         if tf.io.gfile.isdir(self._directory):
             for name in tf.io.gfile.listdir(self._directory):
@@ -190,8 +209,8 @@ class TensorBoardWriter:
         return max([int(now), *others])
 
     @contextlib.contextmanager
-    def _explained(self):
-        """Says what must hold; leaves a file that has a broken record."""
+    def _explained(self) -> Iterator[None]:
+        """Explains errors, and abandons a file that has a broken record."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:

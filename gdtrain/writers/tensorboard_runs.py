@@ -1,39 +1,48 @@
-"""What an attempt at a run wrote that the next attempt writes again.
+"""The event files of a run and of its validation, over several attempts.
 
 The mark of a new attempt (see `gdtrain.writers.tensorboard`) counts for all
-tags alike, so that it cannot be right for tags by step and tags by epoch.
-TensorBoard's fast loader does not heed it at all, but drops a tag's points
-when it finds another one of the same or an earlier step. So a point that is
-written again is best taken out of the old files.
+tags alike, so it cannot be right for both tags by step and tags by epoch.
+TensorBoard's fast loader ignores it, but drops a tag's points when it reads a
+point of the same or an earlier step. So points that come again are removed
+from the old files.
 """
 
 import contextlib
+import functools
 import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, failures, forks
 from gdtrain.writers import event_files
 from gdtrain.writers.folder_lock import FolderLock
 from gdtrain.writers.tensorboard import TensorBoardWriter
+from gdtrain.writers.writer import Array, Mask, Names, Writer
+
+_IsStale = Callable[[str, int], bool]  # Of a tag and a step
 
 
-def drop_stale(directory, first):
-    """Takes points out of the event files of a folder.
+def drop_stale(
+    directory: str | os.PathLike, first: Callable[[str], float]
+) -> None:
+    """Removes points from the event files of a folder.
 
-    A file is written anew, aside, if there is something to drop, and removed
-    if nothing is left. Nobody may be writing to them. A TensorBoard that has
-    read them already may show what was dropped until it is started again.
+    A file that has such points is replaced, or deleted if nothing is left.
+    No writer may have them open. A TensorBoard that has already read them may
+    show what was dropped until it is restarted.
 
     Args:
         directory: The folder; may be missing.
-        first: A function. For a tag, it gives the first step to drop, or
-            infinity to drop nothing.
+        first: Returns, for a tag, the first step to drop, or infinity to drop
+            nothing.
 
     Raises:
-        OSError: if a file cannot be read or written; it is as it was then.
+        OSError: if a file cannot be read or written; it is unchanged then.
 
     Example:
 
@@ -49,12 +58,10 @@ def drop_stale(directory, first):
     >>> {tag: steps.tolist() for tag, (steps, _) in scalars.items()}
     {'step/loss': [1, 2], 'epoch_loss': [0]}
     """
-    known: dict = {}
+    first_of = functools.cache(first)
 
-    def is_stale(tag, step):
-        if tag not in known:
-            known[tag] = first(tag)
-        return step >= known[tag]
+    def is_stale(tag: str, step: int) -> bool:
+        return step >= first_of(tag)
 
     for path in event_files.paths(directory):
         try:
@@ -68,11 +75,11 @@ def drop_stale(directory, first):
             ) from error
 
 
-def _rewrite(path, is_stale):
-    """Writes a file without stale points, if it has any."""
+def _rewrite(path: str, is_stale: _IsStale) -> None:
+    """Removes the stale points of a file, if it has any."""
     if not any(kept != data for data, kept in _records(path, is_stale)):
         return
-    # TensorBoard reads all names that hold "tfevents".
+    # TensorBoard reads all files whose names contain "tfevents".
     part = os.path.join(os.path.dirname(path), "gdtrain.part")
     try:
         with tf.io.TFRecordWriter(part) as file:
@@ -90,14 +97,14 @@ def _rewrite(path, is_stale):
             tf.io.gfile.remove(part)
 
 
-def _has_content(data):
+def _has_content(data: bytes) -> bool:
     """Whether an event is more than the beginning of a file."""
     what = event_pb2.Event.FromString(data).WhichOneof("what")
     return what not in ("file_version", "session_log")
 
 
-def _records(path, is_stale):
-    """Yields each event's bytes, and those without stale points or none."""
+def _records(path: str, is_stale: _IsStale) -> Iterator[tuple[bytes, bytes]]:
+    """Yields each event, and what is left of it without stale points."""
     for data in event_file_loader.RawEventFileLoader(path).Load():
         event = event_pb2.Event.FromString(data)
         values = event.summary.value
@@ -116,19 +123,19 @@ def _records(path, is_stale):
 # that has event files; the tab HParams takes curves of the folder that
 # describes a run, and of those below it.
 FOLDERS = {"train": "", "validation": "validation"}
-# How names of files end that go when the run begins again, and anew
+# Suffixes of files that each attempt replaces, and each from the start
 _DESCRIPTION, _VERDICT = ".description", ".verdict"
 
 
 class TensorBoardRuns:
-    """Writers for the runs of a folder, made when there is something to write.
+    """Writers for the runs of a log folder, each made at its first write.
 
-    What an earlier attempt wrote of steps and epochs that come again is not
-    shown any more: one curve remains. A run that cannot be written is told of
-    in a warning, and left out until the next attempt; the other one goes on.
+    Of steps and epochs that come again, the points of earlier attempts are
+    removed: one curve remains. A run that cannot be written gives a warning,
+    and is not written until the next attempt; the other one continues.
 
     Args:
-        log_dir: The folder; made if it is not there.
+        log_dir: The folder; made if it is missing.
 
     Example:
 
@@ -146,19 +153,20 @@ class TensorBoardRuns:
     [5.0, 4.0]
     """
 
-    def __init__(self, log_dir):
+    def __init__(self, log_dir: str | os.PathLike) -> None:
         self.log_dir = checks.absolute(log_dir)
-        self._runs = {}
-        self._lock = None
-        self._fresh: set[str] = set()  # Runs that begin anew when written to
-        self._known = None  # Up to which step and epoch all is our own
+        self._runs: dict[str, _Run] = {}
+        self._lock: FolderLock | None = None
+        self._fresh: set[str] = set()  # Runs whose next file is the first
+        # Up to which step and epoch this object has written
+        self._known: tuple[int, int] | None = None
 
-    def __getstate__(self):
-        # Files and the lock are the original's; a copy makes its own.
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has its own files and lock.
         return {**vars(self), "_runs": {}, "_lock": None}
 
-    def lock(self):
-        """Keeps others from writing there, until `close`.
+    def lock(self) -> None:
+        """Keeps other runs from writing there, until `close`.
 
         Raises:
             RuntimeError: if another run writes there.
@@ -166,11 +174,11 @@ class TensorBoardRuns:
         if self._lock is None:
             self._lock = FolderLock(self.log_dir)
 
-    def begin(self, steps_done, epoch):
+    def begin(self, steps_done: int, epoch: int) -> None:
         """Begins an attempt at the run.
 
         Args:
-            steps_done: How many steps the model has behind it.
+            steps_done: The last step that the model has done.
             epoch: The first epoch to come.
         """
         self._close_runs()
@@ -182,32 +190,23 @@ class TensorBoardRuns:
         if not steps_done:
             self._fresh = set(FOLDERS)
 
-    def end(self, steps_done, epoch):
-        """Notes how far it came: what follows has nothing to drop."""
+    def end(self, steps_done: int, epoch: int) -> None:
+        """Notes how far the attempt came: no later step is stale."""
         self._known = steps_done, epoch
 
-    def describe(self, summaries):
-        """Writes what describes the run; the next attempt replaces it.
-
-        Args:
-            summaries: A list of `Summary`.
-        """
+    def describe(self, summaries: Sequence[Summary]) -> None:
+        """Writes the description of the run; the next attempt replaces it."""
         self["train"].add_file(0, summaries, _DESCRIPTION)
 
-    def judge(self, step, summary):
-        """Writes a verdict; an attempt from the start replaces them all.
-
-        Args:
-            step: The step that it is given after.
-            summary: A `Summary`.
-        """
-        # Loaders drop what comes again, but not all that a longer run had.
+    def judge(self, step: int, summary: Summary) -> None:
+        """Writes the verdict after a step; a new run replaces all of them."""
+        # Loaders drop points that come again, but not those of later steps.
         self["train"].add_file(step, [summary], _VERDICT)
 
-    def __getitem__(self, name):
-        """A run, which has `write` and `add`; made anew after `close`."""
+    def __getitem__(self, name: str) -> "_Run":
+        """The writer of a run, `"train"` or `"validation"`."""
         if name not in self._runs:
-            # At a mark of step 0, TensorBoard forgets all before it.
+            # At a mark of step 0, TensorBoard drops all points before it.
             first_step = 0 if name in self._fresh else None
             self._fresh.discard(name)
             directory = self._directory(name)
@@ -215,17 +214,17 @@ class TensorBoardRuns:
         return self._runs[name]
 
     @property
-    def steps(self):
-        """A writer of quantities of steps, by tags `step/<name>`."""
+    def steps(self) -> Writer:
+        """A writer of quantities of steps, with tags `step/<name>`."""
         return _Steps(self)
 
-    def flush(self):
+    def flush(self) -> None:
         """Makes what was written readable."""
         for run in self._runs.values():
             run.flush()
 
-    def close(self):
-        """Closes the files, and lets others write there."""
+    def close(self) -> None:
+        """Closes the files, and releases the lock."""
         try:
             self._close_runs()
         finally:
@@ -233,13 +232,13 @@ class TensorBoardRuns:
                 self._lock.release()
                 self._lock = None
 
-    def _close_runs(self):
+    def _close_runs(self) -> None:
         runs, self._runs = self._runs, {}
         for run in runs.values():
             run.close()
 
-    def _lock_again(self):
-        """Locks a folder that was made anew.
+    def _lock_again(self) -> None:
+        """Locks a folder that was deleted and made again.
 
         Raises:
             RuntimeError: if another run writes there.
@@ -249,8 +248,8 @@ class TensorBoardRuns:
             self._lock = None
             self.lock()
 
-    def _drop_stale(self, steps_done, epoch):
-        """Takes out what comes again."""
+    def _drop_stale(self, steps_done: int, epoch: int) -> None:
+        """Removes what comes again."""
         gone = (_DESCRIPTION,) if steps_done else (_DESCRIPTION, _VERDICT)
         for path in event_files.paths(self.log_dir):
             if path.endswith(gone):
@@ -264,13 +263,13 @@ class TensorBoardRuns:
                     ),
                 )
 
-    def _directory(self, name):
+    def _directory(self, name: str) -> str:
         """The folder of a run."""
         if not FOLDERS[name]:
             return self.log_dir
         return os.path.join(self.log_dir, FOLDERS[name])
 
-    def _repeats(self, steps_done, epoch):
+    def _repeats(self, steps_done: int, epoch: int) -> bool:
         """Whether steps or epochs to come may have been written before."""
         if self._known is None:
             return True
@@ -279,43 +278,52 @@ class TensorBoardRuns:
 
 
 class _Run:
-    """A run of a folder, which fails alone.
+    """A writer of one run, whose errors become warnings.
 
     Args:
         directory: Its folder.
         first_step: As in `TensorBoardWriter`.
-        made_anew: Called when its folder was deleted; raises `RuntimeError`
-            if nothing may be written there any more.
+        lock_again: Called when its folder was deleted; raises `RuntimeError`
+            if another run writes there now.
     """
 
-    def __init__(self, directory, first_step, made_anew):
+    def __init__(
+        self,
+        directory: str,
+        first_step: int | None,
+        lock_again: Callable[[], None],
+    ) -> None:
         self._directory = directory
         self._writer = TensorBoardWriter(directory, first_step)
-        self._made_anew = made_anew
+        self._lock_again = lock_again
         self._parts = failures.Parts()
         self._has_stopped = False
 
-    def write(self, steps, names, values, measured=None):
-        """Adds steps. See `gdtrain.writers`."""
+    def write(
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
+    ) -> None:
+        """Adds steps. See `gdtrain.writers.Writer`."""
         self._attempt(self._writer.write, steps, names, values, measured)
 
-    def add(self, step, summary):
-        """Adds what is no scalar, a `Summary`."""
+    def add(self, step: int, summary: Summary) -> None:
+        """Adds a summary other than a scalar."""
         self._attempt(self._writer.add, step, summary)
 
-    def add_file(self, step, summaries, suffix):
-        """Adds a file of `Summary`s."""
+    def add_file(
+        self, step: int, summaries: Sequence[Summary], suffix: str
+    ) -> None:
+        """Adds summaries in a file of their own."""
         self._attempt(self._writer.add_file, step, summaries, suffix)
 
-    def flush(self):
+    def flush(self) -> None:
         """Makes what was written readable."""
         self._attempt(self._writer.flush)
 
-    def close(self):
+    def close(self) -> None:
         """Closes the file."""
         self._attempt(self._writer.close)
 
-    def _attempt(self, job, *args):
+    def _attempt(self, job: Callable[..., None], *args: Any) -> None:
         """Calls `job(*args)`, unless writing has stopped."""
         if self._has_stopped:
             return
@@ -326,24 +334,24 @@ class _Run:
             try:
                 job(*args)
             except FileNotFoundError:
-                self._go_on()
+                self._continue()
                 raise
             except OSError as error:
                 self._stop(error)
 
-    def _go_on(self):
-        """Goes on in a new file, after its folder was deleted."""
+    def _continue(self) -> None:
+        """Continues in a new file, after the folder was deleted."""
         try:
-            self._made_anew()
+            self._lock_again()
         except RuntimeError as error:
             self._stop(error)
 
-    def _stop(self, error):
-        """Writes no more, and says so."""
+    def _stop(self, error: Exception) -> None:
+        """Writes no more, with a warning."""
         self._has_stopped = True
         failures.warn(
             f"Writing has stopped in {self._directory!r}",
-            error.__cause__ or error,  # The folder is told of already.
+            error.__cause__ or error,  # The warning names the folder.
             "Training goes on without it; what was written before is kept.",
         )
 
@@ -351,16 +359,18 @@ class _Run:
 class _Steps:
     """Writes quantities of steps to the run `train`."""
 
-    def __init__(self, runs):
+    def __init__(self, runs: TensorBoardRuns) -> None:
         self._runs = runs
 
-    def write(self, steps, names, values, measured=None):
-        """Adds steps. See `gdtrain.writers`."""
+    def write(
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
+    ) -> None:
+        """Adds steps. See `gdtrain.writers.Writer`."""
         tags = [f"step/{name}" for name in names]
         self._runs["train"].write(steps, tags, values, measured)
 
-    def flush(self):
+    def flush(self) -> None:
         """Nothing to do: all runs are flushed together."""
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do: all runs are closed together."""

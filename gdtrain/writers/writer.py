@@ -5,6 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
+Array = npt.ArrayLike
+Mask = npt.ArrayLike | None  # `None`: all was measured
 Names = Sequence[str]
 
 
@@ -33,11 +35,7 @@ class Writer(Protocol):
     """
 
     def write(
-        self,
-        steps: npt.ArrayLike,
-        names: Names,
-        values: npt.ArrayLike,
-        measured: npt.ArrayLike | None = None,
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
     ) -> None:
         """Adds n steps of m names.
 
