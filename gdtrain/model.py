@@ -2,8 +2,8 @@
 
 import keras
 
-from gdtrain import keras_bridge
 from gdtrain.descent import reductions, update
+from gdtrain.keras_bridge import models, saving
 from gdtrain.mistakes import labels
 from gdtrain.trainer import DescentTrainer
 
@@ -23,9 +23,9 @@ class Model(DescentTrainer, keras.Model):
     """
 
     def __init__(self, *args, **kwargs):
-        if keras_bridge.is_functional_call(args, kwargs):
+        if models.is_functional_call(args, kwargs):
             # Before Keras would rewrite the bases of this class for good.
-            self.__class__ = keras_bridge.functional_subclass(type(self))
+            self.__class__ = models.functional_subclass(type(self))
         super().__init__(*args, **kwargs)
 
 
@@ -102,9 +102,9 @@ def _class_for(model_class):
     """The class that a model of a Keras class is turned into."""
     if model_class is keras.Sequential:
         return Sequential
-    if keras_bridge.is_plain_functional(model_class):
-        return keras_bridge.functional_subclass(Model)
+    if models.is_plain_functional(model_class):
+        return models.functional_subclass(Model)
     is_sequential = issubclass(model_class, keras.Sequential)
-    return keras_bridge.subclass_of_same_name(
+    return saving.subclass_of_same_name(
         model_class, (model_class, Sequential if is_sequential else Model)
     )

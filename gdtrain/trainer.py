@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks, tracebacks
 from gdtrain.descent import (
     clipping,
@@ -16,6 +15,7 @@ from gdtrain.descent import (
     reductions,
     update,
 )
+from gdtrain.keras_bridge import losses, randomness, saving
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
 from gdtrain.step import step_context
@@ -64,16 +64,16 @@ class DescentTrainer(StepRunner):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
-            loss = keras_bridge.compute_loss(self, x, y, y_pred, sample_weight)
+            loss = losses.compute_loss(self, x, y, y_pred, sample_weight)
         self.descend(tape, loss)
-        keras_bridge.track_loss(self, loss, microbatches.examples_in(x))
+        losses.track_loss(self, loss, microbatches.examples_in(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def loss_again(self, data):
         """The loss of a batch, forward alone, as `train_step` finds it."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         y_pred = self(x, training=True)
-        return keras_bridge.compute_loss(self, x, y, y_pred, sample_weight)
+        return losses.compute_loss(self, x, y, y_pred, sample_weight)
 
     @property
     def repeated_loss(self):
@@ -248,7 +248,7 @@ class DescentTrainer(StepRunner):
             config["optimizer"] = dict(config["optimizer"])
             config.update(config["optimizer"].pop(_OWN_SETTINGS, {}))
         states = config.pop("random_states", [])
-        for variable, state in zip(keras_bridge.random_states(self), states):
+        for variable, state in zip(randomness.random_states(self), states):
             variable.assign(state)
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built and self.optimizer is not None:
@@ -256,7 +256,7 @@ class DescentTrainer(StepRunner):
 
     def __reduce__(self):
         """Pickles and copies as Keras does, with the class as it is."""
-        return keras_bridge.reduced(self, super().__reduce__()[1])
+        return saving.reduce_model(self, super().__reduce__()[1])
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Saves the model; as `keras.Model.save`.
@@ -268,7 +268,7 @@ class DescentTrainer(StepRunner):
         writes = overwrite or not os.path.exists(filepath)
         super().save(filepath, overwrite=overwrite, **kwargs)
         if writes and str(filepath).endswith((".h5", ".hdf5")):
-            keras_bridge.mend_hdf5(type(self), filepath)
+            saving.fix_hdf5_config(type(self), filepath)
             self._warn_of_lost_settings()
 
     def _warn_of_lost_settings(self):
@@ -293,10 +293,10 @@ class DescentTrainer(StepRunner):
             "steps_per_execution": self.steps_setting,
             "jit_compile": self.jit_compile_setting,
         }
-        if keras_bridge.is_saving():
+        if saving.is_saving():
             settings["random_states"] = [
                 np.asarray(state).tolist()
-                for state in keras_bridge.random_states(self)
+                for state in randomness.random_states(self)
             ]
         return settings
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gdtrain
+from gdtrain.keras_bridge import patches
 from tests import models
 
 X, Y = models.regression_data(40)
@@ -506,7 +507,7 @@ def test_method_replaced_before_the_import_calls_keras_in_the_end():
     descending.compile("sgd", "mse")
     original = inspect.getattr_static(keras.Model, "fit")
     telemetry = gdtrain.callbacks.Telemetry(["loss"])
-    gdtrain.keras_bridge.let_models_run(gdtrain.DescentTrainer, "fit")
+    patches.dispatch_to_model(gdtrain.DescentTrainer, "fit")
     original(descending, X, Y, verbose=0, callbacks=[telemetry])
     assert telemetry.steps.tolist() == [1, 2]
     with pytest.raises(TypeError, match="from_keras"):

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.autopsy import report, update_cause
 from gdtrain.autopsy.report import Cause, kind_of, rows_of
 from gdtrain.descent import clipping, gradients, microbatches, update
+from gdtrain.keras_bridge import layers, losses, randomness
 from gdtrain.state import variables
 from gdtrain.step import guard
 
@@ -333,11 +333,11 @@ class _Search:
 
         loss = None
         with tf.GradientTape() as tape:
-            with keras_bridge.calls_noted(self._model, note):
+            with layers.observe_calls(self._model, note):
                 y_pred = self._model(x, training=True)
             if self._is_repeatable:
                 try:
-                    loss = keras_bridge.compute_loss(
+                    loss = losses.compute_loss(
                         self._model, x, y, y_pred, sample_weight
                     )
                 except Exception as error:  # As of labels out of range
@@ -384,7 +384,7 @@ class _Search:
             )
 
         def is_bad(part):
-            return kind_of(keras_bridge.compute_loss(model, *part))
+            return kind_of(losses.compute_loss(model, *part))
 
         examples = self._examples_where(is_bad, (x, y, y_pred, sample_weight))
         return self._with_evidence(self.cause("loss", name, loss, examples))
@@ -412,7 +412,7 @@ class _Search:
 
         def is_bad(part):
             try:
-                keras_bridge.compute_loss(self._model, *part)
+                losses.compute_loss(self._model, *part)
             except type(raised.error):
                 return True
             return False
@@ -556,7 +556,7 @@ def _state(model):
     """All that a step may change: `(variable, value)` of each."""
     every = [
         *(one for some in variables.of(model).values() for one in some),
-        keras_bridge.global_random_state(),
+        randomness.global_random_state(),
     ]
     distinct = {id(variable): variable for variable in every}
     return [

@@ -15,8 +15,8 @@ Other variables, which a step may overwrite, are checked in each step.
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.keras_bridge import layers
 from gdtrain.state import variables
 from gdtrain.step import guard
 
@@ -147,7 +147,7 @@ def _passing(model) -> list:
     """
     strict, _ = guard.checked(model)
     kept = variables.of(model)["other"]
-    found = [*keras_bridge.statistics(model), *kept]
+    found = [*layers.moving_statistics(model), *kept]
     if not _keeps(model):
         found += strict
     return [v for v in found if tf.as_dtype(v.dtype).is_floating]

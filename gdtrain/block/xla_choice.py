@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import layers
 
 
 class Same:
@@ -44,7 +44,7 @@ def settings_of(model):
         model.microbatches,
         getattr(model, "global_clipnorm", None),
         Same(getattr(model, "optimizer", None)),
-        *map(Same, keras_bridge.frozen(model)),
+        *map(Same, layers.frozen_parts(model)),
     )
 
 

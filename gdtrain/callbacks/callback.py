@@ -2,7 +2,7 @@
 
 import keras
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import callbacks
 
 
 class Callback(keras.callbacks.Callback):
@@ -15,4 +15,4 @@ class Callback(keras.callbacks.Callback):
     """
 
     def __getstate__(self):
-        return keras_bridge.without_model(self)
+        return callbacks.without_model(self)

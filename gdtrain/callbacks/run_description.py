@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import models
 from gdtrain.writers import summaries
 
 _TITLE = "Gradient descent"
@@ -337,7 +337,7 @@ def _compiled(model):
         for name, attribute in _OWN.items()
         if hasattr(model, attribute)
     }
-    return keras_bridge.compile_arguments(model) | own
+    return models.compile_arguments(model) | own
 
 
 def _json(value):

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import errors
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_HERE = str(pathlib.Path(__file__).parent) + os.sep
+_HERE = str(pathlib.Path(__file__).parents[1]) + os.sep  # gdtrain
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 _PACKAGES = tuple(
     sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")
@@ -112,7 +112,7 @@ def _users_part(traceback: TracebackType | None) -> TracebackType | None:
 
 def _is_internal(path: str) -> bool:
     """Whether a file is part of gdtrain, Keras or TensorFlow."""
-    return path.startswith(_HERE) or keras_bridge.is_internal_file(path)
+    return path.startswith(_HERE) or errors.is_internal_file(path)
 
 
 def _is_of_standard_library(path: str) -> bool:
@@ -122,4 +122,4 @@ def _is_of_standard_library(path: str) -> bool:
 def _shorten_message(error: BaseException) -> None:
     """Leaves internal frames out of stack traces within a message."""
     if isinstance(error, tf.errors.OpError):
-        keras_bridge.leave_frames_out(error, _is_internal)
+        errors.drop_frames(error, _is_internal)

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks
+from gdtrain.keras_bridge import data as keras_data
 
 #: The first example of a part
 Start: TypeAlias = int | tf.Tensor
@@ -53,10 +53,10 @@ def take(
         examples = checks.positive_integer("examples", examples)
     if isinstance(x, tf.data.Dataset):
         return _first(x, examples)
-    adapter = keras_bridge.data_adapter(
+    adapter = keras_data.data_adapter(
         x, y, sample_weight, batch_size, None, False, None
     )
-    arrays = keras_bridge.arrays_of(adapter)
+    arrays = keras_data.arrays_of(adapter)
     if arrays is None:
         raise TypeError(
             "`x` must be arrays, dense tensors or a `tf.data.Dataset`. "

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks
 from gdtrain.curvature import examples as examples_of_data
 from gdtrain.curvature.examples import Parts, Start
+from gdtrain.keras_bridge import layers, losses, patches, randomness
 from gdtrain.state import variables
 
 #: One tensor for each weight.
@@ -146,15 +146,13 @@ def compiled_loss(
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     # Whatever layers and metrics assign in the scope is dropped on leaving.
     with (
-        keras_bridge.computing_in_float32(model),
-        keras_bridge.loss_scaling(_undivided, _undivided),
+        layers.compute_in_float32(model),
+        patches.loss_scaling(_undivided, _undivided),
         keras.StatelessScope(state, collect_losses=True),
     ):
         y_pred = model(x, training=training)
         _check_loss(model)
-        return keras_bridge.compute_loss(
-            model, x, y, y_pred, sample_weight, training
-        )
+        return losses.compute_loss(model, x, y, y_pred, sample_weight, training)
 
 
 def _check_loss(model: keras.Model) -> None:
@@ -256,7 +254,7 @@ class Objective:
         self.dtype = tf.float64 if is_double else tf.float32
         self._seeds = [
             (variable, variable.numpy())
-            for variable in keras_bridge.random_states(model)
+            for variable in randomness.random_states(model)
         ]
         self._compiled_loss = self.compiled(self._loss)
         self._compiled_gradient = self.compiled(self._gradient)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import optimizers
 from gdtrain.state import variables
 
 
@@ -65,7 +65,7 @@ def of(
     with tf.init_scope():  # Where a graph is made, whether there was one yet
         if not int(updates):
             return None
-    slots = keras_bridge.squared_gradients(optimizer)
+    slots = optimizers.squared_gradients(optimizer)
     return [
         formula(
             optimizer,
@@ -73,7 +73,7 @@ def of(
             updates,
         )
         for slot in (
-            keras_bridge.slot(optimizer, slots, weight) for weight in weights
+            optimizers.slot(optimizer, slots, weight) for weight in weights
         )
     ]
 

@@ -7,13 +7,13 @@ import random
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks
 from gdtrain.data.arrays import Resident
 from gdtrain.data.dataset import Dataset
 from gdtrain.data.order import Order
 from gdtrain.data.ordered import Ordered, OrderedDataset
 from gdtrain.data.streamed import Streamed
+from gdtrain.keras_bridge import data
 
 #: The share of a machine's memory that training data may take. As much again
 #: is taken by the arrays that it is copied from; half is left for the model.
@@ -95,10 +95,10 @@ def feed(
     if isinstance(x, keras.utils.PyDataset):
         x = Ordered(x, shuffle, seed)
         shuffle = False  # Which it does itself
-    adapter = keras_bridge.data_adapter(
+    adapter = data.data_adapter(
         x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
     )
-    arrays = keras_bridge.arrays_of(adapter)
+    arrays = data.arrays_of(adapter)
     if arrays is None or steps_per_epoch not in (None, adapter.num_batches):
         if isinstance(x, Ordered):
             return OrderedDataset(x, adapter, strategy, steps_per_epoch)

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.data import data_fingerprint, iterator_state, pipeline
 from gdtrain.data.iterator_state import NoPosition
+from gdtrain.keras_bridge import data, randomness
 
 
 class Source(NamedTuple):
@@ -170,17 +170,17 @@ class Dataset:
     def fingerprint(self):
         """What tells other data; see `gdtrain.data.data_fingerprint`."""
         return {
-            "kind": keras_bridge.kind_of_data(self._adapter),
+            "kind": data.kind_of_data(self._adapter),
             "batches": self._known_at_first,
             "batch": repr(self.batch_spec),
         } | self._content()
 
     def _content(self):
         """What tells data of the same kind and number from others."""
-        first = keras_bridge.first_batches(self._adapter)
+        first = data.first_batches(self._adapter)
         if first is not None:
             return first_batches(first)
-        inputs = keras_bridge.inputs_of(self._adapter)
+        inputs = data.inputs_of(self._adapter)
         if inputs is not None:
             return data_fingerprint.of(inputs, None)
         dataset = self._adapter.get_tf_dataset()
@@ -300,7 +300,7 @@ class Dataset:
         """Breaks an epoch off, if one has begun."""
         if self._within:
             self._within = False
-            keras_bridge.break_off(self._adapter)
+            data.abandon_epoch(self._adapter)
 
     def end_epoch(self, steps, ran_out):
         """Says that the epoch is over.
@@ -330,7 +330,7 @@ def first_batches(batches):
     Without a seed, they may be random ones, others in each process.
     """
     name = data_fingerprint.FIRST_BATCHES
-    if keras_bridge.random_seed() is None:
+    if randomness.random_seed() is None:
         return {name: "#unknown what Python brings, as no seed was set"}
     return {
         name: data_fingerprint.digest(

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import dense
+from gdtrain.keras_bridge import optimizers
 
 
 def clip(gradients, global_clipnorm, optimizer):
@@ -42,7 +42,7 @@ def clip(gradients, global_clipnorm, optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     present = _within_range(present, inner)
     if replicas.count() > 1:
-        present = keras_bridge.clip_as(inner, present)
+        present = optimizers.clip_gradients(inner, present)
     clipped = iter(present)
     return [None if g is None else next(clipped) for g in gradients]
 

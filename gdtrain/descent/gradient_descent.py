@@ -6,7 +6,7 @@ import numbers
 import keras
 from keras import ops
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import optimizers
 
 
 @keras.saving.register_keras_serializable(package="gdtrain")
@@ -113,7 +113,7 @@ class GradientDescent(keras.optimizers.Optimizer):
         if not self.momentum:
             self.assign_sub(variable, move)
             return
-        velocity = keras_bridge.slot(self, self.velocities, variable)
+        velocity = optimizers.slot(self, self.velocities, variable)
         self.assign(velocity, ops.subtract(velocity * self.momentum, move))
         if self.nesterov:
             self.assign_add(

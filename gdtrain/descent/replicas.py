@@ -16,7 +16,7 @@ import threading
 
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import patches
 
 _state = threading.local()  # MirroredStrategy: a thread for each replica
 
@@ -53,7 +53,7 @@ def undivided_losses(strategy):
     """
     if strategy.num_replicas_in_sync == 1:
         return contextlib.nullcontext()
-    return keras_bridge.loss_scaling(_loss_of_replica, lambda loss: loss)
+    return patches.loss_scaling(_loss_of_replica, lambda loss: loss)
 
 
 def mean(tensors, examples):

@@ -4,9 +4,9 @@ import warnings
 
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import loss_scale, multiply
+from gdtrain.keras_bridge import optimizers
 
 
 def check_optimizer(optimizer):
@@ -60,11 +60,11 @@ def prepare(optimizer, weights):
 
 def build(optimizer, weights):
     """Makes the optimizer's own variables, if it has none yet."""
-    keras_bridge.forget_empty_build(optimizer)
+    optimizers.reset_empty_build(optimizer)
     if not optimizer.built:
         with tf.init_scope():
             optimizer.build(weights)
-    new = keras_bridge.unknown_to(optimizer, weights)
+    new = optimizers.unknown_weights(optimizer, weights)
     if new:
         raise ValueError(
             "The optimizer was made for other weights; these became trainable "

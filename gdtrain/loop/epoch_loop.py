@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop import pacing
 
 
@@ -21,7 +21,7 @@ class CallbackList(keras.callbacks.CallbackList):
         if not _are_numbers(logs):
             super().on_epoch_end(epoch, logs)
             return
-        keras_bridge.finish_hooks(self)
+        keras_callbacks.wait_for_batch_hooks(self)
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
 

@@ -1,8 +1,8 @@
 """What `evaluate` does: `test_step` over the data once, in blocks of steps."""
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks
 from gdtrain.data import choice
+from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.loop.block_queue import Ahead
 from gdtrain.mistakes import arrays, labels
@@ -29,7 +29,7 @@ def evaluate(
         ValueError: if the model is not compiled, or data or an argument
             cannot be used.
     """
-    keras_bridge.assert_compiled(model, "evaluate")
+    models.assert_compiled(model, "evaluate")
     checks.at_least_one("steps", steps)
     feed = model.validation_feed if within_fit else None
     if feed is None:
@@ -42,14 +42,14 @@ def evaluate(
                 batch_size=batch_size,
                 steps_per_epoch=steps,
             )
-        keras_bridge.maybe_build(model, feed.batch_spec)
+        models.build_under_strategy(model, feed.batch_spec)
     if within_fit:
         model.validation_feed = feed
     feed.rewind()
     callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
     with labels.at_hand(model, feed):
         logs = _run(model, feed, callbacks)
-    return logs if return_dict else keras_bridge.flat_metrics(model, logs)
+    return logs if return_dict else metrics.flat_metrics(model, logs)
 
 
 def _run(model, feed, callbacks):
@@ -69,7 +69,7 @@ def _run(model, feed, callbacks):
     )
     logs = epoch_loop.run(ahead, feed, hooks)
     ahead.end()
-    logs = keras_bridge.pythonify_logs(logs)
+    logs = metrics.pythonify_logs(logs)
     callbacks.on_test_end(logs)
     return logs
 

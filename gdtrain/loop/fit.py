@@ -2,9 +2,10 @@
 
 import keras
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks
 from gdtrain.data import choice
+from gdtrain.keras_bridge import data as keras_data
+from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.loop.block_queue import Ahead
 from gdtrain.loop.fit_state import GoBack, Run
@@ -89,7 +90,7 @@ def train(
     run.begin()
     if not run.is_finished:
         callbacks.on_train_begin()
-    run.epoch = keras_bridge.initial_epoch(model) or run.epoch
+    run.epoch = models.initial_epoch(model) or run.epoch
     pace = pacing.Pace(model, callbacks.callbacks)
     run.ahead = Ahead(
         model,
@@ -105,8 +106,8 @@ def train(
         # so must an optimizer that begins with a copy of the weights: a step
         # that is traced has no values yet of weights that it makes.
         variables.build(model, feed.batch_spec)
-    elif has_memory and not keras_bridge.are_metrics_built(model):
-        keras_bridge.build(model, feed.batch_spec)
+    elif has_memory and not metrics.are_metrics_built(model):
+        models.build(model, feed.batch_spec)
     run.restore_resumed()
     if run.is_finished:
         return model.history
@@ -155,7 +156,7 @@ def _one_epoch(run, callbacks, hooks, validation):
     if validation and validation.is_due(epoch):
         logs.update(validation.logs(run.model, callbacks))
     callbacks.on_epoch_end(epoch, logs)
-    run.logs = keras_bridge.pythonify_logs(logs)
+    run.logs = metrics.pythonify_logs(logs)
     run.is_stopped = run.model.stop_training
     run.reached(epoch + 1, 0)
     run.is_stopped = run.model.stop_training
@@ -211,14 +212,14 @@ def fit(
         "validation_freq": validation_freq,
         "validation_steps": validation_steps,
     }
-    keras_bridge.assert_compiled(model, "fit")
+    models.assert_compiled(model, "fit")
     checks.at_least_one("steps_per_epoch", steps_per_epoch)
     checks.at_least_one("validation_steps", validation_steps)
     arrays.check_class_weight(class_weight)
     if validation_split and validation_data is None:
         with arrays.explained(model, x, y, sample_weight):
             (x, y, sample_weight), validation_data = (
-                keras_bridge.train_validation_split(
+                keras_data.train_validation_split(
                     (x, y, sample_weight), validation_split
                 )
             )
@@ -243,7 +244,7 @@ def fit(
             class_weight=class_weight,
             steps_done=_steps_done(model),
         )
-    keras_bridge.maybe_build(model, feed.batch_spec)
+    models.build_under_strategy(model, feed.batch_spec)
     most = keras.config.max_epochs()
     epochs = min(epochs, most) if most else epochs
     callbacks = epoch_loop.callback_list(

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import callbacks as keras_callbacks
 
 WORDS = ("logs", "epochs", "batches")
 
@@ -17,7 +17,7 @@ def _by_save_freq(callback):
 
 def _by_update_freq(callback):
     quiet = callback.update_freq == "epoch" and not (
-        keras_bridge.profiles(callback) or callback.write_steps_per_second
+        keras_callbacks.may_profile(callback) or callback.write_steps_per_second
     )
     return "epochs" if quiet else "batches"
 
@@ -80,7 +80,7 @@ def hooks_batches(callbacks, mode="train"):
 
 def _hooks(callback, *names):
     return any(
-        not keras_bridge.is_default_hook(getattr(callback, name))
+        not keras_callbacks.is_default_hook(getattr(callback, name))
         for name in names
     )
 

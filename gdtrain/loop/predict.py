@@ -2,10 +2,10 @@
 
 import math
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks
 from gdtrain.common.signals import Interrupts
 from gdtrain.data import choice
+from gdtrain.keras_bridge import data
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.mistakes import arrays
 
@@ -37,7 +37,7 @@ def predict(
             "There is nothing to predict: the data has no batch. Received: "
             f"x={x!r}."
         )
-    return keras_bridge.concatenated(outputs)
+    return data.concatenate_outputs(outputs)
 
 
 def _run(model, feed, callbacks):

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.block import prediction, runner
 from gdtrain.common import forks, tracebacks
 from gdtrain.descent import replicas
+from gdtrain.keras_bridge import layers, patches
 from gdtrain.loop import evaluate, fit, hooks, nesting, predict
 from gdtrain.mistakes import inputs, labels, operations
 from gdtrain.step import step_context
@@ -234,9 +234,9 @@ class StepRunner(_Mixin):
             args, kwargs: Its arguments.
         """
         loop = self.own_loop(name, kwargs)
-        if loop and keras_bridge.leads_to_keras(self, StepRunner, name):
+        if loop and patches.leads_to_keras(self, StepRunner, name):
             return loop(self, *args, **kwargs)
-        keras_bridge.let_models_run(StepRunner, name)
+        patches.dispatch_to_model(StepRunner, name)
         return inherited(*args, **kwargs)
 
     def _has_its_own(self, name):
@@ -250,7 +250,7 @@ class StepRunner(_Mixin):
 
     def _step_on_replica(self, data):
         """`train_step`, and what must be equal on all replicas after it."""
-        statistics = keras_bridge.statistics(self)
+        statistics = layers.moving_statistics(self)
         before = [tf.convert_to_tensor(v) for v in statistics]
         step = step_context.current()
         if self.repeated_loss is None:  # A step of the user's own
@@ -258,6 +258,6 @@ class StepRunner(_Mixin):
         logs = self._run_step("train_step", data)
         step.look_at_weights(self.trainable_variables)
         # A layer that is built in its first step has new ones.
-        replicas.equalize(keras_bridge.statistics(self), step.examples)
+        replicas.equalize(layers.moving_statistics(self), step.examples)
         step.seal(statistics, before)
         return logs

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import losses
 
 _OF_CLASS_NUMBERS = (keras.losses.sparse_categorical_crossentropy,)
 _OF_ONE_HOT = (
@@ -69,7 +69,7 @@ def known(loss: Any, output: str | None) -> KnownLoss | None:
     >>> known(keras.losses.MeanSquaredError(), "price").output
     "output 'price'"
     """
-    function, arguments = keras_bridge.function_of_loss(loss)
+    function, arguments = losses.function_of_loss(loss)
     if function is None:
         return None
     has_name = output and output not in (loss.name, function.__name__)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import losses
 from gdtrain.mistakes import label_rules
 
 # The leaves of the batch whose step is being traced, with their paths
@@ -21,7 +21,7 @@ _NAMES = {0: "x", 1: "y", 2: "sample_weight"}  # By place in a batch
 def watch_losses(model: Any) -> None:
     """Has the losses that a model was compiled with explain mistakes."""
     model.label_rules = LabelRules()
-    keras_bridge.replace_compiled_loss(
+    losses.replace_compiled_loss(
         model, model.label_rules.around, label_rules.mismatch
     )
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import errors
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -64,6 +64,6 @@ def _explain(error: tf.errors.OpError) -> None:
     for pattern, text in _EXPLANATIONS:
         found = pattern.search(message)
         if found and not message.startswith(text[:20]):
-            keras_bridge.change_message(
+            errors.set_message(
                 error, f"{text.format(*found.groups())}\n\n{message}"
             )

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from gdtrain import keras_bridge
 from gdtrain.common import failures
+from gdtrain.keras_bridge import callbacks as keras_callbacks
 
 
 def get(
@@ -54,7 +54,7 @@ def _state_of(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """What a callback remembers; empty for nothing."""
     state = {
         key: getattr(callback, key)
-        for key in keras_bridge.callback_state_names(callback)
+        for key in keras_callbacks.state_names(callback)
         if hasattr(callback, key)
     }
     if isinstance(callback, keras.callbacks.CSVLogger):
@@ -78,7 +78,7 @@ def put(callbacks, states):
     new = []
     for name, callback in _named(callbacks):
         state = states.get(name, {})
-        for key in keras_bridge.callback_state_names(callback):
+        for key in keras_callbacks.state_names(callback):
             if key in state:
                 setattr(callback, key, copy.deepcopy(state[key]))
         if isinstance(callback, keras.callbacks.History):

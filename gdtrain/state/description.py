@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.data import data_fingerprint, pipeline
+from gdtrain.keras_bridge import layers
 from gdtrain.state import own_code
 
 _LISTED = 16  # Items of a plain list that a user is shown
@@ -82,7 +82,7 @@ class Description:
         """Describes a model by its layers and its class."""
         self._names |= {
             layer.name: f"#{number}"
-            for number, layer in enumerate(keras_bridge.all_layers(model))
+            for number, layer in enumerate(layers.all_layers(model))
         }
         self.add("model", model)
 
@@ -201,7 +201,7 @@ class Description:
         start = "" if path == "model" else f"{path}."
         within = [
             one
-            for one in keras_bridge.layers_within(layer)
+            for one in layers.child_layers(layer)
             if not isinstance(one, keras.layers.InputLayer)
         ]
         for index, one in enumerate(within):

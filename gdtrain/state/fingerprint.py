@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gdtrain import keras_bridge
 from gdtrain.data import data_fingerprint
 from gdtrain.data.data_fingerprint import FIRST_BATCHES
+from gdtrain.keras_bridge import models, optimizers, randomness
 from gdtrain.state import variables
 from gdtrain.state.description import Description
 
@@ -46,7 +46,7 @@ def of(model, feed, arguments: dict[str, Any]) -> dict[str, dict]:
     described.add_model(model)
     return {
         "python": {"version": "%d.%d" % sys.version_info[:2]},
-        "random": {"seed": keras_bridge.random_seed()},
+        "random": {"seed": randomness.random_seed()},
         "data": data.leaves | feed.fingerprint(),
         "fit": fit.leaves,
         "compile": _compiled(model),
@@ -65,7 +65,7 @@ def _compiled(model):
     description.add("optimizer", model.optimizer)
     for name, optimizer in variables.named_optimizers(model):
         description.add(name, optimizer)
-    arguments = keras_bridge.compile_arguments(model)
+    arguments = models.compile_arguments(model)
     for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
         description.add(name, arguments.get(name))
     description.add("global_clipnorm", model.global_clipnorm)
@@ -91,7 +91,7 @@ def rate_variables(model, reached=None) -> dict[str, Any]:
     """Variables of learning rates, without schedules, by the same names."""
     found = {}
     for name, optimizer in variables.named_optimizers(model, reached):
-        variable = keras_bridge.rate_variable(optimizer)
+        variable = optimizers.learning_rate_variable(optimizer)
         if variable is not None:
             prefix = "" if name == "optimizer" else f"{name}."
             found[f"{prefix}learning_rate"] = variable

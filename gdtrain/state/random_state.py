@@ -6,7 +6,7 @@ import random
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import randomness
 
 
 def get():
@@ -16,7 +16,7 @@ def get():
     `tf.random.normal`, cannot be asked for.
     """
     # One that is made draws from Python's; so it is not made here.
-    of_keras = keras_bridge.global_random_generator()
+    of_keras = randomness.global_random_generator()
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
@@ -28,9 +28,9 @@ def get():
 def put(states):
     """Sets the generators to what `get` found."""
     if states["keras"] is None:
-        keras_bridge.set_global_random_generator(None)
+        randomness.set_global_random_generator(None)
     else:
-        keras_bridge.global_random_state().assign(states["keras"])
+        randomness.global_random_state().assign(states["keras"])
     tf.random.get_global_generator().state.assign(states["tensorflow"])
     np.random.set_state(states["numpy"])
     random.setstate(states["python"])
@@ -43,12 +43,12 @@ def kept():
     Keras's, if it is not made yet, is made again when it is needed: from what
     Python's gives then, as if nothing had been.
     """
-    of_keras = keras_bridge.global_random_generator()
-    states, seeds = get(), keras_bridge.seeds()
+    of_keras = randomness.global_random_generator()
+    states, seeds = get(), randomness.seeds()
     try:
         yield
     finally:
         # Another may have been made meanwhile.
-        keras_bridge.set_global_random_generator(of_keras)
+        randomness.set_global_random_generator(of_keras)
         put(states)
-        keras_bridge.set_seeds(seeds)
+        randomness.set_seeds(seeds)

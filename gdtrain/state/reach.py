@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import layers
 from gdtrain.state import own_code
 
 VARIABLES = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
@@ -87,7 +87,7 @@ class _Search:
         self._seen[id(value)] = value
         is_own = _is_own(value)
         if not is_own:
-            for layer in keras_bridge.layers_within(value):
+            for layer in layers.child_layers(value):
                 self.into(_below(path, layer.name), layer)
         for name, item in _attributes(value):
             kind: Any = type(item)

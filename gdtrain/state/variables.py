@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import layers, models, randomness
 from gdtrain.state import reach
 
 KINDS = ("weight", "optimizer", "metric", "other")
@@ -23,7 +23,7 @@ def build(model, batch_spec):
     """
     if model.repeated_loss is None:
         return False
-    return keras_bridge.build(model, batch_spec)
+    return models.build(model, batch_spec)
 
 
 def of(model, reached=None):
@@ -129,7 +129,7 @@ def _set_elsewhere(model):
     """Keys of variables that are no part of the model."""
     kept = model.step_observers.memory.variables
     generators = [
-        keras_bridge.global_random_generator(),
+        randomness.global_random_generator(),
         tf.random.get_global_generator(),
     ]
     apart = [variable for some in kept.values() for variable in some]
@@ -152,7 +152,7 @@ def _keys(variable):
     """What a variable is known by, also if another object stands for it."""
     known = {id(variable)}
     if isinstance(variable, keras.Variable):
-        variable = keras_bridge.value_of(variable)
+        variable = layers.tensorflow_variable(variable)
     replicated = isinstance(variable, tf.distribute.DistributedValues)
     parts = getattr(variable, "values", ()) if replicated else ()
     return known | {id(variable), *map(id, parts)}

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import layers
 from gdtrain.step import step_context
 from gdtrain.telemetry.record import within
 
@@ -28,4 +28,4 @@ def noted(model, groups):
             within(layer.path or layer.name, model.name), output
         )
 
-    return keras_bridge.outputs_noted(model, note)
+    return layers.observe_outputs(model, note)

@@ -24,8 +24,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent import clipping, gradients, update
+from gdtrain.keras_bridge import optimizers
 from gdtrain.step import step_context
 
 
@@ -39,7 +39,7 @@ def _apply(original: Callable) -> Callable:
             return original(optimizer, grads, trainable_variables, **kwargs)
         grads = list(grads)
         weights = (
-            keras_bridge.optimized_weights(optimizer)
+            optimizers.optimized_weights(optimizer)
             if trainable_variables is None
             else list(trainable_variables)
         )

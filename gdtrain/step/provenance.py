@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import metrics as keras_metrics
 
 
 class MetricResult(NamedTuple):
@@ -61,7 +61,7 @@ def of(logs: Any, model: keras.Model) -> Origins:
     """
     if not isinstance(logs, dict):
         return Origins({}, ())
-    metrics = keras_bridge.leaf_metrics(model)
+    metrics = keras_metrics.leaf_metrics(model)
     trace = _by_value if tf.executing_eagerly() else _by_graph
     return trace(logs, metrics)
 
@@ -234,7 +234,7 @@ class BatchMetrics:
         self.is_incomplete = False
         self._before = {
             id(metric): [tf.convert_to_tensor(v) for v in metric.variables]
-            for metric in keras_bridge.leaf_metrics(model)
+            for metric in keras_metrics.leaf_metrics(model)
             if _adds_up(metric)
         }
 
@@ -280,5 +280,5 @@ class BatchMetrics:
 def _adds_up(metric: keras.metrics.Metric) -> bool:
     """Whether a metric's variables are sums over examples."""
     return isinstance(metric, keras.metrics.Mean) or (
-        keras_bridge.is_of_keras(metric)
+        keras_metrics.is_keras_metric(metric)
     )

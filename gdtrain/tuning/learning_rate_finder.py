@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 
-from gdtrain import keras_bridge
 from gdtrain.common import checks, tracebacks
 from gdtrain.curvature.curvature import curvature as measure_curvature
+from gdtrain.keras_bridge import models
 from gdtrain.mistakes import operations
 from gdtrain.telemetry.record import is_scheduled
 from gdtrain.trainer import DescentTrainer
@@ -30,7 +30,7 @@ def check_model(model):
             "Write `gdtrain.from_keras(model)`, or use gdtrain.Model or "
             "gdtrain.Sequential."
         )
-    keras_bridge.assert_compiled(model, "find_learning_rate")
+    models.assert_compiled(model, "find_learning_rate")
     rate_ramp.optimizer_of(model)
     if not model.built:
         raise RuntimeError(

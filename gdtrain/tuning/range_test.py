@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.keras_bridge import optimizers
 from gdtrain.telemetry.loss import LearningRate, Loss
 from gdtrain.telemetry.requests import Asked
 from gdtrain.tuning import suggestions
@@ -216,7 +216,7 @@ def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
     ramp = Ramp()
     recorder = Recorder(ramp, from_rate, to_rate, steps)
     optimizer = optimizer_of(model)
-    with keras_bridge.learning_rate_replaced(optimizer, ramp):
+    with optimizers.replaced_learning_rate(optimizer, ramp):
         model.fit(
             x,
             y,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import models
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import stacked_model
 from gdtrain.tuning.stacked_model import StackedModel
@@ -186,7 +186,7 @@ def train(job, progress):
     reason = _why_not(model, [feed, validation], len(job.learning_rates))
     if reason:
         raise NotStackable(reason)
-    if not keras_bridge.build(model, feed.batch_spec):  # With its metrics
+    if not models.build(model, feed.batch_spec):  # With its metrics
         raise NotStackable("its step cannot be traced")
     stacked = StackedModel(model, job.learning_rates)
     loop = StackedLoop(stacked, feed, validation)

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.descent import gradients, microbatches, update
 from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.keras_bridge import losses as keras_losses
+from gdtrain.keras_bridge import optimizers, randomness
 
 
 class StackedVariables:
@@ -87,7 +88,7 @@ def why_not_stacked(optimizer):
         return f"{name} is not known to move each number by itself"
     if optimizer.use_ema:
         return f"{name} keeps averages of weights (use_ema)"
-    if keras_bridge.excludes_from_weight_decay(optimizer):
+    if optimizers.excludes_from_weight_decay(optimizer):
         return f"{name} excludes some weights from weight decay"
     if int(optimizer.iterations.numpy()):
         return f"{name} has taken steps before"
@@ -132,8 +133,8 @@ class StackedModel:
         self.model = model
         self.runs = runs
         self._random = [
-            *keras_bridge.random_states(model),
-            keras_bridge.global_random_state(),
+            *randomness.random_states(model),
+            randomness.global_random_state(),
         ]
         shared = {id(variable) for variable in self._random}
         self._weights = StackedVariables(model.trainable_variables, runs)
@@ -231,7 +232,7 @@ class StackedModel:
         places[:] = [i for i, g in enumerate(found) if g is not None]
         dense = [gradients.dense(found[place]) for place in places]
         for clip in (self._clip, optimizer):
-            dense = keras_bridge.clip_as(clip, dense)
+            dense = optimizers.clip_gradients(clip, dense)
         return (
             loss,
             stacked_rows(dense),
@@ -256,9 +257,9 @@ class StackedModel:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         model = self.model
         y_pred = model(x, training=training)
-        loss = keras_bridge.compute_loss(
+        loss = keras_losses.compute_loss(
             model, x, y, y_pred, sample_weight, training
         )
-        keras_bridge.track_loss(model, loss, microbatches.examples_in(x))
+        keras_losses.track_loss(model, loss, microbatches.examples_in(x))
         model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return loss

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.callbacks import run_description
 from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.common import failures
 from gdtrain.data import choice
+from gdtrain.keras_bridge import models
 from gdtrain.model import from_keras
 from gdtrain.telemetry import record
 from gdtrain.tuning.sweep_result import Run
@@ -87,7 +87,7 @@ class Job:
             )
         model = from_keras(model)
         if not model.built:
-            keras_bridge.build(model, self.feed().batch_spec)
+            models.build(model, self.feed().batch_spec)
         return model
 
     def feed(self):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import randomness
 from tests.contracts.fit_cases import X, Y, linear, train
 
 
@@ -81,5 +81,5 @@ def test_sweep_and_backup_leave_them_as_they_were(tmp_path):
                 verbose=0,
                 seed=5,
             )
-        found.append((keras_bridge.random_seed(), *generators()))
+        found.append((randomness.random_seed(), *generators()))
     assert found[0] == found[1]

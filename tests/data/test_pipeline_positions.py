@@ -4,9 +4,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from gdtrain import keras_bridge
 from gdtrain.data.dataset import Dataset
 from gdtrain.data.iterator_state import NoPosition
+from gdtrain.keras_bridge import data
 
 EPOCHS = 3
 NUMBERS = tf.data.Dataset.range(12)
@@ -39,7 +39,7 @@ PIPELINES = {
 def feed_of(make, steps_per_epoch=None):
     """A new feed, as in another process that set the same seed."""
     keras.utils.set_random_seed(3)
-    adapter = keras_bridge.data_adapter(
+    adapter = data.data_adapter(
         make(), None, None, None, steps_per_epoch, False, None
     )
     return Dataset(adapter, tf.distribute.get_strategy(), steps_per_epoch)

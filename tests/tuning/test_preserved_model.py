@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain import keras_bridge
+from gdtrain.keras_bridge import randomness
 from gdtrain.state import variables
 from gdtrain.tuning.preserved import untouched
 from tests import models
@@ -106,7 +106,7 @@ def test_a_model_that_was_never_trained_begins_as_if_nothing_had_been():
             with untouched(model):
                 train(model)
             assert "history" not in vars(model)
-            assert keras_bridge.global_random_generator() is None
+            assert randomness.global_random_generator() is None
             metrics = [v.numpy() for v in model.metrics_variables]
             assert metrics and not np.any(metrics)
         results.append((train(model).history, everything(model)))

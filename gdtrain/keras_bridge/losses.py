@@ -1,0 +1,143 @@
+"""Losses: the compiled loss, and which function of Keras a loss computes."""
+
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src import tree
+from keras.src.losses import loss as keras_loss
+from keras.src.losses import losses as keras_losses
+from keras.src.trainers import compile_utils
+
+
+def compute_loss(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    training: bool = True,
+) -> tf.Tensor:
+    """`model.compute_loss(..., training=training)`.
+
+    A `compute_loss` written before Keras 3.3 has no argument `training`; the
+    private `_compute_loss` omits it. Without it such models break.
+    """
+    return model._compute_loss(
+        x=x,
+        y=y,
+        y_pred=y_pred,
+        sample_weight=sample_weight,
+        training=training,
+    )
+
+
+def track_loss(model: keras.Model, loss: tf.Tensor, examples: Any) -> None:
+    """Adds a mean loss over `examples` examples to the metric `loss`.
+
+    Needs `_loss_tracker`; without it the loss of an epoch is missing.
+    """
+    model._loss_tracker.update_state(loss, sample_weight=examples)
+
+
+def function_of_loss(loss: Any) -> tuple[Callable | None, dict[str, Any]]:
+    """The function that one of Keras's losses calls, and its arguments.
+
+    `(None, {})` for a loss of the user's own. Needs `LossFunctionWrapper`,
+    `fn` and `_fn_kwargs`; without them no loss is recognized, and mistakes in
+    labels are reported in Keras's words.
+    """
+    is_keras = (
+        isinstance(loss, keras_losses.LossFunctionWrapper)
+        and type(loss).call is keras_losses.LossFunctionWrapper.call
+        and type(loss).__call__ is keras_loss.Loss.__call__
+        and getattr(loss.fn, "__module__", "").startswith("keras.")
+    )
+    return (loss.fn, loss._fn_kwargs) if is_keras else (None, {})
+
+
+def replace_compiled_loss(
+    model: keras.Model,
+    wrap: Callable[[Callable, str | None], Callable],
+    explain_mismatch: Callable[[Any, Any, Any], str | None],
+) -> None:
+    """Corrects the losses of several outputs, and explains what goes wrong.
+
+    Keras weights the loss of an output by the size of the batch as far as it
+    is known while tracing: in a graph of unknown batch size, a smaller last
+    batch counts as much as the others. Eager execution is right.
+
+    Needs `_compile_loss`, replaced here by an object made with the arguments
+    that `CompileLoss` keeps (`_user_loss`, `_user_loss_weights`), and its
+    `_flat_losses` and `_metrics`; without them the numbers are Keras's.
+
+    Args:
+        model: The model, compiled.
+        wrap: Called with each loss and the name of its output, returns the
+            loss to use.
+        explain_mismatch: Called with labels, outputs and the names of outputs
+            that Keras cannot match, returns the reason or `None`.
+    """
+    loss = model._compile_loss
+    if isinstance(loss, compile_utils.CompileLoss):
+        model._compile_loss = _CompileLoss(loss, wrap, explain_mismatch)
+
+
+class _CompileLoss(compile_utils.CompileLoss):
+    """See `replace_compiled_loss`."""
+
+    _flat_losses: list[Any]
+
+    def __init__(
+        self,
+        original: compile_utils.CompileLoss,
+        wrap: Callable[[Callable, str | None], Callable],
+        explain_mismatch: Callable[[Any, Any, Any], str | None],
+    ) -> None:
+        super().__init__(
+            original._user_loss,
+            original._user_loss_weights,
+            output_names=original.output_names,
+        )
+        self._wrap = wrap
+        self._explain_mismatch = explain_mismatch
+
+    def build(self, y_true: Any, y_pred: Any) -> None:
+        super().build(y_true, y_pred)
+        self._flat_losses = [
+            entry._replace(loss=self._wrap(entry.loss, entry.name))
+            for entry in self._flat_losses
+        ]
+        self._metrics[:] = [_OutputLoss(name=m.name) for m in self._metrics]
+
+    def call(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> tf.Tensor:
+        token = _output.set(tree.flatten(y_pred)[0])
+        try:
+            return super().call(y_true, y_pred, sample_weight)
+        except (ValueError, TypeError, KeyError) as error:
+            reason = None
+            if y_true is not None:
+                names = self.output_names
+                reason = self._explain_mismatch(y_true, y_pred, names)
+            if reason is None:
+                raise
+            raise ValueError(reason) from error
+        finally:
+            _output.reset(token)
+
+
+class _OutputLoss(keras.metrics.Mean):
+    """The mean of an output's loss over examples."""
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        if sample_weight is None:
+            sample_weight = keras.ops.shape(_output.get())[0]
+        super().update_state(values, sample_weight)
+
+
+# An output whose loss is being computed; each replica has a thread.
+_output: contextvars.ContextVar = contextvars.ContextVar("output")

@@ -1,0 +1,138 @@
+"""Optimizers: their weights, slots, clipping and learning rate."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_Slot = Any  # A `keras.Variable`, or whatever an optimizer keeps per weight
+
+
+def _inner(optimizer: keras.optimizers.Optimizer) -> Any:
+    """The optimizer that one for loss scaling wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def slot(
+    optimizer: keras.optimizers.Optimizer,
+    slots: Sequence[_Slot],
+    variable: keras.Variable,
+) -> _Slot:
+    """The entry of `slots` (one per weight) that belongs to `variable`.
+
+    Needs `_get_variable_index`, which Keras's own guide to writing an
+    optimizer uses; without it momentum breaks.
+    """
+    return slots[optimizer._get_variable_index(variable)]
+
+
+def unknown_weights(
+    optimizer: keras.optimizers.Optimizer, weights: Sequence[keras.Variable]
+) -> list[keras.Variable]:
+    """Those of some weights that a built optimizer was not built for.
+
+    Needs `_trainable_variables_indices` and `_var_key`; without them Keras's
+    own error comes later, without the names of all weights.
+    """
+    inner = _inner(optimizer)
+    known = getattr(inner, "_trainable_variables_indices", None)
+    if not known:
+        return []
+    return [w for w in weights if inner._var_key(w) not in known]
+
+
+def optimized_weights(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable]:
+    """The weights that an optimizer was built for; empty if it is not built.
+
+    Needs `_trainable_variables`; without it, an update that names no weights
+    is not measured.
+    """
+    return list(getattr(optimizer, "_trainable_variables", None) or [])
+
+
+def reset_empty_build(optimizer: keras.optimizers.Optimizer) -> None:
+    """Lets an optimizer that was built for no weights be built again.
+
+    Keras builds it so where all weights were frozen, and where it reads an
+    HDF5 file. Needs `_trainable_variables`; without it Keras says that it
+    does not know the weights.
+    """
+    inner = _inner(optimizer)
+    if inner.built and getattr(inner, "_trainable_variables", None) == []:
+        inner.built = optimizer.built = False
+
+
+def squared_gradients(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable]:
+    """The averages whose root Adam, AdamW or RMSprop divide by, per weight.
+
+    Needs `_velocities` and `_velocity_hats`; without them the preconditioner
+    of these optimizers is not known.
+    """
+    if getattr(optimizer, "amsgrad", False):  # RMSprop has none.
+        return optimizer._velocity_hats
+    return optimizer._velocities
+
+
+def clip_gradients(
+    optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Clips by the optimizer's clipnorm, global_clipnorm or clipvalue.
+
+    Needs `_clip_gradients`; without it, optimizers with a clip of their own
+    break on several replicas.
+    """
+    return optimizer._clip_gradients(gradients)
+
+
+def excludes_from_weight_decay(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether `exclude_from_weight_decay` was called with some weights.
+
+    Needs `_exclude_from_weight_decay` and `_exclude_from_weight_decay_pattern`;
+    without them, a sweep of such a model decays all weights.
+    """
+    return bool(
+        getattr(optimizer, "_exclude_from_weight_decay", None)
+        or getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    )
+
+
+def learning_rate_variable(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.Variable | None:
+    """The variable of an optimizer's learning rate; `None` if it is scheduled.
+
+    Needs `_learning_rate`, as `learning_rate` gives the value of a schedule;
+    without it a learning rate cannot be set over that of a checkpoint.
+    """
+    rate = getattr(_inner(optimizer), "_learning_rate", None)
+    return rate if isinstance(rate, keras.Variable) else None
+
+
+@contextlib.contextmanager
+def replaced_learning_rate(
+    optimizer: keras.optimizers.Optimizer,
+    schedule: keras.optimizers.schedules.LearningRateSchedule,
+) -> Iterator[None]:
+    """While open, an optimizer follows a schedule instead of its own rate.
+
+    Keras's own setter drops the variable that was there, or refuses. Needs
+    `_learning_rate`, looked up at each update; without it no range of rates
+    can be tried.
+
+    Args:
+        optimizer: A Keras optimizer that has a rate itself.
+        schedule: The schedule to follow.
+    """
+    # Past `__setattr__`, which would track it
+    before = vars(optimizer)["_learning_rate"]
+    vars(optimizer)["_learning_rate"] = schedule
+    try:
+        yield
+    finally:
+        vars(optimizer)["_learning_rate"] = before
