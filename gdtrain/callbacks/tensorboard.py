@@ -270,14 +270,11 @@ class TensorBoard(StepCallback):
     def _describe(self, table):
         """Writes what is known of the run, on the writing thread."""
         measured = [
-            (column.name, column.quantity)
-            for column in table.layout.columns
-            if column.width == 1 and column.quantity in self._wanted
-        ]
-        measured += [
             (name, quantity)
-            for name, (quantity, _) in table.at_end.items()
-            if quantity is not None and quantity in self._wanted
+            for name, quantity in zip(
+                table.names, table.quantities, strict=True
+            )
+            if quantity in self._wanted and name not in self._probe_names
         ]
         measured += [(name, None) for name in self._probe_names]
         self._runs.describe(

@@ -82,9 +82,7 @@ class StepCallback(Callback, abc.ABC):
     def observe(self, table):
         """Called by the trainer with a `Table` after each block."""
         if self.writes:
-            self._background.do(
-                self._pass_on, table, size=getattr(table.rows, "nbytes", 0)
-            )
+            self._background.do(self._pass_on, table, size=table.rows.nbytes)
 
     @property
     def writes(self):
@@ -126,9 +124,9 @@ class StepCallback(Callback, abc.ABC):
         self.target.flush()
 
     def _pass_on(self, table):
-        steps, names, values, measured = table.select(self._wanted)
-        if len(steps):
-            self.write(steps, names, values, measured)
+        chosen = table.select(self._wanted)
+        if len(chosen):
+            self.write(chosen.steps, chosen.names, chosen.array, chosen.mask)
 
 
 class StepWriter(StepCallback):

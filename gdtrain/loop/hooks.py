@@ -9,7 +9,7 @@ from typing import Any
 from gdtrain.common import failures
 from gdtrain.telemetry import requests
 from gdtrain.telemetry.quantity import BlockQuantity, Memory
-from gdtrain.telemetry.step_table import Table
+from gdtrain.telemetry.step_table import BlockTable
 
 _log = logging.getLogger("gdtrain")
 
@@ -217,7 +217,7 @@ class Observers:
         self.steps_done += rows.shape[0]
         with contextlib.ExitStack() as stack:
             # All of them hear of it even if one raises, or a probe does.
-            table = Table(first_step, layout, rows, strides or {}, at_end)
+            table = BlockTable(first_step, layout, rows, strides, at_end)
             for observer in reversed(self._attached):
                 stack.callback(observer.observe, table)
             table.at_end.update(self._probed(seconds))

@@ -1,146 +1,18 @@
-"""The table that leaves the graph: a row for each step."""
+"""The table of steps: numbers by name, and which of them were measured."""
 
-import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from gdtrain.telemetry.row_layout import RowLayout
+from gdtrain.telemetry.row_layout import Column, RowLayout
 
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Numbers of consecutive steps, as they left the graph.
-
-    Args:
-        first_step: Number of the first step in it; steps count from 1.
-        layout: Which number of a row is what.
-        rows: Float32 of shape `[steps, numbers]`: a tensor, which may still
-            be on its way from the device, or an array.
-        strides: By quantity, every how many steps it was measured; those that
-            are missing were measured at each.
-        at_end: Numbers of the block as a whole, which belong to its last
-            step: `{name: (quantity, value)}`.
-    """
-
-    first_step: int
-    layout: RowLayout
-    rows: Any
-    strides: dict[str, int] = dataclasses.field(default_factory=dict)
-    at_end: dict[str, tuple] = dataclasses.field(default_factory=dict)
-
-    @property
-    def last_step(self):
-        """Number of the last step in it."""
-        return self.first_step + len(self.rows) - 1
-
-    @property
-    def examples(self) -> np.ndarray:
-        """How many examples each step had, `[steps]`. Waits for the device."""
-        return self.layout.examples(np.asarray(self.rows))
-
-    @property
-    def verdicts(self) -> np.ndarray:
-        """The guard's verdict on each step, `[steps]`. Waits for the device.
-
-        Raises:
-            ValueError: if the steps are not guarded.
-        """
-        return self.layout.verdicts(np.asarray(self.rows))
-
-    def select(self, wanted):
-        """Rows and columns that somebody asked for. Waits for the device.
-
-        Args:
-            wanted: By quantity, at which steps: the multiples of a number;
-                under `None`, at which those that the step itself returned.
-
-        Returns:
-            `(steps, names, values, measured)`: int64 `[n]`, a tuple of m
-            names, float32 `[n, m]`, and `None` or bool `[n, m]`: which of
-            them were measured. Steps without any are left out.
-
-        Example:
-
-        >>> from gdtrain.telemetry.row_layout import Column
-        >>> layout = RowLayout.of(["kl"], [[Column("loss", "loss", 0)]])
-        >>> rows = np.array([[8, 5, 1], [8, 6, 2], [8, 7, 3]], "float32")
-        >>> table = Table(1, layout, rows)
-        >>> steps, names, values, _ = table.select({"loss": 2, None: 2})
-        >>> steps.tolist(), names, values.tolist()
-        ([2], ('loss', 'kl'), [[2.0, 6.0]])
-        """
-        rows = np.asarray(self.rows, np.float32)
-        steps = np.arange(len(rows), dtype=np.int64) + self.first_step
-        chosen = [
-            column
-            for column in self.layout.columns
-            if column.width == 1 and column.quantity in wanted
-        ]
-        ends = {
-            name: value
-            for name, (quantity, value) in self.at_end.items()
-            if quantity in wanted
-        }
-        names = tuple(column.name for column in chosen) + tuple(ends)
-        values = rows[:, [column.index for column in chosen]]
-        measured = self._measured(steps, [c.quantity for c in chosen], wanted)
-        if ends and len(rows):
-            last = np.zeros([len(rows), len(ends)], np.float32)
-            last[-1] = list(ends.values())
-            values = np.concatenate([values, last], 1)
-            is_last = np.zeros(last.shape, bool)
-            is_last[-1] = True
-            measured = np.concatenate([measured, is_last], 1)
-        if measured.all():
-            return steps, names, values, None
-        some = measured.any(1)
-        steps, values, measured = steps[some], values[some], measured[some]
-        return steps, names, values, None if measured.all() else measured
-
-    def histograms(self, wanted):
-        """Histograms that somebody asked for.
-
-        Args:
-            wanted: As in `select`.
-
-        Returns:
-            A list of `(step, name, numbers)`; see
-            `gdtrain.telemetry.histograms`.
-        """
-        wide = [
-            column
-            for column in self.layout.columns
-            if column.width > 1 and column.quantity in wanted
-        ]
-        if not wide:
-            return []
-        rows = np.asarray(self.rows, np.float32)
-        steps = np.arange(len(rows), dtype=np.int64) + self.first_step
-        measured = self._measured(steps, [c.quantity for c in wide], wanted)
-        return [
-            (
-                int(steps[row]),
-                wide[i].name,
-                rows[row, wide[i].index : wide[i].index + wide[i].width],
-            )
-            for row, i in zip(*np.nonzero(measured))
-        ]
-
-    def _measured(self, steps, quantities, wanted):
-        """Which quantities were measured at which steps, bool `[n, m]`."""
-        by_quantity = {
-            quantity: (steps % self.strides.get(quantity, 1) == 0)
-            & (steps % wanted[quantity] == 0)
-            for quantity in set(quantities)
-        }
-        columns = [by_quantity[quantity] for quantity in quantities]
-        if not columns:
-            return np.zeros([len(steps), 0], bool)
-        return np.stack(columns, 1)
+#: At which steps somebody wants a quantity: by its name, the multiples of a
+#: number; under `None`, at which those that the step itself returned.
+Wanted = Mapping[str | None, int]
 
 
 class StepTable:
@@ -357,3 +229,170 @@ def stacked(tables: Sequence[StepTable]) -> StepTable:
         mask[begin:end, places] = True if table.mask is None else table.mask
     steps = np.concatenate([np.empty(0, np.int64), *(t.steps for t in tables)])
     return StepTable(steps, names, array, None if mask.all() else mask)
+
+
+class BlockTable(StepTable):
+    """The steps of a block, as they left the graph.
+
+    Columns are picked from the rows when they are first read, so that making
+    a table costs the training thread next to nothing.
+
+    Args:
+        first_step: Number of the first step in it.
+        layout: The `RowLayout` of the rows.
+        rows: Float32 `[n, numbers]`.
+        strides: By quantity, every how many steps it was measured; those that
+            are missing were measured at each.
+        at_end: Numbers of the block as a whole, which belong to its last
+            step: `{name: (quantity, value)}`.
+
+    Example:
+
+    >>> layout = RowLayout.of(["kl"], [[Column("loss", "loss", 0)]])
+    >>> rows = np.array([[8, 1, 5], [8, 2, 6], [8, 3, 7]], "float32")
+    >>> table = BlockTable(1, layout, rows).select({"loss": 2, None: 2})
+    >>> table.steps.tolist(), table.names, table.array.tolist()
+    ([2], ('loss', 'kl'), [[6.0, 2.0]])
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        layout: RowLayout,
+        rows: np.ndarray,
+        strides: Mapping[str, int] | None = None,
+        at_end: dict[str, tuple[str | None, float]] | None = None,
+    ) -> None:
+        self.layout = layout
+        self.rows = rows
+        self.strides = strides or {}
+        self._first_step = first_step
+        self.at_end = {} if at_end is None else at_end
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def first_step(self) -> int:
+        """The number of the first step."""
+        return self._first_step
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last step."""
+        return self._first_step + len(self.rows) - 1
+
+    @property
+    def examples(self) -> np.ndarray:
+        """How many examples each step had, float32 `[n]`."""
+        return self.layout.examples(self.rows)
+
+    @property
+    def verdicts(self) -> np.ndarray:
+        """The guard's verdicts, float32 `[n]`; see `RowLayout.verdicts`."""
+        return self.layout.verdicts(self.rows)
+
+    @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """Step numbers, int64 `[n]`."""
+        return np.arange(len(self.rows), dtype=np.int64) + self._first_step
+
+    @functools.cached_property
+    def _columns(self) -> list[Column]:
+        return [column for column in self.layout.columns if column.width == 1]
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in their order."""
+        return (*(column.name for column in self._columns), *self.at_end)
+
+    @functools.cached_property
+    def quantities(self) -> tuple[str | None, ...]:
+        """The quantity of each name; `None` for what the step returned."""
+        at_end = (quantity for quantity, _ in self.at_end.values())
+        return (*(column.quantity for column in self._columns), *at_end)
+
+    @functools.cached_property
+    def array(self) -> np.ndarray:
+        """Float32 `[n, m]`; what was not measured may be any number."""
+        array = self.rows[:, [column.index for column in self._columns]]
+        if not self.at_end:
+            return array
+        ends = np.zeros([len(self), len(self.at_end)], np.float32)
+        ends[-1] = [value for _, value in self.at_end.values()]
+        return np.concatenate([array, ends], 1)
+
+    @functools.cached_property
+    def mask(self) -> np.ndarray | None:
+        """Which numbers were measured, bool `[n, m]`; `None` for all."""
+        mask = self._due(self._columns, self.strides)
+        if self.at_end:
+            ends = np.zeros([len(self), len(self.at_end)], bool)
+            ends[-1] = True
+            mask = np.concatenate([mask, ends], 1)
+        return None if mask.all() else mask
+
+    def select(self, wanted: Wanted) -> StepTable:
+        """What somebody asked for, without steps that have none of it.
+
+        Args:
+            wanted: Which quantities, and at which steps. Numbers of the whole
+                block are there at its last step in any case.
+        """
+        places = [i for i, q in enumerate(self.quantities) if q in wanted]
+        names = [self.names[place] for place in places]
+        columns = [c for c in self._columns if c.quantity in wanted]
+        mask = np.ones([len(self), len(names)], bool)
+        mask[:, : len(columns)] = self._due(columns, wanted)
+        if self.mask is not None:
+            mask &= self.mask[:, places]
+        array = self.array[:, places]
+        if mask.all():
+            return StepTable(self.steps, names, array)
+        rows = mask.any(1)
+        mask = mask[rows]
+        return StepTable(
+            self.steps[rows], names, array[rows], None if mask.all() else mask
+        )
+
+    def histograms(self, wanted: Wanted) -> list[tuple[int, str, np.ndarray]]:
+        """Histograms that somebody asked for.
+
+        Args:
+            wanted: As in `select`.
+
+        Returns:
+            A list of `(step, name, numbers)`; see
+            `gdtrain.telemetry.histograms`.
+        """
+        wide = [
+            column
+            for column in self.layout.columns
+            if column.width > 1 and column.quantity in wanted
+        ]
+        if not wide:
+            return []
+        due = self._due(wide, self.strides) & self._due(wide, wanted)
+        return [
+            (
+                self._first_step + int(row),
+                wide[i].name,
+                self.rows[row, wide[i].index : wide[i].index + wide[i].width],
+            )
+            for row, i in zip(*np.nonzero(due), strict=True)
+        ]
+
+    def _due(
+        self, columns: Sequence[Column], every: Mapping[Any, int]
+    ) -> np.ndarray:
+        """Which columns are due at which steps, bool `[n, columns]`."""
+        due = np.ones([len(self), len(columns)], bool)
+        by_stride: dict[int, list[int]] = {}
+        for place, column in enumerate(columns):
+            by_stride.setdefault(every.get(column.quantity, 1), []).append(
+                place
+            )
+        for stride, places in by_stride.items():
+            if stride > 1:
+                due[:, places] = (self.steps % stride == 0)[:, np.newaxis]
+        return due

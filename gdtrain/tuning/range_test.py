@@ -175,19 +175,18 @@ class Recorder(keras.callbacks.Callback):
 
     def _read(self, table):
         """Rates and losses of a table, `[2, steps]`."""
-        _, names, values, _ = table.select(
-            {None: 1, "loss": 1, "learning_rate": 1}
-        )
-        columns = dict(zip(names, values.T, strict=True))
-        if "loss" not in columns:
+        chosen = table.select({None: 1, "loss": 1, "learning_rate": 1})
+        if "loss" not in chosen:
             raise ValueError(
                 "A step must tell its loss. Received: a `train_step` that "
-                f"tells {sorted(columns)}. Return {{'loss': loss}} from it, "
-                "or call `self.descend(tape, loss)` without a `name`."
+                f"tells {sorted(chosen.names)}. Return {{'loss': loss}} from "
+                "it, or call `self.descend(tape, loss)` without a `name`."
             )
         first = self._seen.shape[1]
-        planned = self._ramp.rates[first : first + len(values)]
-        rates = columns.get("learning_rate", planned)
+        planned = self._ramp.rates[first : first + len(chosen)]
+        rates = planned
+        if "learning_rate" in chosen:
+            rates = chosen["learning_rate"]
         if not np.isin(rates, self._ramp.rates).all():
             raise ValueError(
                 "The compiled optimizer must make the updates, as its rates "
@@ -195,7 +194,7 @@ class Recorder(keras.callbacks.Callback):
                 f"with a learning rate of {rates[0]}. Give `compile` the "
                 "optimizer that `descend` is called with."
             )
-        return np.stack([rates, columns["loss"]])
+        return np.stack([rates, chosen["loss"]])
 
     def close(self):
         """Nothing is to be closed."""

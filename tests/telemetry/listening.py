@@ -43,13 +43,10 @@ class Listener(keras.callbacks.Callback):
         """What was measured under a name, by step: a dict."""
         found = {}
         for table in self.tables:
-            steps, names, values, measured = table.select(self._wanted)
-            if name not in names:
-                continue
-            column = names.index(name)
-            for row, step in enumerate(steps.tolist()):
-                if measured is None or measured[row, column]:
-                    found[step] = values[row, column]
+            chosen = table.select(self._wanted)
+            if name in chosen:
+                steps, values = chosen.points(name)
+                found.update(zip(steps.tolist(), values, strict=True))
         return found
 
     def histograms(self, name):

@@ -116,7 +116,7 @@ def record(**changes):
 
 def measured(quantity, **changes):
     labels, vector = measurement.measure([quantity], record(**changes))
-    return {label.name: float(vector[label.place]) for label in labels}
+    return {label.name: float(vector[label.index]) for label in labels}
 
 
 def test_gradient_norm_of_whole_and_layers():
@@ -172,7 +172,7 @@ def test_norms_neither_overflow_nor_underflow_in_single_precision(size):
         gdtrain.telemetry.UpdateNorm(),
     ]
     labels, vector = measurement.measure(quantities, whole)
-    found = {one.name: float(vector[one.place]) for one in labels}
+    found = {one.name: float(vector[one.index]) for one in labels}
     expected = {
         "loss": 2,
         "gradient_norm": 13 * size,
