@@ -178,7 +178,7 @@ class BackupAndRestore(Callback):
         self._backups.check_writable()
         self._lock = FolderLock(folder)
         _check_position(run.feed, self.at_epochs_only)
-        run.identify()
+        run.fingerprint  # noqa: B018  Training changes what it is taken of
         found = self.newest(run.epochs)
         if found is not None:
             self._go_on(run, found)
@@ -187,7 +187,7 @@ class BackupAndRestore(Callback):
 
     def _go_on(self, run, state):
         """Has a run go on from a state, and says so."""
-        changes = fingerprint.listed(run.differences(state).values())
+        changes = run.differences(state).listed()
         if self._workers.any(bool(changes)):
             changes = changes or "on another worker, something is different"
             if self.on_change == "error":
@@ -196,7 +196,7 @@ class BackupAndRestore(Callback):
                 self._say(f"trains anew in {self.backup_dir!r}, as {changes}.")
                 return
         run.resume(state)
-        self._say(_going_on(run, self.backup_dir, changes))
+        self._say(_going_on(run, state, self.backup_dir, changes))
 
     def _refusal(self, changes):
         """That a checkpoint is of another run, and what to do."""
@@ -281,7 +281,7 @@ class BackupAndRestore(Callback):
             stop = run.step == 0 and self._workers.any(stop)
         if self.saves_first:
             self.saves_first = False
-            run.ahead.trace(run.epoch, run.step)  # Makes all variables
+            run.queue.trace(run.epoch, run.step)  # Makes all variables
             self._save(run)
         elif stop or run.is_over or self._is_due(run):
             self._save(run)
@@ -323,7 +323,7 @@ class BackupAndRestore(Callback):
 
     def _save(self, run):
         """Takes the state, and has it written beside training."""
-        state = run.state(exactly=not self.at_epochs_only)
+        state = run.capture(exactly=not self.at_epochs_only)
         self._note(run)
         # As large as may wait, so that at most one does.
         self._background.do(
@@ -364,7 +364,7 @@ def _check_position(feed, at_epochs_only):
         ) from error
 
 
-def _going_on(run, folder, changes):
+def _going_on(run, state, folder, changes):
     """Where a run goes on, in a sentence or several."""
     epoch, step = run.epoch, run.step
     if run.is_finished:
@@ -384,7 +384,7 @@ def _going_on(run, folder, changes):
         )
     if changes:
         text += f" With what is asked for now: {changes}."
-    unknown = run.not_compared()
+    unknown = fingerprint.not_compared(state["fingerprint"], run.fingerprint)
     if unknown:
         text += f" Not compared: {', '.join(unknown)}."
     return text

@@ -13,7 +13,7 @@ from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
-from gdtrain.loop.fit_state import GoBack
+from gdtrain.loop.fit_state import Rollback
 from gdtrain.state import variables
 from gdtrain.step import guard
 from gdtrain.telemetry.record import is_scheduled, with_rates
@@ -162,7 +162,7 @@ class NonfiniteGuard(Callback):
         if not self._has_begun:
             self._has_begun = True
             if not run.model.built:
-                run.ahead.trace(run.epoch, run.step)  # Makes the weights.
+                run.queue.trace(run.epoch, run.step)  # Makes the weights.
             # They may be those of a checkpoint, or made only now.
             _warn_of_others(_check_start(run.model))
             self._start = [w.numpy() for w in run.model.trainable_variables]
@@ -179,7 +179,7 @@ class NonfiniteGuard(Callback):
         if self.policy == "rollback":
             state = self._state_before(run)
             if state is not None:
-                raise GoBack(state)
+                raise Rollback(state)
         if self.policy == "skip":
             warnings.warn(
                 f"Step {run.steps_done} was left out as well, more than "

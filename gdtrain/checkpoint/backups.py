@@ -143,7 +143,7 @@ class Backups:
 
         Raises:
             Damaged: if there are checkpoints and all are damaged.
-            NewerFormat: if a later version of gdtrain wrote one.
+            WrongFormat: if another version of gdtrain wrote one.
         """
         errors = []
         for entry in filter(accept, self.steps()):

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 
 from gdtrain.checkpoint import manifest
-from gdtrain.checkpoint.manifest import Damaged, NewerFormat
+from gdtrain.checkpoint.manifest import Damaged, WrongFormat
 from gdtrain.checkpoint.tree import pack, unpack
 
 _AROUND = 512  # Most bytes that a zip file has for a member, and at its end
@@ -81,7 +81,7 @@ class Noting(collections.UserDict):
         return super().__getitem__(name)
 
 
-__all__ = ["Damaged", "NewerFormat", "read", "write"]
+__all__ = ["Damaged", "WrongFormat", "read", "write"]
 
 _STATE = "state.json"
 _ARRAYS = "arrays.npz"
@@ -137,7 +137,7 @@ def read(folder):
 
     Raises:
         Damaged: if it is not as it was written.
-        NewerFormat: if a later version of gdtrain wrote it.
+        WrongFormat: if another version of gdtrain wrote it.
         OSError: if reading is not allowed.
     """
     folder = os.path.abspath(folder)

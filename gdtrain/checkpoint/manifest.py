@@ -118,7 +118,7 @@ def _check_plain(path, status):
 
 
 NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 _PIECE = 2**20  # Bytes that are read at a time
 _LARGEST = 2**24  # Bytes of a manifest
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -126,8 +126,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
-class NewerFormat(ValueError):
-    """A checkpoint was written by a later version of gdtrain."""
+class WrongFormat(ValueError):
+    """A checkpoint was written by another version of gdtrain."""
 
 
 def write(folder):
@@ -175,7 +175,7 @@ def check(folder):
     Raises:
         Damaged: if a file or the manifest is missing or changed, or there is
             one that the manifest does not name, or no plain file.
-        NewerFormat: if a later version wrote the manifest.
+        WrongFormat: if another version wrote the manifest.
         OSError: if reading is not allowed.
     """
     files = _files(os.path.join(folder, NAME))
@@ -211,15 +211,21 @@ def _files(path):
         )
     try:
         manifest = parsed(data)
-        newer = _number(manifest["format"]) > FORMAT
-        files = {} if newer else _checked(manifest["files"])
+        number = _number(manifest["format"])
+        files = _checked(manifest["files"]) if number == FORMAT else {}
     except Exception as error:
         raise Damaged(f"{path} is no manifest: {error!r}.") from error
-    if newer:
-        raise NewerFormat(
-            f"A checkpoint must be of format {FORMAT} or below to be read by "
-            f"this version of gdtrain. Received: {os.path.dirname(path)} of "
-            f"format {manifest['format']}. Update gdtrain."
+    if number != FORMAT:
+        remedy = (
+            "Update gdtrain"
+            if number > FORMAT
+            else "Delete it to train from the start, or use the version of "
+            "gdtrain that wrote it"
+        )
+        raise WrongFormat(
+            f"A checkpoint must be of format {FORMAT} to be read by this "
+            f"version of gdtrain. Received: {os.path.dirname(path)} of format "
+            f"{number}. {remedy}."
         )
     return files
 

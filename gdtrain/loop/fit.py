@@ -8,7 +8,7 @@ from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.loop.block_queue import Ahead
-from gdtrain.loop.fit_state import GoBack, Run
+from gdtrain.loop.fit_state import FitState, Rollback
 from gdtrain.mistakes import arrays, labels
 from gdtrain.state import variables
 
@@ -70,8 +70,8 @@ def train(
     callbacks,
     first_epoch,
     epochs,
-    validation=None,
-    arguments=None,
+    validation,
+    arguments,
 ):
     """Trains.
 
@@ -81,24 +81,26 @@ def train(
         callbacks: A `keras.callbacks.CallbackList`.
         first_epoch, epochs: Epochs count from the one to below the other.
         validation: A `Validation`, or `None`.
-        arguments: What else `fit` was given; see `gdtrain.state.fingerprint`.
+        arguments: What else `fit` was given, by name.
     """
     model.stop_training = False
     model.make_train_function()
     model.train_function.begin()
-    run = Run(model, feed, callbacks.callbacks, first_epoch, epochs, arguments)
-    run.begin()
-    if not run.is_finished:
-        callbacks.on_train_begin()
-    run.epoch = models.initial_epoch(model) or run.epoch
     pace = pacing.Pace(model, callbacks.callbacks)
-    run.ahead = Ahead(
+    queue = Ahead(
         model,
         lambda: _train_function(model),
         feed,
         pace,
-        _horizon(pace.sees, epochs, validation),
+        _horizon(pace, epochs, validation),
     )
+    fit = FitState(
+        model, feed, queue, callbacks, first_epoch, epochs, arguments
+    )
+    fit.begin()
+    if not fit.is_finished:
+        callbacks.on_train_begin()
+    fit.epoch = models.initial_epoch(model) or fit.epoch
     observers = model.step_observers
     has_memory = observers.asked or observers.are_guarding
     if not model.built and (has_memory or not model.run_eagerly):
@@ -108,20 +110,21 @@ def train(
         variables.build(model, feed.batch_spec)
     elif has_memory and not metrics.are_metrics_built(model):
         models.build(model, feed.batch_spec)
-    run.restore_resumed()
-    if run.is_finished:
+    if fit.resumed_from is not None:
+        fit.restore(fit.resumed_from)
+    if fit.is_finished:
         return model.history
     hooks = epoch_loop.hooks_of(
-        callbacks, "train", lambda: model.stop_training, run.reached
+        callbacks, "train", lambda: model.stop_training, fit.reached
     )
-    run.reached(run.epoch, run.step)
-    while run.epoch < epochs and not run.is_stopped:
+    fit.reached(fit.epoch, fit.step)
+    while fit.epoch < epochs and not fit.is_stopped:
         try:
-            _one_epoch(run, callbacks, hooks, validation)
-        except GoBack as back:
-            run.restore(back.state)
-    run.ahead.end()
-    _end(run, callbacks)
+            _one_epoch(fit, callbacks, hooks, validation)
+        except Rollback as rollback:
+            fit.restore(rollback.state)
+    queue.end()
+    _end(fit, callbacks)
     return model.history
 
 
@@ -132,50 +135,50 @@ def _train_function(model):
     return model.train_function
 
 
-def _horizon(sees, epochs, validation):
+def _horizon(pace, epochs, validation):
     """Makes a function of an epoch: see `horizon` of `Ahead`."""
 
     def horizon(epoch):
         left = epochs - epoch
-        if sees != "logs":
+        if pace.sees != "logs":
             return 1, left
         return (validation.until_due(epoch, left) if validation else left), left
 
     return horizon
 
 
-def _one_epoch(run, callbacks, hooks, validation):
+def _one_epoch(fit, callbacks, hooks, validation):
     """Runs an epoch, or what is left of it."""
-    epoch = run.epoch
-    callbacks.on_epoch_begin(epoch)
-    run.begun_epoch()
-    run.feed.begin_epoch(epoch, run.step)
-    epoch_loop.tell_steps(callbacks, run.feed.steps_per_epoch)
-    logs = epoch_loop.run(run.ahead, run.feed, hooks, epoch, run.step)
+    epoch = fit.epoch
+    if fit.step == 0:  # Else `restore` has begun it.
+        callbacks.on_epoch_begin(epoch)
+    fit.feed.begin_epoch(epoch, fit.step)
+    epoch_loop.tell_steps(callbacks, fit.feed.steps_per_epoch)
+    logs = epoch_loop.run(fit.queue, fit.feed, hooks, epoch, fit.step)
     logs = dict(logs)
     if validation and validation.is_due(epoch):
-        logs.update(validation.logs(run.model, callbacks))
+        logs.update(validation.logs(fit.model, callbacks))
     callbacks.on_epoch_end(epoch, logs)
-    run.logs = metrics.pythonify_logs(logs)
-    run.is_stopped = run.model.stop_training
-    run.reached(epoch + 1, 0)
-    run.is_stopped = run.model.stop_training
+    fit.logs = metrics.pythonify_logs(logs)
+    fit.is_stopped = fit.model.stop_training
+    fit.reached(epoch + 1, 0)
+    fit.is_stopped = fit.model.stop_training
 
 
-def _end(run, callbacks):
+def _end(fit, callbacks):
     """Ends training, twice told: before callbacks end it and after."""
-    optimizer = run.model.optimizer
-    weights = run.model.trainable_weights
-    run.is_over = True
-    _train_function(run.model).warn_if_still()
-    run.reached(run.epoch, 0)
+    optimizer = fit.model.optimizer
+    weights = fit.model.trainable_weights
+    fit.is_over = True
+    _train_function(fit.model).warn_if_still()
+    fit.reached(fit.epoch, 0)
     is_keras = isinstance(optimizer, keras.optimizers.Optimizer)
     # One that is not built has no averages to end with.
-    if is_keras and optimizer.built and weights and run.epochs > 0:
+    if is_keras and optimizer.built and weights and fit.epochs > 0:
         optimizer.finalize_variable_values(weights)
-    callbacks.on_train_end(logs=run.logs)
-    run.is_finished = True
-    run.reached(run.epoch, 0)
+    callbacks.on_train_end(logs=fit.logs)
+    fit.is_finished = True
+    fit.reached(fit.epoch, 0)
 
 
 def fit(

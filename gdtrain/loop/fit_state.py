@@ -1,8 +1,8 @@
-"""A run of `fit`: where it is, and all that it consists of."""
+"""The state of one `fit`: its position, and all that a resumed fit needs."""
 
 import copy
 import functools
-import json
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.data.iterator_state import NoPosition
+from gdtrain.loop.block_queue import Ahead
 from gdtrain.state import (
     callback_states,
     fingerprint,
@@ -17,150 +18,146 @@ from gdtrain.state import (
     reach,
     variables,
 )
+from gdtrain.state.fingerprint import Differences
 
-VERSIONS = {
+_VERSIONS = {
     "keras": keras.__version__,
     "numpy": np.__version__,
     "tensorflow": tf.__version__,
 }
-
-
 _BUILT = ("weight", "optimizer", "metric")  # Others may come with a step
-_FEEDS = {"data", "fit"}  # Groups by which batches differ
+_OF_BATCHES = {"data", "fit"}  # Groups of a fingerprint that change batches
 
 
-class GoBack(Exception):
-    """Raised by a callback's `on_run_reached` to go on from a state before.
+class Rollback(Exception):
+    """Raised by a callback's `on_run_reached` to continue from a state.
 
     Args:
-        state: What `Run.state` gave.
+        state: What `FitState.capture` returned.
     """
 
-    def __init__(self, state):
+    def __init__(self, state: dict[str, Any]) -> None:
         super().__init__()
         self.state = state
 
 
-class Run:
-    """A run, between two blocks of steps.
+class FitState:
+    """The state of one `fit`, saved and restored between blocks of steps.
 
-    A callback is told of it if it has `on_run_begin(run)`, called before
-    `on_train_begin`; it may then call `resume`. And if it has
-    `on_run_reached(run)`, that is called whenever the model is as the
-    callbacks know it, so that `state` is of one moment; it may raise `GoBack`.
+    Callbacks get it by `on_run_begin(fit)`, called before `on_train_begin`,
+    where one may call `resume`; and by `on_run_reached(fit)`, called whenever
+    the model is as the callbacks know it, so that `capture` is of one moment.
+    The latter may raise `Rollback`.
 
     Args:
         model: A `DescentTrainer`, compiled.
         feed: The training data, a feed.
-        callbacks: A list of callbacks.
-        epoch: The first one.
-        epochs: The one that comes after the last.
-        arguments: What else `fit` was given, by name; see `identity.of`.
+        queue: Runs the steps.
+        callbacks: The callbacks.
+        epoch, epochs: Epochs count from the one to below the other.
+        arguments: What else `fit` was given, by name.
 
     Attributes:
         epoch, step: Of the step that comes next; both count from 0.
         logs: Of the last epoch that ended.
         is_stopped: Whether `stop_training` ended it.
-        is_over: Whether there are no more epochs to come.
+        is_over: Whether all epochs are done.
         is_finished: Whether `on_train_end` was called as well.
         has_failed: Whether a callback found it not worth saving any more.
+        resumed_from: The state that `resume` was given, until training.
     """
 
-    def __init__(self, model, feed, callbacks, epoch, epochs, arguments=None):
+    def __init__(
+        self,
+        model: keras.Model,
+        feed: Any,
+        queue: Ahead,
+        callbacks: keras.callbacks.CallbackList,
+        epoch: int,
+        epochs: int,
+        arguments: dict[str, Any],
+    ) -> None:
         self.model = model
         self.feed = feed
-        self.callbacks = callbacks
+        self.queue = queue
+        self.callbacks: list[keras.callbacks.Callback] = callbacks.callbacks
         self.epoch, self.epochs = epoch, epochs
         self.step = 0
-        self.logs = None
+        self.logs: dict[str, Any] | None = None
         self.is_stopped = self.is_over = self.is_finished = False
         self.has_failed = False
-        self.ahead: Any = None  # The `Ahead`, once training has begun
-        self._arguments = arguments or {}
-        self._resumed: Any = None  # The state to go on from
-        self._found: dict[str, dict] = {}  # Differences by identity
-        self._without: set[str] = set()  # Callbacks whose state is not saved
-        # Those that guard come first: what they stop must not be saved.
+        self.resumed_from: dict[str, Any] | None = None
+        self._begin_epoch = callbacks.on_epoch_begin
+        self._arguments = arguments
+        self._compared: tuple[Any, Differences] = None, Differences()
+        self._unsaved: set[str] = set()  # Callbacks whose state is not saved
+        # Guards come first: what they stop must not be saved.
         self._listeners = sorted(
-            (c for c in callbacks if hasattr(c, "on_run_reached")),
+            (c for c in self.callbacks if hasattr(c, "on_run_reached")),
             key=lambda callback: not getattr(callback, "guards", False),
         )
 
     @property
-    def steps_done(self):
+    def steps_done(self) -> int:
         """How many updates the model has behind it."""
         return self.model.step_observers.steps_done
 
     @functools.cached_property
-    def identity(self):
-        """What it is asked to be, as text; see `gdtrain.state.fingerprint`."""
-        return json.dumps(
-            fingerprint.of(self.model, self.feed, self._arguments)
-        )
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """What this fit is asked to do.
 
-    @functools.cached_property
-    def _rates_asked(self):
-        """Learning rates that it is asked for."""
-        return fingerprint.rates(self.model)
-
-    def identify(self):
-        """Notes what it is asked to be, which training may change.
-
-        To be called before training begins by who wants to save states.
+        Training changes it: read it before training, to save states later.
         """
         if self.model.built:
             # What a step is seen to return depends on which metrics there
-            # are: a run that is gone on with has them before its first step.
+            # are: a resumed fit has them before its first step.
             variables.build(self.model, self.feed.batch_spec)
-        return self.identity, self._rates_asked
+        return fingerprint.of(self.model, self.feed, self._arguments)
 
-    def last_batch(self):
-        """The batch of the step before: `(data, indices)`.
+    def begin(self) -> None:
+        """Calls `on_run_begin` of callbacks."""
+        for callback in self.callbacks:
+            if hasattr(callback, "on_run_begin"):
+                callback.on_run_begin(self)
 
-        Indices are those of its examples in the data, or `None` if they are
-        not known. `None` if there is no such batch any more.
+    def reached(self, epoch: int, step: int) -> None:
+        """Sets the position; calls `on_run_reached` of callbacks."""
+        self.epoch, self.step = epoch, step
+        if self._listeners and self.queue.is_idle:
+            for callback in self._listeners:
+                callback.on_run_reached(self)
+
+    def last_batch(self) -> tuple[Any, np.ndarray | None] | None:
+        """The batch of the step before, as `(data, indices)`.
+
+        `indices` are those of its examples in the data, or `None` if they are
+        not known. Returns `None` if the batch is no longer available.
         """
         epoch, step = self.epoch, self.step - 1
         if step < 0:
             epoch, step = epoch - 1, (self.feed.steps_per_epoch or 0) - 1
         found = self.feed.batch(epoch, step)
-        if found is None and self.ahead.last_batch is not None:
-            found = self._whole(self.ahead.last_batch), None
+        if found is None and self.queue.last_batch is not None:
+            results = self.model.distribute_strategy.experimental_local_results
+            # As it was before replicas got their parts.
+            found = (
+                keras.tree.map_structure(
+                    lambda leaf: tf.concat(results(leaf), 0),
+                    self.queue.last_batch,
+                ),
+                None,
+            )
         return found
 
-    def _whole(self, batch):
-        """A batch, as it was before it was given to replicas in parts."""
-        strategy = self.model.distribute_strategy
-        return keras.tree.map_structure(
-            lambda leaf: tf.concat(
-                strategy.experimental_local_results(leaf), 0
-            ),
-            batch,
-        )
-
-    def begin(self):
-        """Tells callbacks that it begins."""
-        for callback in self.callbacks:
-            if hasattr(callback, "on_run_begin"):
-                callback.on_run_begin(self)
-
-    def reached(self, epoch, step):
-        """Notes how far it is, and tells those who want to know."""
-        self.epoch, self.step = epoch, step
-        if self._listeners and self.ahead.is_idle:
-            for callback in self._listeners:
-                callback.on_run_reached(self)
-
-    def state(self, exactly=True):
-        """All that it consists of: nested dicts of numbers and arrays.
+    def capture(self, exactly: bool = True) -> dict[str, Any]:
+        """The whole state: nested dicts of numbers and arrays.
 
         Args:
-            exactly: Whether data that cannot be set back are an error; else
-                they begin anew.
+            exactly: Whether data without a position are an error; otherwise
+                they start from their beginning in the resumed fit.
 
         Raises:
-            gdtrain.data.iterator_state.NoPosition: if the data cannot be set
-                back.
+            gdtrain.data.iterator_state.NoPosition: if data have none.
         """
         strategy = self.model.distribute_strategy
         reached = reach.of(self.model)
@@ -176,161 +173,120 @@ class Run:
                 for kind, some in variables.of(self.model, reached).items()
             },
             "memory": self.model.step_observers.memory.get_state(),
-            "means": copy.deepcopy(self.ahead.get_state()),
-            "position": self._position(exactly),
+            "queue": copy.deepcopy(self.queue.get_state()),
+            "data": self._data_position(exactly),
             "random": random_state.get(),
-            "callbacks": callback_states.get(self.callbacks, self._without),
-            "identity": self.identity,
+            "callbacks": callback_states.get(self.callbacks, self._unsaved),
+            "fingerprint": self.fingerprint,
             "rates": fingerprint.rates(self.model, reached),
-            "versions": VERSIONS,
+            "versions": _VERSIONS,
         }
 
-    def _position(self, exactly):
+    def _data_position(self, exactly: bool) -> Any:
         try:
             return self.feed.position()
         except NoPosition:
             if exactly:
                 raise
-        return None
+            return None
 
-    def differences(self, state):
-        """In what another run was asked for that a state is of.
-
-        Returns:
-            A dict of sentences by group and name; see
-            `gdtrain.state.fingerprint.differences`.
-        """
-        found = {}
-        if state.get("identity", self.identity) != self.identity:
+    def differences(self, state: dict[str, Any]) -> Differences:
+        """What this fit is asked to do otherwise than the one of a state."""
+        there = state["fingerprint"]
+        if self._compared[0] != there:
             found = fingerprint.differences(
-                json.loads(state["identity"]),
-                json.loads(self.identity),
-                state["rates"],
+                there, self.fingerprint, state["rates"]
             )
-        if variables.build(self.model, self.feed.batch_spec):
-            wrong = self._wrong(state, ("weight",) if found else _BUILT)
-            if wrong:
-                found["variables", "shape"] = wrong
-        return found
+            if variables.build(self.model, self.feed.batch_spec):
+                kinds = ("weight",) if found else _BUILT
+                mismatch = self._mismatch(state, kinds)
+                if mismatch:
+                    found["variables", "shape"] = mismatch
+            self._compared = there, found
+        return self._compared[1]
 
-    def not_compared(self):
-        """Names of what cannot be compared with the run that it goes on with.
+    def resume(self, state: dict[str, Any]) -> None:
+        """Chooses, before training begins, the state to continue from.
 
-        Empty where it goes on with none.
+        Where this fit is asked for something else than the one of the state,
+        it continues with what is asked for now: with its learning rate; with
+        new variables of optimizer and metrics where the saved ones do not
+        fit; and from the start of the epoch if its batches differ.
         """
-        if self._resumed is None:
-            return []
-        if "identity" not in self._resumed:
-            return ["what was asked for then, as gdtrain 0.1.0 did not save it"]
-        there = json.loads(self._resumed["identity"])
-        return fingerprint.not_compared(there, json.loads(self.identity))
-
-    def resume(self, state):
-        """Says, before training begins, to go on from a state.
-
-        Where another run was asked for than the one of the state, it goes on
-        with what is asked for now: with this learning rate; with a new
-        optimizer or new metrics where their variables do not fit; and from
-        the start of the epoch where the data or how they are batched differ.
-        """
-        self._resumed = state
-        self._go_to(state)
+        self.resumed_from = state
+        self._move_to(state)
         callback_states.prepare(self.callbacks, state["callbacks"])
 
-    def restore_resumed(self):
-        """Goes where `resume` said, if it did; once callbacks have begun."""
-        if self._resumed is not None:
-            self.restore(self._resumed)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Makes everything as it was when `state` was captured.
 
-    def restore(self, state):
-        """Becomes what it was."""
-        self._resumed = state
-        self._go_to(state)
-        changed = self._changed(state)
+        Within an epoch, it calls `on_epoch_begin` for that epoch, too.
+
+        Raises:
+            ValueError: if the model's variables do not fit.
+        """
+        self.resumed_from = None
+        self._move_to(state)
+        changed = self.differences(state).groups()
         self.model.step_observers.memory.set_state(state["memory"])
-        position = None if changed & _FEEDS else state["position"]
-        self.feed.go_to(self.epoch, self.step, position)
-        self.ahead.trace(self.epoch, self.step)  # Makes what is missing
-        wrong = self._wrong(state, ("weight",) if changed else variables.KINDS)
-        if wrong:
+        data = None if changed & _OF_BATCHES else state["data"]
+        self.feed.go_to(self.epoch, self.step, data)
+        self.queue.trace(self.epoch, self.step)  # Makes what is missing
+        mismatch = self._mismatch(
+            state, ("weight",) if changed else variables.KINDS
+        )
+        if mismatch:
             raise ValueError(
-                "To go on with a run, the model must be the one that the "
-                f"checkpoint was made of. Received: {wrong}. Give this "
-                "model a backup folder of its own, or go back to the "
-                "other model."
+                "To resume a fit, the model must be the one that the "
+                f"checkpoint was made of. Received: {mismatch}. Give this "
+                "model a backup folder of its own, or use the other model "
+                "again."
             )
-        means = {"sums": None, "logs": {}} if changed else state["means"]
-        self.ahead.set_state(means)
+        begun = {"sums": None, "logs": {}} if changed else state["queue"]
+        self.queue.set_state(begun)
         self.model.stop_training = False
-        self._put(state)
+        self._assign(state)
+        if self.step and self.epoch < self.epochs:
+            # Hooks may read the model, and may set what they set before.
+            self._begin_epoch(self.epoch)
+            self._assign(state)
 
-    def begun_epoch(self):
-        """To be called after `on_epoch_begin`, which may change something."""
-        if self._resumed is not None and self.step:
-            self._put(self._resumed)
-        self._resumed = None
-
-    def _go_to(self, state):
-        self.epoch, self.step = state["epoch"], state["step"]
-        if self._changed(state) & _FEEDS:
-            self.step = 0
+    def _move_to(self, state: dict[str, Any]) -> None:
+        """Sets the position."""
+        differs = self.differences(state).groups() & _OF_BATCHES
+        self.epoch = state["epoch"]
+        self.step = 0 if differs else state["step"]
         self.logs = state["logs"]
         self.is_stopped = state["is_stopped"]
         self.is_finished = state["is_finished"]
         self.model.step_observers.steps_done = state["steps_done"]
 
-    def _changed(self, state):
-        """Groups of what is asked for now and was not, beside rates."""
-        return {
-            group
-            for group, name in self._differences(state)
-            if not _is_rate(name) and group != "validation"
-        }
-
-    def _differences(self, state):
-        """As `differences`, found once for the same identity."""
-        text = state.get("identity", self.identity)
-        if text not in self._found:
-            self._found[text] = self.differences(state)
-        return self._found[text]
-
-    def _put(self, state):
-        """Sets all that may be set twice."""
+    def _assign(self, state: dict[str, Any]) -> None:
+        """Sets variables, states of callbacks and random generators."""
         strategy = self.model.distribute_strategy
-        rates = self._new_rates(state)
-        changed = self._changed(state)
+        found = self.differences(state)
+        rates = fingerprint.rate_variables(self.model)
+        asked = self.fingerprint["rates"]
         for kind, some in variables.of(self.model).items():
             values = state["variables"][kind]
             fits = not variables.difference(kind, some, values)
-            if fits and not (changed and kind == "metric"):
+            if fits and not (kind == "metric" and found.groups()):
                 variables.assign(some, values, strategy)
             elif kind == "optimizer":
                 self.model.optimizer.iterations.assign(state["steps_done"])
-        for variable, rate in rates:
-            variable.assign(rate)
+        for _, name in found:
+            if name in rates and name in asked:
+                rates[name].assign(asked[name])
         callback_states.put(self.callbacks, state["callbacks"])
         random_state.put(state["random"])
 
-    def _new_rates(self, state):
-        """Variables and values of learning rates that were not, then."""
-        now = fingerprint.rate_variables(self.model)
-        return [
-            (now[name], self._rates_asked[name])
-            for _, name in self._differences(state)
-            if name in now and name in self._rates_asked
-        ]
-
-    def _wrong(self, state, kinds):
-        """What keeps variables from being set: a string, or `None`."""
-        of = variables.of(self.model)
-        for kind in kinds:
-            wrong = variables.difference(
-                kind, of[kind], state["variables"][kind]
-            )
-            if wrong:
-                return wrong
-        return None
-
-
-def _is_rate(name):
-    return name == "learning_rate" or name.endswith(".learning_rate")
+    def _mismatch(
+        self, state: dict[str, Any], kinds: Iterable[str]
+    ) -> str | None:
+        """What keeps variables from being set to those of a state."""
+        here = variables.of(self.model)
+        found = (
+            variables.difference(kind, here[kind], state["variables"][kind])
+            for kind in kinds
+        )
+        return next(filter(None, found), None)

@@ -1,5 +1,6 @@
 """How many steps a block has: until a callback must see the model."""
 
+import functools
 import math
 
 import keras
@@ -105,10 +106,18 @@ class Pace:
 
     def __init__(self, model, callbacks, mode="train"):
         self._model = model
-        #: What the most demanding callback sees; see `gdtrain.loop.pacing`
-        self.sees = sync_of(callbacks, mode)
-        others = [c for c in callbacks if type(c) is not _PROGRESS_BAR]
-        self._tells_each = hooks_batches(others, mode)
+        self._callbacks, self._mode = callbacks, mode
+
+    # Both are found out when training begins: callbacks may set what they see.
+    @functools.cached_property
+    def sees(self):
+        """What the most demanding callback sees; see `sync_of`."""
+        return sync_of(self._callbacks, self._mode)
+
+    @functools.cached_property
+    def _tells_each(self):
+        others = [c for c in self._callbacks if type(c) is not _PROGRESS_BAR]
+        return hooks_batches(others, self._mode)
 
     @property
     def setting(self):

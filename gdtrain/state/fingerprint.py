@@ -1,14 +1,14 @@
-"""What a run is asked to be, and in what that differs from another run.
+"""The fingerprint of a `fit`: what another must have in common to resume it.
 
-An identity is a dict of groups, each a dict of leaves by name; see
-`gdtrain.data.data_fingerprint`. It is the same in each process that runs the
+It is a dict of groups, each a dict of leaves by name (see
+`gdtrain.data.data_fingerprint`), and the same in each process that runs the
 same program.
 """
 
 import sys
-from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 
 from gdtrain.data import data_fingerprint
@@ -17,16 +17,36 @@ from gdtrain.keras_bridge import models, optimizers, randomness
 from gdtrain.state import variables
 from gdtrain.state.description import Description
 
-GROUPS = ("random", "data", "fit", "compile", "model", "validation")
-
-_MOST = 10  # Differences that are told one by one
+_COMPARED = ("random", "data", "fit", "compile", "model", "validation")
+_LISTED = 10  # Differences that are listed, at most
 _UNKNOWN = "#unknown "
 _ABSENT = object()
-_NOTHING = ((None, _ABSENT), (_ABSENT, None))
+_EMPTY = ((None, _ABSENT), (_ABSENT, None))
+
+Groups = dict[str, dict[str, Any]]
 
 
-def of(model, feed, arguments: dict[str, Any]) -> dict[str, dict]:
-    """What a run is asked to be.
+class Differences(dict[tuple[str, str], str]):
+    """Sentences on what differs, by group and name."""
+
+    def groups(self) -> set[str]:
+        """Groups that differ in what a fit cannot simply be given."""
+        return {
+            group
+            for group, name in self
+            if group != "validation" and name.split(".")[-1] != "learning_rate"
+        }
+
+    def listed(self) -> str:
+        """The sentences in a row, each once."""
+        every = list(dict.fromkeys(self.values()))
+        more = len(every) - _LISTED
+        text = "; ".join(every[:_LISTED])
+        return text + (f"; and {more} more" if more > 0 else "")
+
+
+def of(model: keras.Model, feed: Any, arguments: dict[str, Any]) -> Groups:
+    """The fingerprint of a `fit`.
 
     Args:
         model: A `DescentTrainer`, compiled.
@@ -56,10 +76,11 @@ def of(model, feed, arguments: dict[str, Any]) -> dict[str, dict]:
             for name, leaf in validation.leaves.items()
             if not _is_unknown(leaf)
         },
+        "rates": rates(model),
     }
 
 
-def _compiled(model):
+def _compiled(model: keras.Model) -> dict[str, Any]:
     """Leaves of all that `compile` was given, and of other optimizers."""
     description = Description([model])
     description.add("optimizer", model.optimizer)
@@ -70,7 +91,7 @@ def _compiled(model):
         description.add(name, arguments.get(name))
     description.add("global_clipnorm", model.global_clipnorm)
     description.add("microbatches", model.microbatches)
-    # XLA rounds otherwise; "auto" is a graph wherever a run is saved.
+    # XLA rounds otherwise; "auto" is a graph wherever a fit is saved.
     description.add("jit_compile", model.jit_compile_setting is True)
     found = {}
     for name, leaf in description.leaves.items():
@@ -79,15 +100,19 @@ def _compiled(model):
     return found
 
 
-def rates(model, reached=None) -> dict[str, float]:
-    """Learning rates as they are now, by their name in an identity."""
+def rates(
+    model: keras.Model, reached: variables.Reached | None = None
+) -> dict[str, float]:
+    """Learning rates as they are now, by their name in a fingerprint."""
     return {
         name: float(variable.numpy())
         for name, variable in rate_variables(model, reached).items()
     }
 
 
-def rate_variables(model, reached=None) -> dict[str, Any]:
+def rate_variables(
+    model: keras.Model, reached: variables.Reached | None = None
+) -> dict[str, keras.Variable]:
     """Variables of learning rates, without schedules, by the same names."""
     found = {}
     for name, optimizer in variables.named_optimizers(model, reached):
@@ -99,32 +124,34 @@ def rate_variables(model, reached=None) -> dict[str, Any]:
 
 
 def differences(
-    there: dict, here: dict, reached: dict
-) -> dict[tuple[str, str], str]:
-    """In what an identity differs from another: sentences by group and name.
+    there: Groups, here: Groups, reached: dict[str, float]
+) -> Differences:
+    """How a fingerprint differs from that of a saved fit.
 
     Args:
-        there, here: The other one, and this one.
-        reached: Learning rates that the other run has reached: who goes on
-            with the same model has not asked for another one.
+        there, here: The saved one, and this one.
+        reached: Learning rates that the saved fit had reached: continuing
+            with the same model asks for no other one.
     """
-    found: dict[tuple[str, str], str] = {}
+    found = Differences()
     same_python = there["python"] == here["python"]
-    for group in GROUPS:
+    for group in _COMPARED:
         before, now = there[group], here[group]
         if before.get("kind") != now.get("kind"):
             kinds = before.get("kind"), now.get("kind")
             found[group, "x"] = f"the data were {kinds[0]}, are {kinds[1]}"
             continue
-        for name in sorted({*before, *now}, key=_by_place(now, before)):
+        names = {**now, **before}  # In the order of this program
+        for name in names:
             was, is_now = before.get(name, _ABSENT), now.get(name, _ABSENT)
-            if was == is_now or _is_unknown(was) or _is_unknown(is_now):
-                continue
-            if (was, is_now) in _NOTHING:  # Its parts are told
-                continue
-            if name in reached and is_now == reached[name]:
-                continue
-            if not same_python and _kind(was) == _kind(is_now) == "code":
+            if (
+                was == is_now
+                or _is_unknown(was)
+                or _is_unknown(is_now)
+                or (was, is_now) in _EMPTY  # Parts are compared instead
+                or (name in reached and is_now == reached[name])
+                or (not same_python and _kind(was) == _kind(is_now) == "code")
+            ):
                 continue
             found[group, name] = _sentence(name, was, is_now)
     if sum(group == "data" for group, _ in found) > 1:
@@ -132,12 +159,12 @@ def differences(
     return found
 
 
-def not_compared(there: dict, here: dict) -> list[str]:
+def not_compared(there: Groups, here: Groups) -> list[str]:
     """Names of what could not be compared."""
     found = [
         f"{name} ({leaf.removeprefix(_UNKNOWN)})"
-        for identity in (there, here)
-        for group in identity.values()
+        for groups in (there, here)
+        for group in groups.values()
         for name, leaf in group.items()
         if _is_unknown(leaf)
     ]
@@ -146,23 +173,7 @@ def not_compared(there: dict, here: dict) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def listed(sentences: Iterable[str]) -> str:
-    """Differences in a row, each once."""
-    every = list(dict.fromkeys(sentences))
-    more = len(every) - _MOST
-    return "; ".join(every[:_MOST]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _by_place(*groups):
-    """Sorts names as they come in some dicts."""
-    places: dict[str, int] = {}
-    for group in groups:
-        for name in group:
-            places.setdefault(name, len(places))
-    return places.__getitem__
-
-
-def _sentence(name, was, is_now):
+def _sentence(name: str, was: Any, is_now: Any) -> str:
     """How a leaf differs."""
     parts = data_fingerprint.parsed(was), data_fingerprint.parsed(is_now)
     if parts[0] and parts[1] and parts[0][:2] == parts[1][:2]:
@@ -175,7 +186,7 @@ def _sentence(name, was, is_now):
     return f"{name} was {_shown(was)}, is {_shown(is_now)}"
 
 
-def _shown(leaf):
+def _shown(leaf: Any) -> str:
     """A leaf as a user knows it."""
     parts = data_fingerprint.parsed(leaf)
     if leaf is _ABSENT:
@@ -187,10 +198,10 @@ def _shown(leaf):
     return repr(leaf)
 
 
-def _kind(leaf):
+def _kind(leaf: Any) -> str | None:
     parts = data_fingerprint.parsed(leaf)
     return parts and parts[0]
 
 
-def _is_unknown(leaf):
+def _is_unknown(leaf: Any) -> bool:
     return isinstance(leaf, str) and leaf.startswith(_UNKNOWN)

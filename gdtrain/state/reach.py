@@ -18,14 +18,17 @@ from gdtrain.keras_bridge import layers
 from gdtrain.state import own_code
 
 VARIABLES = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
-_GENERATORS = (keras.random.SeedGenerator, tf.random.Generator)
+GENERATORS = (keras.random.SeedGenerator, tf.random.Generator)
+#: Names and objects that were reached
+Reached = list[tuple[str, Any]]
+
 _FOUND = (
     keras.optimizers.Optimizer,
     keras.layers.Layer,
     keras.metrics.Metric,
     tf.Module,
     *VARIABLES,
-    *_GENERATORS,
+    *GENERATORS,
 )
 
 

@@ -1,4 +1,7 @@
-"""All variables that training a model moves, and their values."""
+"""All variables that training a model changes, and their values."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,11 +9,17 @@ import tensorflow as tf
 
 from gdtrain.keras_bridge import layers, models, randomness
 from gdtrain.state import reach
+from gdtrain.state.reach import Reached
 
 KINDS = ("weight", "optimizer", "metric", "other")
 
+#: A variable of Keras or of TensorFlow
+Variable = Any
+#: An array, or a tuple of one for each replica if they differ
+Value = Any
 
-def build(model, batch_spec):
+
+def build(model: keras.Model, batch_spec: Any) -> bool:
     """Makes all variables before the first step, as that would.
 
     Args:
@@ -18,15 +27,17 @@ def build(model, batch_spec):
         batch_spec: A batch, or a structure of `tf.TensorSpec` of one.
 
     Returns:
-        Whether they are made: what a `train_step` of the user's own makes is
-        not known before it.
+        Whether they are made. What a user's own `train_step` makes is not
+        known before it runs.
     """
     if model.repeated_loss is None:
         return False
     return models.build(model, batch_spec)
 
 
-def of(model, reached=None):
+def of(
+    model: keras.Model, reached: Reached | None = None
+) -> dict[str, list[Variable]]:
     """The variables of a model by kind, each once.
 
     What Keras knows of comes first, then what the model's own code can reach
@@ -34,7 +45,7 @@ def of(model, reached=None):
 
     Args:
         model: A `keras.Model`, compiled.
-        reached: What `reach.of` gave, if it was asked just now.
+        reached: What `reach.of` gave, if it was called just now.
 
     Returns:
         Lists under "weight" (with the states of layers' random generators),
@@ -42,21 +53,21 @@ def of(model, reached=None):
         the states of stateful recurrent layers and of other generators.
     """
     reached = reach.of(model) if reached is None else reached
-    found = {
-        "weight": [
-            *model.variables,
-            *_of_kind(reached, keras.layers.Layer),
-        ],
+    objects = [one for _, one in reached]
+    found: dict[str, list[Variable]] = {
+        "weight": [*model.variables, *_within(objects, keras.layers.Layer)],
         "optimizer": [
-            v for _, o in _optimizers(model, reached) for v in o.variables
+            variable
+            for _, optimizer in named_optimizers(model, reached)
+            for variable in optimizer.variables
         ],
         "metric": [
             *model.metrics_variables,
-            *_of_kind(reached, keras.metrics.Metric),
+            *_within(objects, keras.metrics.Metric),
         ],
-        "other": [*_others(model), *_reached_others(reached)],
+        "other": [*_tracked(model), *_apart(objects)],
     }
-    seen = _set_elsewhere(model)
+    seen = _keys_elsewhere(model)
     for kind, variables in found.items():
         found[kind] = _new(variables, seen)
     # Last, as what was reached may be these by other objects
@@ -64,52 +75,33 @@ def of(model, reached=None):
     return found
 
 
-def named_optimizers(model, reached=None):
-    """Names and optimizers of a model: the compiled one, named so, first."""
+def named_optimizers(
+    model: keras.Model, reached: Reached | None = None
+) -> list[tuple[str, keras.optimizers.Optimizer]]:
+    """Names and optimizers: `"optimizer"`, the compiled one, comes first."""
     reached = reach.of(model) if reached is None else reached
-    return _optimizers(model, reached)
-
-
-def optimizers(model):
-    """The optimizers of a model: the compiled one, and all it reaches."""
-    return [optimizer for _, optimizer in named_optimizers(model)]
-
-
-def _optimizers(model, reached):
-    found = {id(None): None}
+    seen = {id(None)}
     named = []
     for name, one in [("optimizer", model.optimizer), *reached]:
-        if isinstance(one, keras.optimizers.Optimizer) and id(one) not in found:
-            found[id(one)] = one
+        if isinstance(one, keras.optimizers.Optimizer) and id(one) not in seen:
             # One that scales the loss has another within.
-            inner = getattr(one, "inner_optimizer", None)
-            found[id(inner)] = inner
+            seen |= {id(one), id(getattr(one, "inner_optimizer", None))}
             named.append((name, one))
     return named
 
 
-def _of_kind(reached, kind):
-    """Variables of some of the objects that were reached."""
-    some = [one for _, one in reached if isinstance(one, kind)]
+def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The optimizers of a model: the compiled one, and all it reaches."""
+    return [optimizer for _, optimizer in named_optimizers(model)]
+
+
+def _within(objects: Iterable[Any], kind: Any) -> list[Variable]:
+    """Variables of those objects that are of a kind."""
+    some = [one for one in objects if isinstance(one, kind)]
     return [variable for one in some for variable in one.variables]
 
 
-def _reached_others(reached):
-    """Variables that are reached by themselves, or of generators."""
-    found = []
-    for _, one in reached:
-        if isinstance(one, reach.VARIABLES):
-            found.append(one)
-        elif isinstance(one, (keras.random.SeedGenerator, tf.random.Generator)):
-            found.append(one.state)
-        elif isinstance(one, tf.Module) and not isinstance(
-            one, (keras.layers.Layer, keras.metrics.Metric)
-        ):
-            found += one.variables
-    return found
-
-
-def _others(model):
+def _tracked(model: keras.Model) -> list[Variable]:
     """What TensorFlow finds beside what Keras knows, and what losses keep."""
     kept = [
         value
@@ -120,25 +112,40 @@ def _others(model):
     return [one for one in [*found, *kept] if isinstance(one, reach.VARIABLES)]
 
 
-def _used_by_program(model):
+def _apart(objects: Iterable[Any]) -> list[Variable]:
+    """Variables of no layer or metric: alone, of generators, of modules."""
+    found: list[Variable] = []
+    for one in objects:
+        if isinstance(one, reach.VARIABLES):
+            found.append(one)
+        elif isinstance(one, reach.GENERATORS):
+            found.append(one.state)
+        elif isinstance(one, tf.Module) and not isinstance(
+            one, (keras.layers.Layer, keras.metrics.Metric)
+        ):
+            found += one.variables
+    return found
+
+
+def _used_by_program(model: keras.Model) -> list[Variable]:
     """Variables that the traced steps of `fit` read or write."""
     return getattr(model.train_function, "variables", [])
 
 
-def _set_elsewhere(model):
-    """Keys of variables that are no part of the model."""
-    kept = model.step_observers.memory.variables
+def _keys_elsewhere(model: keras.Model) -> set[int]:
+    """Keys of variables that are saved apart from the model's."""
+    memory = model.step_observers.memory.variables
     generators = [
         randomness.global_random_generator(),
         tf.random.get_global_generator(),
     ]
-    apart = [variable for some in kept.values() for variable in some]
+    apart = [variable for some in memory.values() for variable in some]
     apart += [one.state for one in generators if one is not None]
     return {key for one in apart for key in _keys(one)}
 
 
-def _new(variables, seen):
-    """Those that were not seen, each once; they are seen then."""
+def _new(variables: Iterable[Variable], seen: set[int]) -> list[Variable]:
+    """Those that are not in `seen`, each once; adds them to it."""
     new = []
     for variable in variables:
         keys = _keys(variable)
@@ -148,23 +155,37 @@ def _new(variables, seen):
     return new
 
 
-def _keys(variable):
-    """What a variable is known by, also if another object stands for it."""
+def _keys(variable: Variable) -> set[int]:
+    """Identifies a variable, also if another object stands for it."""
     known = {id(variable)}
     if isinstance(variable, keras.Variable):
         variable = layers.tensorflow_variable(variable)
     replicated = isinstance(variable, tf.distribute.DistributedValues)
-    parts = getattr(variable, "values", ()) if replicated else ()
-    return known | {id(variable), *map(id, parts)}
+    return (
+        known
+        | {id(variable)}
+        | set(map(id, variable.values if replicated else ()))
+    )
 
 
-def values(variables, strategy):
-    """Values of some variables, a list of arrays.
+def parts(
+    variable: Variable, strategy: tf.distribute.Strategy
+) -> tuple[tf.Variable, ...]:
+    """The TensorFlow variable on each replica of this process."""
+    if isinstance(variable, keras.Variable):
+        variable = variable.value
+    return strategy.experimental_local_results(variable)
+
+
+def values(
+    variables: Iterable[Variable], strategy: tf.distribute.Strategy
+) -> list[Value]:
+    """Values of some variables.
 
     A variable that is not the same on all replicas has an array for each, a
     tuple.
     """
-    found: list = []
+    found: list[Value] = []
     for variable in variables:
         each = [part.numpy() for part in parts(variable, strategy)]
         first = each[0].tobytes()
@@ -173,7 +194,11 @@ def values(variables, strategy):
     return found
 
 
-def assign(variables, found, strategy):
+def assign(
+    variables: Iterable[Variable],
+    found: Iterable[Value],
+    strategy: tf.distribute.Strategy,
+) -> None:
     """Sets variables to what `values` found."""
     for variable, value in zip(variables, found, strict=True):
         local = parts(variable, strategy)
@@ -182,19 +207,14 @@ def assign(variables, found, strategy):
             part.assign(one)
 
 
-def parts(variable, strategy):
-    """The TensorFlow variable on each replica of this process."""
-    if isinstance(variable, keras.Variable):
-        variable = variable.value
-    return strategy.experimental_local_results(variable)
-
-
-def difference(kind, variables, found):
-    """What keeps variables from being set to values: a string, or `None`.
+def difference(
+    kind: str, variables: list[Variable], found: list[Value]
+) -> str | None:
+    """What keeps variables from being set to values; `None` if nothing does.
 
     Args:
         kind: What they are, a word.
-        variables: A list.
+        variables: The variables.
         found: What `values` found of others.
     """
     for index, (variable, value) in enumerate(
@@ -219,6 +239,6 @@ def difference(kind, variables, found):
     return None
 
 
-def name_of(variable):
+def name_of(variable: Variable) -> str:
     """The name under which a user knows a variable."""
     return getattr(variable, "path", variable.name)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.checkpoint.backups import Backups
+from gdtrain.checkpoint import manifest
 
 X = np.random.default_rng(0).normal(size=[12, 3]).astype("float32")
 Y = X.sum(1, keepdims=True)
@@ -468,16 +468,10 @@ def test_an_unknown_way_to_change_is_refused(tmp_path):
         gdtrain.callbacks.BackupAndRestore(tmp_path, on_change="go on")
 
 
-def test_a_checkpoint_that_does_not_say_what_was_asked_for(tmp_path, capsys):
-    train(tmp_path, epochs=1)
-    backups = Backups(tmp_path, keep=2)
-    for entry in backups.steps():
-        _, state, _ = backups.newest(lambda one, entry=entry: one == entry)
-        for name in ("identity", "rates"):
-            del state[name]
-        backups.save(entry.step, state, finished=entry.finished)
-    capsys.readouterr()
-    train(tmp_path, sgd(0.5), epochs=2)
-    line = capsys.readouterr().out
-    assert "continues at epoch 2 of 2" in line
-    assert "Not compared: what was asked for then" in line
+def test_a_checkpoint_of_an_older_format_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "FORMAT", 1)
+        train(tmp_path, epochs=1)
+    message = "(?s)of format 2.*of format 1.*Delete it to train from the start"
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, epochs=2)

@@ -266,7 +266,7 @@ class Looking(KillAt):
     """Takes states, as they are then and as they are in the end."""
 
     def on_run_reached(self, run):
-        state = run.state()
+        state = run.capture()
         self.taken.append((state, repr(state)))
 
 

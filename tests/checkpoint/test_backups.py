@@ -10,7 +10,7 @@ import pytest
 
 from gdtrain.checkpoint import files, manifest
 from gdtrain.checkpoint.backups import Backups
-from gdtrain.checkpoint.files import Damaged, NewerFormat
+from gdtrain.checkpoint.files import Damaged, WrongFormat
 from tests.checkpoint.damage import extra, files_of, state
 
 
@@ -182,12 +182,14 @@ def test_all_damaged_is_an_error_that_names_them(backups):
     assert backups.steps() == before
 
 
-def test_newer_format_passes_on(backups, monkeypatch):
+@pytest.mark.parametrize("number", [1, 99])
+def test_another_format_passes_on(backups, monkeypatch, number):
     save(backups, 1)
-    monkeypatch.setattr(manifest, "FORMAT", 2)
-    save(backups, 2)
-    monkeypatch.setattr(manifest, "FORMAT", 1)
-    with pytest.raises(NewerFormat, match="step-000000000002 of format 2"):
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "FORMAT", number)
+        save(backups, 2)
+    message = f"step-000000000002 of format {number}"
+    with pytest.raises(WrongFormat, match=message):
         newest(backups)
 
 

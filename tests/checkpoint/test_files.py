@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gdtrain.checkpoint import files, manifest
-from gdtrain.checkpoint.files import Damaged, NewerFormat
+from gdtrain.checkpoint.files import Damaged, WrongFormat
 from tests.checkpoint.damage import extra, files_of, state
 
 FILES = [
@@ -60,7 +60,7 @@ def test_all_is_read_as_it_was_written(checkpoint, tmp_path):
 
 def test_manifest_is_json_with_sizes_and_hashes(checkpoint):
     content = json.loads((checkpoint / "manifest.json").read_text())
-    assert content["format"] == 1
+    assert content["format"] == manifest.FORMAT
     assert sorted(content["files"]) == [n for n in FILES if n[:3] != "man"]
     for name, measured in content["files"].items():
         data = (checkpoint / name).read_bytes()
@@ -206,17 +206,21 @@ def test_reading_runs_no_code(checkpoint, tmp_path):
     assert not trap.exists()
 
 
-def test_newer_format_is_not_damage(checkpoint):
-    sign(checkpoint, format=2, files="of another form")
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(1, "Delete it to train"), (99, "Update gdtrain.")]
+)
+def test_another_format_is_not_damage(checkpoint, number, remedy):
+    sign(checkpoint, format=number, files="of another form")
     (checkpoint / "state.json").unlink()
-    with pytest.raises(NewerFormat) as caught:
+    with pytest.raises(WrongFormat) as caught:
         files.read(checkpoint)
-    for part in ("format 1", str(checkpoint), "format 2", "Update gdtrain."):
+    ours = f"format {manifest.FORMAT} to be read"
+    for part in (ours, str(checkpoint), f"of format {number}.", remedy):
         assert part in str(caught.value)
 
 
-def test_damaged_newer_format_is_damage(checkpoint):
-    sign(checkpoint, format=2)
+def test_damaged_other_format_is_damage(checkpoint):
+    sign(checkpoint, format=99)
     text = (checkpoint / "manifest.json").read_text()
     (checkpoint / "manifest.json").write_text(text.replace("2", "3", 1))
     with pytest.raises(Damaged):

@@ -115,5 +115,7 @@ def test_a_large_array_is_told_by_rows_all_over_it():
 
 
 def test_many_differences_are_counted():
-    told = fingerprint.listed([f"{n} differs" for n in range(14)])
-    assert told.endswith("9 differs; and 4 more")
+    found = fingerprint.Differences(
+        {("fit", str(n)): f"{n} differs" for n in range(14)}
+    )
+    assert found.listed().endswith("9 differs; and 4 more")
