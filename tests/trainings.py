@@ -13,7 +13,8 @@ def training(steps, seed=0, **changes):
     Args:
         steps: Step numbers.
         seed: Draws the numbers.
-        changes: Values of some names, in place of those made up.
+        changes: Values of some names, in place of those made up; `None` where
+            not measured.
     """
     draw = np.random.default_rng(seed).lognormal
     count = len(steps)
@@ -24,5 +25,14 @@ def training(steps, seed=0, **changes):
     values["gradient_norm"] = draw(size=count)
     values.update(changes)
     writer = MemoryWriter()
-    writer.write(steps, list(values), np.stack(list(values.values()), 1))
+    columns = values.values()
+    writer.write(
+        steps,
+        list(values),
+        np.stack([np.asarray(column, np.float64) for column in columns], 1),
+        [
+            [column[row] is not None for column in columns]
+            for row in range(count)
+        ],
+    )
     return writer

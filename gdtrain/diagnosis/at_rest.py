@@ -1,17 +1,17 @@
-"""The loss stands still, or is on its way: where is it?"""
+"""No trouble in the descent: what the loss does, standing still or falling."""
 
 import numpy as np
 
-from gdtrain.diagnosis.verdict import (
-    CONVERGED,
-    CONVERGING,
-    NOISE_FLOOR,
-    NOT_LEARNING,
-    NOTHING,
-    PLATEAU,
-    Verdict,
-    confidence,
-)
+from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.trend import Trend
+from gdtrain.diagnosis.verdict import Verdict, confidence
+
+NOT_LEARNING = "not learning"
+PLATEAU = "plateau"
+NOISE_FLOOR = "noise floor"
+CONVERGED = "converged"
+CONVERGING = "converging"
+NOTHING = "nothing to report"
 
 FALLS = 4.0  # Standard errors
 LEFT = 1e-3  # Share of the gain
@@ -22,19 +22,15 @@ DECAYED = 0.1  # Times the largest learning rate
 RISES = 1.1  # Times the gradient of the third quarter
 
 
-def judge(run, course):
-    """Exactly one verdict, in a list.
-
-    Args:
-        run: A `Run`.
-        course: Its `Trend`, or `None` if it is too short.
-    """
+def judge(run: Run) -> list[Verdict]:
+    """Exactly one verdict, in a list."""
+    course = run.trend
     if course is None:
         return [_nothing(run)]
     if run.learning_rate == 0:
         return [_rate_of_zero(run, course)]
     is_done = run.is_resumed or course.start == course.end == 0
-    if not is_done and not has_moved(run.loss, course):
+    if not is_done and not has_moved(run, course):
         return [_not_learning(run, course)]
     rising = gradient_rise(run)
     stands = np.ptp(course.levels) < STANDS * course.gain
@@ -53,25 +49,24 @@ def judge(run, course):
     return [_converged(run, course)]
 
 
-def has_moved(loss, course):
-    """Whether the loss is another than at first, beyond noise.
+def has_moved(run: Run, course: Trend) -> bool:
+    """Whether the loss has changed beyond noise.
 
-    With batches, by 1% of it at least: random labels are learned by heart.
+    With batches, by 1% of it at least: random labels are memorized.
     """
-    eighth = max(len(loss) // 8, 1)
-    early = loss[:eighth]
+    loss, early = run.loss, run.early_loss
     spread = max(course.noise, _deviation(early))
     least = (NOISY_MOVED if course.is_noisy else MOVED) * abs(course.start)
     change = abs(float(early.mean()) - course.end)
     jump = abs(float(loss[0]) - course.end)
     if jump > max(FALLS * spread, least):
         return True
-    error = spread / np.sqrt(eighth)
+    error = spread / np.sqrt(len(early))
     is_sure = abs(course.drift) > FALLS or change > FALLS * error
-    return is_sure and change > least
+    return bool(is_sure and change > least)
 
 
-def _deviation(values):
+def _deviation(values: np.ndarray) -> float:
     """Standard deviation without the straight line through."""
     if len(values) < 3:
         return 0.0
@@ -80,7 +75,7 @@ def _deviation(values):
     return float(np.std(values - line))
 
 
-def gradient_rise(run):
+def gradient_rise(run: Run) -> float:
     """Gradient norm of the last quarter over that of the third.
 
     0 if it was not measured.
@@ -95,21 +90,25 @@ def gradient_rise(run):
     return float(np.nanmedian(fourth)) / before if before > 0 else 0.0
 
 
-def _numbers(course):
-    """What all of them tell."""
+def _numbers(course: Trend) -> dict[str, float]:
+    """The evidence that all of them have."""
     return {"start": course.start, "end": course.end, "noise": course.noise}
 
 
-def _nothing(run):
+def _nothing(run: Run) -> Verdict:
     count = len(run.loss)
-    text = f"Losses that can be judged: {count}; 8 are needed."
     return Verdict(
-        NOTHING, 1.0, run.span, {"losses": count}, text,
+        NOTHING,
+        1.0,
+        run.span,
+        {"losses": count},
+        f"Losses that can be judged: {count}; 8 are needed.",
         "Train on, with quantities='standard'.",
-    )  # fmt: skip
+        is_trouble=False,
+    )
 
 
-def _not_learning(run, course):
+def _not_learning(run: Run, course: Trend) -> Verdict:
     evidence = _numbers(course)
     norms = run.at_loss("gradient_norm")
     text = (
@@ -127,7 +126,7 @@ def _not_learning(run, course):
     return Verdict(NOT_LEARNING, sure, run.span, evidence, f"{text}.", advice)
 
 
-def _rate_of_zero(run, course):
+def _rate_of_zero(run: Run, course: Trend) -> Verdict:
     text = (
         f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
         "the start; the learning rate is 0 at every step."
@@ -136,25 +135,20 @@ def _rate_of_zero(run, course):
     return Verdict(NOT_LEARNING, 1.0, run.span, evidence, text, "Raise it.")
 
 
-def _plateau(run, course, rising):
-    evidence = _numbers(course) | {"gradient_rise": rising}
-    text = (
-        f"The loss stands at {course.end:.4g}, but the gradient grows, by "
-        f"{rising:.3g} over the last quarter: this is a saddle, no minimum."
-    )
-    half = run.loss_steps[len(run.loss) // 2 :]
+def _plateau(run: Run, course: Trend, rising: float) -> Verdict:
     return Verdict(
         PLATEAU,
         confidence(1 + (rising - RISES)),
-        (int(half[0]), int(half[-1])),
-        evidence,
-        text,
+        run.last_half,
+        _numbers(course) | {"gradient_rise": rising},
+        f"The loss stands at {course.end:.4g}, but the gradient grows, by "
+        f"{rising:.3g} over the last quarter: this is a saddle, no minimum.",
         "More steps lead away from it; larger first weights, or momentum, do "
         "so sooner.",
     )
 
 
-def _converging(run, course):
+def _converging(run: Run, course: Trend) -> Verdict:
     evidence = _numbers(course) | {
         "share_left": course.left,
         "tends_to": course.limit,
@@ -176,16 +170,12 @@ def _converging(run, course):
         text += f", but less than {LEFT:.1%} of the gain is to come."
         advice = "More steps gain little: train on only if that little counts."
     sure = confidence(course.fall / FALLS, course.left / LEFT)
-    return Verdict(CONVERGING, sure, run.span, evidence, text, advice)
-
-
-def _noise_floor(run, course):
-    evidence = _numbers(course)
-    text = (
-        f"The loss stays at {course.end:.4g} and varies by {course.noise:.2g} "
-        f"a step with the batches{_rise(course)}."
+    return Verdict(
+        CONVERGING, sure, run.span, evidence, text, advice, is_trouble=False
     )
-    half = run.loss_steps[len(run.loss) // 2 :]
+
+
+def _noise_floor(run: Run, course: Trend) -> Verdict:
     # Where it did not clearly fall before, it may have hardly begun.
     fell = course.gain / max(FALLS * course.noise, 1e-30)
     sure = confidence(FALLS / max(course.fall, 1e-9), max(fell, 1e-9))
@@ -199,21 +189,16 @@ def _noise_floor(run, course):
     return Verdict(
         NOISE_FLOOR,
         max(sure, 0.5),
-        (int(half[0]), int(half[-1])),
-        evidence,
-        text,
+        run.last_half,
+        _numbers(course),
+        f"The loss stays at {course.end:.4g} and varies by {course.noise:.2g} "
+        f"a step with the batches{_rise(course)}.",
         f"If that is too high: {lower}.",
+        is_trouble=False,
     )
 
 
-def _converged(run, course):
-    evidence = _numbers(course) | {"share_left": course.left}
-    text = (
-        f"The {run.mean_loss} came from {course.start:.4g} to "
-        f"{course.end:.4g} and falls no more{_rise(course)}."
-    )
-    sure = confidence(LEFT / max(course.left, 1e-9))
-    half = run.loss_steps[len(run.loss) // 2 :]
+def _converged(run: Run, course: Trend) -> Verdict:
     advice = "Stop here: more steps change nothing."
     if _rise(course):
         advice = "Try a smaller learning rate, or start again from the best."
@@ -224,22 +209,23 @@ def _converged(run, course):
         )
     return Verdict(
         CONVERGED,
-        max(sure, 0.5),
-        (int(half[0]), int(half[-1])),
-        evidence,
-        text,
+        max(confidence(LEFT / max(course.left, 1e-9)), 0.5),
+        run.last_half,
+        _numbers(course) | {"share_left": course.left},
+        f"The {run.mean_loss} came from {course.start:.4g} to "
+        f"{course.end:.4g} and falls no more{_rise(course)}.",
         advice,
+        is_trouble=False,
     )
 
 
-def _rise(course):
+def _rise(course: Trend) -> str:
     """Says that the loss ends higher than it began, if it does."""
     far = course.end - course.start > FALLS * max(course.noise, course.error)
     return ", higher than at the start" if far else ""
 
 
-def _has_decayed(run):
+def _has_decayed(run: Run) -> bool:
     """Whether the learning rate ends far lower than it was."""
-    return bool(run.learning_rate) and (
-        run.last_learning_rate < DECAYED * run.learning_rate
-    )
+    rate, last = run.learning_rate, run.last_learning_rate
+    return bool(rate and last is not None and last < DECAYED * rate)

@@ -1,8 +1,9 @@
-"""A verdict on a training, with its evidence and an advice."""
+"""The verdicts on a training, in order of importance."""
 
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,45 +16,56 @@ from gdtrain.diagnosis import (
     overfitting,
     too_small,
 )
-from gdtrain.diagnosis.run import runs_of
-from gdtrain.diagnosis.source import open_source
-from gdtrain.diagnosis.trend import trend_of
-from gdtrain.diagnosis.verdict import OVERFITTING, RUINED, Diagnosis, ranked
+from gdtrain.diagnosis.overfitting import Epochs
+from gdtrain.diagnosis.run import Run, runs_of
+from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from gdtrain.writers import event_files
+from gdtrain.writers.reading import open_source
 
+#: All verdicts, the most important first: causes before their effects.
+NAMES = (
+    layers.EXPLODING,
+    diverging.DIVERGING,
+    nonfinite.NONFINITE,
+    layers.DEAD,
+    layers.VANISHING,
+    oscillating.OSCILLATING,
+    at_rest.NOT_LEARNING,
+    too_small.TOO_SMALL,
+    overfitting.OVERFITTING,
+    at_rest.PLATEAU,
+    at_rest.NOISE_FLOOR,
+    at_rest.CONVERGED,
+    at_rest.CONVERGING,
+    at_rest.NOTHING,
+)
+# What a larger learning rate makes no better
+_NO_LARGER_RATE = {
+    layers.EXPLODING,
+    layers.DEAD,
+    oscillating.OSCILLATING,
+    overfitting.OVERFITTING,
+}
 _TAG = "epoch_loss"
 
 
-@dataclasses.dataclass(frozen=True)
-class Epochs:
-    """Epochs of a training.
+@runtime_checkable
+class _HasParams(Protocol):
+    """A Keras callback that `fit` has called."""
 
-    Args:
-        count: How many there were; 0 if unknown.
-        validated: Those with a loss of validation, from 1, int64 `[n]`.
-        loss: Their losses, float64 `[n]`.
-        val_loss: Their losses of validation, float64 `[n]`.
-    """
-
-    count: int
-    validated: Any
-    loss: Any
-    val_loss: Any
+    params: Mapping[str, Any] | None
 
 
-def open_epochs(telemetry, history):
+def open_epochs(telemetry: object, history: Any) -> Epochs:
     """Losses of training and validation.
 
-    Of a history with `validation_freq`, every n-th epoch is taken to have
-    been validated, with the largest n that there can have been.
+    Of a history with `validation_freq`, every n-th epoch is assumed to have
+    been validated, with the largest n that is possible.
 
     Args:
         telemetry: As in `gdtrain.diagnose`; a log folder has its own epochs.
-        history: What `fit` returned, or its dict of lists; `None` to look
-            into the log folder, if `telemetry` is one.
-
-    Returns:
-        An `Epochs`.
+        history: What `fit` returned, or its dict of lists; `None` for that of
+            the log folder, if `telemetry` is one.
 
     Raises:
         TypeError: if `history` is none of these.
@@ -71,7 +83,9 @@ def open_epochs(telemetry, history):
     return _epochs(0, [], [], [])
 
 
-def steps_per_epoch(telemetry, steps, count):
+def steps_per_epoch(
+    telemetry: object, steps: np.ndarray, count: int
+) -> int | None:
     """How many steps an epoch has, or `None` if that is not known.
 
     Args:
@@ -84,17 +98,17 @@ def steps_per_epoch(telemetry, steps, count):
     >>> steps_per_epoch("run.npz", np.arange(1, 61), 12)
     5
     """
-    known = (getattr(telemetry, "params", None) or {}).get("steps")
-    if known:
-        return int(known)
+    params = telemetry.params if isinstance(telemetry, _HasParams) else None
+    if params and params.get("steps"):
+        return int(params["steps"])
     if not count or steps[-1] % count:
         return None
     return int(steps[-1]) // count
 
 
-def _of_history(history):
-    """Of Keras's `History`, or a dict like its own."""
-    numbers = getattr(history, "history", history)
+def _of_history(history: Any) -> Epochs:
+    """Of Keras's `History`, or a dict as it has."""
+    numbers = getattr(history, "history", history)  # Keras's or the user's
     if not isinstance(numbers, dict):
         raise TypeError(
             "`history` must be what `fit` returned, or its dict. "
@@ -109,7 +123,7 @@ def _of_history(history):
     return _epochs(len(loss), epochs[rows], loss[rows], held)
 
 
-def _of_folder(folder):
+def _of_folder(folder: str) -> Epochs:
     """Of the runs that `gdtrain.callbacks.TensorBoard` wrote."""
     found = []
     train = event_files.train(folder)
@@ -122,8 +136,12 @@ def _of_folder(folder):
     return _epochs(count, both + 1, loss[rows], held[held_rows])
 
 
-def _epochs(count, validated, loss, held):
-    """The arrays as they are told of."""
+def _epochs(
+    count: int,
+    validated: Sequence[int] | np.ndarray,
+    loss: Sequence[float] | np.ndarray,
+    held: Sequence[float] | np.ndarray,
+) -> Epochs:
     return Epochs(
         count,
         np.asarray(validated, np.int64),
@@ -132,22 +150,22 @@ def _epochs(count, validated, loss, held):
     )
 
 
-def diagnose(telemetry, *, history=None):
-    """Tells what a training did, and what to try; it changes nothing.
+def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
+    """Says what a training did, and what to try; it changes nothing.
 
     There is always a verdict, one of these, the most important first:
 
     - exploding gradients: at the first step, a layer's gradient is 300 times
       as long as its weights, or grows 30 times towards the first layer
     - learning rate too large: diverging: the loss rises, or nothing is finite
-      after a step whose loss and gradient tell that it must rise
+      after a step from whose loss and gradient it follows that it must rise
     - non-finite: a NaN or an infinity
     - dead layer: gradients that are exactly 0, or silent units
     - vanishing gradients: against the weights, they shrink 300 times from the
       last layer to the first
     - learning rate too large: oscillating: weights, loss or gradient turn
       back at each step, or the loss of a smooth descent rises again
-    - not learning: the loss is never another than at first
+    - not learning: the loss never changes beyond noise
     - learning rate too small: the loss falls steadily, at most 1% of the gain
       a step, and half is to come; or the weights hardly moved; or the rate
       decayed to nothing while the loss still fell
@@ -159,11 +177,11 @@ def diagnose(telemetry, *, history=None):
     - nothing to report: fewer than 8 losses
 
     The last four are no trouble. Quantities that were not measured are no
-    error: what rests on them is not found. `"standard"` ones are enough for
+    error: what depends on them is not found. `"standard"` ones are enough for
     all of them; `gradient_cosine`, `dead_fraction` and a measured
     `stable_learning_rate` make more of it certain. So do epochs: means over
-    them tell what batches hide. A callback and a log folder know how long
-    epochs are; with a file, `history` tells.
+    them show what the noise of batches hides. A callback and a log folder
+    have the length of epochs; for a file, `history` has it.
 
     The stable limit of the learning rate is the one measured, if there is
     one. Else, for plain descent (updates as long as learning_rate times
@@ -174,14 +192,14 @@ def diagnose(telemetry, *, history=None):
         limit = 2 / sharpness
 
     which is exact for a quadratic loss. Of a rise of one step, and where that
-    leads several layers far from their weights, the limit is told as "about",
+    moves several layers far from their weights, the limit is given as "about"
     or "at most", from the first loss and its gradient:
 
         limit <= 4 * loss / gradient_norm ** 2
 
-    A confidence of 0.5 means that a
-    number is just beyond its threshold, 0.75 twice as far; it is no
-    probability. `python -m gdtrain diagnose LOGDIR` prints the same.
+    A confidence of 0.5 means that a number is just beyond its threshold, 0.75
+    twice as far; it is no probability. `python -m gdtrain diagnose LOGDIR`
+    prints the same.
 
     Args:
         telemetry: A `gdtrain.callbacks.Telemetry`, the log folder of a
@@ -220,18 +238,25 @@ def diagnose(telemetry, *, history=None):
     source = open_source(telemetry)
     epochs = open_epochs(telemetry, history)
     length = steps_per_epoch(telemetry, source.steps, epochs.count)
-    found = [
-        _named(verdict, run.name)
-        for run in runs_of(source, length)
-        for verdict in _judge(run, epochs)
-    ]
-    return Diagnosis(ranked(found))
+    return Diagnosis(
+        ranked(
+            [
+                _named(verdict, run.name)
+                for run in runs_of(source.table, length)
+                for verdict in _judge(run, epochs)
+            ]
+        )
+    )
 
 
-def _judge(run, epochs):
+def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """The same in the order of `NAMES`."""
+    return tuple(sorted(verdicts, key=lambda v: NAMES.index(v.name)))
+
+
+def _judge(run: Run, epochs: Epochs) -> list[Verdict]:
     """All verdicts on one run; never none."""
-    course = trend_of(run)
-    divergence = diverging.judge(run, course)
+    divergence = diverging.judge(run)
     found = [
         *divergence,
         *nonfinite.judge(run, follows=bool(divergence)),
@@ -239,20 +264,19 @@ def _judge(run, epochs):
     ]
     if not divergence and run.first_nonfinite is None:
         moving = too_small.in_force(run)
-        found += oscillating.judge(moving, trend_of(moving))
+        found += oscillating.judge(moving)
         if not run.name:  # Validation is of the whole model
             found += overfitting.judge(run, epochs)
-        # Of these, none is mended by a larger learning rate.
-        if not {verdict.name for verdict in found} & {*RUINED, OVERFITTING}:
+        if not {verdict.name for verdict in found} & _NO_LARGER_RATE:
             if moving is run:
-                found += too_small.judge(run, course)
+                found += too_small.judge(run)
             else:
                 found += too_small.judge_decay(run, moving)
-    return found or at_rest.judge(run, course)
+    return found or at_rest.judge(run)
 
 
-def _named(verdict, name):
-    """The same, told of one update of several."""
-    if not name:
+def _named(verdict: Verdict, update: str) -> Verdict:
+    """The same, with the name of the update if there are several."""
+    if not update:
         return verdict
-    return dataclasses.replace(verdict, text=f"{name}: {verdict.text}")
+    return dataclasses.replace(verdict, text=f"{update}: {verdict.text}")

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from gdtrain.diagnosis.scale import with_scale
-from gdtrain.diagnosis.verdict import (
-    DEAD,
-    EXPLODING,
-    VANISHING,
-    Verdict,
-    confidence,
-)
+from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.updates import with_scale
+from gdtrain.diagnosis.verdict import Verdict, confidence
+
+EXPLODING = "exploding gradients"
+VANISHING = "vanishing gradients"
+DEAD = "dead layer"
 
 FEW = 4  # Layers with weights; below, depth is no reason
 VANISHES = 300.0  # Times from the last layers to the first
@@ -19,12 +18,12 @@ DEAD_SHARE = 0.9  # Of a layer's units
 DEAD_STEPS = 0.9  # Of the steps
 
 
-def judge(run):
+def judge(run: Run) -> list[Verdict]:
     """A list of verdicts."""
     return judge_dead(run) + judge_depth(run)
 
 
-def judge_depth(run):
+def judge_depth(run: Run) -> list[Verdict]:
     """Vanishing or exploding: a list of one verdict, or none."""
     names, relative = relative_gradients(run)
     if len(names) < FEW or not relative.size:
@@ -40,12 +39,12 @@ def judge_depth(run):
     return []
 
 
-def relative_gradients(run):
+def relative_gradients(run: Run) -> tuple[list[str], np.ndarray]:
     """Length of the gradient over that of the weights, where all is known.
 
     Returns:
         `(names, values)`: layers, the first first; float64 `[layers, k]`.
-        Layers without a gradient at any step are left out.
+        Without layers that have no gradient at any step.
     """
     norms, weights = run.layers("gradient_norm"), run.layers("weight_norm")
     ratios = run.layers("update_ratio")
@@ -68,7 +67,7 @@ def relative_gradients(run):
     return names, values[:, ~np.isnan(values).any(0)]
 
 
-def _spans(relative):
+def _spans(relative: np.ndarray) -> np.ndarray:
     """How many times longer the last layers' gradient is: last / first.
 
     By the straight line through the logarithms, over all layers.
@@ -81,7 +80,7 @@ def _spans(relative):
     return np.exp(slopes * (len(relative) - 1))
 
 
-def _vanishing(run, names, span):
+def _vanishing(run: Run, names: list[str], span: float) -> Verdict:
     factor = span ** (1 / (len(names) - 1))
     return Verdict(
         VANISHING,
@@ -95,7 +94,9 @@ def _vanishing(run, names, span):
     )
 
 
-def _exploding(run, names, start, first, margin):
+def _exploding(
+    run: Run, names: list[str], start: float, first: float, margin: float
+) -> Verdict:
     growth = 1 / start
     return Verdict(
         EXPLODING,
@@ -110,7 +111,7 @@ def _exploding(run, names, start, first, margin):
     )
 
 
-def judge_dead(run):
+def judge_dead(run: Run) -> list[Verdict]:
     """Layers without a gradient or with silent units: a list."""
     norms = run.layers("gradient_norm")
     rows = run.loss_rows
@@ -132,13 +133,13 @@ def judge_dead(run):
     return []
 
 
-def _share_zero(values):
+def _share_zero(values: np.ndarray) -> float:
     """Share of the measured gradients that are exactly 0."""
     known = values[~np.isnan(values)]
     return float(np.mean(known == 0)) if len(known) > 3 else 0.0
 
 
-def _dead(run, layer, evidence):
+def _dead(run: Run, layer: str, evidence: dict[str, float]) -> Verdict:
     ((name, value),) = evidence.items()
     what = (
         f"{value:.0%} of the units of {layer} put out 0 for whole batches"
@@ -153,7 +154,7 @@ def _dead(run, layer, evidence):
         *with_scale(
             run,
             f"{what}: nothing behind it learns.",
-            "Start anew with a smaller learning rate, biases of 0 or above, "
+            "Start again with a smaller learning rate, biases of 0 or above, "
             "or leaky_relu.",
         ),
     )

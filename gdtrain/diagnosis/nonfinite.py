@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from gdtrain.diagnosis.scale import with_scale
+from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import ENOUGH
-from gdtrain.diagnosis.verdict import NONFINITE, Verdict
+from gdtrain.diagnosis.updates import with_scale
+from gdtrain.diagnosis.verdict import Verdict
 
+NONFINITE = "non-finite"
 FOLLOWS = "It follows from what is said above: mend that first."
 AT_ONCE = (
     "No update was made before it. Look for NaN and for very large values in "
@@ -19,12 +21,12 @@ LATER = (
 )
 
 
-def judge(run, *, follows=False):
+def judge(run: Run, *, follows: bool = False) -> list[Verdict]:
     """A list of one verdict, or none.
 
     Args:
-        run: A `Run`.
-        follows: Whether another verdict has told where it comes from.
+        run: What is judged.
+        follows: Whether another verdict explains where it comes from.
     """
     row = run.first_nonfinite
     if row is None:

@@ -2,16 +2,20 @@
 
 import numpy as np
 
-from gdtrain.diagnosis import plain_descent
-from gdtrain.diagnosis.trend import noise_of, stable_limit
-from gdtrain.diagnosis.verdict import OSCILLATING, Verdict, as_text, confidence
+from gdtrain.diagnosis.limits import stable_limit
+from gdtrain.diagnosis.run import Limit, Run
+from gdtrain.diagnosis.trend import noise_of
+from gdtrain.diagnosis.updates import is_plain
+from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
+
+OSCILLATING = "learning rate too large: oscillating"
 
 
-def alternation(values):
+def alternation(values: np.ndarray) -> float:
     """Share of neighbouring differences that have opposite signs.
 
-    1 for jumps to and fro, 2/3 for independent noise, 1/2 for a random walk,
-    0 for a smooth course.
+    1 for jumps back and forth, 2/3 for independent noise, 1/2 for a random
+    walk, 0 for a smooth course.
 
     Args:
         values: Float64 `[n]`.
@@ -30,8 +34,8 @@ def alternation(values):
     return float(np.mean(differences[1:] * differences[:-1] < 0))
 
 
-def swing(values):
-    """How far the jumps to and fro go, as a share of the values.
+def swing(values: np.ndarray) -> float:
+    """The amplitude of jumps back and forth, as a share of the values.
 
     Half the median second difference is the distance of two sides.
 
@@ -46,7 +50,7 @@ def swing(values):
     return float(jumps / max(np.mean(np.abs(values)), 1e-300))
 
 
-def rebound(values):
+def rebound(values: np.ndarray) -> float:
     """How far the last half rises above the least before, as a share.
 
     Of the fall from the first to the least of all; 0 for a descent that is
@@ -72,20 +76,17 @@ TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
 REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
 NEAR = 2.0  # Times the rate
 
+Found = tuple[float, float | None]  # Margin over the threshold, and the value
 
-def judge(run, course):
-    """Jumps to and fro: a list of one verdict, or none.
 
-    Args:
-        run: A `Run`.
-        course: Its `Trend`, or `None` if it is too short.
-    """
-    if course is None or run.learning_rate == 0:
+def judge(run: Run) -> list[Verdict]:
+    """Jumps back and forth: a list of one verdict, or none."""
+    if run.trend is None or run.learning_rate == 0:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
     back = rebound(run.loss)
-    found = {"rebound": (back / REBOUNDS, back)}
-    if not run.only_rounds:
+    found: dict[str, Found] = {"rebound": (back / REBOUNDS, back)}
+    if not run.gradient_is_rounding:
         found["gradient_cosine"] = _by_cosine(run, rows)
         found["alternation"] = _by_swing(run, rows)
     best = max(margin for margin, _ in found.values())
@@ -97,8 +98,8 @@ def judge(run, course):
     return [_oscillating(run, confidence(best), rows, evidence)]
 
 
-def _by_cosine(run, rows):
-    """`(margin, median cosine of consecutive gradients)`."""
+def _by_cosine(run: Run, rows: np.ndarray) -> Found:
+    """By the median cosine of consecutive gradients."""
     cosines = run.get("gradient_cosine")
     if cosines is None:
         return 0.0, None
@@ -112,8 +113,8 @@ def _by_cosine(run, rows):
     return (1 + TURNS) / max(1 + median, 1e-3), median
 
 
-def _by_swing(run, rows):
-    """`(margin, share of steps that turn back)`, of the loss or weights."""
+def _by_swing(run: Run, rows: np.ndarray) -> Found:
+    """By the share of steps at which the loss or the weights turn back."""
     series = [run.values["loss"], *run.layers("weight_norm").values()]
     best = 0.0, 0.0
     for values in series:
@@ -128,42 +129,44 @@ def _by_swing(run, rows):
     return best
 
 
-def _oscillating(run, sure, rows, evidence):
-    """The verdict, with the limit as it can be known."""
+def _oscillating(
+    run: Run, sure: float, rows: np.ndarray, evidence: dict
+) -> Verdict:
+    """The verdict, with the limit if it can be known."""
     steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
     rate = run.rate_in_force(rows[0], rows[-1])
-    text, advice = _told(evidence), "Try half the learning rate."
+    text, advice = _strongest(evidence), "Try half the learning rate."
     if rate:
         evidence["learning_rate"] = rate
         text = f"learning_rate {rate:.3g}: {text}"
         advice = f"Try {rate / 2:.2g}."
-        limit, source = _limit_of_jumps(run, rate, evidence)
-        # Of all data; where that is far off, small batches have another.
-        if limit and limit < NEAR * rate:
-            evidence["stable_learning_rate"] = limit
-            text += f"; the stable limit is {limit:.3g} ({source})"
-            advice = f"Try {min(0.6 * limit, rate / 2):.2g}."
+        limit = _limit_of_jumps(run, rate, evidence)
+        # It is of all data; where it is far off, that of small batches differs.
+        if limit and limit.value < NEAR * rate:
+            evidence["stable_learning_rate"] = limit.value
+            text += f"; the stable limit is {limit.value:.3g} ({limit.source})"
+            advice = f"Try {min(0.6 * limit.value, rate / 2):.2g}."
     return Verdict(OSCILLATING, sure, steps, evidence, as_text(text), advice)
 
 
-def _limit_of_jumps(run, rate, evidence):
-    """The limit of the learning rate and how it was found, or Nones."""
+def _limit_of_jumps(run: Run, rate: float, evidence: dict) -> Limit | None:
+    """The limit of the learning rate, if it can be known."""
     measured = run.measured_limit(len(run.steps) - 1)
     if measured is not None:
         return measured
     norms = run.at_loss("gradient_norm")
     if norms is None or set(evidence) <= {"rebound", "learning_rate"}:
-        return None, None
+        return None
     half = len(norms) // 2
     steps, norms = run.loss_steps[half:], norms[half:]
-    if not plain_descent.is_plain(run) or not (norms > 0).all():
-        return None, None
-    # The gradient is as the error, of which the loss is the square.
+    if not is_plain(run) or not (norms > 0).all():
+        return None
+    # The gradient is proportional to the error, the loss to its square.
     factor = np.exp(2 * np.polyfit(steps, np.log(norms), 1)[0])
-    return stable_limit(rate, factor), "from the jumps"
+    return Limit(stable_limit(rate, factor), "from the jumps")
 
 
-def _told(evidence):
+def _strongest(evidence: dict) -> str:
     """The strongest evidence, as part of a sentence."""
     if "gradient_cosine" in evidence:
         cosine = evidence["gradient_cosine"]

@@ -4,13 +4,33 @@ import dataclasses
 
 import numpy as np
 
+from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
-from gdtrain.diagnosis.verdict import OVERFITTING, Verdict, confidence
+from gdtrain.diagnosis.verdict import Verdict, confidence
+
+OVERFITTING = "overfitting"
 
 RISE = 1.1  # Times the least validation loss
 NOISE = 6.0  # Standard deviations of such a mean: of noise, 1% rise so
-SMOOTH = 0.02  # Noise as a share of the least loss: no need of means
+SMOOTH = 0.02  # Noise as a share of the least loss: no means needed
 EPOCHS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """Losses of the epochs of a training.
+
+    Args:
+        count: How many epochs there were; 0 if unknown.
+        validated: Those that were validated, from 1, int64 `[n]`.
+        loss: Their losses, float64 `[n]`.
+        val_loss: Their losses of validation, float64 `[n]`.
+    """
+
+    count: int
+    validated: np.ndarray
+    loss: np.ndarray
+    val_loss: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +52,7 @@ class Turn:
     noise: float
 
     @property
-    def margins(self):
+    def margins(self) -> list[float]:
         """How far the rise is beyond each threshold, as multiples of it."""
         margins = [(self.end / self.least - 1) / (RISE - 1)]
         if self.noise > 0:
@@ -40,7 +60,7 @@ class Turn:
         return margins
 
 
-def turn_of(held):
+def turn_of(held: np.ndarray) -> Turn:
     """The `Turn` of losses of validation above 0, float64 `[epochs]`.
 
     Example:
@@ -63,13 +83,8 @@ def turn_of(held):
     )
 
 
-def judge(run, epochs):
-    """A list of one verdict, or none.
-
-    Args:
-        run: A `Run`.
-        epochs: Its `Epochs`.
-    """
+def judge(run: Run, epochs: Epochs) -> list[Verdict]:
+    """A list of one verdict, or none."""
     held, loss = epochs.val_loss, epochs.loss
     usable = len(held) >= EPOCHS and np.isfinite(held).all()
     if not usable or held.min() <= 0:
@@ -85,7 +100,9 @@ def judge(run, epochs):
     return [_overfitting(turn, best, float(loss[-1]), steps)]
 
 
-def _overfitting(turn, best, loss, steps):
+def _overfitting(
+    turn: Turn, best: int, loss: float, steps: tuple[int, int]
+) -> Verdict:
     """The verdict; `best` is the epoch after which it began."""
     return Verdict(
         OVERFITTING,

@@ -1,16 +1,16 @@
-"""The run that is judged: its numbers, each step once, in order."""
+"""The training that is judged: its numbers, each step once, in order."""
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from gdtrain.diagnosis import source
-from gdtrain.diagnosis.trend import ENOUGH
+from gdtrain.diagnosis.trend import ENOUGH, Trend, trend
 from gdtrain.telemetry import presets
+from gdtrain.telemetry.step_table import StepTable
 
-GRADIENT_LEFT = 0.02  # Of the first gradient: below, it only rounds
+GRADIENT_LEFT = 0.02  # Of the first gradient: below, it is mostly rounding
 _QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
 
 
@@ -28,24 +28,24 @@ class Run:
     Args:
         name: Of the update, such as `"generator"`; `""` if there is one only.
         steps: Int64 `[n]`, growing.
-        values: A dict from name to float64 `[n]`; NaN where not measured.
-        steps_per_epoch: An integer, or `None` if it is not known.
+        values: By name, float64 `[n]`; NaN where not measured.
+        has_loss: At which steps the loss was measured, bool `[n]`.
+        steps_per_epoch: `None` if it is not known.
     """
 
     name: str
-    steps: Any
-    values: dict[str, Any]
+    steps: np.ndarray
+    values: dict[str, np.ndarray]
+    has_loss: np.ndarray
     steps_per_epoch: int | None = None
 
-    def get(self, name):
+    def get(self, name: str) -> np.ndarray | None:
         """Values of a name, or `None` if there are none."""
         values = self.values.get(name)
-        if values is None or np.isnan(values).all():
-            return None
-        return values
+        return None if values is None or np.isnan(values).all() else values
 
-    def layers(self, quantity):
-        """`{layer: values}`; empty if no layer was measured."""
+    def layers(self, quantity: str) -> dict[str, np.ndarray]:
+        """Values by layer; empty if no layer was measured."""
         start = f"{quantity}/"
         return {
             name.removeprefix(start): values
@@ -54,38 +54,35 @@ class Run:
         }
 
     @functools.cached_property
-    def loss_rows(self):
-        """Rows where the loss was measured, up to the first nonfinite one."""
-        loss = self.values.get("loss")
-        if loss is None:
-            return np.empty(0, int)
-        measured = np.flatnonzero(~np.isnan(loss))
-        end = self.first_nonfinite
-        return measured if end is None else measured[measured < end]
+    def first_nonfinite(self) -> int | None:
+        """The first row that is not finite, or `None`."""
+        bad = np.zeros(len(self.steps), bool)
+        if "loss" in self.values:
+            bad = self.has_loss & ~np.isfinite(self.values["loss"])
+        count = self.get("nonfinite_count")
+        if count is not None:
+            bad = bad | (np.nan_to_num(count) > 0)
+        return int(np.argmax(bad)) if bad.any() else None
 
     @functools.cached_property
-    def first_nonfinite(self):
-        """The first row that is not finite, or `None`."""
-        loss, count = self.values.get("loss"), self.get("nonfinite_count")
-        rows = []
-        if loss is not None and not np.isnan(loss).all():
-            rows.append(source.first_nonfinite(loss))
-        elif loss is not None:
-            rows.append(0)
-        if count is not None:
-            counted = np.flatnonzero(np.nan_to_num(count) > 0)
-            rows.append(int(counted[0]) if len(counted) else None)
-        return min((row for row in rows if row is not None), default=None)
+    def loss_rows(self) -> np.ndarray:
+        """Rows where the loss was measured, before the first nonfinite one."""
+        return np.flatnonzero(self.has_loss[: self.first_nonfinite])
 
     @property
-    def loss(self):
+    def loss(self) -> np.ndarray:
         """Finite losses, float64 `[k]`."""
         if not len(self.loss_rows):
             return np.empty(0)
         return self.values["loss"][self.loss_rows]
 
+    @property
+    def loss_steps(self) -> np.ndarray:
+        """Their steps, int64 `[k]`."""
+        return self.steps[self.loss_rows]
+
     @functools.cached_property
-    def means(self):
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Losses over whole epochs, if there are enough; else each step's.
 
         The batches of an epoch have every example once, so that a mean over
@@ -104,47 +101,60 @@ class Run:
         whole = counts == counts.max()
         if whole.sum() < ENOUGH:
             return steps, loss
-        sums = np.bincount(place, steps), np.bincount(place, loss)
-        return tuple(total[whole] / counts[whole] for total in sums)
+        middles = np.bincount(place, steps)[whole] / counts[whole]
+        return middles, np.bincount(place, loss)[whole] / counts[whole]
 
     @property
-    def mean_loss(self):
+    def mean_loss(self) -> str:
         """What `means` are, in words."""
         is_each = len(self.means[1]) == len(self.loss)
         return "loss" if is_each else "mean loss of an epoch"
 
-    @property
-    def loss_steps(self):
-        """Their steps, int64 `[k]`."""
-        return self.steps[self.loss_rows]
+    @functools.cached_property
+    def trend(self) -> Trend | None:
+        """The trend of the loss; `None` of fewer than `ENOUGH` losses."""
+        if len(self.loss) < ENOUGH:
+            return None
+        return trend(self.loss, self.means[1])
 
     @property
-    def span(self):
+    def early_loss(self) -> np.ndarray:
+        """The first eighth of the losses."""
+        return self.loss[: max(len(self.loss) // 8, 1)]
+
+    @property
+    def span(self) -> tuple[int, int]:
         """`(first, last)` step."""
         return int(self.steps[0]), int(self.steps[-1])
 
+    @property
+    def last_half(self) -> tuple[int, int]:
+        """`(first, last)` step of the last half of the losses."""
+        half = self.loss_steps[len(self.loss) // 2 :]
+        return int(half[0]), int(half[-1])
+
     @functools.cached_property
-    def learning_rate(self):
+    def learning_rate(self) -> float | None:
         """The largest one, or `None`; it may change from step to step."""
         rates = self.get("learning_rate")
         return None if rates is None else float(np.nanmax(rates))
 
     @functools.cached_property
-    def usual_learning_rate(self):
+    def usual_learning_rate(self) -> float | None:
         """The median one, or `None`."""
         rates = self.get("learning_rate")
         return None if rates is None else float(np.nanmedian(rates))
 
     @property
-    def last_learning_rate(self):
+    def last_learning_rate(self) -> float | None:
         """The one at the end, or `None`."""
         return last_known(self.get("learning_rate"), len(self.steps) - 1)
 
-    def rate_in_force(self, first, last):
+    def rate_in_force(self, first: int, last: int) -> float | None:
         """The largest learning rate of rows `first` to `last`, or `None`.
 
-        It may fall within them, by a schedule; what the loss did there is
-        the largest one's doing. The last one before them, if none is known.
+        A schedule may lower it within them; what the loss did there is the
+        effect of the largest. The last one before them, if none is known.
         """
         rates = self.get("learning_rate")
         if rates is None:
@@ -155,14 +165,14 @@ class Run:
         return float(np.nanmax(there))
 
     @property
-    def is_resumed(self):
+    def is_resumed(self) -> bool:
         """Whether its first steps are missing."""
         spacing = np.median(np.diff(self.steps)) if len(self.steps) > 1 else 1
-        return self.steps[0] > 2 * spacing
+        return bool(self.steps[0] > 2 * spacing)
 
     @functools.cached_property
-    def only_rounds(self):
-        """Whether the gradient is so small that its direction tells nothing.
+    def gradient_is_rounding(self) -> bool:
+        """Whether the gradient became so small that its direction is noise.
 
         `False` if it was not measured.
         """
@@ -173,31 +183,35 @@ class Run:
         late = known[len(known) // 2 :]
         return bool(len(late) and np.median(late) < GRADIENT_LEFT * known[0])
 
-    def measured_limit(self, row):
-        """The stable limit that was measured last up to a row, or `None`.
-
-        Returns:
-            A `Limit`.
-        """
+    def measured_limit(self, row: int) -> Limit | None:
+        """The stable limit that was measured last up to a row, or `None`."""
         limits = self.get("stable_learning_rate")
         place = place_of_last(limits, row)
-        if place is None:
+        if limits is None or place is None:
             return None
         source = f"measured at step {int(self.steps[place]):,}"
         return Limit(float(limits[place]), source)
 
-    def until(self, row):
-        """The `Run` of the rows before `row`."""
-        values = {name: column[:row] for name, column in self.values.items()}
-        return dataclasses.replace(self, steps=self.steps[:row], values=values)
-
-    def at_loss(self, name):
+    def at_loss(self, name: str) -> np.ndarray | None:
         """Values of a name at the rows of `loss`, or `None`."""
         values = self.get(name)
         return None if values is None else values[self.loss_rows]
 
+    def until(self, row: int) -> "Run":
+        """The `Run` of the rows before `row`."""
+        return dataclasses.replace(
+            self,
+            steps=self.steps[:row],
+            values={name: v[:row] for name, v in self.values.items()},
+            has_loss=self.has_loss[:row],
+        )
 
-def place_of_last(values, row):
+    def with_loss(self, loss: np.ndarray) -> "Run":
+        """The same with other losses, float64 `[n]`."""
+        return dataclasses.replace(self, values=self.values | {"loss": loss})
+
+
+def place_of_last(values: np.ndarray | None, row: int) -> int | None:
     """The place of the last finite number up to a row, or `None`.
 
     Example:
@@ -211,52 +225,57 @@ def place_of_last(values, row):
     return int(known[-1]) if len(known) else None
 
 
-def last_known(values, row):
-    """The last finite number up to a row, or `None`.
-
-    Example:
-
-    >>> last_known(np.array([1.0, np.nan, 3.0]), 1)
-    1.0
-    """
+def last_known(values: np.ndarray | None, row: int) -> float | None:
+    """The last finite number up to a row, or `None`."""
     place = place_of_last(values, row)
-    return None if place is None else float(values[place])
+    return None if values is None or place is None else float(values[place])
 
 
-def runs_of(source, steps_per_epoch=None):
-    """The runs of a `Source`: one, or one for each named update.
+def runs_of(table: StepTable, steps_per_epoch: int | None = None) -> list[Run]:
+    """The runs of a table: one, or one for each named update.
 
-    Of a step that came again, as after going back to a checkpoint, the later
+    Of a step that was repeated, as after restoring a checkpoint, the later
     one counts.
 
     Args:
-        source: A `Source`.
-        steps_per_epoch: An integer, or `None` if it is not known.
-
-    Returns:
-        A list of `Run`.
+        table: Of at least one step.
+        steps_per_epoch: `None` if it is not known.
     """
-    backwards = source.steps[::-1]
+    backwards = table.steps[::-1]
     later = np.minimum.accumulate(backwards)[::-1]
-    kept = source.steps < np.append(later[1:], np.iinfo(np.int64).max)
-    steps = source.steps[kept]
-    values = {name: column[kept] for name, column in source.values.items()}
-    names = [
+    kept = table.steps < np.append(later[1:], np.iinfo(np.int64).max)
+    table = table[kept]
+    values = {name: table[name].astype(np.float64) for name in table.names}
+    updates = [
         name.removesuffix("/loss")
         for name in values
         if name.endswith("/loss")
         and name.partition("/")[0] not in _QUANTITIES  # A layer named so
     ]
-    if not names:
-        return [Run("", steps, values, steps_per_epoch)]
     return [
-        Run(name, steps, _part(values, name), steps_per_epoch) for name in names
+        Run(
+            update,
+            table.steps,
+            _part(values, update),
+            _has_loss(table, f"{update}/loss" if update else "loss"),
+            steps_per_epoch,
+        )
+        for update in updates or [""]
     ]
 
 
-def _part(values, name):
-    """What was measured of one update of several."""
-    start = f"{name}/"
+def _has_loss(table: StepTable, name: str) -> np.ndarray:
+    """At which steps a loss was measured; none if there is no such loss."""
+    if name in table:
+        return table.measured(name)
+    return np.zeros(len(table), bool)
+
+
+def _part(values: dict[str, np.ndarray], update: str) -> dict[str, np.ndarray]:
+    """What was measured of one update of several; all of a single one."""
+    if not update:
+        return values
+    start = f"{update}/"
     part = {
         key.removeprefix(start): column
         for key, column in values.items()

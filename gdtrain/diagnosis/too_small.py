@@ -1,30 +1,25 @@
 """Learning rate too small: from the start, or decayed too early."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from gdtrain.diagnosis import at_rest
-from gdtrain.diagnosis.at_rest import has_moved
-from gdtrain.diagnosis.trend import ENOUGH, last_quarters, trend_of
-from gdtrain.diagnosis.verdict import (
-    CONVERGING,
-    NOTHING,
-    TOO_SMALL,
-    Verdict,
-    confidence,
-)
+from gdtrain.diagnosis.run import Limit, Run
+from gdtrain.diagnosis.trend import Trend, last_quarters
+from gdtrain.diagnosis.verdict import Verdict, confidence
+
+TOO_SMALL = "learning rate too small"
 
 
-def in_force(run: Any) -> Any:
+def in_force(run: Run) -> Run:
     """The part of a run before its learning rate decayed to nothing.
 
     Returns:
-        A `Run`: the same one, unless its last half is worth less than one
-        step at the largest learning rate; see `worth_of_last_half`.
+        The same run, unless its last half is worth less than one step at the
+        largest learning rate; see `worth_of_last_half`.
     """
-    if not run.learning_rate or len(run.loss) < ENOUGH:
+    if not run.learning_rate or run.trend is None:
         return run
     to_come = _worth_to_come(run)
     if to_come[len(run.steps) // 2] >= 1:
@@ -32,21 +27,23 @@ def in_force(run: Any) -> Any:
     return run.until(max(int(np.argmax(to_come < 1)), 1))
 
 
-def judge_decay(run: Any, moving: Any) -> list[Verdict]:
+def judge_decay(run: Run, moving: Run) -> list[Verdict]:
     """A list of one verdict, or none.
 
-    A loss that stands still while the learning rate is next to nothing tells
-    nothing of the descent. What counts is whether it still fell when the
-    rate ran out.
+    That a loss stands still while the learning rate is almost 0 says nothing
+    of the descent. What counts is whether it still fell when the rate became
+    so small.
 
     Args:
-        run: A `Run`, with a loss of `ENOUGH` steps.
+        run: With a loss of `ENOUGH` steps.
         moving: Its part `in_force`, a shorter one.
     """
-    (found,) = at_rest.judge(moving, trend_of(moving))
-    if run.only_rounds or found.name not in (CONVERGING, NOTHING):
+    (found,) = at_rest.judge(moving)
+    still_falls = found.name in (at_rest.CONVERGING, at_rest.NOTHING)
+    if run.gradient_is_rounding or not still_falls:
         return []
-    course = trend_of(run)
+    course = run.trend
+    assert course is not None
     largest, last = run.learning_rate, run.last_learning_rate
     worth = worth_of_last_half(run)
     first, end = int(run.steps[len(moving.steps)]), run.span[1]
@@ -73,20 +70,20 @@ def judge_decay(run: Any, moving: Any) -> list[Verdict]:
     ]
 
 
-def worth_of_last_half(run: Any) -> float:
+def worth_of_last_half(run: Run) -> float:
     """How many steps at the largest learning rate the last half is worth.
 
         worth = sum(learning_rate of the last half) / largest learning_rate
 
     Args:
-        run: A `Run` with learning rates above 0.
+        run: With learning rates above 0.
     """
     return float(_worth_to_come(run)[len(run.steps) // 2])
 
 
-def _worth_to_come(run):
+def _worth_to_come(run: Run) -> np.ndarray:
     """What the steps from each row on are worth, float64 `[n]`."""
-    rates = run.get("learning_rate")
+    rates = run.values["learning_rate"]
     rows = np.arange(len(rates))
     known = np.isfinite(rates)
     held = np.interp(rows, rows[known], rates[known])
@@ -104,17 +101,18 @@ SHARE = 0.6  # Of the stable limit, to stay clear of it
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
-def judge(run, course):
+def judge(run: Run) -> list[Verdict]:
     """A list of one verdict, or none."""
+    course = run.trend
     if course is None or run.learning_rate == 0:
         return []
     return _by_loss(run, course) or _by_path(run, course)
 
 
-def _by_loss(run, course):
+def _by_loss(run: Run, course: Trend) -> list[Verdict]:
     """From a loss that falls steadily and slowly."""
     steps, loss = run.means
-    if not (has_moved(run.loss, course) or steadiness(run) > GOES_ON):
+    if not (at_rest.has_moved(run, course) or steadiness(run) > GOES_ON):
         return []
     pace = fastest(loss, steps, course)
     if max(course.fall, course.drift) < 4 or pace is None or pace <= 0:
@@ -136,20 +134,17 @@ def _by_loss(run, course):
         f"{course.end:.4g} in {done:,} steps; at this pace it needs about "
         f"{needed:,.0f} more to come to {course.limit:.3g}."
     )
-    return [_verdict(run, confidence(*_eased(margins)), evidence, text)]
+    # A share cannot be far beyond its threshold.
+    sure = confidence(1 + 4 * (margins[0] - 1), margins[1])
+    return [_verdict(run, sure, evidence, text)]
 
 
-def _eased(margins):
-    """Margins, of which a share cannot go far beyond its threshold."""
-    return [1 + 4 * (margins[0] - 1), margins[1]]
-
-
-def _by_path(run, course):
+def _by_path(run: Run, course: Trend) -> list[Verdict]:
     """From weights that hardly moved, whatever the loss did."""
     path = path_length(run)
     if path is None or path == 0 or run.is_resumed:
         return []
-    early = float(run.loss[: max(len(run.loss) // 8, 1)].mean())
+    early = float(run.early_loss.mean())
     still = 1.0 if steadiness(run) > STEADY else STILL
     fell = early - course.end > 0.1 * early
     if path > still or fell or slowing(run) < KEPT:
@@ -162,8 +157,8 @@ def _by_path(run, course):
     return [_verdict(run, confidence(still / path), evidence, text)]
 
 
-def _verdict(run, sure, evidence, text):
-    """With an advice of a rate, if one is known."""
+def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
+    """With a learning rate to try, if one is known."""
     rate = run.usual_learning_rate
     limit = run.measured_limit(len(run.steps) - 1)
     if rate and limit:
@@ -176,7 +171,7 @@ def _verdict(run, sure, evidence, text):
     return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
 
 
-def _advice(run, rate, limit):
+def _advice(run: Run, rate: float | None, limit: Limit | None) -> str:
     """A share of the limit where that is known, else ten times the rate."""
     again = ", and again until the loss falls within some steps."
     if not rate:
@@ -192,13 +187,13 @@ def _advice(run, rate, limit):
             "less if the loss then jumps with the batches."
         )
     usual = ""
-    if run.learning_rate > 1.01 * rate:
+    if run.learning_rate and run.learning_rate > 1.01 * rate:
         usual = f" (half the steps had {rate:.2g} or less)"
     return f"Try {10 * rate:.2g}, ten times as much{usual}{again}"
 
 
-def fastest(loss, steps, course):
-    """The largest share of the gain in one step, over runs of steps.
+def fastest(loss: np.ndarray, steps: np.ndarray, course: Trend) -> float | None:
+    """The largest share of the gain in one step, by means over some steps.
 
     Returns:
         A float, or `None` if there was nothing to gain.
@@ -216,12 +211,12 @@ def fastest(loss, steps, course):
     return float(np.max(-np.diff(means) / np.diff(at)) / whole)
 
 
-def _parts(values, size):
-    """Cut in parts of so many, and what is left with the last."""
+def _parts(values: np.ndarray, size: int) -> list[np.ndarray]:
+    """Divided into parts of about that size."""
     return np.array_split(values, max(len(values) // size, 1))
 
 
-def steps_needed(steps, course):
+def steps_needed(steps: np.ndarray, course: Trend) -> float:
     """How many more steps until 1% of the gain is left, at this pace.
 
     Of an excess over `limit` that shrinks by a factor a step, from the middle
@@ -246,11 +241,11 @@ def steps_needed(steps, course):
     return max(float(math.log(excess[-1] / wanted) / rate - done), 0.0)
 
 
-def path_length(run):
-    """Sum of updates over lengths of weights, of the layer that moved most.
+def path_length(run: Run) -> float | None:
+    """Sum of updates over norms of weights, of the layer that moved most.
 
-    Infinite ratios, of weights of zero, are left out, and layers of which
-    more than half are. `None` if nothing was measured.
+    Infinite ratios, of weights of zero, are ignored, and layers of which more
+    than half are infinite. `None` if nothing was measured.
     """
     ratios = run.layers("update_ratio")
     if not ratios:
@@ -263,10 +258,10 @@ def path_length(run):
     return max(sums, default=None)
 
 
-def slowing(run):
-    """How long updates are in the last quarter, as a share of the first.
+def slowing(run: Run) -> float:
+    """The length of updates in the last quarter, as a share of the first.
 
-    The largest of all layers: 0 where all have come to rest.
+    The largest of all layers: 0 where none moves any more.
     """
     found = [0.0]
     for values in run.layers("update_ratio").values():
@@ -278,8 +273,8 @@ def slowing(run):
     return max(found)
 
 
-def steadiness(run):
-    """Whether weights go one way: how much of their ways remains.
+def steadiness(run: Run) -> float:
+    """Whether norms of weights change in one direction.
 
         steadiness = abs(last length - first) / sum of abs(changes)
 

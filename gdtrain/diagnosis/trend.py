@@ -1,4 +1,4 @@
-"""Trends of a loss: its course, its noise, its growth."""
+"""The trend of a loss in a few numbers, and its noise."""
 
 import dataclasses
 import math
@@ -10,17 +10,17 @@ ENOUGH = 8  # Losses: less than that have no trend
 
 @dataclasses.dataclass(frozen=True)
 class Trend:
-    """The course of a loss in a few numbers.
+    """The course of a loss.
 
-    The last half is cut in four equal parts; `levels` are their means.
+    The last half is divided into four equal parts; `levels` are their means.
 
     Args:
         start: The first loss, or mean.
         levels: Four means, the last of which is `end`.
         least: The least mean of as many neighbours as a level has.
-        noise: Standard deviation, a step, of what is no trend.
+        noise: Standard deviation of a step around the trend.
         error: Standard error of each of the levels.
-        limit: The level that it tends to: the last three levels continued as
+        limit: The level that it approaches: the last three levels continued as
             a geometric series, not below 0 (or the least loss if negative).
         quarters: Means of the second and of the last quarter.
         drift: Fall of a straight line through all of it, in standard errors.
@@ -36,40 +36,40 @@ class Trend:
     drift: float
 
     @property
-    def end(self):
+    def end(self) -> float:
         """The level at the end."""
         return self.levels[-1]
 
     @property
-    def gain(self):
+    def gain(self) -> float:
         """By how much the loss fell from first to last."""
         return self.start - self.end
 
     @property
-    def left(self):
-        """Share of all there is to gain that is still to come, 0 to 1."""
+    def left(self) -> float:
+        """Share of the possible gain that is still to come, 0 to 1."""
         whole = self.start - self.limit
         if whole <= 0:
             return 0.0
         return min(max((self.end - self.limit) / whole, 0.0), 1.0)
 
     @property
-    def fall(self):
+    def fall(self) -> float:
         """Fall over the last half, in standard errors of a difference."""
         return _over(self.levels[0] - self.end, self.error * math.sqrt(2))
 
     @property
-    def late_fall(self):
+    def late_fall(self) -> float:
         """The same between the last two levels."""
         return _over(self.levels[2] - self.end, self.error * math.sqrt(2))
 
     @property
-    def long_fall(self):
+    def long_fall(self) -> float:
         """The same from the second quarter of all to the last."""
         return _over(self.quarters[0] - self.quarters[1], self.error)
 
     @property
-    def is_noisy(self):
+    def is_noisy(self) -> bool:
         """Whether noise is more than rounding.
 
         Above 0.1% of the level, and above what float32 rounds at the start.
@@ -78,7 +78,7 @@ class Trend:
         return self.noise > rounding
 
 
-def trend(loss, means=None):
+def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
     """Finds the trend of a loss.
 
     Args:
@@ -114,15 +114,8 @@ def trend(loss, means=None):
     )
 
 
-def trend_of(run):
-    """The `Trend` of a `Run`, or `None` if it is too short."""
-    if len(run.loss) < ENOUGH:
-        return None
-    return trend(run.loss, run.means[1])
-
-
-def last_quarters(values):
-    """The last half in four equal parts, `[4, k]`; up to 3 are left out.
+def last_quarters(values: np.ndarray) -> np.ndarray:
+    """The last half in four equal parts, `[4, k]`, but for up to 3 values.
 
     Example:
 
@@ -133,11 +126,11 @@ def last_quarters(values):
     return values[len(values) - 4 * size :].reshape(4, size)
 
 
-def noise_of(values):
+def noise_of(values: np.ndarray) -> float:
     """Standard deviation of noise on a smooth curve.
 
-    From second differences, which a straight line has none of: of independent
-    noise, their deviation is sqrt(6) times its own.
+    From second differences, which are 0 for a straight line; those of
+    independent noise have sqrt(6) times its deviation.
 
     Example:
 
@@ -150,7 +143,7 @@ def noise_of(values):
     return 1.4826 * float(np.median(np.abs(seconds))) / math.sqrt(6)
 
 
-def drift_of(values):
+def drift_of(values: np.ndarray) -> float:
     """Fall of the straight line through values, in its standard errors.
 
     Example:
@@ -165,7 +158,9 @@ def drift_of(values):
     return _over(0.0 - slope, error / math.sqrt(squares))
 
 
-def limit_of(first, second, third, *, floor):
+def limit_of(
+    first: float, second: float, third: float, *, floor: float
+) -> float:
     """Where a geometric approach ends, from three levels at equal distances.
 
         limit = third - (second - third) * q / (1 - q)
@@ -191,70 +186,8 @@ def limit_of(first, second, third, *, floor):
     return max(third - now * ratio / (1 - ratio), floor)
 
 
-def _over(value, error):
-    """A quotient that is 0 of 0 and 0."""
+def _over(value: float, error: float) -> float:
+    """A quotient; 0 / 0 is 0."""
     if error > 0:
         return value / error
     return math.copysign(math.inf, value) if value else 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Growth:
-    """The rise of a loss from its lowest to its highest.
-
-    Args:
-        rows: `(first, last)` row of the rise.
-        total: By what factor it rose.
-        factor: By what factor a step, late in the rise.
-    """
-
-    rows: tuple[int, int]
-    total: float
-    factor: float
-
-
-def growth(loss, steps):
-    """The largest rise, or `None` if there is none.
-
-    Args:
-        loss: Finite numbers above 0, float64 `[n]`.
-        steps: Their steps, int64 `[n]`.
-
-    Returns:
-        A `Growth`. Its factor is of the last half of the rise, where what
-        grows fastest prevails; steps in between are shared evenly.
-
-    Example:
-
-    >>> found = growth(5 + 2.25 ** np.arange(40.0), np.arange(40))
-    >>> found.rows, round(found.factor, 4)
-    ((0, 39), 2.25)
-    """
-    if len(loss) < 2 or loss.min() <= 0:
-        return None
-    lowest = np.minimum.accumulate(loss)
-    last = int(np.argmax(loss / lowest))
-    if loss[last] <= lowest[last]:
-        return None
-    first = int(np.flatnonzero(loss[: last + 1] == lowest[last])[-1])
-    middle = (first + last) // 2
-    logs = np.log(loss[[middle, last]])
-    factor = math.exp((logs[1] - logs[0]) / (steps[last] - steps[middle]))
-    return Growth((first, last), float(loss[last] / lowest[last]), factor)
-
-
-def stable_limit(learning_rate, factor):
-    """The limit of plain descent whose loss grows by a factor a step.
-
-        error:  |1 - learning_rate * sharpness| a step; loss: its square
-        sharpness = (1 + sqrt(factor)) / learning_rate
-        limit = 2 / sharpness
-
-    Exact for a quadratic loss.
-
-    Example:
-
-    >>> stable_limit(3.0, 4.0)  # sharpness 1: the error grows by 1 - 3
-    2.0
-    """
-    return 2 * learning_rate / (1 + math.sqrt(factor))

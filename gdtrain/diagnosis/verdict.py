@@ -1,4 +1,4 @@
-"""Verdicts, from a fixed list, and what they are told with."""
+"""A verdict with its evidence, and the diagnosis that verdicts make."""
 
 import dataclasses
 import math
@@ -6,54 +6,19 @@ from typing import Any
 
 from gdtrain.common import notebook
 
-DIVERGING = "learning rate too large: diverging"
-OSCILLATING = "learning rate too large: oscillating"
-TOO_SMALL = "learning rate too small"
-NONFINITE = "non-finite"
-EXPLODING = "exploding gradients"
-VANISHING = "vanishing gradients"
-DEAD = "dead layer"
-NOT_LEARNING = "not learning"
-PLATEAU = "plateau"
-OVERFITTING = "overfitting"
-NOISE_FLOOR = "noise floor"
-CONVERGED = "converged"
-CONVERGING = "converging"
-NOTHING = "nothing to report"
-
-#: All names, the most important first: causes come before what they bring.
-NAMES = (
-    EXPLODING,
-    DIVERGING,
-    NONFINITE,
-    DEAD,
-    VANISHING,
-    OSCILLATING,
-    NOT_LEARNING,
-    TOO_SMALL,
-    OVERFITTING,
-    PLATEAU,
-    NOISE_FLOOR,
-    CONVERGED,
-    CONVERGING,
-    NOTHING,
-)
-#: What may come of too large a learning rate, never of too small a one
-RUINED = frozenset({EXPLODING, DIVERGING, DEAD, OSCILLATING})
-HEALTHY = frozenset({NOISE_FLOOR, CONVERGED, CONVERGING, NOTHING})
-
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """One finding.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `gdtrain.diagnosis.diagnose.NAMES`.
         confidence: In (0, 1]; see `confidence`.
         steps: `(first, last)`, the steps it concerns.
         evidence: A dict of numbers.
-        text: A sentence that tells the evidence.
-        advice: A sentence that tells what to try.
+        text: A sentence with the evidence.
+        advice: A sentence on what to try.
+        is_trouble: Whether something is wrong.
     """
 
     name: str
@@ -62,13 +27,9 @@ class Verdict:
     evidence: dict[str, Any]
     text: str
     advice: str
+    is_trouble: bool = True
 
-    @property
-    def is_trouble(self):
-        """Whether something is wrong."""
-        return self.name not in HEALTHY
-
-    def __str__(self):
+    def __str__(self) -> str:
         first, last = self.steps
         return (
             f"{self.name} (confidence {self.confidence:.2f}, "
@@ -76,7 +37,7 @@ class Verdict:
         )
 
 
-def confidence(*margins):
+def confidence(*margins: float) -> float:
     """How sure a verdict is, from how far beyond its thresholds it is.
 
         confidence = 1 - 1 / (2 * least margin)
@@ -96,7 +57,7 @@ def confidence(*margins):
     return 1.0 - 0.5 / max(min(margins), 1.0)
 
 
-def as_text(sentence):
+def as_text(sentence: str) -> str:
     """With a full stop, and a capital unless it begins with a name.
 
     Example:
@@ -111,7 +72,7 @@ def as_text(sentence):
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What `gdtrain.diagnose` found.
+    """The result of `gdtrain.diagnose`. Prints as text.
 
     Args:
         verdicts: A tuple of `Verdict`, the most important first; never empty.
@@ -120,11 +81,11 @@ class Diagnosis:
     verdicts: tuple[Verdict, ...]
 
     @property
-    def verdict(self):
+    def verdict(self) -> Verdict:
         """The most important one."""
         return self.verdicts[0]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(map(str, self.verdicts))
 
     def _repr_html_(self) -> str:
@@ -147,19 +108,18 @@ class Diagnosis:
             ),
         )
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The same as dicts and lists, as JSON has them: infinity is null."""
-        found = [dataclasses.asdict(verdict) for verdict in self.verdicts]
-        for verdict in found:
-            verdict["evidence"] = {
-                name: value
-                if isinstance(value, (int, float)) and math.isfinite(value)
-                else None
-                for name, value in verdict["evidence"].items()
-            }
-        return {"verdict": self.verdict.name, "verdicts": found}
+        return {
+            "verdict": self.verdict.name,
+            "verdicts": [_as_dict(verdict) for verdict in self.verdicts],
+        }
 
 
-def ranked(verdicts):
-    """The same in the order of `NAMES`, a tuple."""
-    return tuple(sorted(verdicts, key=lambda v: NAMES.index(v.name)))
+def _as_dict(verdict: Verdict) -> dict[str, Any]:
+    found = dataclasses.asdict(verdict)
+    del found["is_trouble"]
+    for name, value in found["evidence"].items():
+        is_number = isinstance(value, (int, float)) and math.isfinite(value)
+        found["evidence"][name] = value if is_number else None
+    return found

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from gdtrain.diagnosis.source import Source, open_source
 from gdtrain.plots import canvas, many_steps, names, scales
+from gdtrain.writers.reading import Source, open_source
 
 # Whether numbers lie below and above what the colors span
 EXTEND = {

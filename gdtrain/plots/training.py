@@ -7,8 +7,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdtrain.diagnosis.source import Source, first_nonfinite, open_source
 from gdtrain.plots import canvas, layers, many_steps, scales
+from gdtrain.writers.reading import Source, open_source
 
 COLORS = (canvas.BLUE, canvas.RED, canvas.GREEN, "#8a5a00", "#6a3d9a")
 
@@ -195,12 +195,14 @@ def _draw_loss(axes: Axes, source: Source) -> None:
     scales.scale_up(axes, values)
     canvas.dress(axes, "Loss (line: running median)" if is_long else "Loss")
     canvas.rule(axes)
-    _mark_nonfinite(axes, source.steps, values)
+    is_bad = source.table.measured("loss") & ~np.isfinite(values)
+    if is_bad.any():
+        _mark_nonfinite(axes, source.steps, values, int(np.argmax(is_bad)))
 
 
 def _draw_learning_rate(axes: Axes, source: Source) -> None:
     """Draws the learning rate, or those of several optimizers."""
-    if "learning_rate" in source.values:
+    if "learning_rate" in source:
         rates = {"": source["learning_rate"]}
     else:
         rates = source.parts("learning_rate")
@@ -224,11 +226,10 @@ def _draw_learning_rate(axes: Axes, source: Source) -> None:
         canvas.legend(axes)
 
 
-def _mark_nonfinite(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    """Marks the first step that is NaN or infinite, with a word."""
-    place = first_nonfinite(values)
-    if place is None:
-        return
+def _mark_nonfinite(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, place: int
+) -> None:
+    """Marks the place of the first step that is NaN or infinite, in words."""
     axes.axvline(steps[place], color=canvas.RED, linewidth=1.2, linestyle="--")
     word = "NaN" if np.isnan(values[place]) else "infinite"
     is_late = steps[place] > (steps[0] + steps[-1]) / 2

@@ -2,15 +2,12 @@
 
 import re
 
-from gdtrain.diagnosis.verdict import (
-    CONVERGED,
-    DEAD,
-    DIVERGING,
-    EXPLODING,
-    OSCILLATING,
-    OVERFITTING,
-    TOO_SMALL,
-)
+from gdtrain.diagnosis.at_rest import CONVERGED
+from gdtrain.diagnosis.diverging import DIVERGING
+from gdtrain.diagnosis.layers import DEAD, EXPLODING
+from gdtrain.diagnosis.oscillating import OSCILLATING
+from gdtrain.diagnosis.overfitting import OVERFITTING
+from gdtrain.diagnosis.too_small import TOO_SMALL
 
 STANDS = re.compile(r"falls no more|stays at|stands at|no more than noise")
 GO_ON = re.compile(r"[Tt]rain on\b(?! only)")

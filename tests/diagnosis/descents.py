@@ -10,7 +10,7 @@ def telemetry_of(steps=None, **values):
 
     Args:
         steps: Step numbers; 1, 2, ... by default.
-        values: Numbers of each step, by name.
+        values: Numbers of each step, by name; `None` where not measured.
     """
     columns = {name.replace("__", "/"): v for name, v in values.items()}
     count = len(next(iter(columns.values())))
@@ -19,6 +19,10 @@ def telemetry_of(steps=None, **values):
         np.arange(1, count + 1) if steps is None else steps,
         list(columns),
         np.stack([np.asarray(v, np.float64) for v in columns.values()], 1),
+        [
+            [column[row] is not None for column in columns.values()]
+            for row in range(count)
+        ],
     )
     return writer
 

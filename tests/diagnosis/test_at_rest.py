@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from gdtrain.diagnosis.at_rest import gradient_rise, has_moved, judge
-from gdtrain.diagnosis.trend import trend
 from tests.diagnosis.descents import bowl, noisy
-from tests.diagnosis.runs import judged, run_of
+from tests.diagnosis.runs import run_of
 
 
 def found_in(run):
-    (found,) = judged(judge, run)
+    (found,) = judge(run)
     return found
 
 
@@ -103,13 +102,15 @@ def test_gradient_that_was_not_measured_does_not_rise():
 
 def test_less_than_eight_losses_are_nothing_to_report():
     run = run_of(loss=[3.0, 2.0, 1.0])
-    (found,) = judge(run, None)
+    (found,) = judge(run)
     assert (found.name, found.confidence) == ("nothing to report", 1)
     assert found.evidence == {"losses": 3}
 
 
 def test_memorizing_labels_of_chance_is_no_movement():
     labels = noisy(np.linspace(0.6930, 0.6920, 200), 0.001, 200)
-    assert not has_moved(labels, trend(labels))
+    run = run_of(loss=labels)
+    assert not has_moved(run, run.trend)
     smooth = np.linspace(0.6930, 0.6920, 200)
-    assert has_moved(smooth, trend(smooth))
+    run = run_of(loss=smooth)
+    assert has_moved(run, run.trend)

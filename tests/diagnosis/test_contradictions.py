@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.diagnosis.verdict import NAMES, Diagnosis, Verdict
+from gdtrain.diagnosis.diagnose import NAMES
+from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from tests.diagnosis.contradictions import contradictions
 from tests.diagnosis.descents import noisy, telemetry_of
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.trend import growth, stable_limit
+from gdtrain.diagnosis.limits import growth, stable_limit
 from tests.diagnosis.descents import bowl
 
 

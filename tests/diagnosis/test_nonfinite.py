@@ -36,8 +36,10 @@ def test_count_alone_is_enough():
 
 
 def test_numbers_between_measurements_are_not_missing():
-    run = run_of(loss=[3.0, np.nan, 2.0, np.nan, 1.0, np.nan])
+    run = run_of(loss=[3.0, None, 2.0, None, 1.0, None])
     assert judge(run) == []
+    (found,) = judge(run_of(loss=[3.0, None, 2.0, None, np.nan, None]))
+    assert found.evidence == {"first_step": 5}
 
 
 def test_first_update_far_beyond_the_weights_is_told_of_a_run_that_ends_soon():

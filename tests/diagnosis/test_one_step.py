@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.diverging import (
+from gdtrain.diagnosis.limits import (
     limit_by_gradient,
     limit_by_two_losses,
     limit_of_step,

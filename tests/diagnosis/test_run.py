@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gdtrain.diagnosis.run import last_known, runs_of
-from gdtrain.diagnosis.source import open_source
 from tests.diagnosis.descents import telemetry_of
 from tests.diagnosis.runs import run_of
 
@@ -17,17 +16,15 @@ def test_of_steps_that_came_again_the_later_count():
 
 
 def test_updates_of_their_own_names_are_runs_of_their_own():
-    source = open_source(
-        telemetry_of(
-            generator__loss=[3.0, 2.0],
-            critic__loss=[5.0, 4.0],
-            critic__gradient_norm__dense=[1.0, 1.0],
-            critic__learning_rate=[0.5, 0.5],
-            learning_rate=[0.25, 0.25],
-            gradient_norm__loss=[7.0, 7.0],  # A layer of that name
-        )
+    telemetry = telemetry_of(
+        generator__loss=[3.0, 2.0],
+        critic__loss=[5.0, 4.0],
+        critic__gradient_norm__dense=[1.0, 1.0],
+        critic__learning_rate=[0.5, 0.5],
+        learning_rate=[0.25, 0.25],
+        gradient_norm__loss=[7.0, 7.0],  # A layer of that name
     )
-    generator, critic = runs_of(source)
+    generator, critic = runs_of(telemetry.table)
     assert (generator.name, critic.name) == ("generator", "critic")
     assert critic.loss.tolist() == [5, 4]
     assert list(critic.layers("gradient_norm")) == ["dense"]
@@ -42,7 +39,7 @@ def test_losses_are_those_before_the_first_that_is_not_finite():
 
 
 def test_gaps_between_measurements_are_left_out():
-    run = run_of(loss=[3.0, np.nan, 2.0, np.nan, 1.0])
+    run = run_of(loss=[3.0, None, 2.0, None, 1.0])
     assert run.first_nonfinite is None
     assert run.loss_steps.tolist() == [1, 3, 5]
     assert run.at_loss("loss").tolist() == [3, 2, 1]

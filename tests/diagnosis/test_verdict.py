@@ -3,16 +3,13 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
-from gdtrain.diagnosis import verdict as verdicts
-from gdtrain.diagnosis.verdict import (
-    NAMES,
-    Diagnosis,
-    Verdict,
-    confidence,
-    ranked,
-)
+from gdtrain.diagnosis.diagnose import NAMES, diagnose, ranked
+from gdtrain.diagnosis.verdict import Diagnosis, Verdict, confidence
+from tests.diagnosis.descents import telemetry_of
+from tests.zoo.scores import HEALTHY
 
 
 def named(name, **evidence):
@@ -36,8 +33,7 @@ def test_list_of_names_is_the_one_promised():
         "overfitting",
         "nothing to report",
     }
-    trouble = [name for name in NAMES if named(name).is_trouble]
-    assert trouble == list(NAMES[:10])
+    assert HEALTHY == set(NAMES[10:])
 
 
 def test_most_important_comes_first():
@@ -84,5 +80,16 @@ def test_dict_is_json_whatever_the_evidence():
     assert again["verdicts"][0]["steps"] == [1, 2000]
 
 
-def test_healthy_names_are_among_all():
-    assert verdicts.HEALTHY < set(NAMES)
+@pytest.mark.parametrize(
+    ("loss", "is_trouble"),
+    [
+        (1 + 0.97 ** np.arange(60.0), False),  # Converging
+        (1 + 0.5 ** np.arange(60.0), False),  # Converged
+        (np.ones(3), False),  # Nothing to report
+        (np.ones(60), True),  # Not learning
+        (1.5 ** np.arange(60.0), True),  # Diverging
+    ],
+)
+def test_only_what_is_wrong_is_trouble(loss, is_trouble):
+    found = diagnose(telemetry_of(loss=loss)).verdict
+    assert found.is_trouble == is_trouble == (found.name not in HEALTHY)

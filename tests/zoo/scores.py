@@ -3,7 +3,15 @@
 import collections
 import dataclasses
 
-from gdtrain.diagnosis.verdict import HEALTHY, NAMES
+from gdtrain.diagnosis import at_rest
+from gdtrain.diagnosis.diagnose import NAMES
+
+HEALTHY = {
+    at_rest.NOISE_FLOOR,
+    at_rest.CONVERGED,
+    at_rest.CONVERGING,
+    at_rest.NOTHING,
+}
 
 ANY_HEALTHY = "healthy"  # The label where any verdict of health is right
 

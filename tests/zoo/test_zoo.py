@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.verdict import HEALTHY, NAMES
+from gdtrain.diagnosis.diagnose import NAMES
 from tests.zoo import (
     benches,
     collection,
@@ -15,7 +15,7 @@ from tests.zoo import (
     scores,
 )
 from tests.zoo.__main__ import collect
-from tests.zoo.scores import ANY_HEALTHY, Outcome
+from tests.zoo.scores import ANY_HEALTHY, HEALTHY, Outcome
 
 SMOKE = [
     rates.oscillating,

@@ -1,0 +1,260 @@
+"""The growth of a loss, and limits of the learning rate that follow from it."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from gdtrain.diagnosis import updates
+from gdtrain.diagnosis.run import Limit, Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """The rise of a loss from its lowest to its highest.
+
+    Args:
+        rows: `(first, last)` row of the rise.
+        total: By what factor it rose.
+        factor: By what factor a step, late in the rise.
+    """
+
+    rows: tuple[int, int]
+    total: float
+    factor: float
+
+
+def growth(loss: np.ndarray, steps: np.ndarray) -> Growth | None:
+    """The largest rise, or `None` if there is none.
+
+    Args:
+        loss: Finite numbers above 0, float64 `[n]`.
+        steps: Their steps, int64 `[n]`.
+
+    Returns:
+        A `Growth`. Its factor is of the last half of the rise, where what
+        grows fastest prevails; steps in between are shared evenly.
+
+    Example:
+
+    >>> found = growth(5 + 2.25 ** np.arange(40.0), np.arange(40))
+    >>> found.rows, round(found.factor, 4)
+    ((0, 39), 2.25)
+    """
+    if len(loss) < 2 or loss.min() <= 0:
+        return None
+    lowest = np.minimum.accumulate(loss)
+    last = int(np.argmax(loss / lowest))
+    if loss[last] <= lowest[last]:
+        return None
+    first = int(np.flatnonzero(loss[: last + 1] == lowest[last])[-1])
+    middle = (first + last) // 2
+    logs = np.log(loss[[middle, last]])
+    factor = math.exp((logs[1] - logs[0]) / (steps[last] - steps[middle]))
+    return Growth((first, last), float(loss[last] / lowest[last]), factor)
+
+
+def stable_limit(learning_rate: float, factor: float) -> float:
+    """The limit of plain descent whose loss grows by a factor a step.
+
+        error:  |1 - learning_rate * sharpness| a step; loss: its square
+        sharpness = (1 + sqrt(factor)) / learning_rate
+        limit = 2 / sharpness
+
+    Exact for a quadratic loss.
+
+    Example:
+
+    >>> stable_limit(3.0, 4.0)  # sharpness 1: the error grows by 1 - 3
+    2.0
+    """
+    return 2 * learning_rate / (1 + math.sqrt(factor))
+
+
+def limit_by_gradient(loss: float, gradient_norm: float) -> float:
+    """The most that the limit can be, from one loss and its gradient.
+
+    Of a loss that is never below 0 and nowhere more curved than `sharpness`:
+
+        gradient_norm ** 2 <= 2 * sharpness * loss
+        limit = 2 / sharpness <= 4 * loss / gradient_norm ** 2
+
+    It is the limit itself where the error lies along the sharpest direction
+    of a quadratic loss, as it nearly does for inputs far from 0.
+
+    Args:
+        loss: The loss before the step, above 0.
+        gradient_norm: The length of its gradient.
+
+    Returns:
+        A float; infinity for a gradient of 0.
+
+    Example:
+
+    >>> limit_by_gradient(8.0, 8.0)  # loss = 4 * w ** 2 / 2 at w = 2
+    0.5
+
+    References:
+        Nesterov, Introductory Lectures on Convex Optimization, 2004, theorem
+        2.1.5.
+    """
+    if gradient_norm == 0:
+        return math.inf
+    # One division at a time: the square of a large float64 is infinite.
+    return 4 * (loss / gradient_norm) / gradient_norm
+
+
+def limit_by_two_losses(
+    loss: float, after: float, learning_rate: float, gradient_norm: float
+) -> float:
+    """The most that the limit can be, from the losses around one step.
+
+    The sharpness along the step, of which there may be more elsewhere:
+
+        moved = learning_rate * gradient_norm
+        after = loss - moved * gradient_norm + sharpness * moved ** 2 / 2
+        limit = 2 / sharpness
+
+    Exact for a quadratic loss of one direction, whatever its least value.
+
+    Args:
+        loss: The loss before the step.
+        after: The loss after it.
+        learning_rate: Of the step.
+        gradient_norm: The length of the gradient before the step.
+
+    Returns:
+        A float; infinity if the loss curves down or the gradient is 0.
+
+    Example:
+
+    >>> limit_by_two_losses(8.0 + 5, 72.0 + 5, 1.0, 8.0)  # 4 * w ** 2 / 2 + 5
+    0.5
+    """
+    moved = learning_rate * gradient_norm
+    if moved == 0:
+        return math.inf
+    bend = (after - loss) / moved + gradient_norm
+    return moved / bend if bend > 0 else math.inf
+
+
+def limit_of_step(
+    learning_rate: float,
+    loss: float,
+    after: float | None,
+    gradient_norm: float | None,
+) -> float | None:
+    """The least of the limits that follow from one step of plain descent.
+
+    Args:
+        learning_rate: Of the step, above 0.
+        loss: The loss before it, above 0.
+        after: The loss after it, or `None` if that is not finite.
+        gradient_norm: Of the gradient before it, or `None` if not known.
+
+    Returns:
+        A float above 0, or `None` if nothing is known.
+
+    Example:
+
+    >>> limit_of_step(1.0, 8.0, 72.0, None)
+    0.5
+    """
+    known = []
+    if gradient_norm is not None:
+        known.append(limit_by_gradient(loss, gradient_norm))
+    if after is not None and after > loss:
+        known.append(stable_limit(learning_rate, after / loss))
+    if after is not None and gradient_norm is not None:
+        known.append(
+            limit_by_two_losses(loss, after, learning_rate, gradient_norm)
+        )
+    known = [limit for limit in known if 0 < limit < math.inf]
+    return min(known, default=None)
+
+
+def next_growth(learning_rate: float, limit: float) -> float:
+    """By what factor a quadratic loss grows at the next step, at this limit.
+
+        factor = (1 - 2 * learning_rate / limit) ** 2
+
+    Example:
+
+    >>> next_growth(1.0, 0.5)
+    9.0
+    """
+    return (1 - 2 * learning_rate / limit) ** 2
+
+
+def gradient_at(run: Run, row: int) -> float | None:
+    """The norm of the gradient at a row, if it is known."""
+    norms = run.get("gradient_norm")
+    if norms is None or not math.isfinite(norms[row]):
+        return None
+    return float(norms[row])
+
+
+LONG = 1.0  # Times the weights: after such an update, little remains of them
+
+
+def limit_of_rise(run: Run, rate: float, rise: Growth) -> Limit | None:
+    """The limit that was exceeded, or `None` if it cannot be known.
+
+    The one measured; else, of plain descent, the one that follows from how
+    the loss grows. That holds for a quadratic loss. The loss of several
+    layers is one only while they stay near their weights: beyond, the loss
+    grows with the product of all layers, and only the beginning counts.
+
+    Args:
+        run: Plain descent or not.
+        rate: The learning rate of the rise.
+        rise: Of the run's losses.
+    """
+    first, last = run.loss_rows[list(rise.rows)]
+    # The rise moves the weights to where the limit may differ. The limit of a
+    # step is measured after it.
+    for row in (first - 1, first, last):
+        measured = run.measured_limit(row)
+        if measured:
+            return measured
+    if not updates.is_plain(run):
+        return None
+    end = rise.rows[1]
+    if len(run.layers("weight_norm")) > 1:
+        near = _near(run, first, last)
+        end = int(np.searchsorted(run.loss_rows, near, "right")) - 1
+    part = slice(rise.rows[0], end + 1)
+    steps = run.loss_steps[part]
+    if steps[-1] - steps[0] > 1:
+        grown = growth(run.loss[part], steps)
+        if grown is not None and grown.rows[1] - grown.rows[0] > 1:
+            limit = stable_limit(rate, grown.factor)
+            return Limit(limit, "from the growth of the loss")
+    return _limit_of_first_step(run, rate, int(first), end > rise.rows[0])
+
+
+def _limit_of_first_step(
+    run: Run, rate: float, row: int, is_near: bool
+) -> Limit | None:
+    """From the step at a row, and the loss after it if that is near."""
+    follows = row + 1 < len(run.steps) and (
+        run.steps[row + 1] == run.steps[row] + 1
+    )
+    after = None
+    if is_near and follows:
+        after = float(run.values["loss"][row + 1])
+    loss = float(run.values["loss"][row])
+    limit = limit_of_step(rate, loss, after, gradient_at(run, row))
+    if limit is None:
+        return None
+    source = "about" if after is not None else "at most"
+    return Limit(limit, f"{source}, from step {int(run.steps[row]):,}")
+
+
+def _near(run: Run, first: int, last: int) -> int:
+    """The last row up to which no update was longer than its weights."""
+    for row in range(int(first), int(last)):
+        for ratios in run.layers("update_ratio").values():
+            if LONG < ratios[row] < np.inf:  # Infinite if the weights were 0
+                return row
+    return int(last)
