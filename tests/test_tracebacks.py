@@ -139,7 +139,7 @@ def test_error_in_a_callback_is_as_short(hook):
 def test_error_in_what_watches_a_run_is_as_short(tmp_path):
     # It comes through context managers of the standard library.
     class Watching(gdtrain.callbacks.Telemetry):
-        def observe(self, table):
+        def on_block(self, table):
             fail()
 
     model = network(run_eagerly=True)

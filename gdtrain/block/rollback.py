@@ -83,7 +83,7 @@ class BlockWatch:
     """
 
     def __init__(self, model):
-        memory = model.step_observers.memory.variables
+        memory = model._step_hooks.memory.variables
         self._moved = [
             _local(variable, model)
             for some in variables.of(model).values()

@@ -18,7 +18,7 @@ from gdtrain.descent import replicas
 from gdtrain.state import variables
 from gdtrain.step.guard import Guard
 from gdtrain.step.replicated_step import ReplicatedStep
-from gdtrain.telemetry import clock, requests
+from gdtrain.telemetry import clock
 
 
 def batch_as_tensors(batch: Any) -> Any:
@@ -66,14 +66,14 @@ class Execution:
     Args:
         model: A `DescentTrainer`, compiled.
         step_function: Its `train_step` or `test_step`.
-        observers: The `Observers` to tell of every step; `None` where steps
-            do not train.
+        hooks: The `Hooks` that get every step; `None` where steps do not
+            train.
     """
 
-    def __init__(self, model, step_function, observers=None):
+    def __init__(self, model, step_function, hooks=None):
         self._model = model
         self._step_function = step_function
-        self._observers = observers
+        self._hooks = hooks
         self._programs = Programs()
         self._steps_on_batches = {}
         self._may_watch = {}  # By settings: whether to watch blocks
@@ -82,8 +82,8 @@ class Execution:
     def program(self, feed):
         """The `Program` that runs a feed and measures what is asked for."""
         groups = self._groups()
-        observers = self._observers
-        is_exact = observers is not None and observers.are_exact
+        hooks = self._hooks
+        is_exact = hooks is not None and hooks.required.deterministic
         current = xla_choice.settings_of(self._model)
         guard = self._guard(feed.plan, current)
         before = self._before()
@@ -105,21 +105,21 @@ class Execution:
     @property
     def _microbatches(self):
         """Into how many micro-batches to split a batch."""
-        return 1 if self._observers is None else self._model.microbatches
+        return 1 if self._hooks is None else self._model.microbatches
 
     @property
     def variables(self):
         """Variables that traced steps were seen to use, in their order."""
         return [v for program in self._programs for v in program.variables]
 
-    def steps_until_look(self):
-        """How many steps until an observer must see the model.
+    def steps_until_sync(self):
+        """How many steps until a callback must see the model.
 
         A number of steps that was asked for is obeyed: it sees it afterwards.
         """
-        if self._observers is None or self._model.steps_setting != "auto":
+        if self._hooks is None or self._model.steps_setting != "auto":
             return math.inf
-        return self._observers.steps_until_look()
+        return self._hooks.steps_until_sync()
 
     def run(self, program, feed, epoch, step, steps, most, left):
         """Runs steps of the `program` of a feed. See `Program.run`."""
@@ -135,8 +135,8 @@ class Execution:
             program = self.program(feed)
             done, ends_epochs = program.run(*where)
         seconds = time.perf_counter() - start
-        if self._observers and is_steady and program.is_stretchable:
-            self._observers.time(len(done.rows), seconds)
+        if self._hooks and is_steady and program.is_stretchable:
+            self._hooks.budget.add(len(done.rows), seconds)
         self._observe(program.step, done.rows, strides, seconds)
         return done, ends_epochs
 
@@ -201,14 +201,14 @@ class Execution:
         return self._steps_on_batches[key]
 
     def _groups(self):
-        """What the observers want measured now."""
-        if self._observers is None:
+        """What callbacks want measured now."""
+        if self._hooks is None:
             return ()
-        return requests.groups(self._observers.asked)
+        return self._hooks.required.groups
 
     def _guard(self, plan, current):
         """How steps are kept finite on feeds of a plan, if they are."""
-        if self._observers is None or not self._observers.are_guarding:
+        if self._hooks is None or not self._hooks.required.guards_steps:
             return None
         if not plan.epochs_can_follow:  # Its steps cannot be run again.
             return Guard
@@ -217,21 +217,21 @@ class Execution:
         return Watch if self._may_watch[current] else Guard
 
     def _before(self):
-        """What the observers want done before each step."""
-        return () if self._observers is None else self._observers.before_step
+        """What callbacks do before each step."""
+        return () if self._hooks is None else self._hooks.required.before_step
 
     def _time(self, groups):
         """The time of the next step, and the strides of quantities by name."""
-        if self._observers is None:
+        if self._hooks is None:
             return clock.numbers(0, []), {}
-        stretch = self._observers.stretch
+        stretch = self._hooks.budget.stretch
         strides = [group.stride(stretch) for group in groups]
         by_name = {
             quantity.name: stride
             for group, stride in zip(groups, strides, strict=True)
             for quantity in group.quantities
         }
-        return clock.numbers(self._observers.steps_done + 1, strides), by_name
+        return clock.numbers(self._hooks.steps_done + 1, strides), by_name
 
     def begin(self):
         """Begins to count steps that move no weight."""
@@ -257,5 +257,5 @@ class Execution:
     def _observe(self, step, rows, strides, seconds):
         if len(rows):
             self._note_still(step, rows)
-        if self._observers and len(rows):
-            self._observers.observe(step.layout, rows, strides, seconds)
+        if self._hooks and len(rows):
+            self._hooks.on_block(step.layout, rows, strides, seconds)

@@ -9,9 +9,11 @@ from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
 from gdtrain.callbacks.weight_path import WeightPath
 from gdtrain.callbacks.writing import StepWriter
+from gdtrain.loop.callback import Callback
 
 __all__ = [
     "BackupAndRestore",
+    "Callback",
     "LearningRateScheduler",
     "NonfiniteGuard",
     "Stability",

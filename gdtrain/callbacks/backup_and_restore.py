@@ -4,11 +4,11 @@ import os
 import time
 from typing import Any
 
-from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.run_processes import StopSignals, Workers
 from gdtrain.checkpoint.backups import Backups
 from gdtrain.common import checks, failures
 from gdtrain.data.iterator_state import NoPosition
+from gdtrain.loop.callback import Callback
 from gdtrain.state import fingerprint
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
@@ -116,9 +116,7 @@ class BackupAndRestore(Callback):
     True
     """
 
-    sees = "logs"  # See `gdtrain.loop.pacing`
-    requests = ()  # It asks for no measurement.
-    is_exact = True
+    deterministic = True
 
     def __init__(
         self,
@@ -132,9 +130,9 @@ class BackupAndRestore(Callback):
     ):
         super().__init__()
         self.backup_dir = checks.absolute(backup_dir)
-        self.every_steps = self.every_seconds = None
+        self._every_steps = self.every_seconds = None
         if every_steps is not None:
-            self.every_steps = checks.positive_integer(
+            self._every_steps = checks.positive_integer(
                 "every_steps", every_steps
             )
         if every_seconds is not None:
@@ -169,9 +167,8 @@ class BackupAndRestore(Callback):
             "_workers": None,
         }
 
-    def on_run_begin(self, run):
-        """Called by the trainer before training begins."""
-        run.model.step_observers.attach(self)
+    def on_fit_begin(self, run):
+        """Looks for a checkpoint to continue from."""
         self._workers = Workers(run.model.distribute_strategy)
         folder = os.path.join(self.backup_dir, self._workers.name)
         self._backups = Backups(folder, self.keep)
@@ -213,19 +210,6 @@ class BackupAndRestore(Callback):
         if self._workers.is_first:
             print(f"BackupAndRestore: {text}", flush=True)
 
-    def on_train_begin(self, logs=None):
-        """Checks that the trainer is one of gdtrain's.
-
-        Raises:
-            TypeError: if it is not.
-        """
-        if self._lock is None:
-            raise TypeError(
-                "`BackupAndRestore` needs a gdtrain model, trained by its own "
-                f"`fit`. Received: {type(self.model).__name__} "
-                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
-            )
-
     def newest(self, epochs, before=None):
         """The state to go on from for so many epochs; `None` if there is none.
 
@@ -263,17 +247,14 @@ class BackupAndRestore(Callback):
             return None if found is None else found[1]
         return state
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The next step at whose end the model must be seen."""
-        if self.every_steps is None or self.at_epochs_only:
+        if self._every_steps is None or self.at_epochs_only:
             return None
-        return (step // self.every_steps + 1) * self.every_steps
+        return (step // self._every_steps + 1) * self._every_steps
 
-    def observe(self, table):
-        """Called after each block; it waits for `on_run_reached`."""
-
-    def on_run_reached(self, run):
-        """Called by the trainer where a state can be had."""
+    def on_position(self, run):
+        """Saves, if it is time to."""
         if run.has_failed or (run.step and run.model.stop_training):
             return  # The epoch ends here: there is no way back into it.
         stop = self._signals.received is not None
@@ -290,7 +271,7 @@ class BackupAndRestore(Callback):
             self._signals.stop()
 
     def close(self):
-        """Called by the trainer when `fit` ends, however it ends."""
+        """Waits for what is being saved, and releases the folder."""
         self._background.close()
         if self._lock is not None:
             self._lock.release()
@@ -304,7 +285,7 @@ class BackupAndRestore(Callback):
     def _is_due(self, run):
         if self.at_epochs_only and run.step:
             return False
-        every = self.every_steps
+        every = self._every_steps
         # The run may have gone back.
         self._saved_step = min(self._saved_step, run.steps_done)
         if every and run.steps_done // every > self._saved_step // every:

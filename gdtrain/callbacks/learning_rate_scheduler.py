@@ -7,43 +7,8 @@ import warnings
 import keras
 import tensorflow as tf
 
-from gdtrain.callbacks.callback import Callback
+from gdtrain.loop.callback import Callback
 from gdtrain.telemetry import record
-
-
-class RateSetter:
-    """Ahead of a step, sets the rate that a schedule gives for its number.
-
-    It counts the updates of the optimizer, as a schedule inside of it would:
-    a step that is left out counts nothing. Two setters of the same schedule
-    are equal, so that a program made with one serves the other.
-
-    Args:
-        schedule: A function of the number of updates so far, an integer
-            tensor, that gives a scalar.
-
-    Raises:
-        TypeError: if it cannot be part of a program.
-        ValueError: if it gives something else than a scalar.
-    """
-
-    def __init__(self, schedule):
-        self._schedule = schedule
-        self._key = _key(schedule)
-        _check_rate(schedule)
-
-    def __call__(self, model):
-        """Sets the rate of a model's optimizer."""
-        (optimizer,) = record.with_rates(model.optimizer).values()
-        done = tf.cast(optimizer.iterations, tf.int64)
-        rate = tf.cast(self._schedule(done), optimizer.learning_rate.dtype)
-        optimizer.learning_rate.assign(rate)
-
-    def __eq__(self, other):
-        return isinstance(other, RateSetter) and self._key == other._key
-
-    def __hash__(self):
-        return hash(self._key)
 
 
 def _key(schedule):
@@ -131,8 +96,6 @@ class LearningRateScheduler(Callback):
     array([0. , 0.2, 0.4, 0.4], dtype=float32)
     """
 
-    requests = ()  # It asks for no measurement.
-
     def __init__(self, schedule, unit="step"):
         super().__init__()
         if unit not in UNITS:
@@ -147,39 +110,37 @@ class LearningRateScheduler(Callback):
             )
         self.schedule = schedule
         self.unit = unit
-        self.steers = unit == "step"
-        if self.steers:
-            self.before_step = RateSetter(schedule)
+        self.sync = "never" if unit == "step" else "epoch"
+        if unit == "step":
+            _check_rate(schedule)
         self._begun_at = None  # Updates and steps, when training began
-        self._is_heard = False
 
     def __getstate__(self):
-        afresh = {"_begun_at": None, "_is_heard": False}
-        return {**super().__getstate__(), **afresh}
+        return {**super().__getstate__(), "_begun_at": None}
 
     @property
-    def sees(self):
-        """Epochs, if the rate is set between them."""
-        return "logs" if self.unit == "step" else "epochs"
+    def before_step_key(self):
+        """The schedule, so that two callbacks with equal ones share programs.
 
-    def on_run_begin(self, run):
-        """Called by the trainer before training begins."""
-        if self.unit == "step":
-            self._is_heard = True
-            run.model.step_observers.attach(self)
+        `None` for epochs: nothing happens within the step.
+        """
+        if self.unit == "epoch":
+            return None
+        return type(self), _key(self.schedule)
+
+    def before_step(self, model):
+        """Sets the rate of a model's optimizer, within the compiled step."""
+        (optimizer,) = record.with_rates(model.optimizer).values()
+        done = tf.cast(optimizer.iterations, tf.int64)
+        rate = tf.cast(self.schedule(done), optimizer.learning_rate.dtype)
+        optimizer.learning_rate.assign(rate)
 
     def on_train_begin(self, logs=None):
         """Checks the model and its optimizer."""
         _check(self.model.optimizer)
         if self.unit == "epoch":
             return
-        if not self._is_heard:
-            raise TypeError(
-                '`LearningRateScheduler(unit="step")` needs a gdtrain model, '
-                "trained by its own `fit`. Received: "
-                f"{type(self.model).__name__} {self.model.name!r}. Write "
-                "`gdtrain.from_keras(model)`."
-            )
+        super().on_train_begin(logs)
         self._begun_at = self._counts()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -193,12 +154,8 @@ class LearningRateScheduler(Callback):
         if self.unit == "epoch" and logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
-    def observe(self, table):
-        """Nothing: all was done within the step."""
-
     def close(self):
-        """Called by the trainer when `fit` ends, however it ends."""
-        self._is_heard = False
+        """Warns if the schedule never moved."""
         if self._begun_at is None:
             return
         updates, steps = self._counts()
@@ -216,7 +173,7 @@ class LearningRateScheduler(Callback):
         """How many updates and steps the model has behind it."""
         return (
             int(self.model.optimizer.iterations.numpy()),
-            self.model.step_observers.steps_done,
+            self.steps_done,
         )
 
     def _rate_of(self, epoch, rate):

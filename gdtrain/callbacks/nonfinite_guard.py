@@ -10,9 +10,9 @@ import numpy as np
 
 from gdtrain.autopsy import nonfinite, nonfinite_variables, report
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
-from gdtrain.callbacks.callback import Callback
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
+from gdtrain.loop.callback import Callback
 from gdtrain.loop.fit_state import Rollback
 from gdtrain.state import variables
 from gdtrain.step import guard
@@ -90,9 +90,7 @@ class NonfiniteGuard(Callback):
     True
     """
 
-    sees = "logs"  # See `gdtrain.loop.pacing`
-    requests = ()  # It asks for no measurement.
-    guards = True
+    guards_steps = True
 
     def __init__(
         self, policy="stop", most_in_a_row=10, factor=0.5, most_rollbacks=5
@@ -123,8 +121,8 @@ class NonfiniteGuard(Callback):
     def __getstate__(self):
         return {**super().__getstate__(), "_backup": None}
 
-    def on_run_begin(self, run):
-        """Called by the trainer before training begins."""
+    def on_fit_begin(self, run):
+        """Checks the model, and the callbacks that it needs."""
         _check_start(run.model)
         if self.policy == "rollback":
             self._backup = _backup_among(run.callbacks)
@@ -132,33 +130,18 @@ class NonfiniteGuard(Callback):
             _check_rate(run.model.optimizer, run.callbacks)
         self.report, self.left_out, self._rollbacks = None, [], (-1, 0)
         self._has_explained = self._halted = self._has_begun = False
-        run.model.step_observers.attach(self)
         # The first one halts in any case, to be explained as it was.
-        guard.allow(0, run.model.step_observers.memory)
+        guard.allow(0, run.model._step_hooks.memory)
 
-    def on_train_begin(self, logs=None):
-        """Checks that the trainer is one of gdtrain's.
-
-        Raises:
-            TypeError: if it is not.
-        """
-        observers = getattr(self.model, "step_observers", None)
-        if observers is None or not observers.are_guarding:
-            raise TypeError(
-                "`NonfiniteGuard` needs a gdtrain model, trained by its own "
-                f"`fit`. Received: {type(self.model).__name__} "
-                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
-            )
-
-    def observe(self, table):
-        """Called by the trainer with a `Table` after each block."""
+    def on_block(self, table):
+        """Notes which steps were left out."""
         verdicts = table.verdicts
         steps = table.first_step + np.flatnonzero(verdicts > guard.GOES_ON)
         self.left_out += steps.tolist()
         self._halted = bool(verdicts[-1] >= guard.HALTS)
 
-    def on_run_reached(self, run):
-        """Called by the trainer where the model is as after the last step."""
+    def on_position(self, run):
+        """Explains a step that was not finite, and does what was asked for."""
         if not self._has_begun:
             self._has_begun = True
             if not run.model.built:
@@ -210,11 +193,11 @@ class NonfiniteGuard(Callback):
     def _allow(self):
         """Says how many steps may be left out, by what was asked for now."""
         most = self.policy == "skip" and self._has_explained
-        memory = self.model.step_observers.memory
+        memory = self.model._step_hooks.memory
         guard.allow(self.most_in_a_row if most else 0, memory)
 
     def close(self):
-        """Called by the trainer when `fit` ends, however it ends."""
+        """Says which steps were left out."""
         self._start = None
         if len(self.left_out) > 1:
             _log.info(

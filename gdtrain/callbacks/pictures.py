@@ -28,7 +28,7 @@ class Pictures:
         self._parts = failures.Parts()
         self._seen_at = None  # The last step at which they looked
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The next step at which they must see the model, or `None`."""
         return self._cadence.next(step) if self._pictures else None
 
@@ -127,7 +127,7 @@ class Profile:
     def __getstate__(self):
         return {**vars(self), "_is_running": False}
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The next step at whose end `at` must be called, or `None`."""
         if self._is_running:
             return max(self._last, step + 1)

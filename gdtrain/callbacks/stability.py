@@ -6,13 +6,13 @@ import math
 import time
 from typing import Any
 
-from gdtrain.callbacks.callback import Callback
 from gdtrain.common import checks
 from gdtrain.common.cadence import EverySteps
 from gdtrain.curvature import stability_probe
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import StabilityProbe
 from gdtrain.curvature.stable_learning_rate import limit_of
+from gdtrain.loop.callback import Callback
 
 _log = logging.getLogger("gdtrain")
 
@@ -183,9 +183,6 @@ class Stability(Callback):
         the Edge of Stability, ICLR 2021, arXiv:2103.00065.
     """
 
-    sees = "logs"  # See `gdtrain.loop.pacing`
-    requests = ()  # It asks for no measurement.
-
     def __init__(
         self,
         x,
@@ -214,6 +211,11 @@ class Stability(Callback):
             )
         self.minibatch_noise = minibatch_noise
         self._what_if = what_if
+        self.probe_names = [*stability_probe.NAMES]
+        if what_if:
+            self.probe_names.append("best_multiple")
+        if what_if == "losses":
+            self.probe_names += stability_probe.LOSSES
         self._products = checks.positive_integer("products", products)
         self._objective_of = functools.partial(
             Objective,
@@ -228,66 +230,38 @@ class Stability(Callback):
         self._probe: Any = None  # A `StabilityProbe`, made when first needed
         self._made_for: Any = None
         self._limit: Any = None
-        self._is_heard = False
-        self._steps_done = 0
+        self._steps_before = 0
 
     def __getstate__(self):
-        afresh = {"_probe": None, "_made_for": None, "_is_heard": False}
+        afresh = {"_probe": None, "_made_for": None}
         return {**super().__getstate__(), **afresh}
-
-    @property
-    def probe_names(self):
-        """Names under which its numbers are in the table."""
-        names = [*stability_probe.NAMES]
-        if self._what_if:
-            names.append("best_multiple")
-        if self._what_if == "losses":
-            names += stability_probe.LOSSES
-        return names
-
-    def on_run_begin(self, run):
-        """Called by the trainer before training begins."""
-        self._is_heard = True
-        run.model.step_observers.attach(self)
 
     def on_train_begin(self, logs=None):
         """Looks at the model's optimizer."""
-        if not self._is_heard:
-            raise TypeError(
-                f"`{type(self).__name__}` needs a gdtrain model, trained by "
-                f"its own `fit`. Received: {type(self.model).__name__} "
-                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`."
-            )
-        steps_done = self.model.step_observers.steps_done
-        if steps_done < self._steps_done:  # Another model, or one set back
+        super().on_train_begin(logs)
+        steps_done = self.steps_done
+        if steps_done < self._steps_before:  # Another model, or one set back
             self._cadence.next_step = steps_done + 1
-        self._steps_done = steps_done
+        self._steps_before = steps_done
         limit = limit_of(self.model.optimizer, self.minibatch_noise)
         if limit.product is None and limit != self._limit:
             _log.warning("stability is not known (NaN): %s.", limit.words)
         self._limit = limit
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The next step at which it must see the model."""
         return self._cadence.next(step)
 
     def probe(self, step, seconds):
-        """Called by the trainer after each block; see `Observers`."""
-        self._cadence.trained(step - self._steps_done, seconds)
-        self._steps_done = step
+        """Measures, if it is time to."""
+        self._cadence.trained(step - self._steps_before, seconds)
+        self._steps_before = step
         if not self._cadence.is_due(step):
             return {}
         start = time.perf_counter()
         found = self._measure()
         self._cadence.probed(step, time.perf_counter() - start)
         return found
-
-    def observe(self, table):
-        """Nothing: what it measured is in the table already."""
-
-    def close(self):
-        """Called by the trainer when `fit` ends, however it ends."""
-        self._is_heard = False
 
     def get_state(self):
         """What is needed to go on exactly, but for the time that it took."""
@@ -299,7 +273,7 @@ class Stability(Callback):
     def set_state(self, state):
         """Goes on from what `get_state` gave."""
         self._cadence.next_step = state["next"]
-        self._steps_done = self.model.step_observers.steps_done
+        self._steps_before = self.steps_done
         if state["vector"] is not None:
             self._measuring().set_state(state["vector"])
 

@@ -63,7 +63,7 @@ class StableLearningRate(Stability):
     0.191
     """
 
-    steers = True
+    sets_learning_rate = True
 
     def __init__(
         self, x, y=None, every_steps=100, *, share=0.5, rise=0.5, **kwargs
@@ -93,7 +93,7 @@ class StableLearningRate(Stability):
         self._check()
 
     def probe(self, step, seconds):
-        """Called by the trainer after each block; see `Observers`."""
+        """Measures, if it is time to, and sets the learning rate."""
         found = super().probe(step, seconds)
         if found:
             self._set(found["stable_learning_rate"])

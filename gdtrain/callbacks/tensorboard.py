@@ -11,6 +11,7 @@ from gdtrain.callbacks.scalar_rows import ScalarRows, number
 from gdtrain.callbacks.writing import StepCallback
 from gdtrain.common import checks, failures
 from gdtrain.telemetry import record
+from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
 from gdtrain.writers.aggregating import AggregatingWriter
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
@@ -111,7 +112,7 @@ class TensorBoard(StepCallback):
             self._steps = AggregatingWriter(self._steps, every_steps)
         self._parts = failures.Parts()
         self._judged = JudgedSteps()
-        self._probe_names: list[str] = []
+        self._probe_names: tuple[str, ...] = ()
         self._training = False
         self._is_begun = self._is_described = self._is_complete = True
         self._epoch = -1  # The last one that was written
@@ -121,13 +122,15 @@ class TensorBoard(StepCallback):
         self._rates_known: tuple = None, {}  # After how many steps, and which
 
     @property
-    def sees(self):
-        """Epochs, if the learning rate may change within them."""
-        observers = getattr(self.model, "step_observers", None)
-        changes = observers is not None and observers.are_steering
+    def sync(self):  # type: ignore[override]  # Depends on other callbacks
+        """Each epoch, if the learning rate may change within it."""
+        changes = (
+            self._is_registered
+            and self.model._step_hooks.required.sets_learning_rate
+        )
         with self._parts.alone("Learning rates of epochs are left out"):
             changes |= record.is_scheduled(self.model.optimizer)
-        return "epochs" if changes else "logs"
+        return "epoch" if changes else "never"
 
     def on_train_begin(self, logs=None):
         """Begins to listen.
@@ -136,7 +139,7 @@ class TensorBoard(StepCallback):
             RuntimeError: if another run is writing to the folder.
         """
         super().on_train_begin(logs)
-        self._probe_names = self.model.step_observers.probe_names
+        self._probe_names = self.model._step_hooks.required.probe_names
         if self.writes:
             self._runs.lock()
         self._training = True
@@ -147,7 +150,7 @@ class TensorBoard(StepCallback):
         if self._is_begun:
             return
         self._is_begun = True
-        steps_done = self.model.step_observers.steps_done
+        steps_done = self.steps_done
         if self.writes:
             # Who broke it off may have written a window that goes on now.
             known = steps_done - self._has_open_window
@@ -157,14 +160,14 @@ class TensorBoard(StepCallback):
         self._profile.at(steps_done)
         self._draw(steps_done)
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The next step at which a picture or the profile needs the model."""
-        looks = self._profile.next_look(step), self._pictures.next_look(step)
+        looks = self._profile.next_sync(step), self._pictures.next_sync(step)
         return min((look for look in looks if look is not None), default=None)
 
-    def observe(self, table):
-        """Called by the trainer with a `Table` after each block."""
-        super().observe(table)
+    def on_block(self, table):
+        """Has the steps of a block written, and draws if pictures are due."""
+        super().on_block(table)
         self._known_steps = table.last_step
         self._profile.at(table.last_step)
         if self._pictures.is_due(table.first_step, table.last_step):
@@ -192,7 +195,7 @@ class TensorBoard(StepCallback):
     def on_train_end(self, logs=None):
         """Draws the last pictures."""
         self._is_complete = True
-        self._draw(self.model.step_observers.steps_done)
+        self._draw(self.steps_done)
 
     def on_test_begin(self, logs=None):
         """Keeps others from writing there.
@@ -237,7 +240,7 @@ class TensorBoard(StepCallback):
         window = (state["writer"] or {}).get("open")
         self._has_open_window = window is not None
         # What was written since is dropped when the epoch begins again.
-        if self._known_steps > self.model.step_observers.steps_done:
+        if self._known_steps > self.steps_done:
             self._is_begun = False
 
     def flush(self):
@@ -290,7 +293,7 @@ class TensorBoard(StepCallback):
     def _end(self, history):
         """Marks the end of the run, on the writing thread."""
         self._steps.close()
-        steps_done = self.model.step_observers.steps_done
+        steps_done = self.steps_done
         with self._parts.alone("The diagnosis is left out"):
             text = self._judged.verdict(history)
             if text:
@@ -332,14 +335,15 @@ class TensorBoard(StepCallback):
             return None
         # A new optimizer counts from 0, and the steps go on.
         step = int(self.model.optimizer.iterations.numpy())
-        observers = getattr(self.model, "step_observers", None)
-        return max(step, observers.steps_done if observers else 0)
+        if not isinstance(self.model, DescentTrainer):
+            return step
+        return max(step, self.steps_done)
 
     def _rates(self):
         """The learning rates now, by name."""
         # Epochs of one block have one and the same: who sets it sees epochs.
         # Reading it takes longer than short epochs.
-        steps_done = self.model.step_observers.steps_done
+        steps_done = self.steps_done
         if self._rates_known[0] != steps_done:
             rates = record.learning_rates(self.model.optimizer)
             self._rates_known = (

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from gdtrain.callbacks.callback import Callback
 from gdtrain.common import checks
 from gdtrain.common.cadence import EverySteps
+from gdtrain.loop.callback import Callback
 from gdtrain.state import variables
-from gdtrain.trainer import DescentTrainer
 
 
 class WeightPath(Callback):
@@ -42,8 +41,7 @@ class WeightPath(Callback):
     ([0, 1, 2, 3], [[0.0, 0.0], [0.5, 0.0], [0.75, 0.0], [0.875, 0.0]])
     """
 
-    sees = "logs"  # It says itself, in `next_look`, when it must see the model
-    requests = ()  # Nothing is measured in the step
+    sync = "never"  # But at the steps of `next_sync`
 
     def __init__(self, every_steps=1, *, most=500):
         super().__init__()
@@ -73,42 +71,28 @@ class WeightPath(Callback):
         return np.stack(self._points) if self._points else np.zeros([0, 0])
 
     def on_train_begin(self, logs=None):
-        """Begins to listen.
-
-        Raises:
-            TypeError: if the model is not one of gdtrain's.
-        """
-        if not isinstance(self.model, DescentTrainer):
-            raise TypeError(
-                "`WeightPath` needs a gdtrain model, whose steps can be "
-                f"observed. Received: {type(self.model).__name__} "
-                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`, or "
-                "use gdtrain.Model or gdtrain.Sequential."
-            )
-        self.model.step_observers.attach(self)
+        """Begins a part of the path."""
+        super().on_train_begin(logs)
         self._is_begun = False
 
     def on_epoch_begin(self, epoch, logs=None):
         """Keeps the start, when all weights are made."""
         if not self._is_begun:
             self._is_begun = True
-            self._keep(self.model.step_observers.steps_done)
+            self._keep(self.steps_done)
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The next step at which it must see the model."""
         return EverySteps(self._stride).next(step)
 
-    def observe(self, table):
-        """Called by the trainer with a `Table` after each block."""
-        if self.next_look(table.first_step - 1) <= table.last_step:
+    def on_block(self, table):
+        """Keeps the weights, if they are due."""
+        if self.next_sync(table.first_step - 1) <= table.last_step:
             self._keep(table.last_step)
 
     def on_train_end(self, logs=None):
         """Keeps the end."""
-        self._keep(self.model.step_observers.steps_done)
-
-    def close(self):
-        """Called by the trainer when `fit` ends, however it ends."""
+        self._keep(self.steps_done)
 
     def get_state(self):
         """What is needed to go on exactly."""

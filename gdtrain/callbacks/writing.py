@@ -1,14 +1,10 @@
 """Callbacks that pass what was measured at every step to a writer."""
 
 import abc
-import math
-from typing import Any
 
-from gdtrain.callbacks.callback import Callback
 from gdtrain.common import checks
+from gdtrain.loop.callback import Callback
 from gdtrain.telemetry import presets
-from gdtrain.telemetry.requests import Asked
-from gdtrain.trainer import DescentTrainer
 from gdtrain.writers.background import Background
 from gdtrain.writers.writer import restore, state_of
 
@@ -30,7 +26,7 @@ class StepCallback(Callback, abc.ABC):
         TypeError, ValueError: if an argument cannot be used.
     """
 
-    sees: Any = "logs"  # See `gdtrain.loop.pacing`
+    sync = "never"
 
     def __init__(self, quantities="standard", every_steps=1, budget=None):
         super().__init__()
@@ -41,46 +37,15 @@ class StepCallback(Callback, abc.ABC):
             self.budget = checks.positive_number(
                 "budget", budget, "Write 0.05 for 5% of training time."
             )
-        self._wanted = {None: every_steps} | {
-            quantity.name: math.lcm(every_steps, quantity.every_steps)
-            for quantity in self.quantities
-        }
+        self._wanted = self.wanted  # For the writing thread
         self._background = Background(self.flush)
 
     def __getstate__(self):
         self.wait()
         return super().__getstate__()
 
-    @property
-    def requests(self):
-        """What is to be measured; see `gdtrain.telemetry.requests`."""
-        cheap = {quantity.name for quantity in presets.PRESETS["standard"]}
-        return [
-            Asked(
-                quantity,
-                self._wanted[quantity.name],
-                self.budget is not None and quantity.name not in cheap,
-            )
-            for quantity in self.quantities
-        ]
-
-    def on_train_begin(self, logs=None):
-        """Asks the model to be told of every step.
-
-        Raises:
-            TypeError: if the model is not one of gdtrain's.
-        """
-        if not isinstance(self.model, DescentTrainer):
-            raise TypeError(
-                f"`{type(self).__name__}` needs a gdtrain model, whose steps "
-                f"can be observed. Received: {type(self.model).__name__} "
-                f"{self.model.name!r}. Write `gdtrain.from_keras(model)`, or "
-                "use gdtrain.Model or gdtrain.Sequential."
-            )
-        self.model.step_observers.attach(self)
-
-    def observe(self, table):
-        """Called by the trainer with a `Table` after each block."""
+    def on_block(self, table):
+        """Passes the steps of a block to the writing thread."""
         if self.writes:
             self._background.do(self._pass_on, table, size=table.rows.nbytes)
 

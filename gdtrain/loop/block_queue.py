@@ -251,7 +251,7 @@ class Ahead:
         if self._spans and self._pace.may_span_epochs(program.speed, length):
             until_seen = in_epoch + (epochs_until_seen - 1) * length
         steps = self._pace.steps(program.speed, in_epoch, until_seen)
-        until_look = execution.steps_until_look()
+        until_look = execution.steps_until_sync()
         steps = min(steps, self._feed.most_steps, until_look)
         if is_last:
             steps = min(steps, self._pace.counted or 1)

@@ -6,7 +6,7 @@ from gdtrain.common import checks
 from gdtrain.data import choice
 from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import metrics, models
-from gdtrain.loop import epoch_loop, pacing
+from gdtrain.loop import epoch_loop, hooks, pacing
 from gdtrain.loop.block_queue import Ahead
 from gdtrain.loop.fit_state import FitState, Rollback
 from gdtrain.mistakes import arrays, labels
@@ -94,15 +94,17 @@ def train(
         pace,
         _horizon(pace, epochs, validation),
     )
+    listeners = hooks.own(callbacks.callbacks)
     fit = FitState(
-        model, feed, queue, callbacks, first_epoch, epochs, arguments
+        model, feed, queue, callbacks, listeners, first_epoch, epochs, arguments
     )
-    fit.begin()
+    for callback in listeners:
+        callback.on_fit_begin(fit)
     if not fit.is_finished:
         callbacks.on_train_begin()
     fit.epoch = models.initial_epoch(model) or fit.epoch
-    observers = model.step_observers
-    has_memory = observers.asked or observers.are_guarding
+    required = model._step_hooks.required
+    has_memory = required.requests or required.guards_steps
     if not model.built and (has_memory or not model.run_eagerly):
         # Who compares with what was before the step must find it there, and
         # so must an optimizer that begins with a copy of the weights: a step
@@ -114,13 +116,13 @@ def train(
         fit.restore(fit.resumed_from)
     if fit.is_finished:
         return model.history
-    hooks = epoch_loop.hooks_of(
+    batch_hooks = epoch_loop.hooks_of(
         callbacks, "train", lambda: model.stop_training, fit.reached
     )
     fit.reached(fit.epoch, fit.step)
     while fit.epoch < epochs and not fit.is_stopped:
         try:
-            _one_epoch(fit, callbacks, hooks, validation)
+            _one_epoch(fit, callbacks, batch_hooks, validation)
         except Rollback as rollback:
             fit.restore(rollback.state)
     queue.end()
@@ -140,21 +142,21 @@ def _horizon(pace, epochs, validation):
 
     def horizon(epoch):
         left = epochs - epoch
-        if pace.sees != "logs":
+        if pace.sync != "never":
             return 1, left
         return (validation.until_due(epoch, left) if validation else left), left
 
     return horizon
 
 
-def _one_epoch(fit, callbacks, hooks, validation):
+def _one_epoch(fit, callbacks, batch_hooks, validation):
     """Runs an epoch, or what is left of it."""
     epoch = fit.epoch
     if fit.step == 0:  # Else `restore` has begun it.
         callbacks.on_epoch_begin(epoch)
     fit.feed.begin_epoch(epoch, fit.step)
     epoch_loop.tell_steps(callbacks, fit.feed.steps_per_epoch)
-    logs = epoch_loop.run(fit.queue, fit.feed, hooks, epoch, fit.step)
+    logs = epoch_loop.run(fit.queue, fit.feed, batch_hooks, epoch, fit.step)
     logs = dict(logs)
     if validation and validation.is_due(epoch):
         logs.update(validation.logs(fit.model, callbacks))
@@ -254,7 +256,10 @@ def fit(
         model, callbacks, verbose, feed, epochs, add_history=True
     )
     try:
-        with labels.at_hand(model, feed):
+        with (
+            labels.at_hand(model, feed),
+            model._step_hooks.registered(callbacks.callbacks),
+        ):
             return train(
                 model,
                 feed,
@@ -272,5 +277,5 @@ def _steps_done(model):
     """How many updates a model has behind it, also one that was loaded."""
     if model.optimizer is not None:
         iterations = int(model.optimizer.iterations.numpy())
-        model.step_observers.begin(iterations)
-    return model.step_observers.steps_done
+        model._step_hooks.begin(iterations)
+    return model._step_hooks.steps_done

@@ -2,8 +2,8 @@
 
 import copy
 import functools
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -29,8 +29,17 @@ _BUILT = ("weight", "optimizer", "metric")  # Others may come with a step
 _OF_BATCHES = {"data", "fit"}  # Groups of a fingerprint that change batches
 
 
+class Listener(Protocol):
+    """A callback of gdtrain, as far as a fit state knows it."""
+
+    guards_steps: bool
+
+    def on_position(self, fit_state: "FitState") -> None:
+        """See `gdtrain.callbacks.Callback`."""
+
+
 class Rollback(Exception):
-    """Raised by a callback's `on_run_reached` to continue from a state.
+    """Raised by a callback's `on_position` to continue from a state.
 
     Args:
         state: What `FitState.capture` returned.
@@ -44,16 +53,17 @@ class Rollback(Exception):
 class FitState:
     """The state of one `fit`, saved and restored between blocks of steps.
 
-    Callbacks get it by `on_run_begin(fit)`, called before `on_train_begin`,
-    where one may call `resume`; and by `on_run_reached(fit)`, called whenever
-    the model is as the callbacks know it, so that `capture` is of one moment.
-    The latter may raise `Rollback`.
+    A `gdtrain.callbacks.Callback` gets it in `on_fit_begin`, where it may
+    call `resume`; and in `on_position`, called whenever the model is as the
+    callbacks know it, so that `capture` is of one moment. The latter may raise
+    `Rollback`.
 
     Args:
         model: A `DescentTrainer`, compiled.
         feed: The training data, a feed.
         queue: Runs the steps.
         callbacks: The callbacks.
+        listeners: Those of them whose `on_position` is called.
         epoch, epochs: Epochs count from the one to below the other.
         arguments: What else `fit` was given, by name.
 
@@ -73,6 +83,7 @@ class FitState:
         feed: Any,
         queue: Ahead,
         callbacks: keras.callbacks.CallbackList,
+        listeners: Sequence[Listener],
         epoch: int,
         epochs: int,
         arguments: dict[str, Any],
@@ -92,15 +103,12 @@ class FitState:
         self._compared: tuple[Any, Differences] = None, Differences()
         self._unsaved: set[str] = set()  # Callbacks whose state is not saved
         # Guards come first: what they stop must not be saved.
-        self._listeners = sorted(
-            (c for c in self.callbacks if hasattr(c, "on_run_reached")),
-            key=lambda callback: not getattr(callback, "guards", False),
-        )
+        self._listeners = sorted(listeners, key=lambda c: not c.guards_steps)
 
     @property
     def steps_done(self) -> int:
         """How many updates the model has behind it."""
-        return self.model.step_observers.steps_done
+        return self.model._step_hooks.steps_done
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, dict[str, Any]]:
@@ -114,18 +122,12 @@ class FitState:
             variables.build(self.model, self.feed.batch_spec)
         return fingerprint.of(self.model, self.feed, self._arguments)
 
-    def begin(self) -> None:
-        """Calls `on_run_begin` of callbacks."""
-        for callback in self.callbacks:
-            if hasattr(callback, "on_run_begin"):
-                callback.on_run_begin(self)
-
     def reached(self, epoch: int, step: int) -> None:
-        """Sets the position; calls `on_run_reached` of callbacks."""
+        """Sets the position; calls `on_position` of callbacks."""
         self.epoch, self.step = epoch, step
         if self._listeners and self.queue.is_idle:
             for callback in self._listeners:
-                callback.on_run_reached(self)
+                callback.on_position(self)
 
     def last_batch(self) -> tuple[Any, np.ndarray | None] | None:
         """The batch of the step before, as `(data, indices)`.
@@ -172,7 +174,7 @@ class FitState:
                 kind: variables.values(some, strategy)
                 for kind, some in variables.of(self.model, reached).items()
             },
-            "memory": self.model.step_observers.memory.get_state(),
+            "memory": self.model._step_hooks.memory.get_state(),
             "queue": copy.deepcopy(self.queue.get_state()),
             "data": self._data_position(exactly),
             "random": random_state.get(),
@@ -228,7 +230,7 @@ class FitState:
         self.resumed_from = None
         self._move_to(state)
         changed = self.differences(state).groups()
-        self.model.step_observers.memory.set_state(state["memory"])
+        self.model._step_hooks.memory.set_state(state["memory"])
         data = None if changed & _OF_BATCHES else state["data"]
         self.feed.go_to(self.epoch, self.step, data)
         self.queue.trace(self.epoch, self.step)  # Makes what is missing
@@ -259,7 +261,7 @@ class FitState:
         self.logs = state["logs"]
         self.is_stopped = state["is_stopped"]
         self.is_finished = state["is_finished"]
-        self.model.step_observers.steps_done = state["steps_done"]
+        self.model._step_hooks.steps_done = state["steps_done"]
 
     def _assign(self, state: dict[str, Any]) -> None:
         """Sets variables, states of callbacks and random generators."""

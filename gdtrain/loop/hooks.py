@@ -1,14 +1,21 @@
-"""Observers of the steps of `fit`, and the budget of their time."""
+"""What callbacks ask of the steps of `fit`, and how steps reach them."""
 
 import contextlib
+import dataclasses
 import logging
 import math
 import statistics
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator
+
+import keras
+import numpy as np
 
 from gdtrain.common import failures
+from gdtrain.loop.callback import Callback
 from gdtrain.telemetry import requests
 from gdtrain.telemetry.quantity import BlockQuantity, Memory
+from gdtrain.telemetry.requests import Asked, Group
+from gdtrain.telemetry.row_layout import RowLayout
 from gdtrain.telemetry.step_table import BlockTable
 
 _log = logging.getLogger("gdtrain")
@@ -19,14 +26,15 @@ _PAUSE = 50  # Times as long as the trials, until the next ones
 
 
 class Budget:
-    """Says how much more seldom than asked for to measure.
+    """How much less often than requested to measure, to limit the cost.
 
     It times steps without the stretchable quantities and with them, in turn,
     and stretches their cadences until they cost no more than allowed; again
     from time to time, as speeds change. Trials are training like any other.
 
     Args:
-        share: Of the time of the steps without them; `None` for no limit.
+        share: Of the time of steps without these quantities that they may
+            take in addition; `None` for no limit.
 
     Example:
 
@@ -40,24 +48,24 @@ class Budget:
     4
     """
 
-    def __init__(self, share=None):
+    def __init__(self, share: float | None = None) -> None:
         self.share = share
-        self._settled = 1
+        self._settled: float = 1
         self._on_trial = share is not None
-        self._steps, self._seconds = 0, 0.0  # Of the trial that goes on
-        self._without = None  # Seconds a step of the trial before
-        self._ratios = []  # Of the trials with to those without
-        self._spent = 0.0  # Seconds of the trials; then negative until again
+        self._steps, self._seconds = 0, 0.0  # Of the current trial
+        self._without: float | None = None  # Seconds a step of the last trial
+        self._ratios: list[float] = []  # Of trials with to trials without
+        self._spent = 0.0  # Seconds of the trials; negative until the next
 
     @property
-    def stretch(self):
-        """How many times as seldom: 1 or more, `math.inf` for not at all."""
+    def stretch(self) -> float:
+        """By what to multiply cadences: 1 or more, `math.inf` for never."""
         if not self._on_trial:
             return self._settled
         return math.inf if self._without is None else 1
 
-    def add(self, steps, seconds):
-        """Takes note of a block of steps, run with `stretch` as it was."""
+    def add(self, steps: int, seconds: float) -> None:
+        """Adds a block of steps, run with `stretch` as it was."""
         if self.share is None:
             return
         self._spent += seconds
@@ -76,138 +84,167 @@ class Budget:
         self._ratios.append(each / self._without)
         self._without = None
         if len(self._ratios) == _PAIRS:
-            self._settle()
+            self._settle(self.share)
 
-    def _settle(self):
+    def _settle(self, share: float) -> None:
         """Sets the stretch by what the trials showed."""
         cost = max(statistics.median(self._ratios) - 1.0, 0.0)
-        before, self._settled = (
-            self._settled,
-            max(1, math.ceil(cost / self.share)),
-        )
+        before = self._settled
+        self._settled = max(1, math.ceil(cost / share))
         self._ratios = []
         self._on_trial = False
         self._spent *= -_PAUSE
         if self._settled != before:
             _log.info(
-                "budget=%g: what is measured beyond the standard quantities "
-                "takes %.1f%% of the time of training as often as asked for; "
-                "it is measured %d times as seldom now.",
-                self.share,
+                "budget=%g: measuring beyond the standard quantities takes "
+                "%.1f%% of the time of training, as often as requested; from "
+                "now on it is done %d times less often.",
+                share,
                 100 * cost,
                 self._settled,
             )
 
 
-class Observers:
-    """Numbers the steps and tells whoever asked, in order.
+@dataclasses.dataclass(frozen=True)
+class BeforeStep:
+    """A change of the model ahead of each step; equal by its key."""
+
+    key: Hashable
+    change: Callable[[keras.Model], None] = dataclasses.field(compare=False)
+
+    def __call__(self, model: keras.Model) -> None:
+        self.change(model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Requirements:
+    """What some callbacks together require of each step.
+
+    Args:
+        requests: Each quantity once, as often as any callback wants it.
+        groups: The same, by cadence, as a step measures them.
+        before_step: What happens ahead of each step.
+        probe_names: Names of numbers that probes may return.
+        deterministic, guards_steps: As in `Callback`, of any of them.
+        sets_learning_rate: Whether the rate may change within an epoch.
+        budget: The smallest share of time that any of them allows.
+    """
+
+    requests: tuple[Asked, ...] = ()
+    groups: tuple[Group, ...] = ()
+    before_step: tuple[BeforeStep, ...] = ()
+    probe_names: tuple[str, ...] = ()
+    deterministic: bool = False
+    guards_steps: bool = False
+    sets_learning_rate: bool = False
+    budget: float | None = None
+
+    @classmethod
+    def of(cls, callbacks: Iterable[Callback]) -> "Requirements":
+        """Those of some callbacks.
+
+        Raises:
+            TypeError, ValueError: if their quantities cannot be used, or two
+                different ones share a name.
+        """
+        callbacks = list(callbacks)
+        asked = requests.merged([r for c in callbacks for r in c.requests])
+        before_step = tuple(
+            BeforeStep(c.before_step_key, c.before_step)
+            for c in callbacks
+            if c.before_step_key is not None
+        )
+        shares = [c.budget for c in callbacks if c.budget is not None]
+        return cls(
+            asked,
+            requests.groups(asked),
+            before_step,
+            tuple(name for c in callbacks for name in c.probe_names),
+            any(c.deterministic for c in callbacks),
+            any(c.guards_steps for c in callbacks),
+            bool(before_step) or any(c.sets_learning_rate for c in callbacks),
+            min(shares, default=None),
+        )
+
+
+def own(callbacks: Iterable[keras.callbacks.Callback]) -> list[Callback]:
+    """Those of some callbacks that are built on gdtrain's base class."""
+    return [one for one in callbacks if isinstance(one, Callback)]
+
+
+class Hooks:
+    """Numbers the steps of a model, and passes them to its callbacks.
 
     A step is an update; one that a loss-scaling optimizer skips counts too.
 
-    An observer has `requests`, a list of `gdtrain.telemetry.requests.Asked`;
-    `observe(table)`, called after each block with a `Table` whose values may
-    still be on their way; and `close()`, called once when training ends,
-    normally or by an exception. It may have `budget`, the share of training
-    time that measuring what is stretchable may take; and `next_look(step)`,
-    which gives the first step after `step` at whose end it must see the
-    model, or `None`: a block ends there, and `observe` is called.
-
-    It may steer: `before_step(model)` becomes part of the program of each
-    step, ahead of it, and may set variables. It is hashable, and equal to
-    another that does the same, so that programs can be kept. `steers` says
-    whether it changes the learning rate within an epoch, that way or another.
-
-    It may probe: `probe(step, seconds)` is called after each block with the
-    number of its last step, whose weights the model has, and how long the
-    block took. It returns numbers by name, `{}` for none, which all observers
-    find in the table at that step. It changes neither the model nor any
-    random state. `probe_names` are those that it may return.
+    Attributes:
+        steps_done: Number of the last step; it goes on from fit to fit.
+        memory: What quantities keep from step to step.
+        budget: Of the time that measuring may take.
+        required: What the registered callbacks require.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps_done = 0
         self.memory = Memory()
-        self._attached = []
-        self._budget = Budget()
+        self.budget = Budget()
+        self.required = Requirements()
+        self._callbacks: list[Callback] = []
         self._parts = failures.Parts()
 
-    @property
-    def asked(self):
-        """All that they want measured, a tuple of `Asked`.
+    @contextlib.contextmanager
+    def registered(
+        self, callbacks: Iterable[keras.callbacks.Callback]
+    ) -> Iterator["Hooks"]:
+        """Passes steps to some callbacks as well, and closes them at the end.
+
+        Those that are registered already, by an outer `fit` of the same
+        model, stay so, and are closed by that.
 
         Raises:
-            ValueError: if two different quantities share a name.
+            TypeError, ValueError: if what they require cannot be had.
         """
-        return requests.merged(
-            [request for o in self._attached for request in o.requests]
-        )
+        outer, required = self._callbacks, self.required
+        new = [one for one in own(callbacks) if one not in outer]
+        self.required = Requirements.of([*outer, *new])
+        self._callbacks = [*outer, *new]
+        if new and self.required.budget != self.budget.share:
+            self.budget = Budget(self.required.budget)
+        for callback in new:
+            callback._is_registered = True
+        try:
+            yield self
+        finally:
+            self._callbacks, self.required = outer, required
+            with contextlib.ExitStack() as stack:
+                # The stack closes all of them even if one raises.
+                for callback in reversed(new):
+                    callback._is_registered = False
+                    stack.callback(callback.close)
 
-    @property
-    def are_exact(self):
-        """Whether one needs runs that come out the same, bit by bit."""
-        return any(getattr(o, "is_exact", False) for o in self._attached)
-
-    @property
-    def are_guarding(self):
-        """Whether one wants steps left out that are not finite."""
-        return any(getattr(o, "guards", False) for o in self._attached)
-
-    @property
-    def are_steering(self):
-        """Whether one changes the learning rate within an epoch."""
-        return any(getattr(o, "steers", False) for o in self._attached)
-
-    @property
-    def before_step(self):
-        """What is to be done before each step, a tuple of functions."""
-        return tuple(
-            o.before_step for o in self._attached if hasattr(o, "before_step")
-        )
-
-    @property
-    def probe_names(self):
-        """Names of numbers that come beside training, now and then."""
-        return [
-            name
-            for observer in self._attached
-            for name in getattr(observer, "probe_names", ())
-        ]
-
-    @property
-    def stretch(self):
-        """How many times as seldom stretchable quantities are measured."""
-        return self._budget.stretch
-
-    def attach(self, observer):
-        """Adds an observer, if it is not there yet."""
-        if observer not in self._attached:
-            self._attached.append(observer)
-            shares: list[Any] = [
-                getattr(o, "budget", None) for o in self._attached
-            ]
-            share = min((s for s in shares if s is not None), default=None)
-            if share != self._budget.share:
-                self._budget = Budget(share)
-
-    def begin(self, steps_done):
-        """Goes on after at least so many steps, as in a loaded model."""
+    def begin(self, steps_done: int) -> None:
+        """Counts on from at least so many steps, as in a loaded model."""
         self.steps_done = max(self.steps_done, steps_done)
 
-    def steps_until_look(self):
-        """How many steps until one must see the model; may be infinite."""
-        looks = [
-            o.next_look(self.steps_done)
-            for o in self._attached
-            if hasattr(o, "next_look")
-        ]
-        looks = [step for step in looks if step is not None]
-        return min(looks, default=math.inf) - self.steps_done
+    def steps_until_sync(self) -> float:
+        """How many steps until a callback must see the model; or infinite."""
+        syncs = [one.next_sync(self.steps_done) for one in self._callbacks]
+        return (
+            min((step for step in syncs if step is not None), default=math.inf)
+            - self.steps_done
+        )
 
-    def observe(self, layout, rows, strides=None, seconds=math.nan):
-        """Passes steps on.
+    def on_block(
+        self,
+        layout: RowLayout,
+        rows: np.ndarray,
+        strides: dict[str, int] | None = None,
+        seconds: float = math.nan,
+    ) -> None:
+        """Passes the steps of a block to all callbacks, and has them probe.
 
         Args:
-            layout: The `RowLayout` of the rows.
+            layout: Which number of a row is what.
             rows: Float32 of shape `[steps, numbers]`.
             strides: By quantity, every how many steps it was measured.
             seconds: How long the steps took.
@@ -216,53 +253,29 @@ class Observers:
         first_step = self.steps_done + 1
         self.steps_done += rows.shape[0]
         with contextlib.ExitStack() as stack:
-            # All of them hear of it even if one raises, or a probe does.
+            # All of them get the block even if one raises, or a probe does.
             table = BlockTable(first_step, layout, rows, strides, at_end)
-            for observer in reversed(self._attached):
-                stack.callback(observer.observe, table)
-            table.at_end.update(self._probed(seconds))
+            for callback in reversed(self._callbacks):
+                stack.callback(callback.on_block, table)
+            for callback in self._callbacks:
+                found = callback.probe(self.steps_done, seconds)
+                table.at_end.update((k, (None, v)) for k, v in found.items())
 
-    def _of_block(self, examples, seconds):
+    def _of_block(
+        self, examples: np.ndarray, seconds: float
+    ) -> dict[str, tuple[str | None, float]]:
         """What quantities of a block found, `{name: (quantity, value)}`."""
-        found: dict[str, tuple] = {}
-        for request in self.asked:
+        found: dict[str, tuple[str | None, float]] = {}
+        for request in self.required.requests:
             quantity = request.quantity
             if isinstance(quantity, BlockQuantity):
                 with self._parts.alone(
                     f"The quantity {quantity.name!r} is left out",
                     "All else is measured, and training goes on.",
                 ):
+                    numbers = quantity.measure_block(examples.sum(), seconds)
                     found |= {
                         name: (quantity.name, float(value))
-                        for name, value in quantity.measure_block(
-                            examples.sum(), seconds
-                        ).items()
+                        for name, value in numbers.items()
                     }
         return found
-
-    def _probed(self, seconds):
-        """What probes found, `{name: (quantity, value)}`, of no quantity."""
-        return {
-            name: (None, value)
-            for observer in self._attached
-            if hasattr(observer, "probe")
-            for name, value in observer.probe(self.steps_done, seconds).items()
-        }
-
-    def time(self, steps, seconds):
-        """Takes note of how long steps took, for the budget."""
-        self._budget.add(steps, seconds)
-
-    @contextlib.contextmanager
-    def closed_at_end(self):
-        """Closes, at the end, the observers attached in the meantime."""
-        before = list(self._attached)
-        try:
-            yield
-        finally:
-            added = [o for o in self._attached if o not in before]
-            self._attached = before
-            with contextlib.ExitStack() as stack:
-                # The stack closes all of them even if one raises.
-                for observer in reversed(added):
-                    stack.callback(observer.close)

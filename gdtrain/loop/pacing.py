@@ -2,84 +2,88 @@
 
 import functools
 import math
+from collections.abc import Callable, Iterable
 
 import keras
 
 from gdtrain.keras_bridge import callbacks as keras_callbacks
+from gdtrain.loop.callback import Callback, Sync
 
-WORDS = ("logs", "epochs", "batches")
+SYNCS: tuple[Sync, ...] = ("never", "epoch", "batch")
 
 _callbacks = keras.callbacks
 
 
-def _by_save_freq(callback):
-    return "epochs" if callback.save_freq == "epoch" else "batches"
+def _by_save_freq(
+    callback: keras.callbacks.ModelCheckpoint
+    | keras.callbacks.BackupAndRestore,
+) -> Sync:
+    return "epoch" if callback.save_freq == "epoch" else "batch"
 
 
-def _by_update_freq(callback):
-    quiet = callback.update_freq == "epoch" and not (
+def _by_update_freq(callback: keras.callbacks.TensorBoard) -> Sync:
+    never = callback.update_freq == "epoch" and not (
         keras_callbacks.may_profile(callback) or callback.write_steps_per_second
     )
-    return "epochs" if quiet else "batches"
+    return "epoch" if never else "batch"
 
 
 # By exact type: a subclass may look at anything.
-_KNOWN = {
-    _callbacks.History: lambda callback: "logs",
-    _callbacks.ProgbarLogger: lambda callback: "logs",
-    _callbacks.CSVLogger: lambda callback: "logs",
-    _callbacks.RemoteMonitor: lambda callback: "logs",
+_KNOWN: dict[type, Callable[..., Sync]] = {
+    _callbacks.History: lambda callback: "never",
+    _callbacks.ProgbarLogger: lambda callback: "never",
+    _callbacks.CSVLogger: lambda callback: "never",
+    _callbacks.RemoteMonitor: lambda callback: "never",
     _callbacks.ModelCheckpoint: _by_save_freq,
     _callbacks.BackupAndRestore: _by_save_freq,
     _callbacks.TensorBoard: _by_update_freq,
 }
 
 
-def sync_of(callbacks, mode="train"):
-    """What the most demanding of some callbacks sees, a word of `WORDS`.
+def sync_of(
+    callbacks: Iterable[keras.callbacks.Callback], mode: str = "train"
+) -> Sync:
+    """When the most demanding of some callbacks must see the model.
 
     Args:
-        callbacks: A list of Keras callbacks.
+        callbacks: Keras callbacks.
         mode: `"train"`, `"test"` or `"predict"`.
 
     Raises:
-        ValueError: if a callback's `sees` is no such word.
+        ValueError: if the `sync` of a callback is no such word.
     """
-    words = [_of_one(callback, mode) for callback in callbacks]
-    return max(words, key=WORDS.index, default="logs")
+    syncs = [_sync_of_one(callback, mode) for callback in callbacks]
+    return max(syncs, key=SYNCS.index, default="never")
 
 
-def _of_one(callback, mode):
-    word = getattr(callback, "sees", None)
-    if word is None and type(callback) in _KNOWN:
-        word = _KNOWN[type(callback)](callback)
-    if word is None:
-        word = _by_hooks(callback, mode)
-    if word not in WORDS:
-        raise ValueError(
-            f"`sees` of a callback must be one of {WORDS}. Received: "
-            f"{word!r} of {type(callback).__name__}."
-        )
-    return word
-
-
-def _by_hooks(callback, mode):
+def _sync_of_one(callback: keras.callbacks.Callback, mode: str) -> Sync:
+    if isinstance(callback, Callback) and callback.sync is not None:
+        if callback.sync not in SYNCS:
+            raise ValueError(
+                f"`sync` of a callback must be one of {SYNCS}. Received: "
+                f"{callback.sync!r} of {type(callback).__name__}."
+            )
+        return callback.sync
+    if type(callback) in _KNOWN:
+        return _KNOWN[type(callback)](callback)
     if hooks_batches([callback], mode):
-        return "batches"
+        return "batch"
     if mode == "train" and _hooks(callback, "on_epoch_begin", "on_epoch_end"):
-        return "epochs"
-    return "logs"
+        return "epoch"
+    return "never"
 
 
-def hooks_batches(callbacks, mode="train"):
-    """Whether any of some callbacks is told of batches."""
+def hooks_batches(
+    callbacks: Iterable[keras.callbacks.Callback], mode: str = "train"
+) -> bool:
+    """Whether any of some callbacks has a hook of batches."""
     names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
     if mode == "train":
         names += ["on_batch_begin", "on_batch_end"]
     return any(_hooks(callback, *names) for callback in callbacks)
 
 
-def _hooks(callback, *names):
+def _hooks(callback: keras.callbacks.Callback, *names: str) -> bool:
     return any(
         not keras_callbacks.is_default_hook(getattr(callback, name))
         for name in names
@@ -108,14 +112,14 @@ class Pace:
         self._model = model
         self._callbacks, self._mode = callbacks, mode
 
-    # Both are found out when training begins: callbacks may set what they see.
+    # Found when training begins: `sync` may depend on other callbacks.
     @functools.cached_property
-    def sees(self):
-        """What the most demanding callback sees; see `sync_of`."""
+    def sync(self) -> Sync:
+        """When the most demanding callback must see the model."""
         return sync_of(self._callbacks, self._mode)
 
     @functools.cached_property
-    def _tells_each(self):
+    def _tells_each(self) -> bool:
         others = [c for c in self._callbacks if type(c) is not _PROGRESS_BAR]
         return hooks_batches(others, self._mode)
 
@@ -123,7 +127,7 @@ class Pace:
     def setting(self):
         """`"auto"`, or the number of steps of each execution."""
         asked = self._model.steps_setting
-        return 1 if self.sees == "batches" and asked == "auto" else asked
+        return 1 if self.sync == "batch" and asked == "auto" else asked
 
     @property
     def counted(self):

@@ -93,7 +93,7 @@ class StepRunner(_Mixin):
     def fit(self, *args, **kwargs):
         """Trains; arguments and return value are `keras.Model.fit`'s.
 
-        However it ends, observers such as `gdtrain.callbacks.Telemetry` have
+        However it ends, callbacks such as `gdtrain.callbacks.Telemetry` have
         all that was measured. `History` shows what each step returned: the
         mean over the epoch, weighted by examples, of scalars; the result of
         metrics. Ctrl-C is raised at the end of a block, within about 0.2
@@ -105,11 +105,8 @@ class StepRunner(_Mixin):
         from the next step that the callback sees. It may also evaluate, train
         on a batch or fit the same model; the epoch's metrics stay.
         """
-        with (
-            self.step_observers.closed_at_end(),
-            nesting.entered(
-                self, "history", "stop_training", "validation_feed"
-            ),
+        with nesting.entered(
+            self, "history", "stop_training", "validation_feed"
         ):
             return self._run("fit", super().fit, args, kwargs)
 
@@ -177,9 +174,9 @@ class StepRunner(_Mixin):
         return self.jit_compile
 
     @functools.cached_property
-    def step_observers(self):
-        """Who is told of every step of `fit`."""
-        return hooks.Observers()
+    def _step_hooks(self) -> hooks.Hooks:
+        """What passes the steps of `fit` to callbacks."""
+        return hooks.Hooks()
 
     def make_train_function(self, force=False):
         """Makes `train_function`, which runs steps of `train_step`."""
@@ -188,10 +185,10 @@ class StepRunner(_Mixin):
             self.train_function = runner.Execution(
                 self,
                 self._step_on_replica,
-                self.step_observers,
+                self._step_hooks,
             )
         if self.optimizer is not None:
-            self.step_observers.begin(int(self.optimizer.iterations.numpy()))
+            self._step_hooks.begin(int(self.optimizer.iterations.numpy()))
 
     def make_test_function(self, force=False):
         """Makes `test_function`, which runs steps of `test_step`."""

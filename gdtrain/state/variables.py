@@ -134,7 +134,7 @@ def _used_by_program(model: keras.Model) -> list[Variable]:
 
 def _keys_elsewhere(model: keras.Model) -> set[int]:
     """Keys of variables that are saved apart from the model's."""
-    memory = model.step_observers.memory.variables
+    memory = model._step_hooks.memory.variables
     generators = [
         randomness.global_random_generator(),
         tf.random.get_global_generator(),

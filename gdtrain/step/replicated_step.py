@@ -110,7 +110,7 @@ class ReplicatedStep:
             )
         row = [local, measured]
         if self.guard:
-            memory = self._model.step_observers.memory
+            memory = self._model._step_hooks.memory
             verdict = self.guard.verdict(left_out, clock.step, memory)
             row.append(verdict[tf.newaxis])
         return logs, tf.concat(row, 0)
@@ -127,7 +127,7 @@ class ReplicatedStep:
         telemetry = Measuring(
             self.groups,
             clock,
-            self._model.step_observers.memory,
+            self._model._step_hooks.memory,
             self._model.repeated_loss,
         )
         guarding = self.guard(self._model) if self.guard else None

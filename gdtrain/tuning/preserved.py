@@ -12,7 +12,7 @@ from gdtrain.state import random_state, variables
 _ATTRIBUTES = (
     "history",
     "predict_function",
-    "step_observers",
+    "_step_hooks",
     "stop_training",
     "test_function",
     "train_function",
@@ -27,8 +27,8 @@ def untouched(model):
     However that ends: weights, moving averages, states of dropout, the
     optimizer with its count of updates, metrics, the random generators of
     Python, NumPy, TensorFlow and Keras, `history`, and compiled functions.
-    While open, training tells nobody of its steps but those who attach
-    themselves; their count goes on from the optimizer's.
+    While open, steps reach no callbacks but those of its own `fit`; their
+    count continues from the optimizer's.
 
     Variables that an optimizer has not made yet are made, as its first update
     would make them; metrics that were made in the meantime are reset. What
@@ -65,8 +65,8 @@ def untouched(model):
     attributes = vars(model)
     kept = {key: attributes[key] for key in _ATTRIBUTES if key in attributes}
     with random_state.kept():
-        attributes.pop("step_observers", None)
-        attributes["train_function"] = None  # Bound to those observers
+        attributes.pop("_step_hooks", None)
+        attributes["train_function"] = None  # Bound to those hooks
         try:
             yield model
         finally:

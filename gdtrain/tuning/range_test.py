@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.keras_bridge import optimizers
+from gdtrain.loop.callback import Callback
 from gdtrain.telemetry.loss import LearningRate, Loss
-from gdtrain.telemetry.requests import Asked
 from gdtrain.tuning import suggestions
 from gdtrain.tuning.rate_ramp import Ramp, optimizer_of
 
@@ -86,7 +86,7 @@ def steps_of(epoch_length):
     return min(steps, _MOST) if steps >= _FEWEST else _OF_FEW_BATCHES
 
 
-class Recorder(keras.callbacks.Callback):
+class Recorder(Callback):
     """Raises the learning rate step by step, and keeps the losses.
 
     The rates are equally far apart on a logarithmic scale. It stops training
@@ -106,9 +106,8 @@ class Recorder(keras.callbacks.Callback):
         steps_before: How many steps the optimizer had made before.
     """
 
-    sees = "logs"
-    is_exact = True  # No choice by the clock: the same answer each time
-    requests = [Asked(Loss(), 1, False), Asked(LearningRate(), 1, False)]
+    deterministic = True  # No choice by the clock: the same answer each time
+    quantities = (Loss(), LearningRate())
 
     def __init__(self, ramp, from_rate, to_rate, steps=None):
         super().__init__()
@@ -129,16 +128,14 @@ class Recorder(keras.callbacks.Callback):
         self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
         self.steps_before = int(optimizer.iterations.numpy())
         self._ramp.first = self.steps_before
-        observers = self.model.step_observers
-        self._first = observers.steps_done
+        self._first = self.steps_done
         self._last = self._first + self._steps
-        observers.attach(self)
 
-    def next_look(self, step):
+    def next_sync(self, step):
         """The step that it stops after."""
         return self._last if step < self._last else None
 
-    def observe(self, table):
+    def on_block(self, table):
         """Takes the losses of a block of steps."""
         self._seen = np.append(self._seen, self._read(table), axis=1)
         rates, losses = self._seen
@@ -175,7 +172,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _read(self, table):
         """Rates and losses of a table, `[2, steps]`."""
-        chosen = table.select({None: 1, "loss": 1, "learning_rate": 1})
+        chosen = table.select(self.wanted)
         if "loss" not in chosen:
             raise ValueError(
                 "A step must tell its loss. Received: a `train_step` that "
@@ -195,9 +192,6 @@ class Recorder(keras.callbacks.Callback):
                 "optimizer that `descend` is called with."
             )
         return np.stack([rates, chosen["loss"]])
-
-    def close(self):
-        """Nothing is to be closed."""
 
 
 def run(model, x, y, *, from_rate, to_rate, steps, **arguments):

@@ -15,6 +15,7 @@ from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.common import failures
 from gdtrain.data import choice
 from gdtrain.keras_bridge import models
+from gdtrain.loop.callback import Callback
 from gdtrain.model import from_keras
 from gdtrain.telemetry import record
 from gdtrain.tuning.sweep_result import Run
@@ -182,10 +183,10 @@ def _judge(runs, rows, history):
         runs.judge(len(rows), summaries.text("diagnosis", text))
 
 
-class _Progress(keras.callbacks.Callback):
+class _Progress(Callback):
     """Tells of each epoch."""
 
-    sees = "logs"
+    sync = "never"
 
     def __init__(self, progress):
         super().__init__()

@@ -64,15 +64,15 @@ def test_ten_thousand_epochs_are_few_blocks_and_all_in_history(blocks):
     assert (np.diff(losses) < 1e-12 + 1e-5 * losses[:-1]).all()
 
 
-class Epochs(keras.callbacks.Callback):
+class Epochs(gdtrain.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         pass
 
 
 class Logs(Epochs):
-    """Has the hooks of all, but its own word."""
+    """Has the hooks of all, but needs no model."""
 
-    sees = "logs"
+    sync = "never"
 
     def __init__(self):
         super().__init__()
@@ -93,7 +93,7 @@ def test_callback_of_epochs_ends_blocks_with_them(blocks):
     assert all(begin == end for begin, end in spans)
 
 
-def test_callback_s_own_word_comes_first(blocks):
+def test_callback_s_own_sync_comes_first(blocks):
     logs = Logs()
     model = network()
     model.fit(X, Y, batch_size=5, epochs=300, verbose=0, callbacks=[logs])
@@ -136,22 +136,22 @@ def test_unknown_number_of_steps_is_refused(steps):
         network(steps_per_execution=steps)
 
 
-def test_unknown_word_of_a_callback_is_refused():
+def test_unknown_sync_of_a_callback_is_refused():
     callback = Logs()
-    callback.sees = "everything"
+    callback.sync = "everything"
     with pytest.raises(ValueError, match="'everything'.*Logs"):
         network().fit(X, Y, verbose=0, callbacks=[callback])
 
 
 callbacks = keras.callbacks
 SEEN = {
-    "logs": [
+    "never": [
         callbacks.History(),
         callbacks.CSVLogger("log.csv"),
         callbacks.LambdaCallback(on_train_end=print),
         gdtrain.callbacks.Telemetry(),
     ],
-    "epochs": [
+    "epoch": [
         callbacks.EarlyStopping(),
         callbacks.ReduceLROnPlateau(),
         callbacks.LearningRateScheduler(lambda epoch: 0.1),
@@ -159,7 +159,7 @@ SEEN = {
         callbacks.LambdaCallback(on_epoch_end=print),
         callbacks.TensorBoard("logs"),
     ],
-    "batches": [
+    "batch": [
         callbacks.TerminateOnNaN(),
         callbacks.ModelCheckpoint("model.keras", save_freq=5),
         callbacks.LambdaCallback(on_train_batch_end=print),

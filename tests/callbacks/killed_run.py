@@ -14,9 +14,9 @@ import pathlib
 import signal
 import sys
 
-import keras
 import tensorflow as tf
 
+import gdtrain
 from tests.callbacks.runs import (
     FEEDS,
     Script,
@@ -28,12 +28,10 @@ from tests.callbacks.runs import (
 EPOCHS = 6
 
 
-class Telling(keras.callbacks.Callback):
+class Telling(gdtrain.callbacks.Callback):
     """Prints at each step where it is."""
 
-    sees = "logs"
-
-    def on_run_reached(self, run):
+    def on_position(self, run):
         tell(f"step {run.steps_done}")
 
 

@@ -22,20 +22,18 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-class KillAt(keras.callbacks.Callback):
+class KillAt(gdtrain.callbacks.Callback):
     """Breaks a run off at some step, once all before it is saved."""
-
-    sees = "logs"
 
     def __init__(self, step):
         super().__init__()
         self.step = step
         self.began_at = None
 
-    def on_run_begin(self, run):
+    def on_fit_begin(self, run):
         self.began_at = run.steps_done
 
-    def on_run_reached(self, run):
+    def on_position(self, run):
         if self.step and run.steps_done >= self.step and not run.is_over:
             for callback in run.callbacks:
                 if isinstance(callback, gdtrain.callbacks.BackupAndRestore):

@@ -265,7 +265,7 @@ def test_two_replicas(tmp_path, two_replicas):
 class Looking(KillAt):
     """Takes states, as they are then and as they are in the end."""
 
-    def on_run_reached(self, run):
+    def on_position(self, run):
         state = run.capture()
         self.taken.append((state, repr(state)))
 
@@ -415,7 +415,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, message):
 
 def test_a_second_run_at_once_is_refused(tmp_path):
     class Another(KillAt):
-        def on_run_reached(self, run):
+        def on_position(self, run):
             if run.steps_done == 2:
                 with pytest.raises(RuntimeError, match=str(os.getpid())):
                     Script(str(tmp_path), model=small)()
@@ -440,15 +440,13 @@ def test_a_plain_keras_model_is_refused(tmp_path):
         model.fit(X, Y, verbose=0, callbacks=[backup])
 
 
-class Filling(keras.callbacks.Callback):
+class Filling(gdtrain.callbacks.Callback):
     """Lets no file grow beyond 100 bytes from one step to another."""
 
-    sees = "logs"
-
-    def on_run_begin(self, run):
+    def on_fit_begin(self, run):
         self.allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def on_run_reached(self, run):
+    def on_position(self, run):
         most = 100 if 3 <= run.steps_done < 8 else self.allowed[0]
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, self.allowed[1]))
 
@@ -491,7 +489,7 @@ def test_a_folder_that_is_removed_meanwhile_does_not_stop_training(tmp_path):
     import shutil
 
     class Removing(KillAt):
-        def on_run_reached(self, run):
+        def on_position(self, run):
             if run.steps_done == 3:
                 shutil.rmtree(tmp_path / "backup", ignore_errors=True)
 

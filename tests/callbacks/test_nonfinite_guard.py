@@ -206,7 +206,7 @@ def test_it_halts_in_that_very_step(way, feed):
         """Reads all variables before that step, where labels are whole."""
 
         def on_train_batch_begin(self, batch, logs=None):
-            if reference.step_observers.steps_done == step - 1:
+            if reference._step_hooks.steps_done == step - 1:
                 seen.append(variables(reference))
 
     fit(reference, Before(), epochs=2, **FEEDS[feed](Y))

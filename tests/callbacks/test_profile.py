@@ -62,13 +62,13 @@ def test_profile_begins_and_ends_with_its_steps(
 ):
     callback = tensorboard(tmp_path, profile)
     asked = []
-    next_look = callback.next_look
+    next_sync = callback.next_sync
 
     def noted(step):
-        asked.append(next_look(step))
+        asked.append(next_sync(step))
         return asked[-1]
 
-    callback.next_look = noted
+    callback.next_sync = noted
     model = trained(callback)
     assert calls == ["start", "stop"]
     assert list(dict.fromkeys(look for look in asked if look)) == looks

@@ -401,7 +401,7 @@ def test_several_workers_are_refused(monkeypatch):
         "distribute_strategy",
         property(lambda self: _Workers.__new__(_Workers)),
     )
-    hold._is_heard = True
+    hold._is_registered = True
     with pytest.raises(ValueError, match="of several workers"):
         hold.on_train_begin()
 

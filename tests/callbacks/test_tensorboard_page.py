@@ -454,7 +454,7 @@ def test_budget_makes_dear_points_rarer_and_no_others(
         assert [step for step, _ in train[tag]] == every_step
     steps = [step for step, _ in train["step/costly"]]
     assert 0 < len(steps) < 6000
-    stretch = model.step_observers.stretch
+    stretch = model._step_hooks.budget.stretch
     assert all(step % stretch == 0 for step in steps if step > 5000)
     said = [r.getMessage() for r in caplog.records if "budget" in r.message]
     assert len(said) == 1 and f"{stretch} times as seldom" in said[0]

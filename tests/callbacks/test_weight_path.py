@@ -87,7 +87,7 @@ def test_second_fit_and_a_restored_path_go_on():
     fit(path, 6, model)
     other = line(run_eagerly=True)
     other.set_weights(start)
-    other.step_observers.begin(7)
+    other._step_hooks.begin(7)
     fit(again, 6, other)
     for one in (path, again):
         assert one.steps[-1] == 13 and len(one.steps) <= 5

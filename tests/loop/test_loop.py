@@ -9,23 +9,24 @@ import pytest
 
 import gdtrain
 from gdtrain.loop.block_queue import EpochMeans
-from gdtrain.loop.hooks import Observers
+from gdtrain.loop.hooks import Hooks
 from gdtrain.step.step_context import StepContext, current, entered
 from gdtrain.telemetry import Loss
 from gdtrain.telemetry.requests import Asked
 from gdtrain.telemetry.row_layout import Column, RowLayout
 
 
-class Observer:
-    """Keeps what it is told."""
+class Observer(gdtrain.callbacks.Callback):
+    """Keeps the tables it gets."""
 
     def __init__(self, quantities=(), error=None):
-        self.requests = [Asked(quantity, 1, False) for quantity in quantities]
+        super().__init__()
+        self.quantities = list(quantities)
         self.error = error
         self.tables = []
         self.closed = 0
 
-    def observe(self, table):
+    def on_block(self, table):
         self.tables.append(table)
 
     def close(self):
@@ -61,51 +62,49 @@ def test_means_of_no_examples_are_not_a_number():
     assert means.so_far() is None
 
 
-def test_observers_number_steps_across_tables():
-    observers, observer = Observers(), Observer()
-    observers.begin(10)
-    observers.attach(observer)
-    observers.attach(observer)
+def test_hooks_number_steps_across_tables():
+    hooks, observer = Hooks(), Observer()
+    hooks.begin(10)
     layout = RowLayout.of([], [[Column("loss", "loss", 0)]])
-    for rows in (2, 3):
-        observers.observe(layout, np.zeros([rows, 2]))
-    observers.begin(4)  # A new optimizer starts from 0; steps go on.
-    observers.observe(layout, np.zeros([1, 2]))
+    with hooks.registered([observer]), hooks.registered([observer]):
+        for rows in (2, 3):
+            hooks.on_block(layout, np.zeros([rows, 2]))
+        hooks.begin(4)  # A new optimizer starts from 0; steps go on.
+        hooks.on_block(layout, np.zeros([1, 2]))
     assert [table.first_step for table in observer.tables] == [11, 13, 16]
 
 
-def test_all_observers_are_closed_even_if_one_raises():
-    observers = Observers()
-    attached = [Observer(), Observer(error=OSError("full")), Observer()]
+def test_all_callbacks_are_closed_even_if_one_raises():
+    hooks = Hooks()
+    quantities = [Loss()]
+    many = [Observer(quantities), Observer(error=OSError("full")), Observer()]
     with pytest.raises(OSError, match="full"):
-        with observers.closed_at_end():
-            for observer in attached:
-                observers.attach(observer)
-    assert [observer.closed for observer in attached] == [1, 1, 1]
-    assert observers.asked == ()
+        with hooks.registered(many):
+            pass
+    assert [observer.closed for observer in many] == [1, 1, 1]
+    assert hooks.required.requests == ()
 
 
-def test_fit_within_a_fit_closes_its_own_observers_alone():
-    observers, outer, inner = Observers(), Observer(), Observer()
-    with observers.closed_at_end():
-        observers.attach(outer)
-        with observers.closed_at_end():
-            observers.attach(inner)
+def test_fit_within_a_fit_closes_its_own_callbacks_alone():
+    hooks, outer, inner = Hooks(), Observer(), Observer()
+    with hooks.registered([outer]):
+        with hooks.registered([inner, outer]):
+            pass
         assert (inner.closed, outer.closed) == (1, 0)
     assert (inner.closed, outer.closed) == (1, 1)
 
 
-def test_copied_model_is_watched_by_nobody():
+def test_copied_model_has_no_registered_callbacks():
     model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
-    model.step_observers.attach(Observer((Loss(),)))
-    assert copy.deepcopy(model).step_observers.asked == ()
+    with model._step_hooks.registered([Observer([Loss()])]):
+        again = copy.deepcopy(model)
+        assert again._step_hooks.required.requests == ()
 
 
-def test_quantities_of_several_observers_are_measured_once():
-    observers = Observers()
-    for _ in range(2):
-        observers.attach(Observer((Loss(),)))
-    assert observers.asked == (Asked(Loss(), 1, False),)
+def test_quantities_of_several_callbacks_are_measured_once():
+    hooks = Hooks()
+    with hooks.registered([Observer([Loss()]) for _ in range(2)]):
+        assert hooks.required.requests == (Asked(Loss(), 1, False),)
 
 
 def test_step_is_alone_outside_any_step():

@@ -7,38 +7,30 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.callbacks.writing import StepCallback
 from gdtrain.telemetry import Quantity
 from tests import models
 from tests.callbacks import reading
 
 
-class Probe:
+class Probe(gdtrain.callbacks.Callback):
     """Looks at the weights every so many steps."""
 
-    requests = ()
     probe_names = ("first_weight", "block_seconds")
 
-    def __init__(self, model, every_steps):
-        self._model = model
+    def __init__(self, every_steps):
+        super().__init__()
         self._every_steps = every_steps
         self.seen = {}  # By step: the weight
 
-    def next_look(self, step):
+    def next_sync(self, step):
         return (step // self._every_steps + 1) * self._every_steps
 
     def probe(self, step, seconds):
         if step % self._every_steps:
             return {}
-        weight = float(self._model.get_weights()[0][0, 0])
+        weight = float(self.model.get_weights()[0][0, 0])
         self.seen[step] = weight
         return {"first_weight": weight, "block_seconds": seconds}
-
-    def observe(self, table):
-        pass
-
-    def close(self):
-        pass
 
 
 class FirstWeight(Quantity):
@@ -53,17 +45,14 @@ class FirstWeight(Quantity):
 def train(callbacks, every_steps=None, **how):
     model = models.network()
     model.compile(gdtrain.GradientDescent(0.05), "mse", **how)
-    probe = Probe(model, every_steps or 1)
-    with model.step_observers.closed_at_end():
-        if every_steps:
-            model.step_observers.attach(probe)
-        model.fit(
-            *models.regression_data(),
-            batch_size=8,
-            epochs=5,
-            verbose=0,
-            callbacks=callbacks,
-        )
+    probe = Probe(every_steps or 1)
+    model.fit(
+        *models.regression_data(),
+        batch_size=8,
+        epochs=5,
+        verbose=0,
+        callbacks=[*callbacks, probe] if every_steps else callbacks,
+    )
     return model, probe
 
 
@@ -150,34 +139,28 @@ def test_what_a_probe_raises_ends_training_with_all_that_was_measured():
 
     model = models.network()
     model.compile(gdtrain.GradientDescent(0.05), "mse")
-    with model.step_observers.closed_at_end():
-        model.step_observers.attach(Broken(model, 7))
-        with pytest.raises(ArithmeticError, match="no more"):
-            model.fit(
-                *models.regression_data(),
-                batch_size=8,
-                epochs=5,
-                verbose=0,
-                callbacks=[telemetry],
-            )
+    with pytest.raises(ArithmeticError, match="no more"):
+        model.fit(
+            *models.regression_data(),
+            batch_size=8,
+            epochs=5,
+            verbose=0,
+            callbacks=[telemetry, Broken(7)],
+        )
     assert telemetry.steps.tolist() == list(range(1, 15))
     assert math.isfinite(telemetry["first_weight"][6])
 
 
-def test_a_callback_may_be_a_probe():
-    class Counting(StepCallback):
+def test_a_probe_may_measure_each_block():
+    class Counting(gdtrain.callbacks.Callback):
         probe_names = ("twice",)
-        target = None
 
         def probe(self, step, seconds):
             return {"twice": 2 * step}
-
-        def observe(self, table):
-            pass
 
     telemetry = gdtrain.callbacks.Telemetry("minimal")
     model, _ = train([Counting(), telemetry])
     twice = telemetry["twice"]
     known = ~np.isnan(twice)
     assert (twice[known] == 2 * telemetry.steps[known]).all() and known[-1]
-    assert model.step_observers.probe_names == []  # Closed
+    assert model._step_hooks.required.probe_names == ()  # Closed

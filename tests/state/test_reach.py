@@ -141,10 +141,8 @@ def hidden():
 def left_by(folder, steps=None):
     """What a run leaves that is stopped after some steps."""
 
-    class Stopping(keras.callbacks.Callback):
-        sees = "logs"
-
-        def on_run_reached(self, run):
+    class Stopping(gdtrain.callbacks.Callback):
+        def on_position(self, run):
             if steps is not None and run.steps_done >= steps:
                 backup.wait()
                 raise InterruptedError

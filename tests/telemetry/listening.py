@@ -1,13 +1,13 @@
-"""An observer that keeps the tables it is given."""
+"""A callback that keeps the tables it is given."""
 
-import keras
 import numpy as np
 
+import gdtrain
 from gdtrain.telemetry.requests import Asked
 
 
-class Listener(keras.callbacks.Callback):
-    """Asks for quantities, and keeps what it is told.
+class Listener(gdtrain.callbacks.Callback):
+    """Asks for quantities, and keeps the tables.
 
     Args:
         quantities: A list of quantities.
@@ -15,35 +15,28 @@ class Listener(keras.callbacks.Callback):
         budget: The share of time they may take.
     """
 
-    sees = "logs"
-
     def __init__(self, quantities, stretchable=False, budget=None):
         super().__init__()
-        self.requests = [
-            Asked(quantity, quantity.every_steps, stretchable)
-            for quantity in quantities
-        ]
+        self.quantities = tuple(quantities)
+        self.stretchable = stretchable
         self.budget = budget
         self.tables = []
 
-    def on_train_begin(self, logs=None):
-        self.model.step_observers.attach(self)
-
-    def observe(self, table):
-        self.tables.append(table)
-
-    def close(self):
-        """Nothing is to be closed."""
-
     @property
-    def _wanted(self):
-        return {r.quantity.name: r.every_steps for r in self.requests}
+    def requests(self):
+        return [
+            Asked(quantity, quantity.every_steps, self.stretchable)
+            for quantity in self.quantities
+        ]
+
+    def on_block(self, table):
+        self.tables.append(table)
 
     def values(self, name):
         """What was measured under a name, by step: a dict."""
         found = {}
         for table in self.tables:
-            chosen = table.select(self._wanted)
+            chosen = table.select(self.wanted)
             if name in chosen:
                 steps, values = chosen.points(name)
                 found.update(zip(steps.tolist(), values, strict=True))
@@ -54,6 +47,6 @@ class Listener(keras.callbacks.Callback):
         return {
             step: np.asarray(numbers)
             for table in self.tables
-            for step, label, numbers in table.histograms(self._wanted)
+            for step, label, numbers in table.histograms(self.wanted)
             if label == name
         }

@@ -13,22 +13,22 @@ NETWORKS = ["digits_mlp", "digits_cnn"]
 def counts(monkeypatch):
     """How many updates, steps and blocks the next range test makes."""
     counts = {"updates": 0, "steps": 0, "blocks": 0}
-    run, observe = range_test.run, range_test.Recorder.observe
+    run, on_block = range_test.run, range_test.Recorder.on_block
 
     def counted_run(model, *args, **arguments):
-        observers, optimizer = model.step_observers, model.optimizer
-        before = int(optimizer.iterations), observers.steps_done
+        hooks, optimizer = model._step_hooks, model.optimizer
+        before = int(optimizer.iterations), hooks.steps_done
         test = run(model, *args, **arguments)
         counts["updates"] = int(optimizer.iterations) - before[0]
-        counts["steps"] = observers.steps_done - before[1]
+        counts["steps"] = hooks.steps_done - before[1]
         return test
 
-    def counted_observe(self, table):
+    def counted_block(self, table):
         counts["blocks"] += 1
-        observe(self, table)
+        on_block(self, table)
 
     monkeypatch.setattr(learning_rate_finder.range_test, "run", counted_run)
-    monkeypatch.setattr(range_test.Recorder, "observe", counted_observe)
+    monkeypatch.setattr(range_test.Recorder, "on_block", counted_block)
     return counts
 
 

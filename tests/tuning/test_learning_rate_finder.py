@@ -97,12 +97,12 @@ def test_interrupted_it_leaves_nothing_behind(monkeypatch, end, error):
     before, history = everything(model), model.history
     observed = []
 
-    def observe(self, table):
+    def on_block(self, table):
         observed.append(self.model.get_weights()[0])
         if len(observed) == 2:
             end()
 
-    monkeypatch.setattr(range_test.Recorder, "observe", observe)
+    monkeypatch.setattr(range_test.Recorder, "on_block", on_block)
     with pytest.raises(error):
         find(model, **data, from_rate=0.1, curvature=False)
     assert not np.array_equal(observed[-1], before[0])  # It had begun.

@@ -58,7 +58,7 @@ def test_everything_is_as_before_however_it_ends(error):
     train(model)
     before = everything(model)
     kept = {key: vars(model)[key] for key in ("history", "train_function")}
-    done = model.step_observers.steps_done
+    done = model._step_hooks.steps_done
     try:
         with untouched(model):
             train(model)
@@ -66,7 +66,7 @@ def test_everything_is_as_before_however_it_ends(error):
             model.stop_training = True
             random.random(), np.random.rand()
             tf.random.get_global_generator().normal([])
-            assert model.step_observers.steps_done == 2 * done
+            assert model._step_hooks.steps_done == 2 * done
             if error:
                 raise error
     except KeyboardInterrupt as raised:
@@ -75,7 +75,7 @@ def test_everything_is_as_before_however_it_ends(error):
     assert vars(model)["history"] is kept["history"]
     assert vars(model)["train_function"] is kept["train_function"]
     assert not model.stop_training
-    assert model.step_observers.steps_done == done
+    assert model._step_hooks.steps_done == done
 
 
 def test_training_goes_on_as_if_nothing_had_been():

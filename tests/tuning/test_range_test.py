@@ -136,7 +136,7 @@ def test_steps_that_overflow_are_made_again_at_the_same_rate():
     left_out = 127 - np.log2(float(model.optimizer.dynamic_scale))
     assert left_out >= 1  # A gradient of 4 times that is infinite.
     assert int(model.optimizer.inner_optimizer.iterations) == 20
-    assert model.step_observers.steps_done == 20 + left_out
+    assert model._step_hooks.steps_done == 20 + left_out
     rates = np.geomspace(1e-3, 0.4, 20)
     np.testing.assert_allclose(test.learning_rates, rates, rtol=1e-6)
     np.testing.assert_allclose(
@@ -148,7 +148,7 @@ def test_a_model_whose_steps_all_overflow_is_given_up():
     model, x, y = scaled(np.inf)
     test = run(model, x, y, to_rate=0.4, steps=20, batch_size=1)
     assert test.learning_rates.tolist() == [np.float32(1e-3)]
-    assert 20 <= model.step_observers.steps_done <= 20 + 30
+    assert 20 <= model._step_hooks.steps_done <= 20 + 30
 
 
 def test_losses_are_those_of_a_loop_by_hand():

@@ -91,7 +91,7 @@ class Bench:
         for variable in model.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         model.optimizer.learning_rate = rate
-        model.step_observers.steps_done = 0
+        model._step_hooks.steps_done = 0
         telemetry = gdtrain.callbacks.Telemetry(self.quantities)
         history = model.fit(
             x, y, batch_size=batch, epochs=max(steps // -(-len(x) // batch), 1),
