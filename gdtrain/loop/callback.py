@@ -117,7 +117,9 @@ class Callback(keras.callbacks.Callback):
     _is_registered = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**without_model(self), "_is_registered": False}
+        state = without_model(self)
+        state.pop("_is_registered", None)
+        return state
 
     @property
     def steps_done(self) -> int:

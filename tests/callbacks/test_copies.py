@@ -68,7 +68,7 @@ def fit(*callbacks):
 
 
 def test_every_callback_is_tried():
-    assert sorted(MADE) == sorted(gdtrain.callbacks.__all__)
+    assert {*MADE, "Callback"} == set(gdtrain.callbacks.__all__)
 
 
 @pytest.mark.parametrize("name", MADE)
