@@ -1,9 +1,11 @@
 """Keras's callbacks: their hooks and their state."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
+
+_Hook = TypeVar("_Hook", bound=Callable)
 
 _STATES: dict[type, tuple[str, ...]] = {
     keras.callbacks.History: ("history", "epoch"),
@@ -51,8 +53,17 @@ def without_model(callback: keras.callbacks.Callback) -> dict[str, Any]:
     return {**vars(callback), "_model": None}
 
 
+def default_hook(method: _Hook) -> _Hook:
+    """Marks an empty hook of a base class, as Keras marks its own.
+
+    Uses the mark of `keras.src.utils.default` without need of Keras's.
+    """
+    setattr(method, "_is_default", True)
+    return method
+
+
 def is_default_hook(method: Callable) -> bool:
-    """Whether a hook of a callback is the empty one of `Callback`.
+    """Whether a hook of a callback is the empty one of its base class.
 
     Needs the mark of `keras.src.utils.default`; without it every callback
     seems to use every batch, and training is slow.

@@ -6,7 +6,11 @@ from typing import Any, Literal
 
 import keras
 
-from gdtrain.keras_bridge.callbacks import without_model
+from gdtrain.keras_bridge.callbacks import (
+    default_hook,
+    is_default_hook,
+    without_model,
+)
 from gdtrain.loop.fit_state import FitState
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.quantity import Quantity
@@ -161,8 +165,7 @@ class Callback(keras.callbacks.Callback):
         Compiled programs are kept by it: a callback with an equal key is
         served by the program of another. Defaults to the callback itself.
         """
-        is_default = type(self).before_step is Callback.before_step
-        return None if is_default else self
+        return None if is_default_hook(self.before_step) else self
 
     def on_fit_begin(self, fit_state: FitState) -> None:
         """Called before `on_train_begin`; here a run can be resumed.
@@ -210,6 +213,7 @@ class Callback(keras.callbacks.Callback):
         """
         return None
 
+    @default_hook
     def before_step(self, model: keras.Model) -> None:
         """Tensor operations ahead of each step, in the compiled program.
 
@@ -242,15 +246,17 @@ class Callback(keras.callbacks.Callback):
             table: A row for each step; it has what all callbacks asked for.
         """
 
-    def get_state(self) -> dict[str, Any] | None:
+    @default_hook
+    def get_state(self) -> dict[str, Any]:
         """What must be kept to continue exactly.
 
         Returns:
             A dict of numbers, strings, lists and NumPy arrays, which is saved
-            with each checkpoint; `None`, the default, for nothing.
+            with each checkpoint.
         """
-        return None
+        return {}
 
+    @default_hook
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues from what `get_state` gave, after `on_train_begin`.
 

@@ -59,7 +59,7 @@ def _state_of(callback: keras.callbacks.Callback) -> dict[str, Any]:
     }
     if isinstance(callback, keras.callbacks.CSVLogger):
         state["bytes"] = _size(callback)
-    if hasattr(callback, "get_state"):
+    if _has(callback, "get_state"):
         state["own"] = callback.get_state()
     # Callbacks go on with these lists while they are being saved.
     return copy.deepcopy(state)
@@ -83,9 +83,9 @@ def put(callbacks, states):
                 setattr(callback, key, copy.deepcopy(state[key]))
         if isinstance(callback, keras.callbacks.History):
             callback.model.history = callback
-        if "own" in state and hasattr(callback, "set_state"):
+        if "own" in state and _has(callback, "set_state"):
             callback.set_state(copy.deepcopy(state["own"]))
-        elif hasattr(callback, "set_state"):
+        elif _has(callback, "set_state"):
             new.append(name)
     if new:
         warnings.warn(
@@ -93,6 +93,12 @@ def put(callbacks, states):
             f"anew: {new}.",
             stacklevel=2,
         )
+
+
+def _has(callback: keras.callbacks.Callback, name: str) -> bool:
+    """Whether a callback, also one not built on ours, has a hook of state."""
+    hook = getattr(callback, name, None)
+    return hook is not None and not keras_callbacks.is_default_hook(hook)
 
 
 def _named(callbacks):
