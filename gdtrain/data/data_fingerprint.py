@@ -1,13 +1,13 @@
-"""What tells data from other data: a few words and numbers.
+"""The fingerprint of data: a dict of leaves by name.
 
-A leaf of such a description is a number, a string, `None`, a list of these, or
-a digest: `"#data float32[22, 3] 5f2c..."`, what it is, its label and its hash,
-of which a user is told no more than that the data differ. What cannot be
-compared is `"#unknown a generator"`.
+A leaf is a number, a string, `None`, a list of these, or a digest:
+`"#data float32[22, 3] 5f2c..."`, with a kind, a label and a hash. What cannot
+be compared is `"#unknown a generator"`.
 """
 
 import hashlib
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def digest(kind: str, label: str, *parts: bytes) -> str:
 
     Args:
         kind: `"data"`, `"code"` or `"structure"`.
-        label: What a user may be told.
+        label: What messages show.
         *parts: The bytes.
 
     Example:
@@ -45,11 +45,11 @@ def parsed(leaf: object) -> tuple[str, str, str] | None:
     return (match[1], match[2], match[3]) if match else None
 
 
-def content(array) -> str:
+def content(array: np.ndarray | tf.Tensor) -> str:
     """The digest of an array or tensor: dtype, shape and content.
 
-    An array of more than 64 MiB is told by some thousand rows that lie at
-    equal distances all over it.
+    Of an array of more than 64 MiB, some thousand evenly spaced rows are
+    hashed.
 
     Example:
 
@@ -69,12 +69,12 @@ def content(array) -> str:
     return digest("data", label, _bytes(numbers))
 
 
-def of(structure, batch_size: int | None) -> dict:
-    """What tells the arrays of a feed: a dict of leaves by name.
+def of(structure: Any, batch_size: int | None) -> dict[str, Any]:
+    """The fingerprint of arrays.
 
     Args:
         structure: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, each an array
-            or a structure of some; `None` is left out.
+            or a structure of some; `None` is skipped.
         batch_size: How many examples are in a batch, if that is known.
 
     Example:
@@ -86,14 +86,14 @@ def of(structure, batch_size: int | None) -> dict:
     >>> [name for name in one if one[name] != other[name]]
     ['y']
     """
-    found = {"kind": "arrays", "batch_size": batch_size}
+    found: dict[str, Any] = {"kind": "arrays", "batch_size": batch_size}
     parts = structure if isinstance(structure, tuple) else (structure,)
     for name, part in zip(("x", "y", "sample_weight"), parts, strict=False):
         found |= contents(name, part)
     return found
 
 
-def contents(name: str, structure) -> dict:
+def contents(name: str, structure: Any) -> dict[str, str]:
     """Digests of the arrays in a structure, by name."""
     leaves = keras.tree.flatten_with_path(structure)
     return {
@@ -103,7 +103,7 @@ def contents(name: str, structure) -> dict:
     }
 
 
-def _sampled_rows(array):
+def _sampled_rows(array: np.ndarray | tf.Tensor) -> np.ndarray | None:
     """Which rows of a large array are hashed; `None` for all."""
     size = int(np.prod(array.shape)) * _itemsize(array)
     if size <= _WHOLE or not len(array.shape):
@@ -113,13 +113,13 @@ def _sampled_rows(array):
     return np.linspace(0, length - 1, count).astype(np.int64)
 
 
-def _itemsize(array):
+def _itemsize(array: Any) -> int:
     if tf.is_tensor(array):
         return array.dtype.size or 1
     return array.dtype.itemsize
 
 
-def _bytes(array):
+def _bytes(array: np.ndarray) -> Any:
     """The bytes of an array; of strings, themselves."""
     if array.dtype == object:
         return repr(array.tolist()).encode()

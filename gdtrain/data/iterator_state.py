@@ -1,7 +1,8 @@
-"""Where an iterator is, kept so that it can be set back."""
+"""The position of an iterator, saved and restored."""
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ from gdtrain.data import pipeline
 
 
 class NoPosition(ValueError):
-    """Says why data cannot be set back to where it was.
+    """Why the position of data cannot be restored.
 
     Example:
 
@@ -19,16 +20,18 @@ class NoPosition(ValueError):
     """
 
 
+Files = dict[str, np.ndarray]  # uint8 contents by name
+
 _NAME = "iterator"
 
 
-def of(iterator):
-    """The files of its checkpoint, uint8 arrays by name.
+def of(iterator: Iterator) -> Files:
+    """The files of its checkpoint.
 
-    They hold what the pipeline holds, as the buffer of a shuffle.
+    They contain what the pipeline buffers, for a shuffle for example.
 
     Raises:
-        NoPosition: if TensorFlow cannot tell where the iterator is.
+        NoPosition: if TensorFlow cannot save it.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -46,8 +49,8 @@ def of(iterator):
         }
 
 
-def restore(iterator, files):
-    """Sets an iterator of the same pipeline to where `of` found it."""
+def restore(iterator: Iterator, files: Files) -> None:
+    """Sets an iterator of the same pipeline to the position in `files`."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             content.tofile(os.path.join(folder, os.path.basename(name)))
@@ -56,18 +59,18 @@ def restore(iterator, files):
         ).assert_consumed()
 
 
-def are_equal(some, others):
-    """Whether two iterators are at the same place, by what `of` found."""
+def are_equal(some: Files, others: Files) -> bool:
+    """Whether two positions are the same."""
     return some.keys() == others.keys() and all(
         np.array_equal(some[name], others[name]) for name in some
     )
 
 
-def check(dataset):
-    """Raises `NoPosition` if a pipeline shuffles what was shuffled before.
+def check(dataset: tf.data.Dataset) -> None:
+    """Raises `NoPosition` if a pipeline shuffles twice.
 
-    The first shuffle begins its pass only with the first batch, and can have
-    come to its end then: no checkpoint tells which pass it was.
+    The first shuffle begins its pass only with the first batch, and may have
+    ended then: no checkpoint says which pass it was.
     """
     graph = pipeline.graph(dataset)
     most = 0

@@ -1,4 +1,6 @@
-"""In which order examples come: a pure function of seed and epoch."""
+"""The order of examples: a pure function of seed and epoch."""
+
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +12,14 @@ _SHUFFLED_TOGETHER = 4096
 class Order:
     """The order of the examples of each epoch.
 
-    Nothing is remembered: the order of any epoch can be had at any time,
-    which is what makes it possible to go on from anywhere.
+    It has no state beside its seed: the order of any epoch can be had at any
+    time, so that training can be resumed anywhere.
 
     Args:
         examples: How many examples there are.
         batch_size: How many of them are in a batch; the last may have fewer.
-        shuffle: `True` for another order in each epoch; `False` for the order
-            they are given in; `"batch"` to shuffle within each batch alone.
+        shuffle: `True` for a new order in each epoch; `False` for the given
+            order; `"batch"` to shuffle within each batch only.
         seed: A non-negative integer.
 
     Example:
@@ -29,17 +31,19 @@ class Order:
     True
     """
 
-    def __init__(self, examples, batch_size, shuffle, seed):
+    def __init__(
+        self, examples: int, batch_size: int, shuffle: bool | str, seed: int
+    ) -> None:
         self.shuffle = shuffle
         self._examples = examples
         self._batch_size = batch_size
         self._seed = seed
-        self._last = None, None  # A group and its orders
+        self._last: Any = None, None  # A group and its orders
         self._together = 1
         if shuffle != "batch":
             self._together = max(1, _SHUFFLED_TOGETHER // examples)
 
-    def of_epochs(self, first, count):
+    def of_epochs(self, first: int, count: int) -> np.ndarray:
         """Indices of examples, int64 `[count, examples]`, for some epochs."""
         if not self.shuffle:
             one = np.arange(self._examples)
@@ -51,27 +55,27 @@ class Order:
         groups = [self._group(group) for group in range(before, after)]
         return np.concatenate(groups)[skipped : skipped + count]
 
-    def of_batch(self, epoch, step):
+    def of_batch(self, epoch: int, step: int) -> np.ndarray:
         """Indices of the examples of one batch, int64."""
         start = step * self._batch_size
         return self.of_epochs(epoch, 1)[0][start : start + self._batch_size]
 
-    def state(self):
-        """What it follows from, numbers by name."""
+    def state(self) -> dict[str, int]:
+        """What it is computed from."""
         return {"seed": self._seed}
 
-    def set_state(self, state):
-        """Becomes the order that said this of itself."""
+    def set_state(self, state: dict[str, int]) -> None:
+        """Becomes the order that has this state."""
         self._seed = state["seed"]
         self._last = None, None
 
-    def _group(self, group):
+    def _group(self, group: int) -> np.ndarray:
         """The orders of the epochs that are shuffled together."""
         if self._last[0] != group:
             self._last = group, self._shuffled(group)
         return self._last[1]
 
-    def _shuffled(self, group):
+    def _shuffled(self, group: int) -> np.ndarray:
         random = np.random.Generator(np.random.Philox(key=[self._seed, group]))
         one = np.arange(self._examples)
         if self.shuffle == "batch":

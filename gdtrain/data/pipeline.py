@@ -1,26 +1,30 @@
-"""What tells a `tf.data` pipeline from another one, without disturbing it.
+"""The fingerprint of a `tf.data` pipeline, taken without disturbing it.
 
-Its graph is read: the operations in their order, the numbers they were given,
-the functions of its maps, and the data, if these are part of it. What comes
-from files is told by its first elements, which a copy of the graph brings, as
-a pipeline counts its passes and must not count this one: without shuffling,
+Its graph is read: the operations in their order, their numeric arguments, the
+functions of its maps, and the data, if these are part of it. For data from
+files, the first elements are read as well: through a copy of the graph, since
+a pipeline counts its passes and must not count this one; without shuffling,
 and up to the first operation that is random or calls Python.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from gdtrain.data import data_fingerprint
 
-_ELEMENTS = 2  # How many of the first are looked at
+_Node = Any  # A `NodeDef` of a graph
+_Accept = Callable[[_Node], bool]
+
+_ELEMENTS = 2  # How many of the first are read
 _MOST = 2**26  # Bytes of a graph that is copied; a larger one has the data
 # How batches are brought, not which ones
-_LEFT_OUT = ("Prefetch", "Options", "Model")
-# Their seeds are drawn anew by each process that sets none.
+_IGNORED = ("Prefetch", "Options", "Model")
+# Each process that sets no seed draws one for these.
 _RANDOM = re.compile("Shuffle|RandomDataset|SamplingDataset")
-# What must not be called, or gives other numbers each time
+# What must not be called, or gives different numbers each time
 _IMPURE = re.compile(
     "PyFunc|^(?!Stateless).*Random|Truncated|Multinomial|Distorted|Rng|"
     "ReadVariable|VarHandle|Lookup|HashTable"
@@ -32,13 +36,13 @@ def graph(dataset: tf.data.Dataset) -> tf.compat.v1.GraphDef:
     return tf.compat.v1.GraphDef.FromString(
         tf.raw_ops.DatasetToGraphV2(
             input_dataset=tf.data.experimental.to_variant(dataset),
-            external_state_policy=1,  # Which is looked at elsewhere
+            external_state_policy=1,  # Ignored; checked elsewhere
         ).numpy()
     )
 
 
 def of(dataset: tf.data.Dataset) -> dict:
-    """Leaves that tell a pipeline, by name; see `fingerprint`.
+    """The leaves of a pipeline's fingerprint, by name.
 
     Example:
 
@@ -75,7 +79,7 @@ def impure_operations(dataset: tf.data.Dataset) -> list[str]:
 class _Pipeline:
     """A pipeline, by its graph."""
 
-    def __init__(self, definition):
+    def __init__(self, definition: tf.compat.v1.GraphDef) -> None:
         self._definition = definition
         self._nodes = {node.name: node for node in definition.node}
         self._functions = {
@@ -89,7 +93,7 @@ class _Pipeline:
         return [part.op for node in nodes for part in self._parts(node)]
 
     def leaves(self) -> dict:
-        """Leaves that tell it."""
+        """The leaves of its fingerprint."""
         datasets = [n for n in self._definition.node if _is_dataset(n)]
         sources = [n for n in datasets if not self._inputs(n, _is_dataset)]
         found = {
@@ -99,7 +103,7 @@ class _Pipeline:
         operations = [
             node
             for node in datasets
-            if node not in sources and not node.op.startswith(_LEFT_OUT)
+            if node not in sources and not node.op.startswith(_IGNORED)
         ]
         for index, node in enumerate(operations, 1):
             found[f"the pipeline[{index}]"] = data_fingerprint.digest(
@@ -111,8 +115,8 @@ class _Pipeline:
             found["what Python brings to the pipeline"] = "#unknown Python"
         return found
 
-    def _source(self, node) -> str:
-        """The leaf of a dataset that has no other before it."""
+    def _source(self, node: _Node) -> str:
+        """The leaf of a dataset that has no other as its input."""
         shapes = map(_shape, self._inputs(node, _is_constant))
         return data_fingerprint.digest(
             "data",
@@ -121,21 +125,21 @@ class _Pipeline:
             *self._code(node),
         )
 
-    def _inputs(self, node, accept) -> list:
-        """The nodes that a node gets something from, if accepted."""
+    def _inputs(self, node: _Node, accept: _Accept) -> list[_Node]:
+        """The accepted ones of the inputs of a node."""
         names = (name.split(":")[0].lstrip("^") for name in node.input)
         nodes = [self._nodes[name] for name in names]
         return [node for node in nodes if accept(node)]
 
-    def _numbers(self, node) -> list[bytes]:
-        """What a node was given beside other datasets."""
+    def _numbers(self, node: _Node) -> list[bytes]:
+        """The constant arguments of a node."""
         given = self._inputs(node, _is_constant)
         if _RANDOM.search(node.op):
             given = given[:1]  # The size of its buffer; seeds come after
         return [_bytes(one) for one in given]
 
-    def _code(self, node) -> list[bytes]:
-        """What the functions of a node consist of."""
+    def _code(self, node: _Node) -> list[bytes]:
+        """The operations and constants of the functions of a node."""
         found = []
         for part in self._parts(node):
             found.append(part.op.encode())
@@ -143,7 +147,9 @@ class _Pipeline:
                 found.append(_bytes(part))
         return found
 
-    def _parts(self, node, seen=frozenset()) -> Iterator:
+    def _parts(
+        self, node: _Node, seen: frozenset[str] = frozenset()
+    ) -> Iterator[_Node]:
         """The nodes of the functions of a node, and of those that they call."""
         for name in sorted(node.attr):
             value = node.attr[name]
@@ -156,7 +162,7 @@ class _Pipeline:
                         yield part
                         yield from self._parts(part, within)
 
-    def _sample(self, datasets) -> str:
+    def _sample(self, datasets: list[_Node]) -> str:
         """The leaf of the first elements that can be had without harm."""
         last = None
         pure: set[str] = set()
@@ -175,11 +181,11 @@ class _Pipeline:
             return "#unknown elements that are others each time"
         return data_fingerprint.digest("data", f"{_ELEMENTS} elements", *once)
 
-    def _is_pure(self, node, pure) -> bool:
+    def _is_pure(self, node: _Node, pure: set[str]) -> bool:
         """Whether the elements of a node can be had twice."""
         before = self._inputs(node, lambda one: not _is_constant(one))
         shuffles = bool(_RANDOM.search(node.op))
-        if shuffles:  # Left out below, with its generator of seeds
+        if shuffles:  # Skipped below, with its generator of seeds
             before = [one for one in before if _is_dataset(one)]
         if any(one.name not in pure for one in before):
             return False
@@ -187,7 +193,7 @@ class _Pipeline:
             return bool(before)
         return not any(_IMPURE.search(part.op) for part in self._parts(node))
 
-    def _first_of(self, last) -> list[bytes]:
+    def _first_of(self, last: _Node) -> list[bytes]:
         """The first elements of a node, by a copy that does not shuffle."""
         copy = type(self._definition)()
         copy.CopyFrom(self._definition)
@@ -216,28 +222,28 @@ class _Pipeline:
         ]
 
 
-def _is_dataset(node) -> bool:
+def _is_dataset(node: _Node) -> bool:
     return "Dataset" in node.op and "output_shapes" in node.attr
 
 
-def _is_constant(node) -> bool:
+def _is_constant(node: _Node) -> bool:
     return node.op == "Const"
 
 
-def _bytes(node) -> bytes:
-    """What tells a constant."""
+def _bytes(node: _Node) -> bytes:
+    """The content of a constant."""
     tensor = node.attr["value"].tensor
     return tensor.SerializeToString(deterministic=True)
 
 
-def _shape(node) -> str:
+def _shape(node: _Node) -> str:
     """Dtype and shape of a constant."""
     tensor = node.attr["value"].tensor
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     return f"{tf.as_dtype(tensor.dtype).name}{sizes}"
 
 
-def _specs(node) -> tuple:
+def _specs(node: _Node) -> tuple:
     """The structure of a dataset's elements, a flat one."""
     types = node.attr["output_types"].list.type or (
         node.attr["Toutput_types"].list.type

@@ -1,22 +1,25 @@
 """Arrays too large for the device: batches are gathered on the host."""
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from gdtrain.data import data_fingerprint
-from gdtrain.data.arrays import array_at, arrays_or_none, as_float
-from gdtrain.data.dataset import Dataset
+from gdtrain.data.arrays import ArrayLeaves, as_float
+from gdtrain.data.iterators import IteratorSource
+from gdtrain.data.order import Order
+from gdtrain.data.protocols import Structure
 
 _AHEAD = 2  # Batches that are gathered while a step runs
 
 
-class Streamed(Dataset):
-    """A feed of arrays that stay where they are, a memory map for example.
+class HostArrays(IteratorSource):
+    """A `DataSource` of arrays that stay in place, a memory map for example.
 
-    Its batches are those of a `Resident` feed of the same order. Beside the
+    Its batches are those of `DeviceArrays` of the same order. Beside the
     arrays, it needs memory for a few batches and the order of one epoch.
 
     Args:
@@ -26,79 +29,78 @@ class Streamed(Dataset):
         strategy: The `tf.distribute.Strategy` to train under.
     """
 
-    def __init__(self, arrays, batch_size, order, strategy):
-        self._given = arrays
-        self._structure = arrays_or_none(arrays)
-        self._arrays = [a for a in keras.tree.flatten(arrays) if a is not None]
-        self._dtypes = [as_float(a.dtype) for a in self._arrays]
-        self.examples = len(self._arrays[0])
-        self._batch_size = min(batch_size, self.examples)
-        self.num_batches = math.ceil(self.examples / self._batch_size)
+    def __init__(
+        self,
+        arrays: Structure,
+        batch_size: int,
+        order: Order,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        self._leaves = ArrayLeaves(arrays)
+        self._dtypes = [as_float(a.dtype) for a in self._leaves.all]
+        self._examples = len(self._leaves)
+        self._batch_size = min(batch_size, self._examples)
+        self._batches = math.ceil(self._examples / self._batch_size)
         self._order = order
-        self._indices = np.arange(self.examples)
+        self._indices = np.arange(self._examples)
         self._strategy = strategy
-        super().__init__(self, strategy)
+        spec = self._parts(0, 1, 1).element_spec
+        super().__init__(self._distributed(), spec, self._batches)
 
-    def array_at(self, path):
-        """The array at a path of the batch; `None` if there is none."""
-        return array_at(path, self._given)
+    def array_at(self, path: Sequence[Any]) -> Any:
+        return self._leaves.at(path)
 
-    def fingerprint(self):
-        """What tells other data; see `gdtrain.data.data_fingerprint`."""
-        rest = iter(self._arrays)
-        arrays = keras.tree.map_structure(
-            lambda leaf: None if leaf is None else next(rest), self._structure
-        )
+    def fingerprint(self) -> dict[str, Any]:
+        arrays = self._leaves.pack(self._leaves.all)
         return data_fingerprint.of(arrays, self._batch_size)
 
-    def batch(self, epoch, step):
-        """A batch once more: `(data, indices of its examples)`."""
+    def batch(self, epoch: int, step: int) -> tuple[Structure, np.ndarray]:
         indices = self._order.of_batch(epoch, step)
-        rest = iter(
-            tf.constant(np.asarray(a[indices], dtype.as_numpy_dtype))
-            for a, dtype in zip(self._arrays, self._dtypes, strict=True)
-        )
-        data = keras.tree.map_structure(
-            lambda leaf: None if leaf is None else next(rest), self._structure
-        )
-        return data, indices
+        parts = map(tf.constant, self._gathered(indices))
+        return self._leaves.pack(parts), indices
 
-    def position(self):
-        """Where it is. See `Dataset.position`."""
+    def position(self) -> dict[str, Any]:
         return {
             "order": self._order.state(),
             "seen": self._seen,
             "ran_out": self._ran_out,
         }
 
-    def go_to(self, epoch, step, position):
-        """Goes where it was. See `Dataset.go_to`."""
+    def go_to(
+        self, epoch: int, step: int, position: dict[str, Any] | None
+    ) -> None:
         if position is not None:
             self._order.set_state(position["order"])
         super().go_to(epoch, step, position)
 
-    def _iterator_at(self, position):
+    def _iterator_at(self, position: dict[str, Any]) -> Iterator | None:
         seen = position["seen"]
-        if seen in (0, self.num_batches):
-            return None  # The next epoch makes one.
-        return iter(self._distributed(self._strategy, seen))
+        if seen in (0, self._batches):
+            return None
+        return iter(self._distributed(seen))
 
-    def on_epoch_begin(self):
-        """Sets the order of the epoch."""
+    def _begin_pass(self) -> int:
+        return self._batches
+
+    def _on_epoch_begin(self, epoch: int) -> None:
         if self._order.shuffle:
-            self._indices = self._order.of_epochs(self._epoch, 1)[0]
+            self._indices = self._order.of_epochs(epoch, 1)[0]
 
-    def on_epoch_end(self):
-        """Does nothing; an adapter of Keras may need it."""
+    # Arrays are notified of nothing.
 
-    def _distributed(self, strategy, start=0):
+    def _on_epoch_end(self) -> None:
+        pass
+
+    def _abandon_epoch(self) -> None:
+        pass
+
+    def _distributed(self, start: int = 0) -> Any:
         # Each worker gathers what its own replicas take, and no more.
-        self.batch_spec = self._batches(0, 1, 1).element_spec
-        replicas = strategy.num_replicas_in_sync
+        replicas = self._strategy.num_replicas_in_sync
         if replicas == 1:
-            return self._batches(0, 1, 1, start)
-        return strategy.distribute_datasets_from_function(
-            lambda context: self._batches(
+            return self._parts(0, 1, 1, start)
+        return self._strategy.distribute_datasets_from_function(
+            lambda context: self._parts(
                 context.input_pipeline_id,
                 replicas // context.num_input_pipelines,
                 replicas,
@@ -106,33 +108,42 @@ class Streamed(Dataset):
             )
         )
 
-    def _batches(self, pipeline, local, replicas, start=0):
-        """The parts of batches that one worker takes, one after another."""
-        even = self.examples % self._batch_size == 0
+    def _parts(
+        self, worker: int, local: int, replicas: int, start: int = 0
+    ) -> tf.data.Dataset:
+        """The parts of batches that one worker takes, one after another.
+
+        Args:
+            worker: Which one, from 0.
+            local: How many replicas it has.
+            replicas: How many there are in all.
+            start: The first batch.
+        """
+        even = self._examples % self._batch_size == 0
         length = self._batch_size if even and replicas == 1 else None
 
-        def gather(count):
+        def gather(count: tf.Tensor) -> list[np.ndarray]:
             step, replica = divmod(int(count), local)
-            replica += pipeline * local
+            replica += worker * local
             batch = self._indices[step * self._batch_size :]
             batch = batch[: self._batch_size]
             begin = len(batch) * replica // replicas
             end = len(batch) * (replica + 1) // replicas
-            return [
-                np.asarray(array[batch[begin:end]], dtype.as_numpy_dtype)
-                for array, dtype in zip(self._arrays, self._dtypes, strict=True)
-            ]
+            return self._gathered(batch[begin:end])
 
-        def packed(count):
+        def packed(count: tf.Tensor) -> Structure:
             parts = tf.numpy_function(gather, [count], self._dtypes)
-            rest = iter(
+            return self._leaves.pack(
                 tf.ensure_shape(part, [length, *array.shape[1:]])
-                for part, array in zip(parts, self._arrays, strict=True)
-            )
-            return keras.tree.map_structure(
-                lambda leaf: None if leaf is None else next(rest),
-                self._structure,
+                for part, array in zip(parts, self._leaves.all, strict=True)
             )
 
-        counts = tf.data.Dataset.range(start * local, self.num_batches * local)
+        counts = tf.data.Dataset.range(start * local, self._batches * local)
         return counts.map(packed).prefetch(_AHEAD)
+
+    def _gathered(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Some examples of each array."""
+        return [
+            np.asarray(array[indices], dtype.as_numpy_dtype)
+            for array, dtype in zip(self._leaves.all, self._dtypes, strict=True)
+        ]

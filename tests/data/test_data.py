@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.data import choice
-from gdtrain.data.arrays import Resident
-from gdtrain.data.dataset import Dataset
+from gdtrain.data.adapted import AdaptedData
+from gdtrain.data.arrays import DeviceArrays
 from gdtrain.data.order import Order
-from gdtrain.data.streamed import Streamed
+from gdtrain.data.streamed import HostArrays
 
 SHUFFLES = [True, False, "batch"]
 
@@ -66,17 +66,17 @@ def feed_of(**arguments):
 
 def test_arrays_that_fit_are_kept_on_the_device(monkeypatch):
     x = np.zeros([10, 3], "float32")
-    assert type(feed_of(x=x)) is Resident
+    assert type(feed_of(x=x)) is DeviceArrays
     monkeypatch.setattr(choice, "memory_limit", lambda: x.nbytes)
-    assert type(feed_of(x=x)) is Resident
-    assert type(feed_of(x=x, y=np.zeros([10, 1]))) is Streamed
+    assert type(feed_of(x=x)) is DeviceArrays
+    assert type(feed_of(x=x, y=np.zeros([10, 1]))) is HostArrays
 
 
 def test_what_is_no_dense_array_comes_as_keras_brings_it():
     dataset = tf.data.Dataset.range(3)
     ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
-    assert type(feed_of(x=dataset, batch_size=None)) is Dataset
-    assert type(feed_of(x=ragged)) is Dataset
+    assert type(feed_of(x=dataset, batch_size=None)) is AdaptedData
+    assert type(feed_of(x=ragged)) is AdaptedData
 
 
 def test_limit_is_a_share_of_this_machine(monkeypatch):
@@ -103,7 +103,7 @@ def test_arrays_come_in_the_same_batches_wherever_they_are(shuffle):
     arrays = {"x": x, "pair": (y, None)}
     feeds = [
         make(arrays, 4, Order(11, 4, shuffle, 3), tf.distribute.get_strategy())
-        for make in (Resident, Streamed)
+        for make in (DeviceArrays, HostArrays)
     ]
     for epoch in range(3):
         for one, other in zip(

@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from gdtrain.data.dataset import Dataset
+from gdtrain.data.adapted import AdaptedData
 from gdtrain.data.iterator_state import NoPosition
 from gdtrain.keras_bridge import data
 
@@ -42,7 +42,7 @@ def feed_of(make, steps_per_epoch=None):
     adapter = data.data_adapter(
         make(), None, None, None, steps_per_epoch, False, None
     )
-    return Dataset(adapter, tf.distribute.get_strategy(), steps_per_epoch)
+    return AdaptedData(adapter, tf.distribute.get_strategy(), steps_per_epoch)
 
 
 def take(feed, found, epoch=0, step=0, most=None):

@@ -1,0 +1,248 @@
+"""Batches of an iterator, taken within the program."""
+
+import abc
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from gdtrain.data.iterator_state import NoPosition
+from gdtrain.data.protocols import Structure
+
+
+class IteratorInputs(NamedTuple):
+    """What a block of steps takes its batches from.
+
+    Args:
+        iterator: The iterator.
+        taken: The next batch, a `tf.experimental.Optional`, if it was taken
+            from the iterator already, to see whether there is one.
+    """
+
+    iterator: Any
+    taken: Any
+
+
+class IteratorPlan:
+    """Takes the batches of an `IteratorSource`; a `BatchPlan`.
+
+    The cursor is the next batch, if there is one.
+
+    Args:
+        element_spec: That of the dataset.
+        is_taken: Whether inputs have the next batch separately.
+    """
+
+    epochs_can_follow = False
+
+    def __init__(self, element_spec: Structure, is_taken: bool) -> None:
+        self.family = self.key = repr(("dataset", element_spec, is_taken))
+
+    def signature(self, source: IteratorInputs, static: bool) -> IteratorInputs:
+        return source
+
+    def open(self, source: IteratorInputs, static: bool) -> IteratorInputs:
+        return source
+
+    def first(self, opened: IteratorInputs) -> tf.experimental.Optional:
+        if opened.taken is not None:
+            return opened.taken
+        return opened.iterator.get_next_as_optional()
+
+    def has_batch(
+        self, opened: IteratorInputs, cursor: tf.experimental.Optional
+    ) -> tf.Tensor:
+        return cursor.has_value()
+
+    def advance(
+        self,
+        opened: IteratorInputs,
+        cursor: tf.experimental.Optional,
+        wanted: bool | tf.Tensor,
+    ) -> tf.experimental.Optional:
+        """A batch is taken from the iterator only if `wanted`."""
+        return tf.cond(
+            wanted, opened.iterator.get_next_as_optional, lambda: cursor
+        )
+
+    def fetch(
+        self,
+        opened: IteratorInputs,
+        cursor: tf.experimental.Optional,
+        last: bool = False,
+    ) -> Structure:
+        return cursor.get_value()
+
+    def take(self, fetched: Structure) -> Structure:
+        return fetched
+
+
+class IteratorSource(abc.ABC):
+    """A `DataSource` of one iterator an epoch.
+
+    Args:
+        dataset: The dataset, distributed over replicas.
+        batch_spec: That of a batch before it is distributed.
+        batches: How many batches there are; `None` if unknown.
+        steps_per_epoch: How many steps the user wants; `None` for all that
+            there are. Then each epoch continues where the last one ended.
+    """
+
+    most_steps = math.inf
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_spec: Structure,
+        batches: int | None,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        self._dataset = dataset
+        self.batch_spec = batch_spec
+        self._wanted = steps_per_epoch
+        self._known = batches
+        self._seen = 0  # Steps since the iterator was made
+        self._iterator: Any = None
+        self._taken: Any = None  # Its next batch, if it was taken already
+        self._ran_out = False
+        self._within = False  # An epoch that has begun
+        spec = dataset.element_spec
+        self._plans = IteratorPlan(spec, False), IteratorPlan(spec, True)
+
+    # What the kinds of data differ in
+
+    @abc.abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """See `DataSource.fingerprint`."""
+
+    @abc.abstractmethod
+    def position(self) -> dict[str, Any]:
+        """See `DataSource.position`; has `seen` and `ran_out`."""
+
+    @abc.abstractmethod
+    def _iterator_at(self, position: dict[str, Any]) -> Iterator | None:
+        """The iterator at a position; `None` if the next epoch makes one."""
+
+    @abc.abstractmethod
+    def _begin_pass(self) -> int | None:
+        """Called before each new iterator; returns the number of batches."""
+
+    @abc.abstractmethod
+    def _on_epoch_begin(self, epoch: int) -> None:
+        """Notifies the data."""
+
+    @abc.abstractmethod
+    def _on_epoch_end(self) -> None:
+        """Notifies the data."""
+
+    @abc.abstractmethod
+    def _abandon_epoch(self) -> None:
+        """Ends an epoch that the data are not notified of."""
+
+    # What they have in common
+
+    def array_at(self, path: Sequence[Any]) -> Any:
+        """`None`: only sources of arrays have all of them at hand."""
+        return None
+
+    def batch(self, epoch: int, step: int) -> tuple[Structure, Any] | None:
+        """`None`: a batch can be had only once."""
+        return None
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        return self._wanted or self._known
+
+    @property
+    def plan(self) -> IteratorPlan:
+        return self._plans[self._taken is not None]
+
+    def begin_epoch(self, epoch: int, step: int) -> None:
+        """Data that are read again may have another number of batches."""
+        if step == 0 and not self._within:
+            is_new = self._is_used_up()
+            if is_new:
+                self._seen, self._ran_out = 0, False
+                self._known = self._begin_pass()
+            self._enter(epoch)
+            if is_new:
+                self._make_iterator()
+
+    def has_batch(self, epoch: int, step: int) -> bool:
+        """If the number of batches is unknown, the batch is taken and kept."""
+        self.begin_epoch(epoch, step)
+        if self._known is not None and self._seen < self._known:
+            return True
+        if self._taken is None:
+            self._taken = self._iterator.get_next_as_optional()
+        return bool(self._taken.has_value())
+
+    def source(
+        self, epoch: int, step: int, steps: int, room: int | None = None
+    ) -> IteratorInputs:
+        if not steps:  # Nothing is taken: any iterator will do.
+            iterator = self._iterator or iter(self._dataset)
+            return IteratorInputs(iterator, self._taken)
+        self.begin_epoch(epoch, step)
+        self._seen += steps
+        taken, self._taken = self._taken, None
+        return IteratorInputs(self._iterator, taken)
+
+    def rewind(self) -> None:
+        self._leave()
+        self._iterator = self._taken = None
+
+    def go_to(
+        self, epoch: int, step: int, position: dict[str, Any] | None
+    ) -> None:
+        self._leave()
+        if step:
+            self._enter(epoch)
+        self._iterator = self._taken = None
+        self._seen, self._ran_out = 0, False
+        if position is not None:
+            self._iterator = self._iterator_at(position)
+            self._seen = position["seen"]
+            self._ran_out = position["ran_out"]
+        elif step:
+            raise NoPosition(
+                "the data cannot be set back to the middle of an epoch"
+            )
+
+    def end_epoch(self, steps: int, ran_out: bool) -> None:
+        if ran_out and (self._wanted or not steps):
+            warnings.warn(
+                f"Your input ran out of data after {steps} steps of an epoch"
+                + (f" of {self._wanted}" if self._wanted else "")
+                + ". Give `fit` a dataset that has steps_per_epoch * epochs "
+                "batches, for example by `.repeat()`, or a smaller "
+                "`steps_per_epoch`.",
+                stacklevel=2,
+            )
+        self._ran_out = ran_out
+        if self._within:  # Not if there was no step
+            self._within = False
+            self._on_epoch_end()
+
+    def _make_iterator(self) -> None:
+        self._iterator, self._taken = iter(self._dataset), None
+
+    def _is_used_up(self) -> bool:
+        """Whether the next epoch needs a new iterator."""
+        if self._iterator is None or self._ran_out:
+            return True
+        if self._known is not None and self._seen >= self._known:
+            return True
+        return not self._wanted and self._seen > 0
+
+    def _enter(self, epoch: int) -> None:
+        self._within = True
+        self._on_epoch_begin(epoch)
+
+    def _leave(self) -> None:
+        """Abandons an epoch, if one has begun."""
+        if self._within:
+            self._within = False
+            self._abandon_epoch()
