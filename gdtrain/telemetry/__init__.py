@@ -1,4 +1,4 @@
-"""What a step says of itself: quantities, their record and table."""
+"""Quantities that each step measures, and their record."""
 
 from gdtrain.telemetry.activations import (
     ActivationDeviation,
@@ -20,33 +20,42 @@ from gdtrain.telemetry.norms import (
     UpdateRatio,
     WeightNorm,
 )
-from gdtrain.telemetry.quantity import Bins, BlockQuantity, Parts, Quantity
+from gdtrain.telemetry.quantity import (
+    BlockQuantity,
+    Histogram,
+    Quantity,
+    Scalars,
+)
 from gdtrain.telemetry.record import Record
+from gdtrain.telemetry.step_table import StepTable
 from gdtrain.telemetry.system import DeviceMemory, ExamplesPerSecond
 
 __all__ = [
-    "ActivationDeviation",
-    "ActivationMean",
-    "Bins",
-    "BlockQuantity",
-    "DeadFraction",
-    "DeviceMemory",
-    "DistanceFromStart",
-    "ExamplesPerSecond",
-    "GradientCosine",
-    "GradientHistogram",
-    "GradientNoiseScale",
-    "GradientNorm",
-    "LearningRate",
+    # Quantities, in the order of their columns; each says its preset.
     "Loss",
-    "LossChange",
+    "LearningRate",
+    "GradientNorm",
+    "WeightNorm",
+    "UpdateRatio",
     "NonfiniteCount",
-    "Parts",
+    "UpdateNorm",
+    "GradientCosine",
+    "DistanceFromStart",
     "PredictedLossChange",
+    "LossChange",
+    "GradientNoiseScale",
+    "ActivationMean",
+    "ActivationDeviation",
+    "DeadFraction",
+    "WeightHistogram",
+    "GradientHistogram",
+    "ExamplesPerSecond",
+    "DeviceMemory",
+    # To write one of your own
+    "BlockQuantity",
+    "Histogram",
     "Quantity",
     "Record",
-    "UpdateNorm",
-    "UpdateRatio",
-    "WeightHistogram",
-    "WeightNorm",
+    "Scalars",
+    "StepTable",
 ]

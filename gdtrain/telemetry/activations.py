@@ -1,50 +1,28 @@
-"""Means, deviations and dead units of the outputs of layers."""
+"""Means, deviations and dead features of the outputs of layers."""
 
-from typing import Any, NamedTuple
+import abc
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from gdtrain.telemetry.quantity import Parts, Quantity
-from gdtrain.telemetry.skipped import say_left_out
+from gdtrain.telemetry.quantity import Measured, Quantity, Scalars
+from gdtrain.telemetry.record import Activations, Record
 
 
-class Activations(NamedTuple):
-    """Numbers of the outputs of layers, over a batch or part of it.
-
-    A feature is what the last axis of an output counts: a unit of a dense
-    layer, a channel of a convolution.
-
-    Args:
-        layers: Names of the layers.
-        means, variances: Over all entries of a layer's output, float32
-            `[layers]`.
-        alive: For each layer a float32 vector `[features]`: 1 where any entry
-            of the feature is not zero, else 0.
-    """
-
-    layers: list[str]
-    means: Any
-    variances: Any
-    alive: list[Any]
-
-    def pack(self):
-        """All numbers as one vector."""
-        return tf.concat([self.means, self.variances, *self.alive], 0)
-
-    def unpack(self, vector):
-        """Numbers of a vector that `pack` made, for the same layers."""
-        count = len(self.layers)
-        sizes = [count, count, *(alive.shape[0] for alive in self.alive)]
-        means, variances, *alive = tf.split(vector, sizes)
-        return Activations(self.layers, means, variances, alive)
-
-
-def summarize(outputs):
+def summarize(outputs: Mapping[str, Sequence[tf.Tensor]]) -> Activations:
     """`Activations` of a forward pass.
 
     Args:
-        outputs: A dict from a layer's name to a list of its outputs, float
-            tensors `[batch, ..., features]`, one for each call.
+        outputs: By a layer's name, its outputs, float tensors `[batch, ...,
+            features]`, one for each call.
+
+    Example:
+
+    >>> found = summarize({"relu": [tf.constant([[0.0, 1.0], [0.0, 3.0]])]})
+    >>> float(found.means[0]), float(found.variances[0])
+    (1.0, 1.5)
+    >>> found.alive[0].numpy().tolist()
+    [0.0, 1.0]
     """
     flat = {
         layer: tf.concat([_by_feature(tensor) for tensor in tensors], 0)
@@ -64,18 +42,20 @@ def summarize(outputs):
     return Activations(list(flat), tf.stack(means), tf.stack(variances), alive)
 
 
-def merge(parts, mean):
+def merge(
+    parts: Sequence[Activations],
+    mean: Callable[[list[list[tf.Tensor]]], list[tf.Tensor]],
+) -> Activations:
     """`Activations` of a batch from those of its parts.
 
         mean = mean of the means
         variance = mean of (variance + (its mean - mean) ** 2)
 
     Args:
-        parts: A list of `Activations` of the same layers.
-        mean: Takes a list of lists of tensors, one for each part, and returns
-            the list of their means, weighted by examples.
+        parts: `Activations` of the same layers.
+        mean: Takes a list of tensors for each part, and returns the list of
+            their means, weighted by examples.
     """
-    first = parts[0]
     means, *alive = mean([[part.means, *part.alive] for part in parts])
     (variances,) = mean(
         [
@@ -84,49 +64,64 @@ def merge(parts, mean):
         ]
     )
     alive = [tf.cast(tf.greater(a, 0), tf.float32) for a in alive]
-    return Activations(first.layers, means, variances, alive)
+    return Activations(parts[0].layers, means, variances, alive)
 
 
-def _by_feature(tensor):
+def _by_feature(tensor: tf.Tensor) -> tf.Tensor:
     """An output as float32 `[entries, features]`."""
     return tf.reshape(tf.cast(tensor, tf.float32), [-1, tensor.shape[-1]])
 
 
-class ActivationMean(Quantity):
+class _ActivationQuantity(Quantity):
+    """A number of the outputs of each layer.
+
+    Of layers with weights, and of layers that are activations.
+    """
+
+    preset_every_steps = 10
+    needs = frozenset({"activations"})
+
+    @abc.abstractmethod
+    def of(self, activations: Activations) -> tf.Tensor:
+        """A number for each layer, `[layers]`."""
+
+    def measure(self, record: Record) -> Measured:
+        """By layer; nothing if no layer was called."""
+        activations = record.activations
+        if activations is None:
+            return self.skip("no layer was called in the step")
+        return {self.name: Scalars(activations.layers, self.of(activations))}
+
+
+class ActivationMean(_ActivationQuantity):
     """Mean over all entries of a layer's output.
 
         activation_mean/<layer> = mean over examples, places and features
 
     Of layers with weights, and of layers that are activations.
 
-    Cost: one pass over the activations, shared by the quantities of
-    activations.
+    Unit: that of activations. Cost: one pass over the activations, shared by
+    the quantities of activations.
 
     References:
         Glorot and Bengio, AISTATS 2010, section 3.
 
     Example:
 
-    >>> ActivationMean().name
-    'activation_mean'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> seen = summarize({"relu": [tf.constant([[0.0, 1.0], [0.0, 3.0]])]})
+    >>> evaluate(ActivationMean(), activations=seen)
+    {'activation_mean/relu': 1.0}
     """
 
     name = "activation_mean"
-    needs = frozenset({"activations"})
 
-    def measure(self, record):
-        """`Parts` by layer; nothing if no layer was seen."""
-        if record.activations is None:
-            say_left_out(self.name, "no layer was called in the step")
-            return {}
-        return {
-            self.name: Parts(
-                record.activations.layers, record.activations.means
-            )
-        }
+    def of(self, activations: Activations) -> tf.Tensor:
+        """The mean of each layer."""
+        return activations.means
 
 
-class ActivationDeviation(Quantity):
+class ActivationDeviation(_ActivationQuantity):
     """Standard deviation over all entries of a layer's output.
 
         activation_deviation/<layer> = sqrt(mean((activation - mean) ** 2))
@@ -135,8 +130,8 @@ class ActivationDeviation(Quantity):
     shrinks from layer to layer, the signal is lost; where it grows, it
     explodes.
 
-    Cost: one pass over the activations, shared by the quantities of
-    activations.
+    Unit: that of activations. Cost: one pass over the activations, shared by
+    the quantities of activations.
 
     References:
         Glorot and Bengio, AISTATS 2010, section 3; He et al., ICCV 2015,
@@ -144,56 +139,47 @@ class ActivationDeviation(Quantity):
 
     Example:
 
-    >>> ActivationDeviation().name
-    'activation_deviation'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> seen = summarize({"relu": [tf.constant([[0.0, 4.0]])]})
+    >>> evaluate(ActivationDeviation(), activations=seen)
+    {'activation_deviation/relu': 2.0}
     """
 
     name = "activation_deviation"
-    needs = frozenset({"activations"})
 
-    def measure(self, record):
-        """`Parts` by layer; nothing if no layer was seen."""
-        if record.activations is None:
-            say_left_out(self.name, "no layer was called in the step")
-            return {}
-        return {
-            self.name: Parts(
-                record.activations.layers,
-                tf.sqrt(record.activations.variances),
-            )
-        }
+    def of(self, activations: Activations) -> tf.Tensor:
+        """The standard deviation of each layer."""
+        return tf.sqrt(activations.variances)
 
 
-class DeadFraction(Quantity):
+class DeadFraction(_ActivationQuantity):
     """Share of a layer's features that are zero for a whole batch.
 
         dead_fraction/<layer> = mean over features of
                                 (all activations of the feature are 0)
 
-    A feature is a unit of a dense layer, a channel of a convolution: what the
-    last axis of the output counts. Of layers with weights, and of layers that
+    A feature is a unit of a dense layer, a channel of a convolution: an entry
+    of the last axis of the output. Of layers with weights, and of layers that
     are activations. A unit with `relu` that is dead in every batch gets no
     gradient any more, as after too large a step.
 
-    Cost: one pass over the activations, shared by the quantities of
-    activations.
+    Unit: none, from 0 to 1. Cost: one pass over the activations, shared by
+    the quantities of activations.
 
     References:
         Lu et al., Dying ReLU and Initialization, 2019, arXiv:1903.06733.
 
     Example:
 
-    >>> DeadFraction().name
-    'dead_fraction'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> seen = summarize({"relu": [tf.constant([[0.0, 1.0], [0.0, 3.0]])]})
+    >>> evaluate(DeadFraction(), activations=seen)
+    {'dead_fraction/relu': 0.5}
     """
 
     name = "dead_fraction"
-    needs = frozenset({"activations"})
 
-    def measure(self, record):
-        """`Parts` by layer; nothing if no layer was seen."""
-        if record.activations is None:
-            say_left_out(self.name, "no layer was called in the step")
-            return {}
-        shares = [tf.reduce_mean(1.0 - a) for a in record.activations.alive]
-        return {self.name: Parts(record.activations.layers, tf.stack(shares))}
+    def of(self, activations: Activations) -> tf.Tensor:
+        """The share of each layer."""
+        shares = [tf.reduce_mean(1.0 - alive) for alive in activations.alive]
+        return tf.stack(shares)

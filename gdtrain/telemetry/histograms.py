@@ -1,24 +1,28 @@
 """Histograms of gradients and weights."""
 
+import abc
+from collections.abc import Sequence
+
 import tensorflow as tf
 
-from gdtrain.telemetry.quantity import Bins, Quantity
+from gdtrain.telemetry.quantity import Histogram, Measured, Quantity
+from gdtrain.telemetry.record import Record
 
 BINS = 30  # As many as TensorBoard shows
 
 
-def of(tensors):
-    """The histogram of all numbers in some tensors.
+def histogram(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The histogram of all finite numbers in some tensors.
 
     Args:
-        tensors: A list of float tensors of any shape.
+        tensors: Float tensors of any shape.
 
     Returns:
-        Float32 `[2 + BINS]`.
+        Float32 `[2 + BINS]`; see `Histogram`. Zeros if no number is finite.
 
     Example:
 
-    >>> numbers = of([tf.constant([0.0, 1.0, 1.0, float("nan")])])
+    >>> numbers = histogram([tf.constant([0.0, 1.0, 1.0, float("nan")])])
     >>> numbers[:3].numpy().tolist(), float(numbers[-1])
     ([0.0, 1.0, 1.0], 2.0)
     """
@@ -39,63 +43,80 @@ def of(tensors):
     return tf.concat([[low, high], counts], 0)
 
 
-def by_layer(tensors, layers):
-    """A histogram for each layer, of all its tensors.
+class _LayerHistogram(Quantity):
+    """A histogram for each layer, of all its tensors."""
 
-    Args:
-        tensors: A list of float tensors.
-        layers: The name of each one's layer.
+    preset_every_steps = 100
 
-    Returns:
-        A dict from a layer's name to float32 `[2 + BINS]`.
-    """
-    grouped: dict[str, list] = {}
-    for tensor, layer in zip(tensors, layers, strict=True):
-        grouped.setdefault(layer, []).append(tensor)
-    return {layer: of(group) for layer, group in grouped.items()}
+    @abc.abstractmethod
+    def tensors(self, record: Record) -> Sequence[tf.Tensor]:
+        """A tensor for each weight."""
+
+    def measure(self, record: Record) -> Measured:
+        """A histogram for each layer."""
+        by_layer: dict[str, list[tf.Tensor]] = {}
+        for tensor, layer in zip(
+            self.tensors(record), record.layers, strict=True
+        ):
+            by_layer.setdefault(layer, []).append(tensor)
+        return {
+            f"{self.name}/{layer}": Histogram(histogram(tensors))
+            for layer, tensors in by_layer.items()
+        }
 
 
-class GradientHistogram(Quantity):
+class GradientHistogram(_LayerHistogram):
     """Histogram of the gradient of each layer, before clipping.
 
-    In 30 equal bins from the least to the greatest. TensorBoard shows it
-    under "histograms"; as arrays it is not kept.
+    In 30 equal bins from the smallest to the largest entry. TensorBoard shows
+    it under "histograms"; it is not kept as arrays.
 
-    Cost: some five passes over the gradients, as much as `WeightHistogram`:
-    best on a cadence, as `every(100)`.
+    Unit: that of the loss per weight. Cost: some five passes over the
+    gradients, as much as `WeightHistogram`: best on a cadence, as
+    `every(100)`.
 
     Example:
 
-    >>> GradientHistogram().every(100)
-    GradientHistogram().every(100)
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> gradients = [tf.constant([0.0, 1.0, 1.0])]
+    >>> found = evaluate(
+    ...     GradientHistogram(), gradients=gradients, layers=["line"]
+    ... )
+    >>> low, high, *counts = found["gradient_histogram/line"]
+    >>> low, high, counts[0], counts[-1]
+    (0.0, 1.0, 1.0, 2.0)
     """
 
     name = "gradient_histogram"
 
-    def measure(self, record):
-        """`{"gradient_histogram/<layer>": Bins}`."""
-        found = by_layer(record.gradients, record.layers)
-        return {f"{self.name}/{k}": Bins(v) for k, v in found.items()}
+    def tensors(self, record: Record) -> Sequence[tf.Tensor]:
+        """The gradients."""
+        return record.gradients
 
 
-class WeightHistogram(Quantity):
+class WeightHistogram(_LayerHistogram):
     """Histogram of the weights of each layer, after the update.
 
-    In 30 equal bins from the least to the greatest. Of trainable weights
-    only. TensorBoard shows it under "histograms"; as arrays it is not kept.
+    In 30 equal bins from the smallest to the largest weight. Of trainable
+    weights only. TensorBoard shows it under "histograms"; it is not kept as
+    arrays.
 
-    Cost: some five passes over the weights, 17% of a small MLP's step: best on
-    a cadence, as `every(100)`.
+    Unit: that of weights. Cost: some five passes over the weights, 17% of a
+    small MLP's step: best on a cadence, as `every(100)`.
 
     Example:
 
-    >>> WeightHistogram().every(100)
-    WeightHistogram().every(100)
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> weights = [tf.constant([0.0, 1.0, 1.0])]
+    >>> found = evaluate(
+    ...     WeightHistogram(), weights_after=weights, layers=["line"]
+    ... )
+    >>> found["weight_histogram/line"][:3]
+    [0.0, 1.0, 1.0]
     """
 
     name = "weight_histogram"
 
-    def measure(self, record):
-        """`{"weight_histogram/<layer>": Bins}`."""
-        found = by_layer(record.weights_after, record.layers)
-        return {f"{self.name}/{k}": Bins(v) for k, v in found.items()}
+    def tensors(self, record: Record) -> Sequence[tf.Tensor]:
+        """The weights after the update."""
+        return record.weights_after

@@ -1,7 +1,7 @@
 """The loss and the learning rate of a step."""
 
-from gdtrain.telemetry.quantity import Quantity
-from gdtrain.telemetry.skipped import say_left_out
+from gdtrain.telemetry.quantity import Measured, Quantity
+from gdtrain.telemetry.record import Record
 
 
 class Loss(Quantity):
@@ -10,26 +10,28 @@ class Loss(Quantity):
         loss = mean over micro-batches and replicas of the loss descended
 
     It includes regularization and `add_loss`, as Keras's `loss` does; Keras's
-    is a running mean over the epoch, this is the step's own. Cost: none, as
-    the step computes it anyway.
+    is a running mean over the epoch, this is the step's own.
+
+    Unit: that of the loss. Cost: none, as the step computes it anyway.
 
     Example:
 
-    >>> Loss().name
-    'loss'
+    >>> import tensorflow as tf
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> evaluate(Loss(), loss=tf.constant(0.25))
+    {'loss': 0.25}
     """
 
     name = "loss"
+    preset = "minimal"
 
-    def measure(self, record):
-        """`{"loss": scalar}`; nothing if the loss is not known."""
+    def measure(self, record: Record) -> Measured:
+        """The loss; nothing if it is unknown."""
         if record.loss is None:
-            say_left_out(
-                self.name,
+            return self.skip(
                 "the gradients of the step are not those of a loss by "
-                "`tf.GradientTape.gradient`",
+                "`tf.GradientTape.gradient`"
             )
-            return {}
         return {self.name: record.loss}
 
 
@@ -38,22 +40,25 @@ class LearningRate(Quantity):
 
     For a schedule, its value at the number of updates before this one. For
     `keras.optimizers.MultiOptimizer`, `learning_rate/<optimizer>` for each.
-    Cost: none, as the step computes it anyway.
+
+    Unit: weight per gradient. Cost: none, as the step computes it anyway.
 
     Example:
 
-    >>> LearningRate().name
-    'learning_rate'
+    >>> import tensorflow as tf
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> rates = {"slow": tf.constant(0.125), "fast": tf.constant(0.5)}
+    >>> evaluate(LearningRate(), learning_rates=rates)
+    {'learning_rate/slow': 0.125, 'learning_rate/fast': 0.5}
     """
 
     name = "learning_rate"
+    preset = "minimal"
 
-    def measure(self, record):
-        """`{"learning_rate": scalar}`, or one for each optimizer."""
+    def measure(self, record: Record) -> Measured:
+        """The learning rate, or one for each optimizer."""
         if not record.learning_rates:
-            say_left_out(
-                self.name, "the step moves its weights without an optimizer"
-            )
+            return self.skip("the step moves its weights without an optimizer")
         return {
             f"{self.name}/{optimizer}" if optimizer else self.name: rate
             for optimizer, rate in record.learning_rates.items()

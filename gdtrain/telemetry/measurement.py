@@ -1,24 +1,29 @@
 """What quantities measure, as one vector with a name for each number."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from gdtrain.telemetry import norms
-from gdtrain.telemetry.quantity import Bins, Parts
+from gdtrain.telemetry.quantity import Histogram, Quantity, Scalars
+from gdtrain.telemetry.record import Record
 from gdtrain.telemetry.row_layout import Column
 
 
-def measure(quantities, record):
+def measure(
+    quantities: Sequence[Quantity], record: Record
+) -> tuple[list[Column], tf.Tensor]:
     """Measures an update.
 
     Args:
-        quantities: A tuple of quantities.
-        record: The `Record` of the update.
+        quantities: What to measure.
+        record: The update.
 
     Returns:
-        `(columns, vector)`: a list of `Column` in the order in which they
-        were given, and float32 `[numbers]`.
+        `(columns, vector)`: the columns in the order of the quantities, and
+        float32 `[numbers]`.
     """
     columns, vector = _packed(
         [q for q in quantities if not q.sums_squares], record
@@ -26,61 +31,92 @@ def measure(quantities, record):
     sums = [q for q in quantities if q.sums_squares]
     of_sums: list[Column] = []
 
-    def numbers():
-        # What a record works out within tf.cond is for that branch alone.
-        found, numbers = _packed(sums, dataclasses.replace(record))
-        of_sums[:] = found
+    def numbers() -> tf.Tensor:
+        # What a record computes within tf.cond is for that branch alone.
+        of_sums[:], numbers = _packed(sums, dataclasses.replace(record))
         return numbers
 
     vector = joined([vector, norms.exactly(numbers)])
     first = sum(column.width for column in columns)
-    columns += [one.moved(first) for one in of_sums]
-    names = [quantity.name for quantity in quantities]
+    columns += [column.moved(first) for column in of_sums]
+    names: list[str | None] = [quantity.name for quantity in quantities]
     return sorted(columns, key=lambda one: names.index(one.quantity)), vector
 
 
-def _packed(quantities, record):
+def evaluate(quantity: Quantity, **fields: Any) -> dict[str, Any]:
+    """Measures one quantity eagerly, to try it out.
+
+    Args:
+        quantity: The quantity.
+        **fields: Those of the `Record` that it reads.
+
+    Returns:
+        Its numbers by name; of a histogram, a list.
+
+    Example:
+
+    >>> from gdtrain.telemetry.loss import Loss
+    >>> evaluate(Loss(), loss=tf.constant(0.5))
+    {'loss': 0.5}
+    """
+    columns, vector = measure([quantity], Record(**fields))
+    numbers = vector.numpy().tolist()
+    return {
+        column.name: numbers[column.index]
+        if column.width == 1
+        else numbers[column.index : column.index + column.width]
+        for column in columns
+    }
+
+
+def _packed(
+    quantities: Sequence[Quantity], record: Record
+) -> tuple[list[Column], tf.Tensor]:
     """`(columns, vector)` of some quantities."""
     found = [
-        (name, quantity.name, value)
+        (quantity.name, name, value)
         for quantity in quantities
         for name, value in quantity.measure(record).items()
     ]
-    # Scalars come first: one operation for them all.
-    scalars = [value for *_, value in found if not _is_vector(value)]
-    vectors = [
-        tf.cast(value.values, tf.float32)
-        for *_, value in found
-        if _is_vector(value)
-    ]
-    columns, scalar, vector = [], 0, len(scalars)
-    for name, quantity, value in found:
-        if isinstance(value, Parts):
-            for part in value.parts:
-                full = f"{name}/{part}" if part else name
-                columns.append(Column(full, quantity, vector))
-                vector += 1
-        elif isinstance(value, Bins):
-            width = value.values.shape[0]
-            columns.append(Column(name, quantity, vector, width))
-            vector += width
-        else:
-            columns.append(Column(name, quantity, scalar))
-            scalar += 1
-    return columns, joined([stacked(scalars), *vectors])
+    # Scalars come first: one operation for all of them.
+    scalars = [one for one in found if not _is_vector(one[2])]
+    vectors = [one for one in found if _is_vector(one[2])]
+    columns: list[Column] = []
+    place = 0
+    for quantity, name, value in [*scalars, *vectors]:
+        for full, width in _names_and_widths(name, value):
+            columns.append(Column(full, quantity, place, width))
+            place += width
+    return columns, joined(
+        [
+            stacked(value for *_, value in scalars),
+            *(tf.cast(value.values, tf.float32) for *_, value in vectors),
+        ]
+    )
 
 
-def _is_vector(value):
-    return isinstance(value, (Parts, Bins))
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, (Scalars, Histogram))
 
 
-def stacked(scalars):
+def _names_and_widths(name: str, value: Any) -> Iterator[tuple[str, int]]:
+    """Yields the names of a value's columns, and how wide each is."""
+    if isinstance(value, Scalars):
+        for part in value.names:
+            yield f"{name}/{part}" if part else name, 1
+    elif isinstance(value, Histogram):
+        yield name, value.values.shape[0]
+    else:
+        yield name, 1
+
+
+def stacked(scalars: Iterable[tf.Tensor]) -> tf.Tensor:
     """Scalars as a float32 vector; of length 0 if there are none."""
     scalars = [tf.cast(scalar, tf.float32) for scalar in scalars]
     return tf.stack(scalars) if scalars else tf.zeros([0])
 
 
-def joined(vectors):
+def joined(vectors: Iterable[tf.Tensor]) -> tf.Tensor:
     """Vectors as one; those without a number cost nothing."""
     vectors = [vector for vector in vectors if vector.shape[0] != 0]
     if len(vectors) == 1:

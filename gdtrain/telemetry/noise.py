@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from gdtrain.telemetry import norms
-from gdtrain.telemetry.quantity import Parts, Quantity
-from gdtrain.telemetry.skipped import say_left_out
+from gdtrain.telemetry.quantity import Measured, Quantity, Scalars
+from gdtrain.telemetry.record import Record
 
 
 class GradientCosine(Quantity):
@@ -15,11 +15,12 @@ class GradientCosine(Quantity):
     For the whole model, and for each layer. Near 1 along a slope; negative
     where descent jumps from one side of a valley to the other, as it does
     with too large a learning rate; about 0 where the noise of small batches
-    prevails. NaN if it cannot be known: at the first step, after steps that
+    prevails. NaN where it is unknown: at the first step, after steps that
     were not measured, and for a gradient of zero.
 
-    Cost: a copy of the gradients that is kept, and two passes over it; some
-    15% of a small MLP's step, within the noise of a convolutional network's.
+    Unit: none, from -1 to 1. Cost: a copy of the gradients that is kept, and
+    two passes over it; some 15% of a small MLP's step, within the noise of a
+    convolutional network's.
 
     References:
         Balles and Hennig, Gradients as features for deep hyperparameter
@@ -28,15 +29,26 @@ class GradientCosine(Quantity):
 
     Example:
 
-    >>> GradientCosine().name
-    'gradient_cosine'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> from gdtrain.telemetry.step_variables import StepVariables
+    >>> keep = StepVariables().keep
+    >>> for step, gradient in enumerate([[1.0, 0.0], [-2.0, 0.0]]):
+    ...     evaluate(
+    ...         GradientCosine(),
+    ...         gradients=[tf.constant(gradient)],
+    ...         layers=["line"],
+    ...         step=tf.constant(step + 1),
+    ...         keep=keep,
+    ...     )
+    {'gradient_cosine': nan, 'gradient_cosine/line': nan}
+    {'gradient_cosine': -1.0, 'gradient_cosine/line': -1.0}
     """
 
     name = "gradient_cosine"
     looks_back = True
 
-    def measure(self, record):
-        """The whole, and `Parts` by layer."""
+    def measure(self, record: Record) -> Measured:
+        """Of the whole model, and by layer."""
         now = [tf.cast(g, tf.float32) for g in record.gradients]
         before = record.keep(
             self.name, lambda: [tf.zeros(g.shape) for g in now]
@@ -47,7 +59,7 @@ class GradientCosine(Quantity):
         kept = [tf.identity(variable) for variable in before]
         names: list[str] = []
 
-        def numbers():
+        def numbers() -> tf.Tensor:
             (names[:], dots), (_, now_squares), (_, kept_squares) = (
                 norms.whole_and_by_layer(values, record.layers)
                 for values in (
@@ -56,8 +68,8 @@ class GradientCosine(Quantity):
                     norms.squared_norms(kept),
                 )
             )
-            # Not divided by each root: where nothing else uses it, TensorFlow
-            # makes `rsqrt` of such a division, which has other bits.
+            # Not divided by each root: TensorFlow turns such a division into
+            # `rsqrt`, which rounds otherwise, unless something else uses it.
             lengths = tf.sqrt(now_squares) * tf.sqrt(kept_squares)
             return tf.cast(dots / lengths, tf.float32)
 
@@ -67,7 +79,7 @@ class GradientCosine(Quantity):
         for variable, gradient in zip(before, now, strict=True):
             variable.assign(gradient)
         step_before.assign(record.step)
-        return {self.name: Parts(names, cosines)}
+        return {self.name: Scalars(names, cosines)}
 
 
 class GradientNoiseScale(Quantity):
@@ -85,12 +97,12 @@ class GradientNoiseScale(Quantity):
         noise = (mean of norm(part) ** 2 - norm(batch) ** 2) * B / (k - 1)
         signal = norm(batch) ** 2 - noise / B
 
-    Both are averaged over about the last 100 times that it was measured, as
-    one of them says little; their quotient is NaN until the signal is
-    positive. It cannot be known from a batch of one part: then it is left
-    out, and the log ("gdtrain") says so.
+    Both are averaged over about the last 100 measurements, as a single one
+    is too noisy; their quotient is NaN until the signal is positive. It is
+    unknown for a batch of one part; then nothing is measured, and the log
+    ("gdtrain") says so.
 
-    Cost: one pass over the gradient of each part.
+    Unit: examples. Cost: one pass over the gradient of each part.
 
     References:
         McCandlish et al., An Empirical Model of Large-Batch Training, 2018,
@@ -98,8 +110,15 @@ class GradientNoiseScale(Quantity):
 
     Example:
 
-    >>> GradientNoiseScale().name
-    'gradient_noise_scale'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> from gdtrain.telemetry.record import Parts
+    >>> parts = Parts(tf.constant(2.0), tf.constant(2.0), tf.constant(14.0))
+    >>> evaluate(
+    ...     GradientNoiseScale(),
+    ...     gradients=[tf.constant([3.0, 2.0])],  # Of (2, 2) and (4, 2)
+    ...     parts=parts,
+    ... )
+    {'gradient_noise_scale': 0.166...}
     """
 
     name = "gradient_noise_scale"
@@ -107,15 +126,13 @@ class GradientNoiseScale(Quantity):
 
     _DECAY = 0.99
 
-    def measure(self, record):
-        """`{"gradient_noise_scale": scalar}`; nothing if unknown."""
+    def measure(self, record: Record) -> Measured:
+        """The scale; nothing if it is unknown."""
         if record.parts is None:
-            say_left_out(
-                self.name,
+            return self.skip(
                 "it needs a batch of several parts: "
-                "compile(microbatches=2), or several replicas",
+                "compile(microbatches=2), or several replicas"
             )
-            return {}
         examples, count, squared_norm = record.parts
         whole = tf.reduce_sum(norms.squared_norms(record.gradients))
         noise = (squared_norm - whole) * examples / (count - 1.0)
@@ -124,7 +141,7 @@ class GradientNoiseScale(Quantity):
         means = self._DECAY * kept + (1 - self._DECAY) * tf.stack(
             [noise, signal]
         )
-        # An update that is not finite, or of one part only, tells nothing.
+        # An update that is not finite, or of one part only, does not count.
         means = tf.where(tf.reduce_all(tf.math.is_finite(means)), means, kept)
         kept.assign(means)
         scale = tf.where(means[1] > 0, means[0] / means[1], float("nan"))

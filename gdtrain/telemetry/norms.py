@@ -3,58 +3,70 @@
 import contextlib
 import math
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from gdtrain.common import compilation
-from gdtrain.telemetry.quantity import Parts, Quantity
+from gdtrain.telemetry.quantity import Measured, Quantity, Scalars
+from gdtrain.telemetry.record import Record
 
-_FEW = 1024  # Numbers, of which no matrix is worth while
-_NARROW = 16  # Numbers of a row, likewise
-# From here on, the squares that underflow are less than the rounding of a sum
-# of 1e6 others.
-_LEAST = 1e-26
+Tensors = Sequence[tf.Tensor]
 
-_state = threading.local()  # MirroredStrategy: a thread for each replica
+_MIN_SIZE = 1024  # Smaller vectors are not worth a matrix.
+_MIN_WIDTH = 16  # Nor are narrower rows.
+# Above it, squares that underflow are less than the rounding of a sum of 1e6
+# others.
+_MIN_SQUARES = 1e-26
 
 
-def exactly(numbers):
-    """A vector made of sums of squares, right where these leave float32.
+class _State(threading.local):  # MirroredStrategy: a thread for each replica
+    sums: list[tf.Tensor] | None = None  # Of squares, made within `exactly`
+    in_float64 = False
+
+
+_state = _State()
+
+
+def exactly(numbers: Callable[[], tf.Tensor]) -> tf.Tensor:
+    """A vector made of sums of squares, right even where they leave float32.
 
     Args:
-        numbers: A function that returns a float32 vector, and changes nothing
-            else. It may be called twice, once with `squared_norms` in float64.
+        numbers: Returns a float32 vector, and changes nothing else. It may be
+            called twice, the second time with `squared_norms` in float64.
 
     Returns:
         Its vector.
     """
-    with _set("noted", []):
+    with _set("sums", []):
         vector = numbers()
-        noted = _state.noted
-    if not noted:
+        sums = _state.sums
+    if not sums:
         return vector
-    squares = tf.concat(noted, 0)
+    squares = tf.concat(sums, 0)
     # A sum of 0 is taken for one of zeros: where training has come to rest,
     # updates are 0 at every step, and all would be computed twice.
     serves = tf.math.is_finite(tf.reduce_sum(vector)) & tf.reduce_all(
-        tf.equal(squares, 0.0) | (squares > _LEAST)
+        tf.equal(squares, 0.0) | (squares > _MIN_SQUARES)
     )
 
-    def again():
+    def again() -> tf.Tensor:
         with _set("in_float64", True):
             return numbers()
 
     return tf.cond(serves, lambda: vector, again)
 
 
-def may_be_repeated():
+def may_be_repeated() -> bool:
     """Whether `exactly` repeats what is made now if it is not finite."""
-    return getattr(_state, "noted", None) is not None
+    return _state.sums is not None
 
 
 @contextlib.contextmanager
-def _set(name, value):
-    before = getattr(_state, name, None)
+def _set(name: str, value: Any) -> Iterator[None]:
+    """While open, a field of the state has a value."""
+    before = getattr(_state, name)
     setattr(_state, name, value)
     try:
         yield
@@ -62,17 +74,17 @@ def _set(name, value):
         setattr(_state, name, before)
 
 
-def squared_norms(tensors):
+def squared_norms(tensors: Tensors) -> tf.Tensor:
     """The sum of squares of each tensor.
 
     Args:
-        tensors: A list of float tensors of any shape.
+        tensors: Float tensors of any shape.
 
     Returns:
         A vector: float32, infinite where squares overflow; or float64 where
         `exactly` repeats.
     """
-    if getattr(_state, "in_float64", False):
+    if _state.in_float64:
         return 2.0 * tf.stack(
             [tf.nn.l2_loss(tf.cast(t, tf.float64)) for t in tensors]
         )
@@ -80,26 +92,26 @@ def squared_norms(tensors):
         flat = [_flat(t) for t in tensors]
         squares = tf.stack([_sum(t * t) for t in flat])
     else:
-        # Few operations a tensor, as a small network spends more time on
-        # their number than on its numbers.
+        # Few operations for each tensor, as a small network spends more time
+        # on their number than on its numbers.
         squares = 2.0 * tf.stack(
             [tf.nn.l2_loss(tf.cast(t, tf.float32)) for t in tensors]
         )
-    if may_be_repeated():
-        _state.noted.append(squares)
+    if _state.sums is not None:
+        _state.sums.append(squares)
     return squares
 
 
-def dot_products(tensors, others):
+def dot_products(tensors: Tensors, others: Tensors) -> tf.Tensor:
     """The sum of products of each tensor with another.
 
     Args:
-        tensors, others: Lists of float tensors of the same shapes.
+        tensors, others: Float tensors of the same shapes.
 
     Returns:
         A float32 vector; or float64 where `exactly` repeats.
     """
-    if getattr(_state, "in_float64", False):
+    if _state.in_float64:
         return tf.stack(
             [
                 tf.reduce_sum(tf.cast(a, tf.float64) * tf.cast(b, tf.float64))
@@ -114,17 +126,17 @@ def dot_products(tensors, others):
     )
 
 
-def _sum(vector):
+def _sum(vector: tf.Tensor) -> tf.Tensor:
     """The sum of a vector.
 
-    XLA for CPUs (in TensorFlow 2.21) adds up one number after another, but
-    is four times as fast at a matrix times a vector of ones.
+    XLA for CPUs (in TensorFlow 2.21) adds one number after another, but is
+    four times as fast at a matrix times a vector of ones.
     """
     size = vector.shape[0]
-    if not compilation.by_xla() or size < _FEW:
+    if not compilation.by_xla() or size < _MIN_SIZE:
         return tf.reduce_sum(vector)
     width = next(
-        (w for w in range(math.isqrt(size), _NARROW, -1) if size % w == 0), 1
+        (w for w in range(math.isqrt(size), _MIN_WIDTH, -1) if size % w == 0), 1
     )
     if width == 1:
         return tf.reduce_sum(vector)
@@ -132,13 +144,13 @@ def _sum(vector):
     return tf.reduce_sum(tf.linalg.matvec(rows, tf.ones([width])))
 
 
-def _flat(tensor):
-    """A tensor as a float32 vector, of which XLA is twice as fast."""
+def _flat(tensor: tf.Tensor) -> tf.Tensor:
+    """A tensor as a float32 vector, with which XLA is twice as fast."""
     tensor = tf.cast(tensor, tf.float32)
     return tensor if tensor.shape.rank == 1 else tf.reshape(tensor, [-1])
 
 
-def sums_by_layer(values, layers):
+def sums_by_layer(values: tf.Tensor, layers: Sequence[str]) -> Scalars:
     """Sums by layer of a number for each weight.
 
     Args:
@@ -146,33 +158,29 @@ def sums_by_layer(values, layers):
         layers: The name of each weight's layer.
 
     Returns:
-        `Parts` of the layers, in the order of first appearance.
+        A sum for each layer, in the order of first appearance.
     """
     names = list(dict.fromkeys(layers))
     places = tf.constant([names.index(one) for one in layers], tf.int32)
     sums = tf.math.unsorted_segment_sum(values, places, len(names))
-    return Parts(names, sums)
+    return Scalars(names, sums)
 
 
-def whole_and_by_layer(values, layers):
-    """As `sums_by_layer`, with the sum of all, named `""`, in front."""
+def whole_and_by_layer(values: tf.Tensor, layers: Sequence[str]) -> Scalars:
+    """As `sums_by_layer`, after the sum of all, whose name is `""`."""
     names, sums = sums_by_layer(values, layers)
     whole = tf.reduce_sum(values, keepdims=True)
-    return Parts(["", *names], tf.concat([whole, sums], 0))
+    return Scalars(["", *names], tf.concat([whole, sums], 0))
 
 
-def by_layer(squares, layers):
-    """Norms by layer: the root of the sum of squares of its weights.
+def norms_by_layer(tensors: Tensors, layers: Sequence[str]) -> Scalars:
+    """Euclidean norms of the tensors of each layer together."""
+    return sums_by_layer(squared_norms(tensors), layers).map(tf.sqrt)
 
-    Args:
-        squares: A vector, a number for each weight.
-        layers: The name of each weight's layer.
 
-    Returns:
-        `Parts` of the layers, in the order of first appearance.
-    """
-    names, sums = sums_by_layer(squares, layers)
-    return Parts(names, tf.sqrt(sums))
+def all_norms(tensors: Tensors, layers: Sequence[str]) -> Scalars:
+    """As `norms_by_layer`, after the norm of all, whose name is `""`."""
+    return whole_and_by_layer(squared_norms(tensors), layers).map(tf.sqrt)
 
 
 class GradientNorm(Quantity):
@@ -182,25 +190,28 @@ class GradientNorm(Quantity):
 
     Of the mean over micro-batches and replicas, before clipping. It is 0 at a
     minimum, grows without bound in a divergence, and is NaN or infinite where
-    a gradient is. Cost: one pass over the gradients.
+    a gradient is.
+
+    Unit: that of the loss per weight. Cost: one pass over the gradients.
 
     References:
         Goodfellow, Bengio and Courville, Deep Learning, 2016, section 8.2.1.
 
     Example:
 
-    >>> GradientNorm().name
-    'gradient_norm'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> gradients = [tf.constant([3.0, 4.0]), tf.constant(12.0)]
+    >>> evaluate(GradientNorm(), gradients=gradients, layers=["a", "b"])
+    {'gradient_norm': 13.0, 'gradient_norm/a': 5.0, 'gradient_norm/b': 12.0}
     """
 
     name = "gradient_norm"
+    preset = "standard"
     sums_squares = True
 
-    def measure(self, record):
-        """The whole, and `Parts` by layer."""
-        squares = squared_norms(record.gradients)
-        names, sums = whole_and_by_layer(squares, record.layers)
-        return {self.name: Parts(names, tf.sqrt(sums))}
+    def measure(self, record: Record) -> Measured:
+        """Of the whole model, and by layer."""
+        return {self.name: all_norms(record.gradients, record.layers)}
 
 
 class WeightNorm(Quantity):
@@ -209,20 +220,24 @@ class WeightNorm(Quantity):
         weight_norm/<layer> = sqrt(sum over its weights of sum(weight ** 2))
 
     Of trainable weights only; infinite for weights beyond 1.8e19, whose
-    squares float32 does not hold. Cost: one pass over the weights.
+    squares overflow float32.
+
+    Unit: that of weights. Cost: one pass over the weights.
 
     Example:
 
-    >>> WeightNorm().name
-    'weight_norm'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> weights = [tf.constant([3.0, 4.0])]
+    >>> evaluate(WeightNorm(), weights_after=weights, layers=["line"])
+    {'weight_norm/line': 5.0}
     """
 
     name = "weight_norm"
+    preset = "standard"
 
-    def measure(self, record):
-        """`Parts` by layer."""
-        squares = squared_norms(record.weights_after)
-        return {self.name: by_layer(squares, record.layers)}
+    def measure(self, record: Record) -> Measured:
+        """By layer."""
+        return {self.name: norms_by_layer(record.weights_after, record.layers)}
 
 
 class UpdateNorm(Quantity):
@@ -233,23 +248,28 @@ class UpdateNorm(Quantity):
     What the optimizer really did: with clipping, momentum, weight decay and
     constraints. For plain descent it is `learning_rate * gradient_norm`.
 
-    Cost: a copy of the weights in each step that measures, and one pass over
-    it.
+    Unit: that of weights. Cost: a copy of the weights in each step that
+    measures, and one pass over it.
 
     Example:
 
-    >>> UpdateNorm().name
-    'update_norm'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> before, after = [tf.constant([3.0, 4.0])], [tf.constant([0.0, 0.0])]
+    >>> evaluate(
+    ...     UpdateNorm(),
+    ...     weights_before=before,
+    ...     weights_after=after,
+    ...     layers=["line"],
+    ... )
+    {'update_norm': 5.0, 'update_norm/line': 5.0}
     """
 
     name = "update_norm"
     sums_squares = True
 
-    def measure(self, record):
-        """The whole, and `Parts` by layer."""
-        squares = squared_norms(record.updates)
-        names, sums = whole_and_by_layer(squares, record.layers)
-        return {self.name: Parts(names, tf.sqrt(sums))}
+    def measure(self, record: Record) -> Measured:
+        """Of the whole model, and by layer."""
+        return {self.name: all_norms(record.updates, record.layers)}
 
 
 class UpdateRatio(Quantity):
@@ -259,11 +279,12 @@ class UpdateRatio(Quantity):
 
     What the optimizer really did: with clipping, momentum, weight decay and
     constraints. About 0.001 is a rule of thumb for large networks; small
-    models and full batches are trained well at far more. Where the weights
-    are all zero, as a bias is at the start, it is infinite for an update that
-    moves them and NaN for one that does not; likewise for weights beyond
-    1.8e19, whose squares float32 does not hold. Cost: a copy of the weights and
-    two passes over them.
+    models and full batches train well at far more. Where the weights are all
+    zero, as a bias is at the start, it is infinite for an update that moves
+    them and NaN for one that does not; likewise for weights beyond 1.8e19,
+    whose squares overflow float32.
+
+    Unit: none. Cost: a copy of the weights and two passes over them.
 
     References:
         Karpathy, CS231n notes, "Neural Networks Part 3", ratio of
@@ -271,19 +292,25 @@ class UpdateRatio(Quantity):
 
     Example:
 
-    >>> UpdateRatio().name
-    'update_ratio'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> before, after = [tf.constant([3.0, 4.0])], [tf.constant([1.5, 2.0])]
+    >>> evaluate(
+    ...     UpdateRatio(),
+    ...     weights_before=before,
+    ...     weights_after=after,
+    ...     layers=["line"],
+    ... )
+    {'update_ratio/line': 0.5}
     """
 
     name = "update_ratio"
+    preset = "standard"
 
-    def measure(self, record):
-        """`Parts` by layer."""
-        names, moved = by_layer(squared_norms(record.updates), record.layers)
-        _, lengths = by_layer(
-            squared_norms(record.weights_before), record.layers
-        )
-        return {self.name: Parts(names, moved / lengths)}
+    def measure(self, record: Record) -> Measured:
+        """By layer."""
+        names, moved = norms_by_layer(record.updates, record.layers)
+        _, lengths = norms_by_layer(record.weights_before, record.layers)
+        return {self.name: Scalars(names, moved / lengths)}
 
 
 class NonfiniteCount(Quantity):
@@ -292,22 +319,27 @@ class NonfiniteCount(Quantity):
         nonfinite_count = sum over gradients of count(not finite)
                           + (1 if the loss is not finite else 0)
 
-    0 in a healthy step. Exact up to 2 ** 24, as float32 counts. Cost: one
-    pass over the gradients, which it shares with `GradientNorm`.
+    0 in a healthy step. Exact up to 2 ** 24, as float32 counts.
+
+    Unit: entries. Cost: one pass over the gradients, which it shares with
+    `GradientNorm`.
 
     Example:
 
-    >>> NonfiniteCount().name
-    'nonfinite_count'
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> gradients = [tf.constant([3.0, float("inf"), float("nan")])]
+    >>> evaluate(NonfiniteCount(), gradients=gradients)
+    {'nonfinite_count': 2.0}
     """
 
     name = "nonfinite_count"
+    preset = "standard"
     sums_squares = True
 
-    def measure(self, record):
-        """`{"nonfinite_count": scalar}`."""
+    def measure(self, record: Record) -> Measured:
+        """The count of the whole model."""
         tensors = list(record.gradients)
-        # Where a sum of squares is finite, so is all that it is a sum of.
+        # Where a sum of squares is finite, so is every number in it.
         total = tf.reduce_sum(squared_norms(record.gradients))
         if record.loss is not None:
             tensors.append(record.loss)
@@ -323,7 +355,7 @@ class NonfiniteCount(Quantity):
         }
 
 
-def _count(tensors):
+def _count(tensors: Tensors) -> tf.Tensor:
     """How many entries are not finite, a float32 scalar."""
     return tf.add_n(
         [

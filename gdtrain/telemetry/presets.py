@@ -1,67 +1,39 @@
 """Sets of quantities by name."""
 
-from gdtrain.telemetry.activations import (
-    ActivationDeviation,
-    ActivationMean,
-    DeadFraction,
-)
-from gdtrain.telemetry.changes import (
-    DistanceFromStart,
-    LossChange,
-    PredictedLossChange,
-)
-from gdtrain.telemetry.histograms import GradientHistogram, WeightHistogram
-from gdtrain.telemetry.loss import LearningRate, Loss
-from gdtrain.telemetry.noise import GradientCosine, GradientNoiseScale
-from gdtrain.telemetry.norms import (
-    GradientNorm,
-    NonfiniteCount,
-    UpdateNorm,
-    UpdateRatio,
-    WeightNorm,
-)
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from gdtrain import telemetry
 from gdtrain.telemetry.quantity import Quantity
-from gdtrain.telemetry.system import DeviceMemory, ExamplesPerSecond
 
-_MINIMAL = (Loss(), LearningRate())
-_STANDARD = (
-    *_MINIMAL,
-    GradientNorm(),
-    WeightNorm(),
-    UpdateRatio(),
-    NonfiniteCount(),
-)
-# What repeats the forward pass or walks over every number for long is
-# measured now and then.
-_FULL = (
-    *_STANDARD,
-    UpdateNorm(),
-    GradientCosine(),
-    DistanceFromStart(),
-    PredictedLossChange(),
-    LossChange().every(10),
-    GradientNoiseScale(),
-    ActivationMean().every(10),
-    ActivationDeviation().every(10),
-    DeadFraction().every(10),
-    WeightHistogram().every(100),
-    GradientHistogram().every(100),
-    ExamplesPerSecond(),
-    DeviceMemory(),
-)
-PRESETS = {"minimal": _MINIMAL, "standard": _STANDARD, "full": _FULL}
-_BY_NAME = {quantity.name: quantity.every(1) for quantity in _FULL}
+_LEVELS = ("minimal", "standard", "full")
+_QUANTITIES = [
+    thing()
+    for thing in (getattr(telemetry, name) for name in telemetry.__all__)
+    if issubclass(thing, Quantity) and not inspect.isabstract(thing)
+]
+
+#: The quantities of each preset, which holds those of the smaller ones.
+PRESETS: dict[str, tuple[Quantity, ...]] = {
+    level: tuple(
+        quantity.every(quantity.preset_every_steps)
+        for quantity in _QUANTITIES
+        if quantity.preset in _LEVELS[: place + 1]
+    )
+    for place, level in enumerate(_LEVELS)
+}
+_BY_NAME = {quantity.name: quantity for quantity in _QUANTITIES}
 
 
-def resolve(quantities):
-    """The quantities that a preset's name or a list stands for.
+def resolve(
+    quantities: str | Sequence[Quantity | str],
+) -> tuple[Quantity, ...]:
+    """The quantities of a preset or list.
 
     Args:
         quantities: `"minimal"`, `"standard"`, `"full"`, or a list of
             quantities and of names of quantities.
-
-    Returns:
-        A tuple of `Quantity`.
 
     Raises:
         ValueError: if a name is unknown, or two quantities share a name.
@@ -69,7 +41,7 @@ def resolve(quantities):
 
     Example:
 
-    >>> resolve(["loss", GradientNorm()])
+    >>> resolve(["loss", telemetry.GradientNorm()])
     (Loss(), GradientNorm())
     """
     if isinstance(quantities, str):
@@ -95,7 +67,7 @@ def resolve(quantities):
     return resolved
 
 
-def _quantity(entry):
+def _quantity(entry: Any) -> Quantity:
     """One quantity from its name or itself."""
     if isinstance(entry, Quantity):
         return entry

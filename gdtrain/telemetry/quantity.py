@@ -1,73 +1,66 @@
-"""What quantities keep from step to step, beside the weights."""
+"""What a quantity is, and what it may return."""
 
 import abc
 import copy
-from typing import Any, NamedTuple
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Self
 
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.telemetry.record import Record
+from gdtrain.telemetry.step_variables import StepVariables as Memory  # noqa: F401
+
+_log = logging.getLogger("gdtrain")
 
 
-class Memory:
-    """Variables of the quantities of one model, made when first asked for.
+class Scalars(NamedTuple):
+    """Many scalars of one quantity, as one vector.
 
-    They are no part of the model: weights and saved files know nothing of
-    them.
+    Args:
+        names: A name for each, as of layers: the scalar is called
+            `<quantity>/<name>`, and `<quantity>` for the name `""`.
+        values: A float tensor `[names]`.
+
+    Example:
+
+    >>> Scalars(["a", "b"], tf.constant([4.0, 9.0])).map(tf.sqrt).values
+    <tf.Tensor: shape=(2,), dtype=float32, numpy=array([2., 3.], dtype=float32)>
     """
 
-    def __init__(self):
-        self._kept = {}
-        self._found: dict = {}  # Values for variables that are not made yet
+    names: list[str]
+    values: tf.Tensor
 
-    def keep(self, key, initial):
-        """Variables that hold values from one step to the next.
+    def map(self, function: Callable[[tf.Tensor], tf.Tensor]) -> "Scalars":
+        """The same names with a function of the values."""
+        return Scalars(self.names, function(self.values))
 
-        Args:
-            key: Whose they are, a tuple of strings.
-            initial: A function that gives their first values, a list of
-                arrays; called when they are made.
 
-        Returns:
-            A list of `tf.Variable`: those made before under the same key, if
-            they have the same shapes.
-        """
-        with tf.init_scope():  # Out of the graph that is being traced
-            values = [tf.convert_to_tensor(value) for value in initial()]
-            found = self._found.get(repr(key))
-            if found and [v.shape for v in found] == [v.shape for v in values]:
-                values = [tf.convert_to_tensor(value) for value in found]
-            kept = self._kept.get(key)
-            if kept is None or [v.shape for v in kept] != [
-                v.shape for v in values
-            ]:
-                kept = [tf.Variable(v, trainable=False) for v in values]
-                self._kept[key] = kept
-        return kept
+class Histogram(NamedTuple):
+    """A histogram of one quantity, in bins of equal width.
 
-    def get_state(self):
-        """Values of all of them, lists of arrays by name."""
-        return {
-            repr(key): [variable.numpy() for variable in kept]
-            for key, kept in self._kept.items()
-        }
+    Args:
+        values: A float32 vector: the left edge of the first bin, the right
+            edge of the last, and how many numbers are in each.
 
-    def set_state(self, state):
-        """Sets them to what `get_state` gave; those to be made, when made."""
-        self._found = state
-        for key, kept in self._kept.items():
-            found = state.get(repr(key), kept)
-            for variable, value in zip(kept, found, strict=True):
-                variable.assign(value)
+    Example:
 
-    @property
-    def variables(self):
-        """All of them by key."""
-        return dict(self._kept)
+    >>> low, high, *counts = Histogram(tf.constant([0.0, 2.0, 5.0, 7.0])).values
+    >>> float(low), float(high), [int(count) for count in counts]
+    (0.0, 2.0, [5, 7])
+    """
+
+    values: tf.Tensor
+
+
+#: What `measure` returns: by name, a scalar, `Scalars` or a `Histogram`.
+Measured = Mapping[str, tf.Tensor | Scalars | Histogram]
 
 
 class Quantity(abc.ABC):
-    """What a quantity is: a name, and how to measure it from a record.
+    """A number measured in each step: a name, and how to measure it.
 
     A subclass gives both:
 
@@ -76,53 +69,64 @@ class Quantity(abc.ABC):
         name = "loss_squared"
 
         def measure(self, record):
-            return {"loss_squared": record.loss**2}
+            return {self.name: record.loss**2}
     ```
 
-    `measure` runs while the step is traced. It returns a dict of scalar
-    tensors: the quantity under its name, and parts of it under
-    `name/part`. Its keys must be the same in every trace.
+    One of gdtrain's own also says `preset`, and is listed in
+    `gdtrain.telemetry`.
     """
 
-    #: The quantity's word: in logs, TensorBoard tags (`step/<name>`), columns.
+    #: The name in logs, TensorBoard tags (`step/<name>`) and columns.
     name: str
 
-    #: It is measured at those steps that are multiples of this; see `every`.
-    every_steps = 1
+    #: It is measured at the steps that are multiples of this; see `every`.
+    every_steps: int = 1
 
-    #: What it needs of the record beyond an update: some of `"activations"`,
-    #: `"parts"`, `"loss_after"`, which are not there unless asked for.
+    #: The smallest preset that has it, and at which steps.
+    preset: Literal["minimal", "standard", "full"] = "full"
+    preset_every_steps: int = 1
+
+    #: Fields of the record that are only there on request: some of
+    #: `"activations"`, `"parts"`, `"loss_after"`.
     needs: frozenset[str] = frozenset()
 
     #: Whether it is made of `norms.squared_norms`, and keeps nothing from step
-    #: to step: then it is right also where squares leave float32. Each tensor
-    #: that it reads costs a step a little, so weights' norms do without.
-    sums_squares = False
+    #: to step: then it is right even where squares overflow or underflow
+    #: float32. That costs a little for each tensor, so norms of weights do
+    #: without.
+    sums_squares: bool = False
 
-    #: Whether it compares with the step before, for which it must be measured
+    #: Whether it compares with the step before, so that it must be measured
     #: there as well.
-    looks_back = False
+    looks_back: bool = False
 
     @abc.abstractmethod
-    def measure(self, record):
-        """Scalars of one update.
+    def measure(self, record: Record) -> Measured:
+        """The numbers of one update. Called while the step is traced.
 
         Args:
-            record: A `gdtrain.telemetry.Record`.
+            record: The update.
 
         Returns:
-            A dict from name to scalar tensor, cast to float32 afterwards; or
-            to `Parts`, many scalars at once; or to `Bins`.
+            By name, a scalar tensor, `Scalars` or a `Histogram`: the quantity
+            under its name, and parts of it under `<name>/<part>`. The names
+            must be the same in every trace. All becomes float32.
         """
 
-    def every(self, steps):
-        """This quantity, but measured at the multiples of `steps` only.
+    def skip(self, reason: str) -> Measured:
+        """Measures nothing, and says so once in the log ("gdtrain").
 
         Args:
-            steps: A positive integer, in steps.
+            reason: What is missing, to follow "as".
+        """
+        log_skipped_once(self.name, reason)
+        return {}
 
-        Returns:
-            A copy.
+    def every(self, steps: int) -> Self:
+        """A copy that is measured at the multiples of `steps` only.
+
+        Args:
+            steps: A positive integer.
 
         Raises:
             TypeError, ValueError: if `steps` is no positive integer.
@@ -132,21 +136,25 @@ class Quantity(abc.ABC):
         return other
 
     @property
-    def settings(self):
-        """What tells it from others of its class, but for its cadence."""
+    def settings(self) -> dict[str, Any]:
+        """Its arguments, without `every_steps`."""
         return {k: v for k, v in vars(self).items() if k != "every_steps"}
 
-    def is_like(self, other):
+    def is_like(self, other: "Quantity") -> bool:
         """Whether it measures the same, at whichever steps."""
         return type(self) is type(other) and self.settings == other.settings
 
-    def __eq__(self, other):
-        return self.is_like(other) and self.every_steps == other.every_steps
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Quantity)
+            and self.is_like(other)
+            and self.every_steps == other.every_steps
+        )
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((type(self), self.every_steps))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.settings.items())
         made = f"{type(self).__name__}({settings})"
         if self.every_steps == 1:
@@ -155,44 +163,25 @@ class Quantity(abc.ABC):
 
 
 class BlockQuantity(Quantity):
-    """What is known of a block of steps as a whole, after it has run."""
+    """A number of a block of steps as a whole, known after it has run."""
 
-    def measure(self, record):
+    def measure(self, record: Record) -> Measured:
         """Nothing of a single step."""
         return {}
 
     @abc.abstractmethod
-    def measure_block(self, examples, seconds):
-        """Numbers of a block; they belong to its last step.
+    def measure_block(
+        self, examples: float, seconds: float
+    ) -> Mapping[str, float]:
+        """Numbers of a block, by name; they belong to its last step.
 
         Args:
             examples: How many examples its steps had.
             seconds: How long it took.
-
-        Returns:
-            A dict from name to number.
         """
 
 
-class Parts(NamedTuple):
-    """Scalars `<name>/<part>` of one quantity, as one vector.
-
-    Args:
-        parts: Their names, for example of layers; `""` for the whole, which
-            is called `<name>`.
-        values: A float vector of as many.
-    """
-
-    parts: list[str]
-    values: Any
-
-
-class Bins(NamedTuple):
-    """A histogram of one quantity; see `gdtrain.telemetry.histograms`.
-
-    Args:
-        values: A float32 vector: the left edge of the first bin, the right
-            edge of the last, and how many numbers are in each.
-    """
-
-    values: Any
+@functools.cache  # A step is traced several times.
+def log_skipped_once(name: str, reason: str) -> None:
+    """Logs that a quantity is not measured, and why."""
+    _log.warning("The quantity %s is left out, as %s.", name, reason)

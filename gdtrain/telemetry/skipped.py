@@ -6,17 +6,6 @@ import logging
 _log = logging.getLogger("gdtrain")
 
 
-@functools.cache  # Steps are traced several times; once is enough.
-def say_left_out(name, reason):
-    """Logs that a quantity is left out.
-
-    Args:
-        name: Its name.
-        reason: What it lacks, to follow "as".
-    """
-    _log.warning("The quantity %s is left out, as %s.", name, reason)
-
-
 @functools.cache
 def say_no_update(model_name: str, names: tuple[str, ...]) -> None:
     """Logs that nothing is measured, as a step makes no update.

@@ -1,18 +1,28 @@
 """Speed and memory of training."""
 
+import os
 import pathlib
-import resource
 import sys
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from gdtrain.telemetry.quantity import BlockQuantity
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_PROCESS = pathlib.Path("/proc/self/statm")
+
 
 class ExamplesPerSecond(BlockQuantity):
     """Examples of a block of steps over the seconds that it took.
 
-    Known at the last step of each block. Cost: none.
+    Known at the last step of each block.
+
+    Unit: examples per second. Cost: none.
 
     Example:
 
@@ -22,21 +32,22 @@ class ExamplesPerSecond(BlockQuantity):
 
     name = "examples_per_second"
 
-    def measure_block(self, examples, seconds):
-        """`{"examples_per_second": number}`."""
+    def measure_block(
+        self, examples: float, seconds: float
+    ) -> Mapping[str, float]:
+        """The speed of the block."""
         return {self.name: float(examples / seconds)}
-
-
-_PROCESS = pathlib.Path("/proc/self/statm")
 
 
 class DeviceMemory(BlockQuantity):
     """Bytes in use on the device, at the end of a block of steps.
 
-    On an accelerator, what TensorFlow has handed out there; on a CPU, the
-    resident memory of the process (its peak, where the system tells no more).
-    With several accelerators, `device_memory/GPU:0` and so on. Exact to one
-    part in 2 ** 24, as float32. Cost: some 10 microseconds a block.
+    On an accelerator, what TensorFlow has allocated there; on a CPU, the
+    resident memory of the process (on macOS its peak; on Windows it is
+    unknown). With several accelerators, `device_memory/GPU:0` and so on.
+    Exact to one part in 2 ** 24, as float32.
+
+    Unit: bytes. Cost: some 10 microseconds for each block.
 
     Example:
 
@@ -46,8 +57,14 @@ class DeviceMemory(BlockQuantity):
 
     name = "device_memory"
 
-    def measure_block(self, examples, seconds):
-        """`{"device_memory": bytes}`."""
+    def measure_block(
+        self, examples: float, seconds: float
+    ) -> Mapping[str, float]:
+        """The memory of each device.
+
+        Raises:
+            RuntimeError: on a CPU, if the system does not say.
+        """
         devices = [
             device.name.removeprefix("/device:")
             for device in tf.config.list_logical_devices("GPU")
@@ -65,10 +82,16 @@ class DeviceMemory(BlockQuantity):
         return {f"{self.name}/{k}": v for k, v in in_use.items()}
 
 
-def _resident():
+def _resident() -> int:
     """Bytes of memory that the process holds."""
     if _PROCESS.exists():
         pages = int(_PROCESS.read_text().split()[1])
-        return pages * resource.getpagesize()
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    if resource is None:
+        raise RuntimeError(
+            "`DeviceMemory` needs an accelerator, or a system that tells the "
+            f"memory of a process. Received: the system {sys.platform!r}. "
+            "Leave it out of `quantities`."
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

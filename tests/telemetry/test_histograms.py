@@ -24,32 +24,32 @@ def assert_like_numpy(found, numbers):
 def test_histogram_counts_as_numpy_does():
     numbers = np.random.default_rng(0).normal(size=[40, 50])
     parts = [tf.constant(numbers[:10]), tf.constant(numbers[10:])]
-    found = histograms.of(parts).numpy()
+    found = histograms.histogram(parts).numpy()
     assert found[2:].sum() == 2000
     assert_like_numpy(found, numbers)
 
 
 def test_histogram_of_equal_numbers_fills_one_bin():
-    low, high, *counts = histograms.of([tf.fill([7], 3.0)]).numpy()
+    low, high, *counts = histograms.histogram([tf.fill([7], 3.0)]).numpy()
     assert (low, high, counts[0], sum(counts)) == (3.0, 3.0, 7.0, 7.0)
 
 
 def test_histogram_leaves_out_what_is_not_finite():
     numbers = tf.constant([1.0, np.nan, 2.0, np.inf, -np.inf, 3.0])
-    low, high, *counts = histograms.of([numbers]).numpy()
+    low, high, *counts = histograms.histogram([numbers]).numpy()
     assert (low, high, sum(counts)) == (1.0, 3.0, 3.0)
     assert counts[0] == counts[15] == counts[-1] == 1
 
 
 def test_histogram_of_nothing_finite_is_empty():
-    found = histograms.of([tf.constant([np.nan, np.inf])]).numpy()
+    found = histograms.histogram([tf.constant([np.nan, np.inf])]).numpy()
     assert found.tolist() == [0.0] * (2 + histograms.BINS)
 
 
 def test_histogram_of_half_precision_does_not_overflow():
     numbers = np.random.default_rng(1).uniform(-6e4, 6e4, 300)
     half = numbers.astype("float16")
-    found = histograms.of([tf.constant(half)]).numpy()
+    found = histograms.histogram([tf.constant(half)]).numpy()
     assert_like_numpy(found, half.astype("float64"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.telemetry import skipped
+from gdtrain.telemetry import quantity
 from tests import models
 from tests.telemetry import twin
 
@@ -106,7 +106,7 @@ def test_an_infinite_step_does_not_spoil_the_noise_scale():
 
 
 def test_noise_scale_of_a_batch_of_one_part_is_left_out(caplog):
-    skipped.say_left_out.cache_clear()
+    quantity.log_skipped_once.cache_clear()
     model = models.line()
     model.compile("sgd", "mse")
     telemetry = gdtrain.callbacks.Telemetry(["loss", "gradient_noise_scale"])
