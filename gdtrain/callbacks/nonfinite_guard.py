@@ -8,7 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from gdtrain.autopsy import nonfinite, nonfinite_variables, report
+from gdtrain.autopsy import cause as causes
+from gdtrain.autopsy import nonfinite
+from gdtrain.autopsy.nonfinite_values import listed, nonfinite_variables
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
@@ -219,7 +221,7 @@ class NonfiniteGuard(Callback):
             "skip": "It was left out, and training goes on.",
             "rollback": "Training goes back to its last checkpoint.",
         }[self.policy]
-        text = report.describe(cause, run.steps_done, indices)
+        text = causes.describe(cause, run.steps_done, indices)
         warnings.warn(f"{text} {then}", stacklevel=2)
 
     def _state_before(self, run):
@@ -275,17 +277,17 @@ def _check_start(model):
     Returns:
         The other variables that are not, a list of `NonfiniteVariable`.
     """
-    found = nonfinite_variables.of(model)
-    bad = [one for one in found if one.kind != "other"]
+    found = nonfinite_variables(model)
+    bad = [one for one in found if one.role != "other"]
     if bad:
         remedy = (
             "Load weights from before, or make the model anew."
-            if bad[0].kind == "weight"
+            if bad[0].role == "weight"
             else "Call `compile` with a new optimizer, or set the variable."
         )
         raise ValueError(
             "Weights and variables of the optimizer must be finite before "
-            f"training. Received: {nonfinite_variables.listed(bad)}. {remedy}"
+            f"training. Received: {listed(bad)}. {remedy}"
         )
     return found
 
@@ -295,7 +297,7 @@ def _warn_of_others(found):
     if found:
         warnings.warn(
             "Not finite before training: "
-            f"{nonfinite_variables.listed(found)}. `NonfiniteGuard` does not "
+            f"{listed(found)}. `NonfiniteGuard` does not "
             "change what is so already; values that are finite stay so. If "
             "this is not meant, load weights from before.",
             stacklevel=2,
@@ -304,9 +306,9 @@ def _warn_of_others(found):
 
 def _said_of_variables(model):
     """What the weights and the optimizer's variables are now."""
-    bad = [v for v in nonfinite_variables.of(model) if v.kind != "other"]
+    bad = [v for v in nonfinite_variables(model) if v.role != "other"]
     if bad:
-        return f"Not finite is {nonfinite_variables.listed(bad)}."
+        return f"Not finite is {listed(bad)}."
     return "The weights are finite."
 
 

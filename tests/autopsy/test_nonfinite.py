@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.autopsy import nonfinite
-from gdtrain.autopsy.report import Cause, describe
+from gdtrain.autopsy.cause import Cause, describe
 from tests.models import network, regression_data
 
 layers = keras.layers
@@ -110,13 +110,12 @@ def test_part_of_nested_data_is_named():
 
 
 def test_integers_strings_ragged_and_sparse_data():
-    search = nonfinite._Search(compiled(network()), np.zeros([3, 3]))
+    model = compiled(NoCall())
     ragged = tf.ragged.constant([[1.0], [np.nan, 1.0], []])
     sparse = tf.SparseTensor([[0, 0], [2, 1]], [1.0, np.inf], [3, 2])
     for leaf, examples in ((ragged, (1,)), (sparse, (2,))):
-        search._data = (tf.constant([1, 2, 3]), tf.constant(["a"]), leaf)
-        cause = search._in_data()
-        assert cause.name == "sample_weight"
+        cause = find(model, tf.constant([1, 2, 3]), tf.constant(["a"]), leaf)
+        assert (cause.where, cause.name) == ("data", "sample_weight")
         assert cause.examples == examples
 
 
@@ -676,13 +675,13 @@ def test_search_that_fails_says_why():
     cause = find(model, x, y)
     assert cause.where == "nowhere"
     assert "it raised RuntimeError: It is made for graphs" in cause.reason
-    assert "nothing in it" not in describe(cause, 1)
+    assert "all of it was finite" not in describe(cause, 1)
 
 
 def test_batch_that_is_gone_is_said():
     cause = nonfinite.find(compiled(network()), None)
     assert describe(cause, 3) == (
-        "Step 3 was not finite. Its batch is not at hand any more."
+        "Step 3 was not finite. Its batch is no longer available."
     )
 
 
