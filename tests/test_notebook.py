@@ -12,7 +12,7 @@ import gdtrain
 from gdtrain.common import notebook
 from gdtrain.curvature.curvature import Curvature
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
-from gdtrain.tuning.range_test_result import FoundRates
+from gdtrain.tuning.suggestions import RangeTestResult
 from gdtrain.tuning.sweep_result import Run, Sweep
 
 EVIL = 'a<b>&"c"\x00</td>'
@@ -27,7 +27,7 @@ def found_rates():
     rates = np.geomspace(1e-3, 1, 10)
     losses = np.linspace(3, 1, 10)
     suggested = {"steepest": 0.1, "valley": 0.02}
-    return FoundRates(
+    return RangeTestResult(
         rates, losses, losses, False, suggested, "steepest", 0.5, ""
     )
 

@@ -168,7 +168,7 @@ def test_error_of_a_public_function_that_trains_is_as_short():
     for do in (
         lambda: gdtrain.find_learning_rate(model, X, Y, verbose=0),
         lambda: gdtrain.curvature(model, X, Y),
-        lambda: gdtrain.landscape(model, X, Y, points=3),
+        lambda: gdtrain.landscape(model, X, Y, resolution=3),
         lambda: gdtrain.sweep(
             lambda: network(loss=fail), X, Y, learning_rates=[0.1]
         ),

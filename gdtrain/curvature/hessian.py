@@ -41,10 +41,8 @@ class Hessian:
     ) -> None:
         self._objective = objective
         self._preconditioner = preconditioner
-        self._shapes = [weight.shape for weight in objective.weights]
-        self._sizes = [shape.num_elements() for shape in self._shapes]
         #: How many weights there are, an `int`.
-        self.size = sum(self._sizes)
+        self.size = objective.size
         #: Of the vectors, a NumPy dtype.
         self.dtype = np.dtype(objective.dtype.as_numpy_dtype)
         self._read = objective.compiled(self._values_now)
@@ -73,12 +71,7 @@ class Hessian:
     ) -> tf.Tensor:
         if scale is not None:
             vector = vector * scale
-        parts = [
-            tf.reshape(part, shape)
-            for part, shape in zip(
-                tf.split(vector, self._sizes), self._shapes, strict=True
-            )
-        ]
+        parts = self._objective.split(vector)
         found = _joined(self._objective.hessian_vector_product(parts, values))
         return found if scale is None else found * scale
 

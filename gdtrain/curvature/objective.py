@@ -249,6 +249,10 @@ class Objective:
         check_parts(model, self.examples, batch_size)
         #: The trainable weights, a list of `keras.Variable`.
         self.weights = list(model.trainable_variables)
+        self._shapes = [weight.shape for weight in self.weights]
+        self._sizes = [shape.num_elements() for shape in self._shapes]
+        #: How many numbers they are, an `int`.
+        self.size = sum(self._sizes)
         is_double = any(w.dtype == "float64" for w in self.weights)
         #: What is computed in: float32, or float64 where weights are.
         self.dtype = tf.float64 if is_double else tf.float32
@@ -328,6 +332,15 @@ class Objective:
         """
         vectors = [tf.cast(vector, self.dtype) for vector in vectors]
         return self._compiled_product(self._given(values), vectors)
+
+    def split(self, vector: tf.Tensor) -> Tensors:
+        """A vector `[size]` as tensors of the shapes of the weights."""
+        return [
+            tf.reshape(part, shape)
+            for part, shape in zip(
+                tf.split(vector, self._sizes), self._shapes, strict=True
+            )
+        ]
 
     def _given(self, values: Arrays | None) -> Tensors:
         """Values of the weights as tensors, those now for `None`."""

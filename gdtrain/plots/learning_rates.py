@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from gdtrain.plots import canvas, many_steps, scales
-from gdtrain.tuning.range_test_result import FoundRates
+from gdtrain.tuning.suggestions import RangeTestResult
 from gdtrain.tuning.sweep_result import Sweep
 
 METHOD_COLORS = {
@@ -29,7 +29,9 @@ _CROSS: dict[str, Any] = {
 }
 
 
-def learning_rate_range(found: FoundRates, path: canvas.Path = None) -> Figure:
+def learning_rate_range(
+    found: RangeTestResult, path: canvas.Path = None
+) -> Figure:
     """Draws the losses of a range test, and what they suggest.
 
     The line is the smoothed loss, the points are the loss of each step. Where
@@ -119,7 +121,7 @@ def sweep(result: Sweep, path: canvas.Path = None) -> Figure:
     return canvas.finish(figure, path)
 
 
-def _draw_suggestions(axes: Axes, found: FoundRates) -> None:
+def _draw_suggestions(axes: Axes, found: RangeTestResult) -> None:
     """A mark for each suggestion, where the smoothed loss is there."""
     logs = np.log(found.learning_rates)
     for name, rate in found.suggestions.items():
@@ -142,7 +144,7 @@ def _draw_suggestions(axes: Axes, found: FoundRates) -> None:
         )
 
 
-def _show_fall(axes: Axes, found: FoundRates) -> None:
+def _show_fall(axes: Axes, found: RangeTestResult) -> None:
     """Shows losses up to somewhat above the start."""
     few = max(1, len(found.losses) // 10)
     start = np.max(found.losses[:few])

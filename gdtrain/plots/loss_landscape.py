@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from gdtrain.callbacks.weight_path import WeightPath
 from gdtrain.plots import canvas, scales
 from gdtrain.tuning.landscape import LossSurface, find
-from gdtrain.tuning.loss_survey import LossSurvey
+from gdtrain.tuning.weight_space import LossSurvey
 
 _LEVELS = 14
 _SPAN = 1e4  # At most so many times the lowest level is the highest one
@@ -37,7 +37,7 @@ class Landscape:
     Args:
         x, y: The data, as in `keras.Model.fit`, or some of them.
         path: A `gdtrain.callbacks.WeightPath` that `fit` is given too.
-        points: How many places to look at along each side. Defaults to 21.
+        resolution: The number of points along each side. Defaults to 21.
         examples: How many examples to look at, at most. Defaults to 256.
         name: What the picture is called in TensorBoard.
 
@@ -62,14 +62,14 @@ class Landscape:
         y: Any = None,
         path: WeightPath | None = None,
         *,
-        points: int = 21,
+        resolution: int = 21,
         examples: int = 256,
         name: str = "landscape",
     ) -> None:
         self.name = name
         self._data = x, y
         self._path = path
-        self._points = points
+        self._resolution = resolution
         self._examples = examples
         self._survey: LossSurvey | None = None  # Of the last model
         self._looked: list[np.ndarray] = []
@@ -81,7 +81,7 @@ class Landscape:
             model: A Keras model, built and compiled with a loss.
 
         Returns:
-            A `gdtrain.tuning.landscape.LossSurface`.
+            A `gdtrain.LossSurface`.
 
         Raises:
             RuntimeError, TypeError, ValueError: as `gdtrain.landscape`.
@@ -91,7 +91,7 @@ class Landscape:
             survey = LossSurvey(model, *self._data, examples=self._examples)
             self._survey, self._looked = survey, []
         path = self._so_far(survey)
-        return find(survey, path, points=self._points)
+        return find(survey, path, resolution=self._resolution)
 
     def _so_far(self, survey: LossSurvey) -> np.ndarray | list | None:
         """The path up to now; `None` for a larger model without one."""
@@ -136,7 +136,9 @@ def landscape(surface: LossSurface, path: canvas.Path = None) -> Figure:
     >>> model.compile("sgd", "mse")
     >>> x = np.array([[-1.0], [1.0]])
     >>> paths = {"too small": [[0, 0], [0.1, 0]], "right": [[0, 0], [2, 0]]}
-    >>> surface = gdtrain.landscape(model, x, 2 * x, path=paths, points=5)
+    >>> surface = gdtrain.landscape(
+    ...     model, x, 2 * x, path=paths, resolution=5
+    ... )
     >>> figure = landscape(surface)
     >>> [axes.get_title("left") for axes in figure.axes]
     ['too small', 'right', '']
@@ -147,7 +149,7 @@ def landscape(surface: LossSurface, path: canvas.Path = None) -> Figure:
         1, len(paths), squeeze=False, sharex=True, sharey=True
     )[0]
     norm, levels = _scale(surface.losses)
-    low, high = np.stack([surface.across, surface.up], axis=1)[[0, -1]]
+    low, high = np.stack([surface.x, surface.y], axis=1)[[0, -1]]
     for axes, (label, places) in zip(panels, paths.items(), strict=True):
         _draw_losses(axes, surface, norm, levels)
         _draw_path(axes, places, low, high)
@@ -181,7 +183,7 @@ def _draw_losses(
     if not len(levels):
         return
     losses = np.ma.masked_invalid(surface.losses)
-    shown = surface.across, surface.up, losses, levels
+    shown = surface.x, surface.y, losses, levels
     axes.contourf(*shown, norm=norm, cmap="viridis", extend="min")
     axes.contour(*shown, norm=norm, colors="white", linewidths=0.4, alpha=0.5)
 

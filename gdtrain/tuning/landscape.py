@@ -1,42 +1,42 @@
-"""The loss around the weights of a model, to look at."""
+"""The loss over a plane through the weights of a model."""
 
 import dataclasses
 from typing import Any
 
+import keras
 import numpy as np
 
 from gdtrain.common import checks, tracebacks
 from gdtrain.mistakes import operations
 from gdtrain.tuning import weight_space
-from gdtrain.tuning import weight_space as directions_of_weights
-from gdtrain.tuning.loss_survey import LossSurvey
+from gdtrain.tuning.weight_space import Directions, LossSurvey
 
 
 @dataclasses.dataclass(frozen=True)
 class LossSurface:
-    """The loss over a plane in the space of a model's weights.
+    """The result of `gdtrain.landscape`: the loss over a plane of weights.
 
-        losses[j, i] = loss(center + across[i] vectors[0] + up[j] vectors[1])
+        losses[j, i] = loss(center + x[i] vectors[0] + y[j] vectors[1])
 
     Weights are one vector: all trainable weights, one after another.
 
     Args:
-        losses: Float64 `[len(up), len(across)]`; NaN or infinite where the
+        losses: Float64 `[resolution, resolution]`; NaN or infinite where the
             loss is.
-        across: Places along the first direction, float64 `[points]`.
-        up: Places along the second one, float64 `[points]`.
-        center: Float64 `[weights]`: where both are 0.
+        x: Coordinates along the first direction, float64 `[resolution]`.
+        y: Coordinates along the second one, float64 `[resolution]`.
+        center: Float64 `[weights]`: the point with coordinates 0, 0.
         vectors: Float64 `[2, weights]`: both directions.
-        names: What they are, two strings.
-        paths: By label, the places of each path in the plane, float64
+        names: Their names, two strings.
+        paths: By label, the coordinates of each path in the plane, float64
             `[n, 2]`; NaN for weights that were not finite.
 
     Example:
 
     >>> surface = LossSurface(
     ...     losses=np.zeros([2, 2]),
-    ...     across=np.array([0.0, 1.0]),
-    ...     up=np.array([0.0, 1.0]),
+    ...     x=np.array([0.0, 1.0]),
+    ...     y=np.array([0.0, 1.0]),
     ...     center=np.zeros(3),
     ...     vectors=np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]),
     ...     names=("first", "second"),
@@ -45,28 +45,28 @@ class LossSurface:
     [[3.0, 2.0]]
     """
 
-    losses: Any
-    across: Any
-    up: Any
-    center: Any
-    vectors: Any
+    losses: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    center: np.ndarray
+    vectors: np.ndarray
     names: tuple[str, str]
-    paths: dict[str, Any] = dataclasses.field(default_factory=dict)
+    paths: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def project(self, points):
-        """The nearest places in the plane.
+    def project(self, points: Any) -> np.ndarray:
+        """The coordinates of the nearest points in the plane.
 
         Args:
             points: Float `[n, weights]`.
 
         Returns:
-            Float64 `[n, 2]`: how far along each direction.
+            Float64 `[n, 2]`.
         """
         return project(points, self.center, self.vectors)
 
 
-def project(points, center, vectors):
-    """The places in a plane that are nearest to points; see `LossSurface`."""
+def project(points: Any, center: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Coordinates of the points of a plane nearest to points `[n, weights]`."""
     away = np.asarray(points, np.float64) - center
     with np.errstate(invalid="ignore", over="ignore"):
         along = away @ vectors.T
@@ -74,44 +74,43 @@ def project(points, center, vectors):
 
 
 _KINDS = ("auto", "weights", "path", "random")
-_ROOM = 0.3  # Of the size of a path, around it
+_MARGIN = 0.3  # Of the size of a path, around it
 _LEAST = 0.1  # Of the larger side of the view, for the smaller one
 
 
 @tracebacks.filtered
 @operations.explained
 def landscape(
-    model,
-    x,
-    y=None,
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
     *,
-    sample_weight=None,
-    path=None,
-    directions="auto",
-    across=None,
-    up=None,
-    points=31,
-    examples=None,
-    batch_size=256,
-    training=False,
-    seed=0,
-):
-    """Finds the loss over a plane in the space of a model's weights.
+    sample_weight: Any = None,
+    path: Any = None,
+    directions: str = "auto",
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    resolution: int = 31,
+    examples: int | None = None,
+    batch_size: int = 256,
+    training: bool = False,
+    seed: int = 0,
+) -> LossSurface:
+    """Computes the loss over a plane in the space of a model's weights.
 
-    Of a model of two weights, as a line, that is all there is, and the path
-    of gradient descent lies in it. Of others it is a slice:
+    Of a model of two weights, as a line, the plane is the whole space, and
+    the path of gradient descent lies in it. Of others it is a slice:
 
     - `"path"`: through the weights of a path at which the loss is least,
       along the path's two principal directions, of length 1;
-    - `"random"`: through the weights now, along two random directions in
-      which each filter is as long as its weights, and biases and weights of
-      normalization are not moved. At a distance of 1, a filter has changed by
-      as much as it has.
+    - `"random"`: through the weights now, along two random directions with
+      the norm of each filter; biases and weights of normalization are not
+      moved. At a distance of 1, a filter has changed by its own norm.
 
-    Where a path goes that diverges does not count for the plane and the view:
-    only its points at which the loss is at most 4 times that at its start.
+    Diverged points are ignored when fitting the plane and the view: those of
+    a path at which the loss is more than 4 times that at its start.
 
-    The model is as before. `gdtrain.plots.landscape` draws what was found.
+    The model is not changed. `gdtrain.plots.landscape` draws the result.
 
     Args:
         model: A `keras.Model`, built and compiled with a loss.
@@ -119,32 +118,32 @@ def landscape(
             lists and dicts, or a `tf.data.Dataset`, which is read once.
         y: The targets, likewise. Defaults to `None`: `x` has them.
         sample_weight: A weight for each example. Defaults to `None`, 1.
-        path: Where training went: a `gdtrain.callbacks.WeightPath`, an array
+        path: A training: a `gdtrain.callbacks.WeightPath`, an array
             `[n, weights]`, or a dict of several by a label for each. Defaults
             to `None`, no path.
         directions: `"weights"` for a model of two weights, `"path"`,
-            `"random"`, or `"auto"`, the default: the first of them that can
-            be.
-        across: `(low, high)`, where the plane begins and ends along the first
-            direction. Defaults to where the paths are, with some room;
-            without a path, and along random directions, 1 to both sides.
-        up: The same of the second direction.
-        points: How many places to look at along each of them. Defaults to 31,
+            `"random"`, or `"auto"`, the default: the first of them that is
+            possible.
+        x_range: `(low, high)` along the first direction. Defaults to that of
+            the paths and a margin; without a path, and along random
+            directions, 1 to both sides.
+        y_range: The same along the second direction.
+        resolution: The number of points along each of them. Defaults to 31,
             961 losses in all.
-        examples: How many examples to look at, spread evenly. Defaults to
-            `None`, all.
-        batch_size: How many are worked on at a time. Defaults to 256.
+        examples: How many examples to use, spread evenly. Defaults to `None`,
+            all.
+        batch_size: How many are computed at a time. Defaults to 256.
         training: The mode of dropout and batch normalization. Defaults to
             `False`: moving averages are used as they are now.
         seed: Of random directions. Defaults to 0: the same ones each time.
 
     Returns:
-        A `gdtrain.tuning.landscape.LossSurface`.
+        A `gdtrain.LossSurface`.
 
     Raises:
         RuntimeError: if the model is not compiled or not built.
-        ValueError: if an argument cannot be used, or fits no such model.
-        TypeError: if the data or the path are of another kind.
+        ValueError: if an argument cannot be used, or not with this model.
+        TypeError: if the data or the path are of a wrong type.
 
     Example:
 
@@ -153,7 +152,7 @@ def landscape(
     >>> model = keras.Sequential([keras.Input([1]), line])
     >>> model.compile("sgd", "mse")
     >>> x = np.array([[-1.0], [1.0]])
-    >>> surface = landscape(model, x, 2 * x, points=3)
+    >>> surface = landscape(model, x, 2 * x, resolution=3)
     >>> surface.losses.tolist()  # (w - 2)^2 + b^2
     [[10.0, 5.0, 2.0], [9.0, 4.0, 1.0], [10.0, 5.0, 2.0]]
 
@@ -174,20 +173,27 @@ def landscape(
         survey,
         path,
         directions=directions,
-        across=across,
-        up=up,
-        points=points,
+        x_range=x_range,
+        y_range=y_range,
+        resolution=resolution,
         seed=seed,
     )
 
 
 def find(
-    survey, path, *, directions="auto", across=None, up=None, points=31, seed=0
-):
-    """What `landscape` does, by a `LossSurvey` that was made before."""
+    survey: LossSurvey,
+    path: Any,
+    *,
+    directions: str = "auto",
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    resolution: int = 31,
+    seed: int = 0,
+) -> LossSurface:
+    """What `landscape` returns, by a `LossSurvey` that can be used again."""
     kind = _kind(directions, survey, path)
-    count = checks.positive_integer("points", points)
-    limits = [_limits("across", across), _limits("up", up)]
+    count = checks.positive_integer("resolution", resolution)
+    ranges = [_range("x_range", x_range), _range("y_range", y_range)]
     paths = weight_space.paths_by_label(path, survey.size)
     kept, losses = weight_space.good_points(paths, survey)
     center, found = _plane(kind, survey, kept, losses, seed)
@@ -197,13 +203,13 @@ def find(
         here = project(survey.point(), center, found.vectors)
         view = np.stack([here - 1, here + 1])
     ends = [
-        given or tuple(wide) for given, wide in zip(limits, view.T, strict=True)
+        given or tuple(wide) for given, wide in zip(ranges, view.T, strict=True)
     ]
     sides = [np.linspace(low, high, count) for low, high in ends]
     return LossSurface(
         losses=survey.over(center, found.vectors, *sides),
-        across=sides[0],
-        up=sides[1],
+        x=sides[0],
+        y=sides[1],
         center=center,
         vectors=found.vectors,
         names=found.names,
@@ -214,25 +220,28 @@ def find(
     )
 
 
-def _plane(kind, survey, kept, losses, seed):
-    """`(center, Directions)` of the plane."""
+def _plane(
+    kind: str,
+    survey: LossSurvey,
+    kept: np.ndarray,
+    losses: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, Directions]:
+    """The center of the plane, and its directions."""
+    weights = survey.weights
     if kind == "weights":
-        found = directions_of_weights.of_two_weights(
-            survey.weights, survey.model.name
-        )
-        return np.zeros(2), found
+        name = survey.model.name
+        return np.zeros(2), weight_space.of_two_weights(weights, name)
     if kind == "path":
         center = kept[np.argmin(losses)]
-        return center, directions_of_weights.principal(kept, center, seed)
+        return center, weight_space.principal(kept, center, seed)
     values = survey.values()
-    found = directions_of_weights.filter_normalized(
-        survey.weights, values, seed
-    )
+    found = weight_space.filter_normalized(weights, values, seed)
     return survey.point(), found
 
 
-def _kind(directions, survey, path):
-    """Which plane it is to be."""
+def _kind(directions: str, survey: LossSurvey, path: Any) -> str:
+    """The kind of plane: one of `_KINDS` but "auto"."""
     if directions not in _KINDS:
         raise ValueError(
             f"`directions` must be one of {_KINDS}. Received: "
@@ -256,23 +265,23 @@ def _kind(directions, survey, path):
     return "random" if path is None else "path"
 
 
-def _limits(name, limits):
-    """`limits` as two floats, or `None`."""
-    if limits is None:
+def _range(name: str, ends: Any) -> tuple[float, ...] | None:
+    """`ends` as two floats, or `None`."""
+    if ends is None:
         return None
-    pair = tuple(float(limit) for limit in limits)
+    pair = tuple(float(end) for end in ends)
     if len(pair) != 2 or not (np.isfinite(pair).all() and pair[0] < pair[1]):
         raise ValueError(
             f"`{name}` must be (low, high), finite numbers. Received: "
-            f"{name}={limits!r}. Write for example (-1, 1)."
+            f"{name}={ends!r}. Write for example (-1, 1)."
         )
     return pair
 
 
-def _around(places):
-    """Low and high ends `[2, 2]` of both sides, with places within."""
+def _around(places: np.ndarray) -> np.ndarray:
+    """Low and high ends `[2, 2]` of a view of places `[n, 2]`."""
     low, high = places.min(axis=0), places.max(axis=0)
     sizes = high - low
     sizes = np.maximum(sizes, _LEAST * (sizes.max() or 1 / _LEAST))
-    reach = (0.5 + _ROOM) * sizes
+    reach = (0.5 + _MARGIN) * sizes
     return np.stack([(low + high) / 2 - reach, (low + high) / 2 + reach])

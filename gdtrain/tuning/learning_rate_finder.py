@@ -1,7 +1,9 @@
 """Finds a learning rate by trying a range of them."""
 
 import random
+from typing import Any
 
+import keras
 import numpy as np
 
 from gdtrain.common import checks, tracebacks
@@ -10,14 +12,15 @@ from gdtrain.keras_bridge import models
 from gdtrain.mistakes import operations
 from gdtrain.telemetry.record import is_scheduled
 from gdtrain.trainer import DescentTrainer
-from gdtrain.tuning import range_test, rate_ramp, suggestions
-from gdtrain.tuning.preserved import unread, untouched
-from gdtrain.tuning.range_test_result import conclude
+from gdtrain.tuning import range_test, suggestions
+from gdtrain.tuning.preserved import preserved_data, preserved_model
+from gdtrain.tuning.suggestions import RangeTestResult
 
 _FEWEST = 10  # Steps
+_STABLE_SHARE = 0.5  # Of the stable limit, which may sink in training
 
 
-def check_model(model):
+def _check_model(model: keras.Model) -> None:
     """Refuses a model that cannot be tested.
 
     Raises:
@@ -31,17 +34,21 @@ def check_model(model):
             "gdtrain.Sequential."
         )
     models.assert_compiled(model, "find_learning_rate")
-    rate_ramp.optimizer_of(model)
+    range_test.optimizer_of(model)
     if not model.built:
         raise RuntimeError(
-            "`model` must be built, so that it can be set back to its first "
-            f"weights. Received: {model.name!r}, which has none yet. Give it "
+            "`model` must be built, so that its first weights can be "
+            f"restored. Received: {model.name!r}, which has none yet. Give it "
             "a `keras.Input`, or call it on a batch."
         )
 
 
-def check_apply(apply, curvature, optimizer):
-    """Refuses what cannot be applied, before it takes time.
+def _check_apply(
+    apply: bool | str | None,
+    curvature: bool,
+    optimizer: keras.optimizers.Optimizer,
+) -> None:
+    """Refuses what cannot be applied, before the test.
 
     Raises:
         ValueError: if it cannot.
@@ -63,37 +70,28 @@ def check_apply(apply, curvature, optimizer):
         )
 
 
-def rates_between(from_rate, to_rate, steps):
-    """The range of rates, as arguments of `rate_range.run`.
+def _rates(low: float, high: float, steps: int | None) -> dict[str, Any]:
+    """The range of learning rates, as arguments of `range_test.run`.
 
     Raises:
         TypeError, ValueError: if it is none.
     """
-    low = checks.positive_number("from_rate", from_rate, "Write 1e-7.")
-    high = checks.positive_number("to_rate", to_rate, "Write 10.0.")
+    low = checks.positive_number("min_learning_rate", low, "Write 1e-7.")
+    high = checks.positive_number("max_learning_rate", high, "Write 10.0.")
     if not low < high:
         raise ValueError(
-            "`from_rate` must be below `to_rate`. Received: "
-            f"from_rate={low}, to_rate={high}. Write for example 1e-7 and 10."
+            "`min_learning_rate` must be below `max_learning_rate`. Received: "
+            f"min_learning_rate={low}, max_learning_rate={high}. Write for "
+            "example 1e-7 and 10."
         )
     if steps is not None:
         steps = checks.positive_integer("steps", steps)
         if steps < _FEWEST:
             raise ValueError(
-                f"`steps` must be at least {_FEWEST}, for a course to be "
-                f"seen. Received: steps={steps}. Leave it out."
+                f"`steps` must be at least {_FEWEST}, to see how the loss "
+                f"changes. Received: steps={steps}. Omit it."
             )
-    return {"from_rate": low, "to_rate": high, "steps": steps}
-
-
-def check_seed(seed):
-    """Refuses what is no seed.
-
-    Raises:
-        TypeError, ValueError: if it is none.
-    """
-    if seed != 0 or isinstance(seed, bool):
-        checks.positive_integer("seed", seed)
+    return {"low": low, "high": high, "steps": steps}
 
 
 # The curvature of so many examples, to 1% or so: enough to halve it
@@ -103,90 +101,92 @@ _EXAMPLES, _TOLERANCE = 256, 0.05
 @tracebacks.filtered
 @operations.explained
 def find_learning_rate(
-    model,
-    x,
-    y=None,
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
     *,
-    from_rate=1e-7,
-    to_rate=10.0,
-    steps=None,
-    batch_size=None,
-    sample_weight=None,
-    curvature=True,
-    apply=None,
-    seed=0,
-    verbose=1,
-):
+    min_learning_rate: float = 1e-7,
+    max_learning_rate: float = 10.0,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    sample_weight: Any = None,
+    curvature: bool = True,
+    apply: bool | str | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> RangeTestResult:
     """Finds a learning rate: one step of training at each of a range of them.
 
     The range test. The rate of step k, of n, is
 
-        from_rate * (to_rate / from_rate) ** (k / (n - 1))
+        low * (high / low) ** (k / (n - 1))
 
-    until the smoothed loss rises above four times what it was at the start
+    from `low = min_learning_rate` to `high = max_learning_rate`, until the
+    smoothed loss rises above four times that at the start
     (`gdtrain.tuning.suggestions` has the formulas). Too small a rate leaves
-    the loss as it is, too large a one makes it blow up; what lies between is
-    suggested by several methods, from the smoothed losses:
+    the loss as it is, too large a one makes it blow up; several methods
+    suggest a rate between them, from the smoothed losses:
 
         minimum_tenth   a tenth of the rate of the lowest loss
         steepest        where the loss falls most for a factor of the rate
         valley          the middle of the longest fall
-        curvature       half the stable limit of the optimizer, as it is at
-                        the start, if it is known: see `gdtrain.curvature`
+        curvature       half the stable limit of the optimizer at the start,
+                        if it is known: see `gdtrain.curvature`
 
-    With momentum, which adds up the steps before, a rate that rises does less
-    than one that stays: the first three are then made smaller by what that
-    comes to (`gdtrain.tuning.range_test`): 0.2 to 0.6 times at 0.9.
+    With momentum, which accumulates steps, a rising rate does less than a
+    constant one: the first three are corrected for that
+    (`gdtrain.tuning.range_test`), by a factor of 0.2 to 0.6 at 0.9.
 
     The first is recommended, or the last where that is smaller. On a line and
-    on a small network, by plain descent, momentum and Adam, that makes nine
-    tenths of the fall of the loss that the best rate of a grid makes, or more
-    (`tests/insight/test_useful_suggestions.py`). `steepest` may follow the
+    on a small network, with plain descent, momentum and Adam, it makes the
+    loss fall by at least nine tenths of what the best rate of a grid does
+    (`tests/tuning/test_useful_suggestions.py`). `steepest` may follow the
     noise of small batches, and `valley` may be far too small where a loss has
     no noise. A suggestion is where to begin.
 
-    Afterwards everything is as before, also if it is interrupted: training
-    goes on as if there had been no test (see `gdtrain.tuning.preserved`, and
-    of data that count their readings `gdtrain.tuning.preserved`). A schedule of
-    the optimizer is put aside for the test. Momentum and moving averages go
-    on from one rate to the next, and the weights move on, as in training.
+    Afterwards model and data are as before, also if it is interrupted:
+    training continues as if there had been no test (see
+    `gdtrain.tuning.preserved`). A schedule of the optimizer is not used in
+    the test. Momentum, moving averages and weights carry over from one rate
+    to the next, as in training.
 
     Args:
         model: A gdtrain model, compiled with one optimizer, and built.
-        x: The data, as in `keras.Model.fit`, such that they can be read
-            again: a generator is refused.
+        x: The data, as in `keras.Model.fit`, which can be read again: a
+            generator is refused.
         y: Targets, as in `keras.Model.fit`.
-        from_rate, to_rate: The first rate and the last. Default to 1e-7 and
-            10.0, which hold for plain descent and for Adam alike.
+        min_learning_rate: The first rate. Defaults to 1e-7.
+        max_learning_rate: The last rate. Defaults to 10.0; both suit plain
+            descent and Adam.
         steps: How many rates. Defaults to `None`: as many as fit into the
             time of two epochs, but no more than 200; 100 where those are
-            fewer than 36, as of a full batch. Steps that an optimizer leaves
-            out, as one that scales the loss does, come on top, 30 at most.
+            fewer than 36, as of a full batch. At most 30 steps more are made
+            in place of those that an optimizer with loss scaling skips.
         batch_size: As in `keras.Model.fit`.
         sample_weight: As in `keras.Model.fit`.
         curvature: Whether to measure the stable limit too, of 256 examples.
             It takes a few dozen times as long as the loss of these. Defaults
-            to `True`; what limits full batches and plain descent is known
-            best, and small batches with momentum may need less.
+            to `True`. It is most reliable for full batches and plain descent;
+            small batches with momentum may need less.
         apply: The name of a method whose suggestion becomes the learning rate
             of the optimizer, or `True` for the recommended one. Defaults to
-            `None`: nothing is changed.
+            `None`: the learning rate stays.
         seed: Of the order of arrays, an integer: the same seed, the same
             result. Defaults to 0.
         verbose: Whether to print the result, a line. Defaults to 1.
 
     Returns:
-        A `gdtrain.tuning.range_test_result.FoundRates`: `learning_rates`,
-        `losses`, `smoothed`, `suggestions`, `suggestion`,
-        `stable_learning_rate`. `gdtrain.plots.learning_rate_range` draws it.
+        A `gdtrain.RangeTestResult`: `learning_rates`, `losses`, `smoothed`,
+        `suggestions`, `suggestion`, `stable_learning_rate`.
+        `gdtrain.plots.learning_rate_range` draws it.
 
     Raises:
         TypeError, ValueError: if an argument or the data cannot be used, the
-            loss is not finite at the start, a step of your own tells no loss
-            or descends with another optimizer, or `apply` names a method
-            that has no suggestion or the optimizer has a schedule.
-        RuntimeError: if the model is not built, runs steps of its own, or
-            nothing is suggested that `apply` could use.
+            loss is not finite at the start, a custom step returns no loss or
+            descends with another optimizer, or `apply` is not the name of a
+            method, or the optimizer has a schedule.
+        RuntimeError: if the model is not built, has a loop of its own, or
+            there is no suggestion for `apply`.
 
     Example:
 
@@ -203,14 +203,15 @@ def find_learning_rate(
         Smith, Cyclical Learning Rates for Training Neural Networks, 2017,
         section 3.3, arXiv:1506.01186.
     """
-    check_model(model)
-    check_apply(apply, curvature, model.optimizer)
-    check_seed(seed)
-    rates = rates_between(from_rate, to_rate, steps)
-    with untouched(model), unread(x) as data:
-        limit = None, "curvature was not asked for"
+    _check_model(model)
+    _check_apply(apply, curvature, model.optimizer)
+    if seed != 0 or isinstance(seed, bool):
+        checks.positive_integer("seed", seed)
+    rates = _rates(min_learning_rate, max_learning_rate, steps)
+    with preserved_model(model), preserved_data(x) as data:
+        stable, limit = None, "curvature was not measured"
         if curvature:
-            limit = _stable_limit(model, data, y, sample_weight)
+            stable, limit = _stable_limit(model, data, y, sample_weight)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         test = range_test.run(
@@ -222,7 +223,7 @@ def find_learning_rate(
             sample_weight=sample_weight,
         )
         _check_losses(test.losses)
-    found = conclude(test, *limit)
+    found = conclude(test, stable, limit)
     if verbose:
         print(found)
     if apply:
@@ -230,8 +231,40 @@ def find_learning_rate(
     return found
 
 
-def _stable_limit(model, x, y, sample_weight):
-    """`(rate, words)`: the stable limit or `None`, and how it is known."""
+def conclude(
+    test: range_test.Recorder, stable_learning_rate: float | None, limit: str
+) -> RangeTestResult:
+    """The result of a range test.
+
+    Args:
+        test: The `Recorder` of the test.
+        stable_learning_rate, limit: As in `RangeTestResult`.
+    """
+    suggested = {
+        name: test.constant_share * rate
+        for name, rate in suggestions.suggest(
+            test.losses, test.learning_rates, test.smoothed, test.per_decade
+        ).items()
+    }
+    if stable_learning_rate is not None and np.isfinite(stable_learning_rate):
+        suggested["curvature"] = _STABLE_SHARE * stable_learning_rate
+    return RangeTestResult(
+        test.learning_rates,
+        test.losses,
+        test.smoothed,
+        test.blew_up,
+        suggested,
+        suggestions.recommended(suggested),
+        stable_learning_rate,
+        limit,
+        test.steps_before,
+    )
+
+
+def _stable_limit(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any
+) -> tuple[float | None, str]:
+    """The stable limit or `None`, and how it was computed or why it was not."""
     try:
         measured = measure_curvature(
             model,
@@ -248,30 +281,34 @@ def _stable_limit(model, x, y, sample_weight):
     return measured.stable_learning_rate, measured.limit
 
 
-def _apply(found, method, optimizer):
-    """Sets the learning rate to what was suggested."""
-    method = found.method if method is True else method
-    if method not in found.suggestions:
+def _apply(
+    found: RangeTestResult,
+    method: bool | str,
+    optimizer: keras.optimizers.Optimizer,
+) -> None:
+    """Sets the learning rate to a suggestion."""
+    name = found.method if method is True else method
+    if name not in found.suggestions:
         raise RuntimeError(
             "There must be a suggestion to apply. Received: "
-            f"apply={method!r}, of {found.suggestions}. {found} Set the "
+            f"apply={name!r}, of {found.suggestions}. {found} Set the "
             "learning rate by hand."
         )
-    optimizer.learning_rate = found.suggestions[method]
+    optimizer.learning_rate = found.suggestions[str(name)]
 
 
-def _check_losses(losses):
-    """Refuses a test that says nothing.
+def _check_losses(losses: np.ndarray) -> None:
+    """Refuses a test without losses.
 
     Raises:
-        RuntimeError: if no step was heard of.
+        RuntimeError: if no step was observed.
         ValueError: if the first loss is not finite.
     """
     if not len(losses):
         raise RuntimeError(
-            "The model must run its steps by gdtrain. Received: one that "
-            "told of no step; it has a `make_train_function` of its own. "
-            "Leave that out, and write a `train_step`."
+            "The steps must be run by gdtrain. Received: a model whose steps "
+            "were not observed; it has a `make_train_function` of its own. "
+            "Remove that, and write a `train_step`."
         )
     if not np.isfinite(losses[0]):
         raise ValueError(

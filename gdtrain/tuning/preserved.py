@@ -1,14 +1,16 @@
-"""A model and data that are tried out, and then are as before."""
+"""A model and data that can be used for a test, and then are as before."""
 
 import contextlib
 import copy
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import tensorflow as tf
 
 from gdtrain.state import random_state, variables
 
-# Of the model, in Python: what a run leaves behind
+# Attributes of the model that `fit` sets
 _ATTRIBUTES = (
     "history",
     "predict_function",
@@ -21,19 +23,20 @@ _ATTRIBUTES = (
 
 
 @contextlib.contextmanager
-def untouched(model):
+def preserved_model(model: keras.Model) -> Iterator[keras.Model]:
     """While open, a model may be trained; at the end it is as it was.
 
-    However that ends: weights, moving averages, states of dropout, the
-    optimizer with its count of updates, metrics, the random generators of
-    Python, NumPy, TensorFlow and Keras, `history`, and compiled functions.
+    Restored, also after an error, are weights, moving averages, states of
+    dropout, the optimizer with its count of updates, metrics, the random
+    generators of Python, NumPy, TensorFlow and Keras, `history`, and compiled
+    functions.
     While open, steps reach no callbacks but those of its own `fit`; their
     count continues from the optimizer's.
 
     Variables that an optimizer has not made yet are made, as its first update
-    would make them; metrics that were made in the meantime are reset. What
-    cannot be set back is Python's: data that counts how often it was read, or
-    attributes that a `train_step` of your own sets.
+    would make them; metrics that were made in the meantime are reset. Python
+    state is not restored: data that count how often they were read, or
+    attributes that a custom `train_step` sets.
 
     Args:
         model: A `gdtrain.DescentTrainer`, compiled and built.
@@ -48,7 +51,7 @@ def untouched(model):
     >>> model = gdtrain.Sequential([keras.Input([1]), line])
     >>> model.compile(gdtrain.GradientDescent(0.5), loss="mse")
     >>> x = np.ones([4, 1])
-    >>> with untouched(model):
+    >>> with preserved_model(model):
     ...     _ = model.fit(x, x, verbose=0)
     ...     print(model.get_weights()[0].tolist())
     [[1.0]]
@@ -78,24 +81,26 @@ def untouched(model):
             _reset_metrics_beside(model, before["metric"])
 
 
-def _make_optimizer_variables(model):
-    """Has optimizers make their variables, of zeros, before they are kept."""
+def _make_optimizer_variables(model: keras.Model) -> None:
+    """Builds the optimizers, so that all their variables can be kept."""
     with model.distribute_strategy.scope():
         for optimizer in variables.optimizers(model):
             if not optimizer.built:
                 optimizer.build(model.trainable_variables)
 
 
-def _reset_metrics_beside(model, known):
-    """Resets the metrics that have variables which are not known yet."""
-    known = {id(variable) for variable in known}
+def _reset_metrics_beside(
+    model: keras.Model, variables: list[keras.Variable]
+) -> None:
+    """Resets the metrics that have other variables than these."""
+    known = {id(variable) for variable in variables}
     for metric in model.metrics:
         if any(id(variable) not in known for variable in metric.variables):
             metric.reset_state()
 
 
-# What counts how often a dataset was read, or keeps what was read, by the
-# operation that uses it: nothing but its own, made anew, serves the copy.
+# By operation of a pipeline: what makes the resource that counts how often the
+# dataset was read, or that keeps what was read. A copy needs its own.
 _SHARED = {
     "CacheDatasetV2": "DummyMemoryCache",
     "RandomDatasetV2": "DummySeedGenerator",
@@ -105,42 +110,51 @@ _SHARED = {
 _IGNORE = 1  # `external_state_policy`: Python functions stay what they are
 
 
-@contextlib.contextmanager
-def unread(x):
-    """While open, data may be read; then they go on as if they had not been.
+@runtime_checkable
+class _HasState(Protocol):
+    """Data of the user's that can be restored to where they were."""
 
-    A `tf.data.Dataset` that shuffles gives another order each time it is
-    read. Here a copy of it is read, whose count begins with 0. A `PyDataset`
-    is set back by its `get_state` and `set_state`, if it has them, or else a
+    def get_state(self) -> Any: ...
+
+    def set_state(self, state: Any) -> None: ...
+
+
+@contextlib.contextmanager
+def preserved_data(x: Any) -> Iterator[Any]:
+    """While open, data may be read; afterwards they are as if never read.
+
+    A `tf.data.Dataset` that shuffles gives a new order each time it is read.
+    Here a copy of it is read, whose count begins with 0. A `PyDataset` is
+    restored by its `get_state` and `set_state`, if it has them, or else a
     copy of it is read. Loaders of other libraries are read as they are.
 
     Args:
         x: Whatever `keras.Model.fit` takes as `x`.
 
     Yields:
-        What to read in its place.
+        The data to read instead.
 
     Raises:
-        ValueError: if it can be read but once, or cannot be copied.
+        ValueError: if it can be read only once, or cannot be copied.
 
     Example:
 
     >>> data = tf.data.Dataset.range(9).shuffle(9, seed=0).batch(9)
-    >>> with unread(data) as copied:
+    >>> with preserved_data(data) as copied:
     ...     first = next(iter(copied)), next(iter(copied))
     >>> again = next(iter(data)), next(iter(data))
     >>> bool(tf.reduce_all(tf.equal(first, again)))
     True
     """
-    if hasattr(x, "__next__"):
+    if isinstance(x, Iterator):
         raise ValueError(
             "`x` must be data that can be read again. Received: "
-            f"x={x!r}, which can be read but once. Give arrays, a "
+            f"x={x!r}, which can be read only once. Give arrays, a "
             "tf.data.Dataset or a keras.utils.PyDataset."
         )
     if isinstance(x, tf.data.Dataset):
         yield _copy_of_dataset(x)
-    elif hasattr(x, "get_state") and hasattr(x, "set_state"):
+    elif isinstance(x, _HasState):
         state = copy.deepcopy(x.get_state())
         try:
             yield x
@@ -152,8 +166,8 @@ def unread(x):
         yield x
 
 
-def _copy_of_dataset(dataset):
-    """The same pipeline, which shares no counts with the other."""
+def _copy_of_dataset(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same pipeline, which shares no resources with the original."""
     serialized = tf.raw_ops.DatasetToGraphV2(
         input_dataset=tf.data.experimental.to_variant(dataset),
         external_state_policy=_IGNORE,
@@ -173,7 +187,9 @@ def _copy_of_dataset(dataset):
     return tf.data.experimental.from_variant(copied, dataset.element_spec)
 
 
-def _copy_of_sequence(sequence):
+def _copy_of_sequence(
+    sequence: keras.utils.PyDataset,
+) -> keras.utils.PyDataset:
     """A copy of a `PyDataset`.
 
     Raises:
@@ -183,7 +199,7 @@ def _copy_of_sequence(sequence):
         return copy.deepcopy(sequence)
     except TypeError as error:
         raise ValueError(
-            "`x` must be data that can be copied, or set back. Received: a "
+            "`x` must be data that can be copied, or restored. Received: a "
             f"{type(sequence).__name__}: {error}. Give it methods "
             "`get_state()` and `set_state(state)`."
         ) from error

@@ -1,38 +1,81 @@
 """The range test: a step at each of many learning rates, one after another."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.curvature import preconditioner
 from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.keras_bridge import optimizers
 from gdtrain.loop.callback import Callback
 from gdtrain.telemetry.loss import LearningRate, Loss
 from gdtrain.tuning import suggestions
-from gdtrain.tuning.rate_ramp import Ramp, optimizer_of
 
-# Their velocity is made of steps as long as they were at their own rates;
-# that of Adam and others is made of gradients alone. The very classes: a
-# subclass may do something else.
-_OF_STEPS = (
+
+class Ramp(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of given rates, one a step, the last of which stays.
+
+    Attributes:
+        rates: Float32 `[n]`.
+        first: The count of updates that the first is for.
+    """
+
+    def __init__(self) -> None:
+        self.rates = np.zeros(1, np.float32)
+        self.first = 0
+
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        """The rate of an update, a float32 scalar."""
+        place = tf.cast(step, tf.int32) - self.first
+        place = tf.clip_by_value(place, 0, len(self.rates) - 1)
+        return tf.gather(tf.constant(self.rates), place)
+
+    def get_config(self) -> dict:
+        """Empty: it is not saved."""
+        return {}
+
+
+def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer whose rates are tried, within one for loss scaling.
+
+    Raises:
+        ValueError: if there is none, or it is made of several.
+    """
+    optimizer = model.optimizer
+    inner = preconditioner.inner(optimizer)
+    if not hasattr(inner, "iterations") or hasattr(inner, "optimizers"):
+        raise ValueError(
+            "The model must be compiled with one optimizer, whose rates are "
+            f"to be tried. Received: optimizer={optimizer!r}. Write for "
+            "example `model.compile(gdtrain.GradientDescent(), loss)`."
+        )
+    return inner
+
+
+# Their momentum accumulates steps, each with its own rate; that of Adam and
+# others accumulates gradients. Exactly these classes: a subclass may differ.
+_ACCUMULATE_STEPS = (
     keras.optimizers.SGD,
     keras.optimizers.RMSprop,
     GradientDescent,
 )
 
 
-def constant_share(optimizer, growth):
+def constant_share(
+    optimizer: keras.optimizers.Optimizer, growth: float
+) -> float:
     """The constant rate that moves as far as a rising one, as a share of it.
 
-    Momentum adds up the steps before. If the rate rises by the factor
-    `growth` from each to the next, these were smaller than they are once the
-    rate stays, so that a range test sees a rate do less than it will:
+    Momentum accumulates steps. If the rate rises by the factor `growth` from
+    each to the next, these were smaller than at a constant rate, so that a
+    rate does less in a range test than in training:
 
         (1 - momentum) / (1 - momentum / growth)
 
-    With Nesterov's momentum, of which the last step counts once more:
+    With Nesterov's momentum, which adds the last step once more:
 
         (1 - momentum) * (1 + momentum / (1 - momentum / growth))
 
@@ -41,8 +84,8 @@ def constant_share(optimizer, growth):
         growth: The factor, 1 or more.
 
     Returns:
-        A `float`; 1 for optimizers that add up no steps, and for a momentum
-        of 1, of which no constant rate does as much.
+        A `float`; 1 for optimizers that do not accumulate steps, and for a
+        momentum of 1, with which no constant rate moves as little.
 
     Example:
 
@@ -52,7 +95,7 @@ def constant_share(optimizer, growth):
     >>> constant_share(keras.optimizers.Adam(), 1.5)
     1.0
     """
-    if type(optimizer) not in _OF_STEPS or optimizer.momentum in (0, 1):
+    if type(optimizer) not in _ACCUMULATE_STEPS or optimizer.momentum in (0, 1):
         return 1.0
     momentum = optimizer.momentum
     kept = 1 / (1 - momentum / growth)
@@ -61,18 +104,18 @@ def constant_share(optimizer, growth):
     return (1 - momentum) * kept
 
 
-_EPOCHS = 1.8  # In the time of two: a step takes longer that is looked at
-_MOST = 200  # Steps: 25 a decade
-_FEWEST = 36  # Steps: 4 a decade. Where there are fewer:
-_OF_FEW_BATCHES = 100
-_LEFT_OUT = 30  # Steps: a scale of the loss goes from 2**15 to 2**-15
+_EPOCHS = 1.8  # In the time of two: observed steps take longer
+_MAX_STEPS = 200  # 25 a decade
+_MIN_STEPS = 36  # 4 a decade. Where there are fewer:
+_STEPS_OF_FEW_BATCHES = 100
+_MAX_SKIPPED = 30  # Steps: a loss scale goes from 2**15 to 2**-15
 
 
-def steps_of(epoch_length):
-    """How many steps a test has, unless it is said.
+def steps_of(epoch_length: int | None) -> int:
+    """How many steps a test has by default.
 
-    What takes the time of two epochs, 1.8 of them, but no more than 200 steps;
-    100 where that would be fewer than 36, or the length is not known.
+    1.8 epochs, which take the time of two, but no more than 200 steps; 100
+    where that would be fewer than 36, or the length is not known.
 
     Args:
         epoch_length: Steps of an epoch, or `None`.
@@ -83,25 +126,27 @@ def steps_of(epoch_length):
     [100, 100, 36, 41, 200, 100]
     """
     steps = int(_EPOCHS * (epoch_length or 0))
-    return min(steps, _MOST) if steps >= _FEWEST else _OF_FEW_BATCHES
+    if steps < _MIN_STEPS:
+        return _STEPS_OF_FEW_BATCHES
+    return min(steps, _MAX_STEPS)
 
 
 class Recorder(Callback):
     """Raises the learning rate step by step, and keeps the losses.
 
-    The rates are equally far apart on a logarithmic scale. It stops training
-    when they are through, or when the loss blows up. A step that an optimizer
-    leaves out, as one that scales the loss does where gradients overflow, is
-    made again with the next batch; so often as can be of use.
+    The rates are equally spaced on a logarithmic scale. It stops training
+    after the last one, or when the loss blows up. A step that an optimizer
+    with loss scaling skips, as gradients overflow, is repeated with the next
+    batch, up to 30 times.
 
     Args:
         ramp: The `Ramp` that the optimizer follows.
-        from_rate, to_rate: The first rate and the last.
+        low, high: The first rate and the last.
         steps: How many; `None` for what `steps_of` finds.
 
     Attributes:
         learning_rates, losses: Float64 `[n]`: of the steps that were made,
-            without those left out.
+            without skipped ones.
         blew_up: Whether the loss did.
         steps_before: How many steps the optimizer had made before.
     """
@@ -109,11 +154,13 @@ class Recorder(Callback):
     deterministic = True  # No choice by the clock: the same answer each time
     quantities = (Loss(), LearningRate())
 
-    def __init__(self, ramp, from_rate, to_rate, steps=None):
+    def __init__(
+        self, ramp: Ramp, low: float, high: float, steps: int | None = None
+    ) -> None:
         super().__init__()
         self._ramp = ramp
-        self._ends = from_rate, to_rate
-        self._steps = steps
+        self._ends = low, high
+        self._steps = steps or 0
         self._first = self._last = 0  # Steps: before it, and to stop after
         self._seen = np.empty([2, 0])  # Rates and losses of all steps
         self.learning_rates = np.empty(0)
@@ -139,9 +186,9 @@ class Recorder(Callback):
         """Takes the losses of a block of steps."""
         self._seen = np.append(self._seen, self._read(table), axis=1)
         rates, losses = self._seen
-        made = np.append(np.diff(rates) != 0, True)  # Else it comes again
-        left_out = np.count_nonzero(~made)
-        self._last = self._first + self._steps + left_out
+        made = np.append(np.diff(rates) != 0, True)  # Else it is repeated
+        skipped = int(np.count_nonzero(~made))
+        self._last = self._first + self._steps + skipped
         self.learning_rates = rates[made][: self._steps]
         self.losses = losses[made][: self._steps]
         place = suggestions.blow_up(self.smoothed)
@@ -149,24 +196,24 @@ class Recorder(Callback):
         if self.blew_up:
             self.learning_rates = self.learning_rates[: place + 1]
             self.losses = self.losses[: place + 1]
-        is_through = len(self.losses) == self._steps
-        if self.blew_up or is_through or left_out > _LEFT_OUT:
+        is_complete = len(self.losses) == self._steps
+        if self.blew_up or is_complete or skipped > _MAX_SKIPPED:
             self.model.stop_training = True
 
     @property
-    def smoothed(self):
+    def smoothed(self) -> np.ndarray:
         """The smoothed losses, float64 `[n]`."""
         return suggestions.smooth(self.losses, self.per_decade)
 
     @property
-    def per_decade(self):
+    def per_decade(self) -> float:
         """How many rates there are in a decade."""
         low, high = self._ends
         return (self._steps - 1) / math.log10(high / low)
 
     @property
-    def constant_share(self):
-        """See `gdtrain.tuning.range_test`."""
+    def constant_share(self) -> float:
+        """What a suggestion is multiplied by, as training keeps its rate."""
         growth = 10 ** (1 / self.per_decade)
         return constant_share(optimizer_of(self.model), growth)
 
@@ -175,9 +222,9 @@ class Recorder(Callback):
         chosen = table.select(self.wanted)
         if "loss" not in chosen:
             raise ValueError(
-                "A step must tell its loss. Received: a `train_step` that "
-                f"tells {sorted(chosen.names)}. Return {{'loss': loss}} from "
-                "it, or call `self.descend(tape, loss)` without a `name`."
+                "A step must return its loss. Received: a `train_step` with "
+                f"{sorted(chosen.names)}. Return {{'loss': loss}} from it, or "
+                "call `self.descend(tape, loss)` without a `name`."
             )
         first = self._seen.shape[1]
         planned = self._ramp.rates[first : first + len(chosen)]
@@ -194,27 +241,36 @@ class Recorder(Callback):
         return np.stack([rates, chosen["loss"]])
 
 
-def run(model, x, y, *, from_rate, to_rate, steps, **arguments):
-    """Tries the rates on a model, which it leaves as the last one made it.
+def run(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    low: float,
+    high: float,
+    steps: int | None,
+    **arguments: Any,
+) -> Recorder:
+    """Trains a model at rising learning rates.
 
     Args:
         model: A `DescentTrainer`, compiled and built.
         x, y: The data, as in `keras.Model.fit`.
-        from_rate, to_rate, steps: As in `Recorder`.
+        low, high, steps: As in `Recorder`.
         **arguments: More of `fit`: `batch_size`, `sample_weight`.
 
     Returns:
-        The `Recorder`, done.
+        The `Recorder` of the test.
     """
     ramp = Ramp()
-    recorder = Recorder(ramp, from_rate, to_rate, steps)
+    recorder = Recorder(ramp, low, high, steps)
     optimizer = optimizer_of(model)
     with optimizers.replaced_learning_rate(optimizer, ramp):
         model.fit(
             x,
             y,
-            # The test itself ends it; an epoch has at least a step.
-            epochs=(steps or _MOST) + _LEFT_OUT,
+            # The recorder stops it; an epoch has at least a step.
+            epochs=(steps or _MAX_STEPS) + _MAX_SKIPPED,
             verbose=0,
             # Keras warns of a dataset that it is asked to shuffle.
             shuffle=not isinstance(x, tf.data.Dataset),

@@ -4,17 +4,25 @@ Each takes `rates`, rising, and `losses`, smoothed, float64 `[n]`, and returns
 the place of its suggestion.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 
-DECADES = 1 / 3  # Of rates that the smoothing looks back over
-_RISE = 3  # Times the loss at the start: so much more has blown up
+from gdtrain.common import notebook
+
+DECADES = 1 / 3  # Of rates: the window of the smoothing
+_RISE = 3  # Times the loss at the start: a loss that rises by more blew up
 _ROUNDING = 1e-6  # Of a float32 loss, relative
-_NOISE = 4  # Times: of what is noise alone, one in 100 falls by more
+_NOISE = 4  # Times: of pure noise, one in 100 falls by more
+_CLEAR = 0.05  # Of the loss: a fall that is seen, in spite of noise
+_SOON = 10  # Rates: a loss that blows up within them began too high
+
+# See `gdtrain.find_learning_rate`.
+RECOMMENDED = "minimum_tenth"
 
 
-def smooth(losses, per_decade):
+def smooth(losses: np.ndarray, per_decade: float) -> np.ndarray:
     """The exponential mean of losses, corrected for its start.
 
         mean <- decay * mean + (1 - decay) * loss
@@ -46,7 +54,7 @@ def smooth(losses, per_decade):
     return np.array(smoothed)
 
 
-def blow_up(smoothed):
+def blow_up(smoothed: np.ndarray) -> int | None:
     """The place of the first smoothed loss that has blown up, or `None`.
 
         loss > start + 3 * max(abs(start), start - lowest before)
@@ -66,7 +74,7 @@ def blow_up(smoothed):
     return int(np.argmax(over)) if over.any() else None
 
 
-def noise(losses):
+def noise(losses: np.ndarray) -> float:
     """The standard deviation of the noise of a step, from second differences.
 
     Their median, so that neither a course that falls or rises slowly nor the
@@ -84,8 +92,8 @@ def noise(losses):
     return float(width / (0.6745 * math.sqrt(6)))
 
 
-def falls(losses, per_decade):
-    """Whether losses fall by more than noise would let them seem to fall.
+def falls(losses: np.ndarray, per_decade: float) -> bool:
+    """Whether losses fall by more than noise.
 
         start - lowest smoothed loss > least_fall
         start = median of the losses at the first quarter of the rates
@@ -107,13 +115,13 @@ def falls(losses, per_decade):
     return bool(fall > least_fall(losses, per_decade))
 
 
-def start(losses):
+def start(losses: np.ndarray) -> float:
     """The median of the losses at the first quarter of the rates."""
     return float(np.median(losses[: _few(losses)]))
 
 
-def least_fall(losses, per_decade):
-    """The least fall that is told from noise.
+def least_fall(losses: np.ndarray, per_decade: float) -> float:
+    """The least fall that is distinct from noise.
 
         4 * (noise of the difference of the start and a smoothed loss)
 
@@ -135,21 +143,21 @@ def least_fall(losses, per_decade):
     return max(_NOISE * noise(losses) * share, rounding)
 
 
-def _few(losses):
+def _few(losses: np.ndarray) -> int:
     """How many losses a quarter of the rates has."""
     return max(1, len(losses) // 4)
 
 
-def _decay(per_decade):
-    """How much of the mean is kept at each rate."""
+def _decay(per_decade: float) -> float:
+    """The share of the mean that is kept at each rate."""
     return max(0.0, 1 - 1 / (DECADES * per_decade))
 
 
-def steepest(rates, losses):
+def steepest(rates: np.ndarray, losses: np.ndarray) -> int:
     """Where the loss falls most for a given factor of the rate.
 
-    Looked for until the lowest loss: what comes after it is blowing up; and
-    not in the first eighth, whose means are of few losses.
+    Before the lowest loss, after which it blows up, and not in the first
+    eighth, whose means are of few losses.
 
     Reference:
         Gugger, "How do you find a good learning rate", 2018.
@@ -167,7 +175,7 @@ def steepest(rates, losses):
     return first + int(np.argmin(slopes[first : last + 1]))
 
 
-def minimum_tenth(rates, losses):
+def minimum_tenth(rates: np.ndarray, losses: np.ndarray) -> int:
     """The largest rate of at most a tenth of that of the lowest loss.
 
     Reference:
@@ -184,7 +192,7 @@ def minimum_tenth(rates, losses):
     return max(0, int(np.searchsorted(rates, tenth * (1 + 1e-6), "right")) - 1)
 
 
-def valley(rates, losses):
+def valley(rates: np.ndarray, losses: np.ndarray) -> int:
     """The middle of the longest valley.
 
     The longest sequence of losses, each lower than the one before it, gaps
@@ -211,3 +219,170 @@ METHODS = {
     "steepest": steepest,
     "valley": valley,
 }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RangeTestResult:
+    """The result of `gdtrain.find_learning_rate`. Prints as a line.
+
+    Args:
+        learning_rates: The learning rates of the test, float64 `[n]`.
+        losses: The loss of the batch before the update by each, float64
+            `[n]`; the last may not be finite.
+        smoothed: Their exponential mean; see
+            `gdtrain.tuning.suggestions.smooth`.
+        blew_up: Whether the test ended as the loss blew up.
+        suggestions: By method, a learning rate to train with: with momentum
+            it is smaller than the one of the test
+            (`gdtrain.tuning.range_test`). Without those from losses, if these
+            fell by no more than noise, and without `"curvature"`, if no limit
+            is known.
+        method: Which of them is recommended, or `None`.
+        stable_learning_rate: The stable limit at the start, a `float`:
+            infinite if nothing is limited, `None` if it is not known.
+        limit: How it was computed, or why it is not known, in words.
+        steps_before: How many steps the optimizer had made before the test.
+
+    Example:
+
+    >>> import gdtrain, keras, numpy as np
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(), loss="mse")
+    >>> x = np.linspace(-1, 1, 50)[:, np.newaxis]
+    >>> found = gdtrain.find_learning_rate(model, x, 3 * x, verbose=0)
+    >>> found.limit, round(found.suggestions["curvature"], 3)
+    ('2 / sharpness, for GradientDescent', 0.5)
+    """
+
+    learning_rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    blew_up: bool
+    suggestions: dict[str, float]
+    method: str | None
+    stable_learning_rate: float | None
+    limit: str
+    steps_before: int = 0
+
+    @property
+    def suggestion(self) -> float | None:
+        """The learning rate that is recommended, or `None`.
+
+        A tenth of that of the lowest loss, or half the stable limit if that
+        is smaller. `None` if the loss fell by no more than noise: the limit
+        alone says how large a rate must not be.
+        """
+        return None if self.method is None else self.suggestions[self.method]
+
+    def __str__(self) -> str:
+        rates = self.learning_rates
+        tried = f"{len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g}"
+        if self.blew_up:
+            tried += ", where the loss blew up"
+        limit = "not known"
+        if self.stable_learning_rate is not None:
+            limit = f"{self.stable_learning_rate:.2g}"
+        if self.method is None:
+            return (
+                f"No learning rate stands out of {tried}: the loss never fell "
+                f"by more than its noise. {self._why_none()} Stable limit: "
+                f"{limit}."
+            )
+        others = ", ".join(
+            f"{name} {rate:.2g}"
+            for name, rate in self.suggestions.items()
+            if name != self.method
+        )
+        return (
+            f"Try learning_rate={self.suggestion:.2g} ({self.method}), of "
+            f"{tried}. Others: {others or 'none'}. Stable limit: {limit}."
+        )
+
+    def _repr_html_(self) -> str:
+        """The result, what each method suggests, and a picture."""
+        return notebook.show(
+            self,
+            lambda: notebook.paragraph(str(self)),
+            lambda: notebook.table(
+                ["method", "learning_rate", ""],
+                [
+                    (
+                        name,
+                        f"{rate:.2g}",
+                        "recommended" if name == self.method else "",
+                    )
+                    for name, rate in self.suggestions.items()
+                ],
+            ),
+            lambda: notebook.picture("learning_rate_range", self),
+        )
+
+    def _why_none(self) -> str:
+        """Why no rate lowered the loss, as far as it can be known."""
+        if self.blew_up and len(self.losses) <= _SOON:
+            return "Give a smaller `min_learning_rate`."
+        before = ""
+        if self.steps_before:
+            before = f"The model has made {self.steps_before:,} steps before"
+        limit = self.stable_learning_rate
+        reached = limit is not None and self.learning_rates[-1] > limit
+        if not (self.blew_up or reached):
+            more = (
+                "Give more `steps`, a larger `batch_size` or "
+                "`max_learning_rate`."
+            )
+            if before:
+                more += f" {before}: it may be trained already."
+            return more
+        losses = self.losses[np.isfinite(self.losses)]
+        decades = np.log10(self.learning_rates[-1] / self.learning_rates[0])
+        per_decade = (len(self.learning_rates) - 1) / decades
+        first = start(losses)
+        least = least_fall(losses, per_decade)
+        is_clear = least < _CLEAR * abs(first)
+        seen = f"a fall by {least:.2g}, of {first:.3g}, would have been seen."
+        if not is_clear:
+            seen = (
+                f"of the loss, {first:.3g}, only a fall by {least:.2g} would "
+                "be distinct from the noise of the batches. A larger "
+                "`batch_size` shows more."
+            )
+        if before:
+            return f"{before}, and is probably trained already: {seen}"
+        if is_clear:
+            return (
+                "From these weights the loss cannot fall much further; they "
+                f"are probably trained already: {seen}"
+            )
+        return f"Perhaps the weights are trained already; but {seen}"
+
+
+def suggest(
+    losses: np.ndarray,
+    rates: np.ndarray,
+    smoothed: np.ndarray,
+    per_decade: float,
+) -> dict[str, float]:
+    """What each method suggests; nothing if losses fell by no more than noise.
+
+    Args:
+        losses, rates, smoothed: Float64 `[n]`.
+        per_decade: As in `smooth`.
+    """
+    finite = np.isfinite(smoothed)
+    rates, smoothed = rates[finite], smoothed[finite]
+    if not falls(losses[finite], per_decade):
+        return {}
+    return {
+        name: float(rates[find(rates, smoothed)])
+        for name, find in METHODS.items()
+    }
+
+
+def recommended(suggested: dict[str, float]) -> str | None:
+    """The method to choose, or `None`."""
+    if RECOMMENDED not in suggested:
+        return None
+    if suggested.get("curvature", np.inf) < suggested[RECOMMENDED]:
+        return "curvature"
+    return RECOMMENDED

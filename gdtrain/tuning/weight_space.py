@@ -1,28 +1,127 @@
-"""Directions in the space of weights, and paths of trainings in it."""
+"""The space of weights: the loss in it, directions, paths of trainings."""
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from gdtrain.curvature.objective import Objective
 from gdtrain.telemetry import record
 
 _FLAT = 1e-5  # Of the first principal direction: less is rounding of float32
 
 
+class LossSurvey:
+    """Losses at points and over planes, where weights are one vector.
+
+    The model is not changed.
+
+    Args:
+        model: A `keras.Model`, built and compiled with a loss.
+        x, y, sample_weight: The data, as in `keras.Model.fit`.
+        options: `examples`, `batch_size` and `training` of `Objective`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        **options: Any,
+    ) -> None:
+        self._objective = Objective(model, x, y, sample_weight, **options)
+        #: The model.
+        self.model = model
+        #: The trainable weights, a list of `keras.Variable`.
+        self.weights = self._objective.weights
+        #: How many numbers they are.
+        self.size = self._objective.size
+        self._plane = self._over
+        if not model.run_eagerly:
+            dtype = self._objective.dtype
+            shapes = [self.size], [2, self.size], [None, 2]
+            program = tf.function(self._over, autograph=False)
+            # Called by itself, TensorFlow would warn of the fifth survey.
+            self._plane = program.get_concrete_function(
+                *(tf.TensorSpec(shape, dtype) for shape in shapes)
+            )
+
+    def values(self) -> list[np.ndarray]:
+        """The values of the weights now, a list of arrays."""
+        return [value.numpy() for value in self._objective.values()]
+
+    def point(self) -> np.ndarray:
+        """The weights now as one vector, float64 `[weights]`."""
+        flat = [value.ravel() for value in self.values()]
+        return np.concatenate(flat).astype(np.float64)
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """The loss at each of some points.
+
+        Args:
+            points: Float `[n, weights]`.
+
+        Returns:
+            Float64 `[n]`.
+        """
+        loss, split = self._objective.loss, self._objective.split
+        dtype = self._objective.dtype
+        return np.array([float(loss(split(tf.cast(p, dtype)))) for p in points])
+
+    def over(
+        self, center: np.ndarray, vectors: np.ndarray, x: Any, y: Any
+    ) -> np.ndarray:
+        """The loss over a plane, in one program; see `LossSurface`.
+
+            losses[j, i] = loss(center + x[i] vectors[0] + y[j] vectors[1])
+
+        Returns:
+            Float64 `[len(y), len(x)]`.
+        """
+        places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+        dtype = self._objective.dtype
+        losses = self._plane(
+            tf.constant(center, dtype),
+            tf.constant(vectors, dtype),
+            tf.constant(places, dtype),
+        )
+        return losses.numpy().astype(np.float64).reshape(len(y), len(x))
+
+    def _over(
+        self, center: tf.Tensor, vectors: tf.Tensor, places: tf.Tensor
+    ) -> tf.Tensor:
+        """Losses `[n]` at places `[n, 2]` of a plane; traced."""
+
+        def loss(place: tf.Tensor) -> tf.Tensor:
+            point = center + tf.linalg.matvec(vectors, place, transpose_a=True)
+            return self._objective.loss(self._objective.split(point))
+
+        return tf.map_fn(
+            loss,
+            places,
+            fn_output_signature=self._objective.dtype,
+            parallel_iterations=1,  # The memory of one model
+        )
+
+
 class Directions(NamedTuple):
-    """What a slice through a loss surface is spanned by.
+    """Two vectors that span a plane in the space of weights.
 
     Args:
         vectors: Float64 `[2, weights]`.
-        names: What each of them is, two strings.
+        names: Their names, two strings.
     """
 
-    vectors: Any
+    vectors: np.ndarray
     names: tuple[str, str]
 
 
-def of_two_weights(variables, model_name):
-    """The two numbers of a model that has no more.
+def of_two_weights(
+    variables: list[keras.Variable], model_name: str
+) -> Directions:
+    """The axes of a model of two weights.
 
     Args:
         variables: Its trainable variables, one of two numbers or two of one.
@@ -34,14 +133,16 @@ def of_two_weights(variables, model_name):
     return Directions(np.eye(2), (names[0], names[1]))
 
 
-def filter_normalized(variables, values, seed):
-    """Two random directions, in which each filter is as long as its weights.
+def filter_normalized(
+    variables: list[keras.Variable], values: list[np.ndarray], seed: int
+) -> Directions:
+    """Two random directions with the norm of each filter of the weights.
 
         direction[filter] = random * norm(weights[filter]) / norm(random)
 
-    A filter is what a convolution or dense layer makes one output of: a slice
-    along the last axis. Weights of one axis or none, such as biases and those
-    of normalization, stay as they are.
+    A filter is the slice along the last axis that makes one output of a
+    convolution or dense layer. Weights of fewer than two axes, such as biases
+    and those of normalization, are not moved.
 
     Args:
         variables: The trainable variables.
@@ -66,9 +167,10 @@ def filter_normalized(variables, values, seed):
         )
     if not any(value.any() for value in values if value.ndim > 1):
         raise ValueError(
-            "Random directions are as long as the filters of the weights, "
-            "which must not all be zero. Received: a model whose are. Pass "
-            "the path of a training, or begin with other weights."
+            "Random directions have the norms of the filters of the weights, "
+            "which must not all be zero. Received: a model whose kernels are "
+            "all zero. Pass the path of a training, or begin with other "
+            "weights."
         )
     vectors = [
         np.concatenate([_like(generator, value).ravel() for value in values])
@@ -80,7 +182,7 @@ def filter_normalized(variables, values, seed):
     )
 
 
-def _like(generator, value):
+def _like(generator: np.random.Generator, value: np.ndarray) -> np.ndarray:
     """Random numbers with the norms of a weight's filters."""
     if value.ndim < 2:
         return np.zeros_like(value)
@@ -90,13 +192,13 @@ def _like(generator, value):
     return random * (np.sqrt(np.square(value).sum(axes)) / length)
 
 
-def principal(points, center, seed):
-    """The two directions, of length 1, that most of a path is in.
+def principal(points: Any, center: np.ndarray, seed: int) -> Directions:
+    """The first two principal directions of a path, of length 1.
 
-    Those of the plane through `center` from which the points are least far,
-    in the mean of squares: the largest singular vectors of
-    `points - center`. Of points on a line, or fewer than three, the others
-    are random ones at right angles.
+    They are the largest singular vectors of `points - center`, and span the
+    plane through `center` with the least mean square distance from the
+    points. Of points on a line, or fewer than three, missing ones are random
+    and orthogonal.
 
     Args:
         points: Float `[n, weights]`.
@@ -125,11 +227,11 @@ def principal(points, center, seed):
     return Directions(np.stack(basis), (names[0], names[1]))
 
 
-_MANY = 64  # Points of a path that are looked at to find where it is good
-_TIMES = 4  # The loss at the start: from there on, a path is lost
+_MANY = 64  # Points of a path whose losses are computed
+_TIMES = 4  # The loss at the start: points above it count as diverged
 
 
-def paths_by_label(path, size):
+def paths_by_label(path: Any, size: int) -> dict[str, np.ndarray]:
     """Paths as arrays, by label.
 
     Args:
@@ -142,11 +244,11 @@ def paths_by_label(path, size):
 
     Raises:
         ValueError: if they have no points, begin with what is not finite, or
-            are of another model.
+            are of a model of another size.
 
     Example:
 
-    >>> by_label([[1, 2], [3, 4]], size=2)
+    >>> paths_by_label([[1, 2], [3, 4]], size=2)
     {'': array([[1., 2.], [3., 4.]])}
     """
     if path is None:
@@ -172,12 +274,14 @@ def paths_by_label(path, size):
     return paths
 
 
-def good_points(paths, survey):
+def good_points(
+    paths: dict[str, np.ndarray], survey: LossSurvey
+) -> tuple[np.ndarray, np.ndarray]:
     """Points of paths at which the loss is not far above that at the start.
 
     Args:
-        paths: What `by_label` returned.
-        survey: A `LossSurvey`.
+        paths: What `paths_by_label` returned.
+        survey: Computes the losses.
 
     Returns:
         `(points, losses)`, float64 `[n, weights]` and `[n]`: some of each

@@ -42,7 +42,7 @@ def find(model, job, steps=None, **arguments):
         batch_size=job.batch_size,
         verbose=0,
         steps=steps,
-        to_rate=10.0 if steps is None else 1e-6,
+        max_learning_rate=10.0 if steps is None else 1e-6,
         **arguments,
     )
 

@@ -157,7 +157,7 @@ def test_labels_are_explained_by_what_measures_too():
     model = classifier()
     for do in (
         lambda: gdtrain.curvature(model, X, Y + 1),
-        lambda: gdtrain.landscape(model, X, Y + 1, points=3),
+        lambda: gdtrain.landscape(model, X, Y + 1, resolution=3),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError) as caught:
             do()

@@ -21,8 +21,8 @@ def surface(losses=None, **paths):
         losses = 0.01 + PLACES[:, None] ** 2 + 4 * PLACES**2
     return LossSurface(
         losses=np.asarray(losses, np.float64),
-        across=PLACES,
-        up=PLACES,
+        x=PLACES,
+        y=PLACES,
         center=np.zeros(2),
         vectors=np.eye(2),
         names=("first $", "second"),
@@ -106,7 +106,7 @@ def test_losses_below_zero_have_an_even_scale():
 
 def test_picture_of_a_line_has_the_way_from_look_to_look():
     model, x, y = line()
-    picture = plots.Landscape(x, y, points=3)
+    picture = plots.Landscape(x, y, resolution=3)
     points = [[0.0, 0.0], [0.5, 0.25], [0.25, 0.5]]
     for w, b in points:
         model.set_weights([np.array([[w]]), np.array([b])])
@@ -121,11 +121,11 @@ def test_picture_of_a_line_has_the_way_from_look_to_look():
 def test_picture_of_a_network_is_a_slice_around_it_or_the_plane_of_its_path():
     model, x, y = smooth()
     model.compile("sgd", "mse", run_eagerly=True)
-    seen = plots.Landscape(x, y, points=2).look(model)
+    seen = plots.Landscape(x, y, resolution=2).look(model)
     assert seen.names[0].startswith("random") and seen.paths == {}
     path = WeightPath()
     model.fit(x, y, batch_size=5, verbose=0, callbacks=[path])
-    seen = plots.Landscape(x, y, path, points=2).look(model)
+    seen = plots.Landscape(x, y, path, resolution=2).look(model)
     assert seen.names[0].startswith("principal")
     assert seen.paths[""].shape == (6, 2)  # 5 points, and the weights now
 
@@ -134,7 +134,7 @@ def test_tensorboard_shows_it_as_training_goes_on(tmp_path):
     model, x, y = line()
     path = WeightPath()
     tensorboard = gdtrain.callbacks.TensorBoard(
-        tmp_path, ["loss"], pictures=[plots.Landscape(x, y, path, points=5)]
+        tmp_path, ["loss"], pictures=[plots.Landscape(x, y, path, resolution=5)]
     )
     model.fit(
         x,

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from gdtrain import plots
-from gdtrain.tuning import range_test_result
-from tests.tuning.test_range_test_result import FALL, seen
+from gdtrain.tuning.learning_rate_finder import conclude
+from tests.tuning.test_result import FALL, seen
 
 
 def picture(losses=FALL, limit=None):
-    found = range_test_result.conclude(seen(losses), limit, "")
+    found = conclude(seen(losses), limit, "")
     return found, plots.learning_rate_range(found).axes[0]
 
 

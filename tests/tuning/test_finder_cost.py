@@ -33,7 +33,7 @@ def counts(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("highest", [{}, {"to_rate": 1e-6}])
+@pytest.mark.parametrize("highest", [{}, {"max_learning_rate": 1e-6}])
 def test_default_test_is_within_two_epochs_of_digits(name, highest, counts):
     job = jobs.make(name)
     most = int(1.8 * -(-len(job.x) // job.batch_size))

@@ -6,7 +6,7 @@ import pytest
 
 import gdtrain
 from gdtrain.tuning import weight_space
-from gdtrain.tuning.loss_survey import LossSurvey
+from gdtrain.tuning.weight_space import LossSurvey
 from tests import models
 from tests.curvature.models import convolutional, line, smooth
 from tests.tuning.test_preserved_model import assert_equal, everything, network
@@ -37,7 +37,7 @@ def random_path(size, count=6, seed=3):
 
 def test_losses_of_a_line_are_those_of_the_closed_form():
     model, x, y = line()
-    found = gdtrain.landscape(model, x, y, across=(-1, 2), up=(0, 0.5))
+    found = gdtrain.landscape(model, x, y, x_range=(-1, 2), y_range=(0, 0.5))
     assert found.losses.shape == (31, 31)
     w, b = np.meshgrid(np.linspace(-1, 2, 31), np.linspace(0, 0.5, 31))
     x, y = x.ravel().astype("float64"), y.ravel().astype("float64")
@@ -54,7 +54,9 @@ def test_model_is_untouched_bit_for_bit(training):
     x, y = models.regression_data()
     model.fit(x, y, batch_size=20, verbose=0)
     before = everything(model)
-    gdtrain.landscape(model, x, y, points=3, training=training, batch_size=20)
+    gdtrain.landscape(
+        model, x, y, resolution=3, training=training, batch_size=20
+    )
     assert_equal(everything(model), before)
 
 
@@ -86,11 +88,11 @@ def test_directions_have_the_length_of_the_weights_in_each_filter():
 def test_slice_of_a_network_is_its_loss_at_those_weights(eager):
     model, x, y = smooth()
     model.compile("sgd", "mse", run_eagerly=eager)
-    found = gdtrain.landscape(model, x, y, points=3, batch_size=7)
-    assert found.across.tolist() == found.up.tolist() == [-1, 0, 1]
+    found = gdtrain.landscape(model, x, y, resolution=3, batch_size=7)
+    assert found.x.tolist() == found.y.tolist() == [-1, 0, 1]
     for up in range(3):
         for across in range(3):
-            steps = found.across[across], found.up[up]
+            steps = found.x[across], found.y[up]
             put(model, found.center + steps @ found.vectors)
             wanted = model.evaluate(x, y, verbose=0)
             assert found.losses[up, across] == pytest.approx(wanted, rel=1e-5)
@@ -99,7 +101,7 @@ def test_slice_of_a_network_is_its_loss_at_those_weights(eager):
 def test_same_seed_gives_the_same_slice_and_another_another():
     model, x, y = eager_smooth()
     one, again, other = (
-        gdtrain.landscape(model, x, y, points=2, seed=seed)
+        gdtrain.landscape(model, x, y, resolution=2, seed=seed)
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one.losses, again.losses)
@@ -110,7 +112,7 @@ def test_path_in_a_plane_is_projected_exactly():
     model, x, y = eager_smooth()
     plane, places = random_path(21, 3), random_path(2, 8)
     path = plane[0] + places @ plane[1:]
-    found = gdtrain.landscape(model, x, y, path=path, points=2)
+    found = gdtrain.landscape(model, x, y, path=path, resolution=2)
     back = found.center + found.paths[""] @ found.vectors
     np.testing.assert_allclose(back, path, rtol=0, atol=1e-12)
     gram = found.vectors @ found.vectors.T
@@ -148,12 +150,12 @@ def test_nearest_place_is_found_along_directions_at_any_angle():
     model, x, y = eager_smooth()
     path = random_path(21)
     found = gdtrain.landscape(
-        model, x, y, path=path, directions="random", points=2
+        model, x, y, path=path, directions="random", resolution=2
     )
     away = (path - found.center).T
     wanted, *_ = np.linalg.lstsq(found.vectors.T, away, rcond=None)
     np.testing.assert_allclose(found.paths[""], wanted.T, rtol=1e-9)
-    assert found.across.tolist() == [-1, 1]
+    assert found.x.tolist() == [-1, 1]
 
 
 def test_view_holds_paths_but_not_where_they_are_lost():
@@ -161,19 +163,19 @@ def test_view_holds_paths_but_not_where_they_are_lost():
     good = [[0.0, 0.0], [0.3, 0.2]]
     lost = [[0.0, 0.0], [-0.1, 0.0], [50.0, 9.0], [np.nan, np.inf]]
     found = gdtrain.landscape(
-        model, x, y, path={"good": good, "lost": lost}, points=2
+        model, x, y, path={"good": good, "lost": lost}, resolution=2
     )
-    np.testing.assert_allclose(found.across, [0.1 - 0.32, 0.1 + 0.32])
-    np.testing.assert_allclose(found.up, [0.1 - 0.16, 0.1 + 0.16])
+    np.testing.assert_allclose(found.x, [0.1 - 0.32, 0.1 + 0.32])
+    np.testing.assert_allclose(found.y, [0.1 - 0.16, 0.1 + 0.16])
     np.testing.assert_array_equal(found.paths["good"], good)
     np.testing.assert_array_equal(found.paths["lost"][:3], lost[:3])
 
 
 def test_path_that_stays_is_seen_with_some_room():
     model, x, y = line()
-    found = gdtrain.landscape(model, x, y, path=[[1.0, 2.0]], points=2)
-    np.testing.assert_allclose(found.across, [0.2, 1.8])
-    np.testing.assert_allclose(found.up, [1.2, 2.8])
+    found = gdtrain.landscape(model, x, y, path=[[1.0, 2.0]], resolution=2)
+    np.testing.assert_allclose(found.x, [0.2, 1.8])
+    np.testing.assert_allclose(found.y, [1.2, 2.8])
 
 
 def test_two_numbers_of_one_weight_are_the_axes():
@@ -182,7 +184,12 @@ def test_two_numbers_of_one_weight_are_the_axes():
     model.compile("sgd", "mse", **EAGER)
     x = np.eye(2)
     found = gdtrain.landscape(
-        model, x, np.array([1.0, 3.0]), across=(0, 1), up=(0, 3), points=2
+        model,
+        x,
+        np.array([1.0, 3.0]),
+        x_range=(0, 1),
+        y_range=(0, 3),
+        resolution=2,
     )
     assert found.names == ("dense/kernel[0]", "dense/kernel[1]")
     np.testing.assert_allclose(found.losses, [[5, 4.5], [0.5, 0]])
@@ -194,10 +201,10 @@ def test_two_numbers_of_one_weight_are_the_axes():
         ({"directions": "down"}, "`directions` must be one of"),
         ({"directions": "weights"}, "two trainable weights"),
         ({"directions": "path"}, "needs a path"),
-        ({"across": (1, 0)}, r"`across` must be \(low, high\)"),
-        ({"up": (0, 1, 2)}, r"`up` must be \(low, high\)"),
-        ({"up": (0, np.inf)}, r"`up` must be \(low, high\)"),
-        ({"points": 0}, "`points` must be"),
+        ({"x_range": (1, 0)}, r"`x_range` must be \(low, high\)"),
+        ({"y_range": (0, 1, 2)}, r"`y_range` must be \(low, high\)"),
+        ({"y_range": (0, np.inf)}, r"`y_range` must be \(low, high\)"),
+        ({"resolution": 0}, "`resolution` must be"),
         ({"path": [[1.0, 2.0]]}, r"`path` must be points \[n, 21\]"),
         ({"path": np.zeros([0, 21])}, r"shape \[0, 21\]"),
         ({"path": gdtrain.callbacks.WeightPath()}, r"shape \[0, 0\]"),

@@ -104,7 +104,7 @@ def test_interrupted_it_leaves_nothing_behind(monkeypatch, end, error):
 
     monkeypatch.setattr(range_test.Recorder, "on_block", on_block)
     with pytest.raises(error):
-        find(model, **data, from_rate=0.1, curvature=False)
+        find(model, **data, min_learning_rate=0.1, curvature=False)
     assert not np.array_equal(observed[-1], before[0])  # It had begun.
     assert_equal(everything(model), before)
     assert model.history is history and not model.stop_training
@@ -162,7 +162,7 @@ def test_curvature_is_not_measured_unless_wanted():
     model, data = line()
     found = find(model, **data, curvature=False)
     assert found.stable_learning_rate is None
-    assert found.limit == "curvature was not asked for"
+    assert found.limit == "curvature was not measured"
 
 
 def test_data_of_which_curvature_is_not_known_are_tested_all_the_same():
@@ -261,9 +261,12 @@ def test_loss_that_is_not_finite_at_the_start_is_refused():
 
 
 BAD = {
-    "from_rate must be": (ValueError, {"from_rate": 0.0}),
-    "to_rate must be": (TypeError, {"to_rate": "1"}),
-    "from_rate must be below to_rate": (ValueError, {"from_rate": 20.0}),
+    "min_learning_rate must be": (ValueError, {"min_learning_rate": 0.0}),
+    "max_learning_rate must be": (TypeError, {"max_learning_rate": "1"}),
+    "min_learning_rate must be below max_learning_rate": (
+        ValueError,
+        {"min_learning_rate": 20.0},
+    ),
     "steps must be a positive": (TypeError, {"steps": 0.5}),
     "steps must be at least 10": (ValueError, {"steps": 9}),
     "seed must be": (ValueError, {"seed": -1}),
@@ -285,7 +288,7 @@ def test_bad_argument_is_refused_before_the_first_step(message):
 
 def test_generator_is_refused():
     model, _ = line()
-    with pytest.raises(ValueError, match="read but once"):
+    with pytest.raises(ValueError, match="read only once"):
         find(model, x=iter([(np.ones([1, 1]), np.ones([1, 1]))]))
 
 
@@ -314,5 +317,5 @@ def test_model_with_a_loop_of_its_own_is_refused():
     model, data = line()
     model = Loop([keras.Input([1]), *model.layers])
     model.compile("sgd", "mse")
-    with pytest.raises(RuntimeError, match="told of no step"):
+    with pytest.raises(RuntimeError, match="steps were not observed"):
         find(model, **data, curvature=False)

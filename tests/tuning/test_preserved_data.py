@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gdtrain.tuning.preserved import unread
+from gdtrain.tuning.preserved import preserved_data
 
 
 def shuffled():
@@ -52,7 +52,7 @@ def test_pipeline_goes_on_as_if_it_had_not_been_read(name, passes_before):
         data = PIPELINES[name]()
         passes(data, passes_before)
         if reads:
-            with unread(data) as copied:
+            with preserved_data(data) as copied:
                 seen = passes(copied)
         found.append(passes(data))
     assert found[0] == found[1]
@@ -62,7 +62,7 @@ def test_pipeline_goes_on_as_if_it_had_not_been_read(name, passes_before):
 
 def test_copy_of_a_pipeline_is_the_same_each_time():
     data = shuffled()
-    with unread(data) as first, unread(data) as second:
+    with preserved_data(data) as first, preserved_data(data) as second:
         assert passes(first) == passes(second)
 
 
@@ -75,7 +75,7 @@ def test_pipeline_of_python_functions_is_copied():
     )
     data = data.map(lambda x: tf.py_function(np.square, [x], tf.float32))
     data = data.map(lambda x: tf.ensure_shape(x, [])).batch(3)
-    with unread(data) as copied:
+    with preserved_data(data) as copied:
         assert passes(copied, 2) == [[1.0, 4.0, 9.0]] * 2
         assert copied.element_spec == data.element_spec
 
@@ -114,7 +114,7 @@ class BatchesWithState(Batches):
 @pytest.mark.parametrize("kind", [Batches, BatchesWithState])
 def test_sequence_goes_on_as_if_it_had_not_been_read(kind):
     data, other = kind(), kind()
-    with unread(data) as read:
+    with preserved_data(data) as read:
         read.on_epoch_end()
         assert read.order.tolist() != list(range(12))
     assert data.order.tolist() == list(range(12))
@@ -126,18 +126,18 @@ def test_sequence_goes_on_as_if_it_had_not_been_read(kind):
 def test_sequence_that_can_neither_be_copied_nor_set_back_is_refused():
     data = Batches()
     data.lock = threading.Lock()
-    with pytest.raises(ValueError, match="copied, or set back.*get_state"):
-        with unread(data):
+    with pytest.raises(ValueError, match="copied, or restored.*get_state"):
+        with preserved_data(data):
             pass
 
 
 def test_what_can_be_read_but_once_is_refused():
     with pytest.raises(ValueError, match="can be read again"):
-        with unread(iter([1])):
+        with preserved_data(iter([1])):
             pass
 
 
 def test_arrays_are_read_as_they_are():
     x = np.zeros(3)
-    with unread(x) as read:
+    with preserved_data(x) as read:
         assert read is x

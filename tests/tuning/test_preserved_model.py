@@ -10,7 +10,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.keras_bridge import randomness
 from gdtrain.state import variables
-from gdtrain.tuning.preserved import untouched
+from gdtrain.tuning.preserved import preserved_model
 from tests import models
 
 
@@ -60,7 +60,7 @@ def test_everything_is_as_before_however_it_ends(error):
     kept = {key: vars(model)[key] for key in ("history", "train_function")}
     done = model._step_hooks.steps_done
     try:
-        with untouched(model):
+        with preserved_model(model):
             train(model)
             model.optimizer.learning_rate = 7.0
             model.stop_training = True
@@ -85,7 +85,7 @@ def test_training_goes_on_as_if_nothing_had_been():
         keras.utils.set_random_seed(3)
         history = [train(one).history]
         if tries:
-            with untouched(one):
+            with preserved_model(one):
                 train(one, epochs=3)
                 one.evaluate(*models.regression_data(), verbose=0)
                 keras.random.normal([1])
@@ -103,7 +103,7 @@ def test_a_model_that_was_never_trained_begins_as_if_nothing_had_been():
         model = network(gdtrain.GradientDescent(0.1, momentum=0.9))
         keras.utils.set_random_seed(3)
         if tries:
-            with untouched(model):
+            with preserved_model(model):
                 train(model)
             assert "history" not in vars(model)
             assert randomness.global_random_generator() is None
@@ -122,7 +122,7 @@ def test_states_of_recurrent_layers_are_as_before():
     model.fit(x, y, batch_size=9, verbose=0)
     (state,) = layers[0].states
     before = state.numpy()
-    with untouched(model):
+    with preserved_model(model):
         model.fit(x, y, batch_size=9, verbose=0)
         assert not np.array_equal(state.numpy(), before)
     np.testing.assert_array_equal(state.numpy(), before)
@@ -134,7 +134,7 @@ def test_who_watches_a_model_hears_nothing_of_it():
     telemetry = gdtrain.callbacks.Telemetry()
     telemetry.set_model(model)
     telemetry.on_train_begin()
-    with untouched(model):
+    with preserved_model(model):
         train(model)
     assert len(telemetry.steps) == 0
     train(model, epochs=1)
@@ -162,7 +162,7 @@ def test_optimizers_of_the_user_are_set_back_too():
 
     model = Two()
     model.compile("sgd")
-    with untouched(model):
+    with preserved_model(model):
         x, y = models.regression_data()
         model.fit(x, y, verbose=0)
         moments = [np.abs(v.numpy()).max() for v in model.other.variables]

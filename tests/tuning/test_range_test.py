@@ -25,13 +25,21 @@ def quadratic(optimizer=None):
     return model, x, np.zeros([3, 1], "float32")
 
 
-def run(model, x, y, from_rate=1e-3, to_rate=10.0, steps=100, **arguments):
+def run(
+    model,
+    x,
+    y,
+    low=1e-3,
+    high=10.0,
+    steps=100,
+    **arguments,
+):
     return range_test.run(
         model,
         x,
         y,
-        from_rate=from_rate,
-        to_rate=to_rate,
+        low=low,
+        high=high,
         steps=steps,
         **arguments,
     )
@@ -82,7 +90,7 @@ def test_it_goes_on_from_the_count_of_updates_of_the_optimizer():
 
 def test_loss_that_never_blows_up_is_seen_to_the_last_rate():
     model, x, y = quadratic()
-    test = run(model, x, y, to_rate=0.4)  # Stable is all below 2 / 4.
+    test = run(model, x, y, high=0.4)  # Stable is all below 2 / 4.
     assert not test.blew_up and len(test.losses) == 100
 
 
@@ -98,7 +106,7 @@ def test_own_rate_of_the_optimizer_comes_back():
 def test_own_schedule_of_the_optimizer_comes_back():
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
     model, x, y = quadratic(keras.optimizers.SGD(schedule))
-    test = run(model, x, y, to_rate=0.4)
+    test = run(model, x, y, high=0.4)
     assert test.learning_rates[-1] == pytest.approx(0.4)
     assert model.optimizer._learning_rate is schedule
 
@@ -132,7 +140,7 @@ def scaled(initial_scale):
 
 def test_steps_that_overflow_are_made_again_at_the_same_rate():
     model, x, y = scaled(2.0**127)
-    test = run(model, x, y, to_rate=0.4, steps=20)
+    test = run(model, x, y, high=0.4, steps=20)
     left_out = 127 - np.log2(float(model.optimizer.dynamic_scale))
     assert left_out >= 1  # A gradient of 4 times that is infinite.
     assert int(model.optimizer.inner_optimizer.iterations) == 20
@@ -146,7 +154,7 @@ def test_steps_that_overflow_are_made_again_at_the_same_rate():
 
 def test_a_model_whose_steps_all_overflow_is_given_up():
     model, x, y = scaled(np.inf)
-    test = run(model, x, y, to_rate=0.4, steps=20, batch_size=1)
+    test = run(model, x, y, high=0.4, steps=20, batch_size=1)
     assert test.learning_rates.tolist() == [np.float32(1e-3)]
     assert 20 <= model._step_hooks.steps_done <= 20 + 30
 
@@ -201,7 +209,7 @@ def test_step_that_tells_no_loss_is_refused():
     model, x, y = quadratic()
     model = Silent(model.layers)
     model.compile("sgd")
-    with pytest.raises(ValueError, match="must tell its loss.*only/loss"):
+    with pytest.raises(ValueError, match="must return its loss.*only/loss"):
         run(model, x, y)
 
 

@@ -5,7 +5,8 @@ import types
 import numpy as np
 import pytest
 
-from gdtrain.tuning import range_test_result, suggestions
+from gdtrain.tuning import suggestions
+from gdtrain.tuning.learning_rate_finder import conclude
 
 
 def seen(losses, blew_up=False, steps_before=0):
@@ -35,7 +36,7 @@ FALL = np.r_[np.full(10, 3.0), np.linspace(3, 1, 21), np.linspace(1, 9, 9)]
     ],
 )
 def test_the_more_careful_one_is_recommended(limit, method, suggestion):
-    found = range_test_result.conclude(seen(FALL), limit, "")
+    found = conclude(seen(FALL), limit, "")
     tenth = found.learning_rates[np.argmin(found.smoothed)] / 10
     assert 0.001 < tenth < 0.5
     assert found.method == method
@@ -45,7 +46,7 @@ def test_the_more_careful_one_is_recommended(limit, method, suggestion):
 
 
 def test_nothing_is_recommended_where_the_loss_never_fell():
-    found = range_test_result.conclude(seen(np.full(40, 2.0)), 0.1, "")
+    found = conclude(seen(np.full(40, 2.0)), 0.1, "")
     assert found.suggestions == {"curvature": 0.05}
     assert found.method is found.suggestion is None
     assert str(found).endswith("Stable limit: 0.1.")
@@ -53,8 +54,8 @@ def test_nothing_is_recommended_where_the_loss_never_fell():
 
 def test_losses_that_are_not_finite_suggest_nothing_but_are_kept():
     losses = np.r_[FALL[:30], np.nan]
-    found = range_test_result.conclude(seen(losses, True), None, "")
-    without = range_test_result.conclude(seen(losses[:-1]), None, "")
+    found = conclude(seen(losses, True), None, "")
+    without = conclude(seen(losses[:-1]), None, "")
     assert found.suggestions == without.suggestions
     assert len(found.suggestions) == len(suggestions.METHODS)
     assert np.isnan(found.losses[-1]) and found.blew_up
@@ -62,7 +63,7 @@ def test_losses_that_are_not_finite_suggest_nothing_but_are_kept():
 
 
 def test_a_step_that_blows_up_at_once_suggests_nothing():
-    found = range_test_result.conclude(seen([2.0, np.inf], True), None, "")
+    found = conclude(seen([2.0, np.inf], True), None, "")
     assert found.suggestion is None
     assert str(found).startswith("No learning rate stands out of 2 rates")
 
@@ -71,39 +72,35 @@ TRAINED = np.r_[np.full(30, 0.5), 0.6, 1.0, 3.0]
 
 
 def test_trained_model_is_told_from_the_steps_it_has_made():
-    told = str(range_test_result.conclude(seen(TRAINED, True, 2000), 0.1, ""))
+    told = str(conclude(seen(TRAINED, True, 2000), 0.1, ""))
     assert "has made 2,000 steps before" in told
     assert "probably trained already" in told
     assert "a fall by 5e-07, of 0.5, would have been seen" in told  # float32
 
 
 def test_trained_weights_are_told_from_a_loss_that_cannot_fall():
-    told = str(range_test_result.conclude(seen(TRAINED, True), 0.1, ""))
+    told = str(conclude(seen(TRAINED, True), 0.1, ""))
     assert "cannot fall much further" in told
     assert "probably trained already" in told
 
 
 def test_weights_that_stay_beyond_the_stable_limit_are_trained():
     # At a minimum, no rate moves them: 0.8 is the last that is tried.
-    told = str(
-        range_test_result.conclude(seen(np.full(40, 2.0), False, 7), 0.1, "")
-    )
+    told = str(conclude(seen(np.full(40, 2.0), False, 7), 0.1, ""))
     assert "probably trained already" in told
 
 
 def test_noise_that_may_hide_a_fall_is_told_first():
     noise = np.random.default_rng(0).normal(0, 0.3, len(TRAINED))
-    told = str(range_test_result.conclude(seen(TRAINED + noise, True), 0.1, ""))
+    told = str(conclude(seen(TRAINED + noise, True), 0.1, ""))
     assert "Perhaps the weights are trained already; but " in told
     assert "only a fall by " in told
     assert "A larger `batch_size` shows more." in told
 
 
 def test_rates_that_did_not_reach_the_limit_tell_nothing_of_training():
-    told = str(range_test_result.conclude(seen(np.full(40, 2.0)), None, ""))
-    assert "Give more `steps`, a larger `batch_size` or `to_rate`." in told
+    told = str(conclude(seen(np.full(40, 2.0)), None, ""))
+    assert "Give more `steps`, a larger `batch_size` or `max_lear" in told
     assert "trained" not in told
-    told = str(
-        range_test_result.conclude(seen(np.full(40, 2.0), False, 7), 5.0, "")
-    )
+    told = str(conclude(seen(np.full(40, 2.0), False, 7), 5.0, ""))
     assert "made 7 steps before: it may be trained already" in told
