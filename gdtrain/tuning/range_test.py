@@ -1,6 +1,7 @@
 """The range test: a step at each of many learning rates, one after another."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.keras_bridge import optimizers
 from gdtrain.loop.callback import Callback
 from gdtrain.telemetry.loss import LearningRate, Loss
+from gdtrain.telemetry.step_table import BlockTable
 from gdtrain.tuning import suggestions
 
 
@@ -168,7 +170,7 @@ class Recorder(Callback):
         self.blew_up = False
         self.steps_before = 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Sets the rates, before the first step is traced."""
         self._steps = self._steps or steps_of(self.params["steps"])
         optimizer = optimizer_of(self.model)
@@ -178,11 +180,11 @@ class Recorder(Callback):
         self._first = self.steps_done
         self._last = self._first + self._steps
 
-    def next_sync(self, step):
+    def next_sync(self, step: int) -> int | None:
         """The step that it stops after."""
         return self._last if step < self._last else None
 
-    def on_block(self, table):
+    def on_block(self, table: BlockTable) -> None:
         """Takes the losses of a block of steps."""
         self._seen = np.append(self._seen, self._read(table), axis=1)
         rates, losses = self._seen
@@ -193,7 +195,7 @@ class Recorder(Callback):
         self.losses = losses[made][: self._steps]
         place = suggestions.blow_up(self.smoothed)
         self.blew_up = place is not None
-        if self.blew_up:
+        if place is not None:
             self.learning_rates = self.learning_rates[: place + 1]
             self.losses = self.losses[: place + 1]
         is_complete = len(self.losses) == self._steps
@@ -217,7 +219,7 @@ class Recorder(Callback):
         growth = 10 ** (1 / self.per_decade)
         return constant_share(optimizer_of(self.model), growth)
 
-    def _read(self, table):
+    def _read(self, table: BlockTable) -> np.ndarray:
         """Rates and losses of a table, `[2, steps]`."""
         chosen = table.select(self.wanted)
         if "loss" not in chosen:
