@@ -3,11 +3,11 @@
 import importlib
 import types
 
-from gdtrain import callbacks, schedules, telemetry, writers
+from gdtrain import callbacks, optimizers, schedules, telemetry, writers
 from gdtrain.curvature.curvature import curvature
-from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.model import Model, Sequential, from_keras
+from gdtrain.optimizers import GradientDescent
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning.landscape import landscape
 from gdtrain.tuning.learning_rate_finder import find_learning_rate
@@ -27,6 +27,7 @@ __all__ = [
     "from_keras",
     "images",
     "landscape",
+    "optimizers",
     "plots",
     "schedules",
     "sweep",

@@ -15,8 +15,8 @@ Other variables, which a step may overwrite, are checked in each step.
 import keras
 import tensorflow as tf
 
-from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.keras_bridge import layers
+from gdtrain.optimizers import GradientDescent
 from gdtrain.state import variables
 from gdtrain.step import guard
 

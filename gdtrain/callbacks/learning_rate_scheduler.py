@@ -84,7 +84,7 @@ class LearningRateScheduler(Callback):
     >>> import keras, numpy as np, gdtrain
     >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     >>> model.compile(gdtrain.GradientDescent(0.5), loss="mse")
-    >>> schedule = gdtrain.schedules.WarmUp(0.4, steps=2)
+    >>> schedule = gdtrain.schedules.WarmUp(0.4, warmup_steps=2)
     >>> telemetry = gdtrain.callbacks.Telemetry()
     >>> _ = model.fit(
     ...     np.ones([4, 1]), np.ones([4, 1]), batch_size=1, verbose=0,

@@ -3,7 +3,6 @@
 import math
 import struct
 
-import ml_dtypes
 import numpy as np
 
 _KIND = "%kind"  # Marks a dict that stands for something else.
@@ -147,7 +146,7 @@ def _array(packed, arrays):
     """The array, of the dtype that it had."""
     array = arrays[packed["array"]]
     if "dtype" in packed:
-        array = array.view(getattr(ml_dtypes, packed["dtype"]))
+        array = array.view(np.dtype(packed["dtype"]))
     return array
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 
 from gdtrain.curvature import preconditioner
-from gdtrain.descent.gradient_descent import GradientDescent
+from gdtrain.optimizers import GradientDescent
 
 
 class Limit(NamedTuple):

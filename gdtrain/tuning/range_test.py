@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.curvature import preconditioner
-from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.keras_bridge import optimizers
 from gdtrain.loop.callback import Callback
+from gdtrain.optimizers import GradientDescent
 from gdtrain.telemetry.loss import LearningRate, Loss
 from gdtrain.telemetry.step_table import BlockTable
 from gdtrain.tuning import suggestions

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.descent import gradients, microbatches, update
-from gdtrain.descent.gradient_descent import GradientDescent
 from gdtrain.keras_bridge import losses as keras_losses
 from gdtrain.keras_bridge import optimizers, randomness
+from gdtrain.optimizers import GradientDescent
 
 
 class StackedVariables:

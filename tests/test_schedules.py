@@ -28,7 +28,13 @@ def one_cycle_twin(steps, peak, length, start, last, tail):
 
 @pytest.mark.parametrize("length, tail", [(20, 0.1), (17, 0.3), (1000, 0.0)])
 def test_one_cycle_is_three_lines(length, tail):
-    schedule = OneCycle(0.8, length, start=0.02, last=1e-5, tail=tail)
+    schedule = OneCycle(
+        0.8,
+        length,
+        initial_learning_rate=0.02,
+        final_learning_rate=1e-5,
+        tail_fraction=tail,
+    )
     steps = [s for s in STEPS if tail or s < length]
     twin = one_cycle_twin(steps, 0.8, length, 0.02, 1e-5, tail)
     # Float32, times what a step of 1 / 8 of the way up amplifies
@@ -36,12 +42,12 @@ def test_one_cycle_is_three_lines(length, tail):
 
 
 def test_one_cycle_ends_at_its_last_rate_exactly():
-    schedule = OneCycle(1.0, 30, last=1e-9)
+    schedule = OneCycle(1.0, 30, final_learning_rate=1e-9)
     assert float(schedule(30)) == float(schedule(10**6)) == np.float32(1e-9)
 
 
 def test_one_cycle_without_a_tail_returns_to_its_start():
-    assert float(OneCycle(1.0, 30, tail=0)(29)) == pytest.approx(0.16)
+    assert float(OneCycle(1.0, 30, tail_fraction=0)(29)) == pytest.approx(0.16)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.03])
@@ -63,7 +69,7 @@ def test_warm_up_before_a_cosine_is_what_keras_does():
         WarmUp(0.3, 9, 0.1),
         WarmUp(CosineDecay(0.3, 12), 7),
         WarmUp(OneCycle(0.3, 12), 3),
-        OneCycle(0.5, 10, last=1e-3),
+        OneCycle(0.5, 10, final_learning_rate=1e-3),
     ],
     ids=["number", "keras", "ours", "cycle"],
 )
@@ -93,17 +99,49 @@ def test_schedule_gives_the_same_in_a_graph_and_by_xla():
 @pytest.mark.parametrize(
     "make, error, words",
     [
-        (lambda: WarmUp("x", 3), TypeError, "`then` must be a number"),
-        (lambda: WarmUp(-1.0, 3), ValueError, "`then` must be a finite"),
-        (lambda: WarmUp(0.1, 0), ValueError, "`steps` must be a positive"),
-        (lambda: WarmUp(0.1, 3, -0.1), ValueError, "`start` must be"),
-        (lambda: WarmUp(0.1, 3, math.inf), ValueError, "`start` must be"),
-        (lambda: WarmUp(0.1, 3, math.nan), ValueError, "`start` must be"),
-        (lambda: OneCycle(0, 3), ValueError, "`peak` must be"),
-        (lambda: OneCycle(1, 3.5), TypeError, "`steps` must be"),
-        (lambda: OneCycle(1, 3, start=0), ValueError, "`start` must be"),
-        (lambda: OneCycle(1, 3, last=-1), ValueError, "`last` must be"),
-        (lambda: OneCycle(1, 3, tail=1), ValueError, "`tail` must be"),
+        (lambda: WarmUp("x", 3), TypeError, "`learning_rate` must be a number"),
+        (
+            lambda: WarmUp(-1.0, 3),
+            ValueError,
+            "`learning_rate` must be a finite",
+        ),
+        (
+            lambda: WarmUp(0.1, 0),
+            ValueError,
+            "`warmup_steps` must be a positive",
+        ),
+        (
+            lambda: WarmUp(0.1, 3, -0.1),
+            ValueError,
+            "`initial_learning_rate` must be",
+        ),
+        (
+            lambda: WarmUp(0.1, 3, math.inf),
+            ValueError,
+            "`initial_learning_rate` must be",
+        ),
+        (
+            lambda: WarmUp(0.1, 3, math.nan),
+            ValueError,
+            "`initial_learning_rate` must be",
+        ),
+        (lambda: OneCycle(0, 3), ValueError, "`max_learning_rate` must be"),
+        (lambda: OneCycle(1, 3.5), TypeError, "`total_steps` must be"),
+        (
+            lambda: OneCycle(1, 3, initial_learning_rate=0),
+            ValueError,
+            "`initial_learning_rate` must be",
+        ),
+        (
+            lambda: OneCycle(1, 3, final_learning_rate=-1),
+            ValueError,
+            "`final_learning_rate` must be",
+        ),
+        (
+            lambda: OneCycle(1, 3, tail_fraction=1),
+            ValueError,
+            "`tail_fraction` must be",
+        ),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(make, error, words):

@@ -1,12 +1,17 @@
-"""The update of the lecture, as a Keras optimizer."""
+"""Optimizers: plain gradient descent, with the conventions of Keras."""
 
 import math
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from gdtrain.keras_bridge import optimizers
+
+__all__ = ["GradientDescent"]
 
 
 @keras.saving.register_keras_serializable(package="gdtrain")
@@ -61,8 +66,16 @@ class GradientDescent(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, learning_rate=0.01, momentum=0.0, nesterov=False, **kwargs
-    ):
+        self,
+        learning_rate: (
+            float
+            | keras.optimizers.schedules.LearningRateSchedule
+            | Callable[[], Any]
+        ) = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **kwargs: Any,
+    ) -> None:
         if isinstance(learning_rate, numbers.Real):
             learning_rate = float(learning_rate)
             if not (math.isfinite(learning_rate) and learning_rate >= 0):
@@ -84,7 +97,7 @@ class GradientDescent(keras.optimizers.Optimizer):
         self.momentum = float(momentum)
         self.nesterov = nesterov
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         """Makes a velocity for each weight, if there is momentum.
 
         Args:
@@ -99,12 +112,17 @@ class GradientDescent(keras.optimizers.Optimizer):
                 variables, "velocity"
             )
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self,
+        gradient: tf.Tensor | tf.IndexedSlices,
+        variable: keras.Variable,
+        learning_rate: Any,
+    ) -> None:
         """Moves one weight against its gradient.
 
         Args:
             gradient: A tensor of the weight's shape, or `tf.IndexedSlices`.
-            variable: The weight, a `tf.Variable`.
+            variable: The weight.
             learning_rate: A scalar.
         """
         learning_rate = ops.cast(learning_rate, variable.dtype)
@@ -122,8 +140,8 @@ class GradientDescent(keras.optimizers.Optimizer):
         else:
             self.assign_add(variable, velocity)
 
-    def get_config(self):
-        """The arguments that make this optimizer again, as a dict."""
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal optimizer."""
         return {
             **super().get_config(),
             "momentum": self.momentum,
