@@ -65,6 +65,9 @@ class GradientDescent(keras.optimizers.Optimizer):
         numbers as `keras.optimizers.SGD`.
     """
 
+    momentum: float
+    nesterov: bool
+
     def __init__(
         self,
         learning_rate: (
