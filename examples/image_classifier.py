@@ -19,324 +19,178 @@ Right of what is held out, and time on two CPU cores:
 """
 
 import argparse
-import dataclasses
 import datetime
 import math
 import os
 import pathlib
 import shlex
 import sys
+import types
 
-import image_model
 import numpy as np
-from _console import (
-    InputError,
-    complete_file,
-    import_quietly,
-    log_lines,
-    make_folder,
-    positive_integer,
-    run,
-)
-from image_data import (
-    open_picture,
-    read_digits,
-    read_fashion_mnist,
-    read_folder,
-    to_array,
-)
-
-MODEL_FILE = "model.keras"
-
-
-@dataclasses.dataclass
-class Result:
-    """What `main` found by training, and its files."""
-
-    accuracy: float  # On what is held out; so is the next.
-    guessing: float  # The accuracy of always naming the commonest class.
-    class_names: list
-    network: object
-    model: pathlib.Path
-    predictions: pathlib.Path
-    confusion: pathlib.Path
-    log_folder: pathlib.Path
-
-
-@dataclasses.dataclass
-class Prediction:
-    """What a picture was taken for, and the probability that it is."""
-
-    class_name: str
-    confidence: float
-
-    def __str__(self):
-        return f"{self.class_name} ({self.confidence:.2f})"
 
 
 def main(argv=None):
-    """Runs the example.
-
-    Args:
-        argv: The arguments of the command line. Defaults to `sys.argv[1:]`.
-
-    Returns:
-        A `Result`, or with `--predict` a `Prediction`.
-
-    Raises:
-        InputError: if an option, the data, a picture or a model cannot be
-            used. No model and no picture is written then.
-    """
+    """Trains, or with `--predict` asks; returns what it found."""
     options = parse(argv)
-    return train(options) if options.predict is None else predict(options)
+    return train(options) if options.predict is None else ask(options)
+
+
+def fail(message):
+    """Ends with one line, and exit code 2."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def train(options):
     """Trains a network, says how good it is, and saves it."""
-    data = read_data(options)
-    output = make_folder(options.output)
-    log_folder = make_folder(options.logs) / run_name()
-    # Imported here because it imports TensorFlow: that takes seconds, which
-    # `--help` and a mistyped name should not.
-    image_network = import_quietly("image_network")
+    # Imported here as they import TensorFlow: `--help` should not wait.
+    import image_data
+    import image_network
+    import keras
 
-    recipe = image_network.recipe_for(
-        options.data,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-    )
-    network = image_network.make(data, recipe, options.seed)
-    print_start(data, network, recipe)
-    image_network.train(network, data, recipe, log_folder)
-    probabilities = network.predict(
-        data.held_out.images, batch_size=256, verbose=0
-    )
+    from gdtrain import images, plots
 
-    labels = data.held_out.labels
-    result = Result(
-        accuracy=share(probabilities.argmax(1), labels),
-        guessing=share(commonest(data.training.labels), labels),
-        class_names=data.class_names,
-        network=network,
-        model=output / MODEL_FILE,
-        predictions=output / "predictions.png",
-        confusion=output / "confusion.png",
-        log_folder=log_folder,
-    )
-    image_model.save(result.model, network, data.class_names)
-    draw(result, data, probabilities, options.seed)
-    print_result(result, data, options)
-    return result
-
-
-def predict(options):
-    """Says what is on a picture."""
-    picture = open_picture(options.predict)
-    class_names = image_model.read_class_names(options.model)
-    network = image_model.load(options.model)
-    image = to_array(picture, network.input_shape[1:])
-    [probabilities] = network.predict(image[np.newaxis], verbose=0)
-    best = probabilities.argmax()
-    prediction = Prediction(class_names[best], float(probabilities[best]))
-    print(prediction)
-    return prediction
-
-
-# ----------------------------------------------------------------- the report
-
-
-def share(predicted, labels):
-    """The share of pictures that are of the class predicted."""
-    return float(np.mean(predicted == labels))
-
-
-def commonest(labels):
-    """The class with most pictures."""
-    return np.bincount(labels).argmax()
-
-
-def draw(result, data, probabilities, seed):
-    """Draws the two pictures."""
-    # Imported here because it imports Matplotlib, which takes a second.
-    import image_pictures
-
-    with complete_file(result.predictions) as path:
-        image_pictures.draw_predictions(
-            path, data.held_out, probabilities, data.class_names, seed
-        )
-    with complete_file(result.confusion) as path:
-        image_pictures.draw_confusion(
-            path, data.held_out.labels, probabilities, data.class_names
-        )
-
-
-def print_start(data, network, recipe):
-    """Says what is learned from, and how."""
+    output = pathlib.Path(options.output)
+    logs = pathlib.Path(options.logs or output / "logs")
+    try:
+        if options.data == "digits":
+            data = image_data.read_digits()
+        elif options.data == "fashion_mnist":
+            data = image_data.read_fashion_mnist()
+        else:
+            data = images.read_folder(options.data, seed=options.seed)
+        output.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        fail(error)
+    keras.utils.set_random_seed(options.seed)
+    asked = {name: v for name, v in vars(options).items() if v is not None}
+    asked = {n: asked[n] for n in asked if n in image_network.Recipe._fields}
+    recipe = image_network.recipe_for(options.data)._replace(**asked)
+    network = image_network.make(data, recipe)
     print(data.description)
     print(
         f"{network.count_params():,} weights, {recipe.epochs} epochs, "
         f"{recipe.batch_size} pictures a step, learning rate from "
         f"{recipe.learning_rate:g} down to 0."
     )
+    now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    model = output / "model.keras"
+    try:
+        image_network.train(network, data, recipe, logs / now)
+        image_network.save(model, network, data.class_names)
+    except (ArithmeticError, OSError) as error:
+        fail(error)
+    held_out, names = data.held_out, data.class_names
+    outputs = network.predict(held_out.images, batch_size=256, verbose=0)
+    pictures = output / "predictions.png", output / "confusion.png"
+    judged = held_out.labels, outputs, names
+    plots.predictions(held_out.images, *judged, pictures[0], seed=options.seed)
+    plots.confusion(*judged, pictures[1])
 
-
-def print_result(result, data, options):
-    """Says how good the network is, and where things are."""
-    count = len(data.held_out)
+    commonest = np.bincount(data.training.labels).argmax()
+    result = types.SimpleNamespace(
+        accuracy=float(np.mean(outputs.argmax(1) == held_out.labels)),
+        guessing=float(np.mean(held_out.labels == commonest)),
+        network=network,
+        model=model,
+        pictures=pictures,
+        log_folder=logs / now,
+    )
+    count = len(held_out)
     right = round(result.accuracy * count)
     # Agresti and Coull, 1998: as if of 4 more pictures 2 were right. It
     # does not claim certainty when all are.
     p = (right + 2) / (count + 4)
     margin = 2 * math.sqrt(p * (1 - p) / (count + 4))
-    name = data.class_names[commonest(data.training.labels)]
     print(
         f"\nAccuracy on the pictures held out: {result.accuracy:.1%} "
-        f"({right:,} of {count:,}), give or take {100 * margin:.1f} points."
-        f"\nAlways saying '{name}' would get {result.guessing:.1%}."
-        f"\n\nModel: {result.model}"
-        f"\nPictures: {result.predictions}, {result.confusion}"
-        f"\n{log_lines(result.log_folder, options.logs)}"
+        f"({right:,} of {count:,}), give or take {100 * margin:.1f} points.\n"
+        f"Always saying '{names[commonest]}' would get {result.guessing:.1%}."
+        f"\n\nModel: {model}"
+        f"\nPictures: {pictures[0]}, {pictures[1]}"
+        f"\nLog: {logs / now}. To see it at "
+        "http://localhost:6006/#custom_scalars:\n"
+        f"  tensorboard --logdir {shlex.quote(str(logs))}"
         "\nTo ask about a picture of your own, run this with "
-        f"--predict IMAGE --model {shlex.quote(str(result.model))}"
+        f"--predict IMAGE --model {shlex.quote(str(model))}"
     )
+    return result
 
 
-# ---------------------------------------------------------------- the options
+def ask(options):
+    """Says what is on a picture: `(class name, probability)`."""
+    # Imported here as they import TensorFlow: `--help` should not wait.
+    import image_network
+
+    from gdtrain.images import read_image
+
+    model = options.model or os.path.join(options.output, "model.keras")
+    try:
+        read_image(options.predict, size=(1, 1))  # Is it a picture at all?
+        network, class_names = image_network.load(model)
+        *size, channels = network.input_shape[1:]
+        image = read_image(options.predict, size=size, channels=channels)
+    except ValueError as error:
+        fail(error)
+    [probabilities] = network.predict(image[np.newaxis], verbose=0)
+    best = probabilities.argmax()
+    print(f"{class_names[best]} ({probabilities[best]:.2f})")
+    return class_names[best], float(probabilities[best])
+
+
+def number(kind, low, high):
+    """Makes a reader of numbers from `low` to `high`, for argparse."""
+
+    def read(text):
+        try:
+            if low <= kind(text) <= high:
+                return kind(text)
+        except ValueError:
+            pass
+        what = f"must be {kind.__name__} from {low:g} to {high:g}"
+        raise argparse.ArgumentTypeError(f"{what}. Received: {text!r}")
+
+    return read
 
 
 def parse(argv):
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], allow_abbrev=False
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add(
+        "--data",
+        help="digits (from scikit-learn; the default), fashion_mnist (from "
+        "Debian's dataset-fashion-mnist or else downloaded), or a folder with "
+        "a folder of JPEG or PNG files for each class, named after it",
     )
-    add_options(parser.add_argument)
+    whole = number(int, 1, 10**9)
+    add("--epochs", type=whole, help="default: 30, 10, 40 for a folder")
+    add("--batch-size", type=whole, help="default: 64, 16 for a folder")
+    rate = number(float, 1e-30, sys.float_info.max)
+    add("--learning-rate", type=rate, help="default: 0.1, 0.05, 0.02")
+    seed = number(int, 0, 2**32 - 1)
+    add("--seed", type=seed, help="of all that is drawn (default: 0)")
+    add("--output", default="output/image_classifier", help="a folder")
+    add("--logs", help="for TensorBoard (default: logs in --output)")
+    add("--predict", help="say what is on this JPEG or PNG file; no training")
+    add("--model", help="for --predict (default: model.keras in --output)")
     options = parser.parse_args(argv)
-    training = vars(options).keys() - {"predict", "model", "output"}
-    given = sorted(
-        f"--{name.replace('_', '-')}"
-        for name in training
-        if getattr(options, name) is not None
-    )
-    if options.predict is not None and given:
-        raise InputError(
-            f"--predict asks a saved model and trains none, so {given[0]} "
-            "has no meaning. Leave out one of the two."
-        )
-    if options.predict is None and options.model is not None:
-        raise InputError(
+    for name in ("data", "epochs", "batch_size", "learning_rate", "seed"):
+        if options.predict and getattr(options, name) is not None:
+            fail(
+                "--predict asks a saved model and trains none, so "
+                f"--{name.replace('_', '-')} has no meaning. Remove one."
+            )
+    if options.model and not options.predict:
+        fail(
             "--model names a saved model for --predict; training saves its "
-            "own in --output. Add --predict IMAGE, or leave out --model."
+            "own in --output. Add --predict IMAGE, or remove --model."
         )
-    return with_defaults(options)
-
-
-def with_defaults(options):
-    """Fills in the options that were not given, but for the recipe's."""
-    options.data = options.data or "digits"
-    options.seed = options.seed or 0
-    options.logs = options.logs or os.path.join(options.output, "logs")
-    options.model = options.model or os.path.join(options.output, MODEL_FILE)
+    options.data, options.seed = options.data or "digits", options.seed or 0
     return options
 
 
-def add_options(add):
-    """Adds the options, by the `add_argument` of a parser."""
-    add(
-        "--data",
-        metavar="WHAT",
-        help="digits (1,797, from scikit-learn; the default), fashion_mnist "
-        "(70,000 pictures of clothes, from Debian's dataset-fashion-mnist or "
-        "else downloaded), or a folder with a folder of JPEG or PNG files "
-        "for each class, named after it",
-    )
-    add(
-        "--epochs",
-        type=positive_integer,
-        help="how often each picture is learned from (default: 30 for "
-        "digits, 10 for fashion_mnist, 40 for a folder)",
-    )
-    add(
-        "--batch-size",
-        type=positive_integer,
-        metavar="PICTURES",
-        help="pictures in a step (default: 64; 16 for a folder)",
-    )
-    add(
-        "--learning-rate",
-        type=positive_number,
-        metavar="RATE",
-        help="of the first step; it falls to 0 (default: 0.1 for digits, "
-        "0.05 for fashion_mnist, 0.02 for a folder)",
-    )
-    add(
-        "--seed",
-        type=seed,
-        help="of first weights, order, dropout, variations, and what of a "
-        "folder is held out (default: 0)",
-    )
-    add(
-        "--output",
-        default=os.path.join("output", "image_classifier"),
-        metavar="FOLDER",
-        help="where model.keras, predictions.png and confusion.png go "
-        "(default: %(default)s)",
-    )
-    add(
-        "--logs",
-        metavar="FOLDER",
-        help="where TensorBoard's logs go, one folder a run (default: logs "
-        "in --output)",
-    )
-    add(
-        "--predict",
-        metavar="IMAGE",
-        help="say what is on this JPEG or PNG file, and how sure that is; no "
-        "training. A model of digits or clothes expects one light on dark "
-        "that fills the picture, as those it learned from",
-    )
-    add(
-        "--model",
-        metavar="PATH",
-        help="what to ask with --predict (default: model.keras in --output)",
-    )
-
-
-def positive_number(text):
-    """Reads a finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"must be a positive number. Received: {text!r}"
-        )
-    return number
-
-
-def seed(text):
-    """Reads an integer that NumPy takes as a seed."""
-    if not (text.isdecimal() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(
-            f"must be an integer from 0 to {2**32 - 1}. Received: {text!r}"
-        )
-    return int(text)
-
-
-def read_data(options):
-    """Reads the data that the options name."""
-    if options.data == "digits":
-        return read_digits()
-    if options.data == "fashion_mnist":
-        return read_fashion_mnist()
-    return read_folder(options.data, options.seed)
-
-
-def run_name():
-    """The name of a run's log folder, which no other run has."""
-    return f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
-
-
 if __name__ == "__main__":
-    sys.exit(run(main))
+    main()

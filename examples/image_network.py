@@ -1,105 +1,57 @@
 """A convolutional network for pictures: what it is, how it is trained."""
 
-import dataclasses
+import json
 import math
+import os
+import pathlib
 import sys
-from collections.abc import Callable
+import zipfile
+from typing import NamedTuple
 
-import gdtrain
+import _quiet  # noqa: F401
 import keras
 import numpy as np
-from _console import InputError
 from keras import layers
 
+import gdtrain
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What suits a kind of pictures.
+CLASS_NAMES = "class_names.json"
 
-    Args:
-        vary: Makes the layers that vary the pictures learned from.
-        blocks: Filters of the convolutions of each block; after a block, the
-            picture is halved.
-        units: Size of the layer before the last.
-        dropout: Share of numbers that are left out in learning.
-        epochs: How often each picture is learned from.
-        batch_size: Pictures in a step.
-        learning_rate: That of the first step.
-    """
 
-    vary: Callable
-    blocks: tuple
-    units: int
+class Recipe(NamedTuple):
+    """What suits a kind of pictures."""
+
+    vary: list  # Layers that vary the pictures learned from.
+    blocks: list  # Filters of convolutions; a block halves the picture.
+    units: int  # Of the layer before the last.
     dropout: float
     epochs: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float  # Of the first step; it falls to 0.
 
 
-def shift():
-    """Layers that move digits a little: up or down, left or right."""
-    return [layers.RandomTranslation(0.1, 0.1, fill_mode="constant")]
+def recipe_for(data: str) -> Recipe:
+    """The `Recipe` for `digits`, `fashion_mnist` or the path of a folder."""
+    if data == "digits":
+        shift = layers.RandomTranslation(0.1, 0.1, fill_mode="constant")
+        return Recipe([shift], [(32, 64)], 128, 0.5, 30, 64, 0.1)
+    if data == "fashion_mnist":
+        return Recipe([], [(32,), (64,)], 128, 0.3, 10, 64, 0.05)
+    vary = [layers.RandomFlip("horizontal"), layers.RandomRotation(0.05)]
+    vary += [layers.RandomTranslation(0.1, 0.1), layers.RandomZoom(0.2)]
+    blocks = [(16,), (32,), (64,), (64,)]
+    return Recipe(vary, blocks, 64, 0.5, 40, 16, 0.02)
 
 
-def leave():
-    """No layers: clothes lie in their pictures in one way."""
-    return []
-
-
-def distort():
-    """Layers that vary photos, which may show a thing in any way."""
-    return [
-        layers.RandomFlip("horizontal"),
-        layers.RandomRotation(0.05),
-        layers.RandomTranslation(0.1, 0.1),
-        layers.RandomZoom(0.2),
-    ]
-
-
-DIGITS = Recipe(shift, ((32, 64),), 128, 0.5, 30, 64, 0.1)
-CLOTHES = Recipe(leave, ((32,), (64,)), 128, 0.3, 10, 64, 0.05)
-PHOTOS = Recipe(distort, ((16,), (32,), (64,), (64,)), 64, 0.5, 40, 16, 0.02)
-
-
-def recipe_for(data, **changes):
-    """The `Recipe` for `digits`, `fashion_mnist` or the path of a folder.
-
-    Args:
-        data: The word, or the path.
-        **changes: Fields to change, unless `None`.
-    """
-    recipe = {"digits": DIGITS, "fashion_mnist": CLOTHES}.get(data, PHOTOS)
-    given = {name: x for name, x in changes.items() if x is not None}
-    return dataclasses.replace(recipe, **given)
-
-
-def make(data, recipe, seed):
-    """Makes a network that gives the probability of each class.
-
-    It takes pictures as they are read, numbers from 0 to 255, so that the
-    scaling is part of it and saved with it.
-
-    Args:
-        data: The `image_data.Data` that it will learn from.
-        recipe: A `Recipe`.
-        seed: Of the first weights, and of all that training draws.
-
-    Returns:
-        A `gdtrain.Sequential`, not compiled.
-    """
-    keras.utils.set_random_seed(seed)
+def make(data: gdtrain.images.ImageData, recipe: Recipe) -> gdtrain.Sequential:
+    """Makes a network from pictures as they are read to probabilities."""
     # He et al., 2015: with Keras's default, numbers shrink at each relu.
     relu = {"activation": "relu", "kernel_initializer": "he_normal"}
-    network = [
-        keras.Input(data.shape, dtype="uint8"),
-        *recipe.vary(),
-        layers.Rescaling(1 / 255, offset=-0.3),  # Mean about 0
-    ]
+    network = [keras.Input(data.shape, dtype="uint8"), *recipe.vary]
+    network.append(layers.Rescaling(1 / 255, offset=-0.3))  # Mean about 0
     for block in recipe.blocks:
-        network += [
-            layers.Conv2D(filters, 3, padding="same", **relu)
-            for filters in block
-        ]
+        for filters in block:
+            network.append(layers.Conv2D(filters, 3, padding="same", **relu))
         network.append(layers.MaxPooling2D())
     classes = len(data.class_names)
     network += [
@@ -112,40 +64,26 @@ def make(data, recipe, seed):
     return gdtrain.Sequential(network, name="classifier")
 
 
-def train(network, data, recipe, log_folder):
-    """Descends the gradient, with momentum.
+def train(network, data, recipe: Recipe, log_folder: pathlib.Path) -> None:
+    """Descends the gradient; `ArithmeticError` if training diverges.
 
-    Args:
-        network: What `make` made.
-        data: `image_data.Data`. What is held out is looked at after each
-            epoch, but neither learned from nor used to choose anything.
-        recipe: A `Recipe`.
-        log_folder: Where TensorBoard's log goes.
-
-    Raises:
-        InputError: if training diverges: the loss or a weight is not finite,
-            or the loss is far from what guessing costs.
+    What is held out is neither learned from nor used to choose anything.
     """
     steps = recipe.epochs * math.ceil(len(data.training) / recipe.batch_size)
-    learning_rate = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate, decay_steps=steps
-    )
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     network.compile(
-        gdtrain.GradientDescent(learning_rate, momentum=0.9, nesterov=True),
+        gdtrain.GradientDescent(rate, momentum=0.9, nesterov=True),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    pictures = gdtrain.plots.Predictions(
-        data.held_out.images[:16],
-        data.held_out.labels[:16],
-        data.class_names,
-    )
+    held_out = data.held_out.images, data.held_out.labels
+    pictures = gdtrain.plots.Predictions(*held_out, data.class_names)
     network.fit(
         data.training.images,
         data.training.labels,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
-        validation_data=(data.held_out.images, data.held_out.labels),
+        validation_data=held_out,
         validation_batch_size=256,
         # A bar that moves needs a terminal; a file gets a line an epoch.
         verbose=1 if sys.stdout.isatty() else 2,
@@ -157,35 +95,61 @@ def train(network, data, recipe, log_folder):
 
 
 class Divergence(keras.callbacks.Callback):
-    """Ends training at the end of an epoch in which it diverged.
+    """Ends training after an epoch in which it diverged.
 
     Weights may be infinite behind a loss that is not: where a layer's inputs
     are not numbers, a maximum with 0 may make them 0.
-
-    Args:
-        guessing: The loss of a network that knows nothing.
     """
 
-    def __init__(self, guessing):
+    def __init__(self, guessing: float) -> None:
         super().__init__()
-        self.guessing = guessing
+        self.guessing = guessing  # The loss of a network that knows nothing.
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Raises an `InputError` if it did."""
-        loss = logs["loss"]
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        loss, what = (logs or {})["loss"], None
         # The mean of a good run's first epoch is about that of guessing.
         if not loss <= 100 * self.guessing:
-            self.end(epoch, f"the loss became {loss:.3g}")
-        wrong = sum(
-            int(np.size(w) - np.isfinite(w).sum())
-            for w in self.model.get_weights()
-        )
-        if wrong:
-            self.end(epoch, f"{wrong:,} weights became infinite or NaN")
+            what = f"the loss became {loss:.3g}"
+        elif wrong := sum(
+            np.sum(~np.isfinite(weight)) for weight in self.model.get_weights()
+        ):
+            what = f"{wrong:,} weights became infinite or NaN"
+        if what:
+            raise ArithmeticError(
+                f"{what} in epoch {epoch + 1}: the learning rate is too "
+                "large. Give a smaller --learning-rate. No model was saved."
+            )
 
-    def end(self, epoch, what):
-        """Raises the error, which says what happened."""
-        raise InputError(
-            f"{what} in epoch {epoch + 1}: the learning rate is too large. "
-            "Give a smaller --learning-rate. No model was saved."
-        )
+
+def save(path: pathlib.Path, network: keras.Model, class_names: list) -> None:
+    """Saves a network, and the names of its classes in the same file.
+
+    It becomes a plain `keras.Sequential`, which Keras alone can load. The
+    names are one more file in the zip file that it is, which Keras ignores.
+    """
+    inputs = keras.Input(network.input_shape[1:], dtype="uint8")
+    plain = keras.Sequential([inputs, *network.layers], name=network.name)
+    # So that `path` is always a whole model: this one, or the one before.
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        plain.save(part)
+        with zipfile.ZipFile(part, "a") as file:
+            file.writestr(CLASS_NAMES, json.dumps(class_names))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path: str) -> tuple[keras.Model, list[str]]:
+    """Loads `(network, class names)` from what `save` wrote."""
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no model {path}. Train one first.")
+    try:
+        with zipfile.ZipFile(path) as file:
+            class_names = json.loads(file.read(CLASS_NAMES))
+        return keras.saving.load_model(path, compile=False), class_names
+    except Exception as error:  # Of many kinds, from all over Keras.
+        raise ValueError(
+            f"{path} is damaged, or not a model that image_classifier.py "
+            "saved. Name another with --model."
+        ) from error

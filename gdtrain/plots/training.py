@@ -1,6 +1,7 @@
 """A training step by step: loss and learning rate, and all on one page."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -98,7 +99,7 @@ def compare(
     """Draws several trainings over each other, a panel for each quantity.
 
     Where there are many steps, a line is a running median, with the values
-    faint behind it. What was measured now and then has a point each time.
+    faint behind it. What was measured a few times has a point each time.
 
     Args:
         sources: What `gdtrain.plots.loss` takes, by the label of its line.
@@ -126,20 +127,33 @@ def compare(
     opened = {label: open_source(source) for label, source in sources.items()}
     figure = canvas.new_figure(8, 1 + 2.6 * len(quantities))
     panels = figure.subplots(len(quantities), sharex=True, squeeze=False)[:, 0]
-    shades = colormaps["viridis"](np.linspace(0, 0.85, len(opened)))
+    shades: Any = COLORS
+    if len(opened) > len(COLORS):
+        shades = colormaps["viridis"](np.linspace(0, 0.9, len(opened)))
     for axes, name in zip(panels, quantities, strict=True):
         values = [source[name] for source in opened.values()]
-        together = np.concatenate(values)
-        scales.scale_up(axes, together[together != 0])
-        for (label, source), shade in zip(opened.items(), shades, strict=True):
-            _draw_course(axes, source.steps, source[name], shade, label)
         lines = (limits or {}).get(name, ())
+        together = np.concatenate([*values, lines])
+        scales.scale_up(axes, together[together != 0])
+        for (label, source), shade in zip(opened.items(), shades, strict=False):
+            _draw_course(axes, source.steps, source[name], shade, label)
         own = shades if len(lines) > 1 else [canvas.INK]
         for limit, shade in zip(lines, own, strict=False):
             axes.axhline(limit, color=shade, linewidth=1, linestyle="--")
-        canvas.dress(axes, name.replace("_", " "))
+            axes.annotate(
+                scales.number(limit),
+                (1, limit),
+                (5, 0),
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                va="center",
+                fontsize=canvas.SMALL,
+                color=shade,
+            )
+        title = name.replace("_", " ") + " (dashed: limit)" * bool(len(lines))
+        canvas.dress(axes, title)
         canvas.rule(axes)
-    canvas.legend(panels[0])
+    canvas.legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
     every = np.concatenate([source.steps for source in opened.values()])
     scales.steps_across(panels[-1], every)
     return canvas.finish(figure, path)
@@ -157,7 +171,7 @@ def _draw_course(
     steps, shown = steps[finite], values[finite]
     is_rare = len(steps) < len(values) / 2  # Measured now and then
     if len(steps) > many_steps.MANY and not is_rare:
-        axes.plot(steps, shown, color=shade, alpha=0.25, linewidth=0.8)
+        axes.plot(steps, shown, color=shade, alpha=0.4, linewidth=0.8)
         places, shown = many_steps.running_median(shown)
         steps = steps[places]
     axes.plot(
@@ -165,7 +179,7 @@ def _draw_course(
         shown,
         color=shade,
         linewidth=1.6,
-        marker="." if is_rare or len(steps) == 1 else "",
+        marker="." if is_rare and len(steps) < 50 or len(steps) == 1 else "",
         label=canvas.plain(label),
     )
 

@@ -5,7 +5,6 @@ longer than a test may: 30 s for the digits, minutes for the clothes.
 """
 
 import contextlib
-import errno
 import gzip
 import io
 import math
@@ -17,19 +16,17 @@ import zipfile
 
 import image_classifier as example
 import image_data
-import image_model
 import image_network
-import image_pictures
 import keras
 import numpy as np
 import pytest
-from _console import InputError, run
-from PIL import Image, ImageDraw
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
 from tests.examples.conftest import EXAMPLES
+from tests.images.photos import draw_photo, make_photos, png
 
 EPOCHS, STEPS = 2, 2 * 45  # 1,437 digits, 32 a step.
 
@@ -56,38 +53,6 @@ def without_times(printed):
     """What does not depend on when and how fast it ran."""
     printed = re.sub(r"\d+m?s(/step)?\b", "TIME", printed)
     return re.sub(r"\d{8}-\d{6}-\d+", "RUN", printed)
-
-
-def draw_photo(bright, size, mode):
-    """A bright ellipse on dark, or a dark rectangle on bright."""
-    colors = [(250, 200, 60), (60, 20, 30)][:: 1 if bright else -1]
-    image = Image.new("RGB", size, colors[1])
-    draw = ImageDraw.Draw(image)
-    shape = draw.ellipse if bright else draw.rectangle
-    width, height = size
-    shape((width // 5, height // 4, width * 4 // 5, height * 3 // 4), colors[0])
-    return image.convert(mode)
-
-
-def make_photos(folder, count=12):
-    """Makes two folders of pictures of many sizes and kinds."""
-    kinds = [
-        ("RGB", "jpg"),
-        ("L", "JPEG"),
-        ("RGB", "png"),
-        ("L", "png"),
-        ("RGBA", "PNG"),
-        ("P", "png"),
-        ("LA", "png"),
-        ("CMYK", "jpeg"),
-    ]
-    for bright, name in (True, "hot_dog"), (False, "not_hot_dog"):
-        (folder / name).mkdir(parents=True)
-        for i in range(count):
-            mode, ending = kinds[i % len(kinds)]
-            photo = draw_photo(bright, (40 + 25 * i, 200 - 11 * i), mode)
-            photo.save(folder / name / f"{i}.{ending}")
-    return folder
 
 
 def write_idx(path, array):
@@ -152,7 +117,7 @@ def test_it_prints_how_good_it_is_and_where_its_files_are(result, printed):
     right = round(360 * result.accuracy)
     assert f"{result.accuracy:.1%} ({right} of 360)" in printed
     assert "get 10.0%" in printed
-    for path in (result.model, result.predictions, result.confusion):
+    for path in (result.model, *result.pictures):
         assert path.is_file() and str(path) in printed
     assert f"tensorboard --logdir {result.log_folder.parent}" in printed
     assert "http://localhost:6006/#custom_scalars" in printed
@@ -165,7 +130,7 @@ def test_nothing_else_is_left_in_the_output_folder(result):
 
 
 def test_the_pictures_are_png_and_not_blank(result):
-    for path in (result.predictions, result.confusion):
+    for path in result.pictures:
         with Image.open(path) as image:
             assert image.format == "PNG"
             assert np.asarray(image).std() > 10
@@ -204,12 +169,12 @@ def test_the_saved_model_says_what_the_one_in_memory_says(result, tmp_path):
         path = tmp_path / "digit.png"
         Image.fromarray(image[..., 0]).save(path)
         argv = ["--predict", path, "--model", result.model]
-        prediction, printed = run_and_read(argv)
-        assert prediction.class_name == str(probabilities.argmax())
+        (name, share), printed = run_and_read(argv)
+        assert name == str(probabilities.argmax())
         # Not exact: three pictures at once are added up in another order.
         confidence = pytest.approx(probabilities.max(), abs=1e-5)
-        assert prediction.confidence == confidence
-        assert printed == f"{prediction}\n"
+        assert share == confidence
+        assert printed == f"{name} ({share:.2f})\n"
 
 
 def test_keras_alone_loads_the_saved_model(result):
@@ -220,7 +185,7 @@ def test_keras_alone_loads_the_saved_model(result):
 
 
 def test_class_names_are_in_the_model_file(photos_run):
-    names = image_model.read_class_names(photos_run[0].model)
+    _, names = image_network.load(photos_run[0].model)
     assert names == ["hot dog", "not hot dog"]
 
 
@@ -231,11 +196,11 @@ def test_a_failed_save_leaves_the_model_before_it(
     path.write_bytes(b"before")
 
     def fail(names):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(image_model.json, "dumps", fail)
-    with pytest.raises(InputError, match="No space left"):
-        image_model.save(path, result.network, result.class_names)
+    monkeypatch.setattr(image_network.json, "dumps", fail)
+    with pytest.raises(OSError, match="No space left"):
+        image_network.save(path, result.network, ["a", "b"])
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -263,156 +228,14 @@ def test_photos_are_told_apart(photos, photos_run):
         path = photos.parent / "new.png"
         draw_photo(bright, (300, 80), "RGB").save(path)
         argv = ["--predict", path, "--model", result.model]
-        prediction, _ = run_and_read(argv)
-        assert prediction.class_name == name
-        assert prediction.confidence > 0.5
+        (found, share), _ = run_and_read(argv)
+        assert found == name
+        assert share > 0.5
 
 
 def test_it_prints_how_many_photos_of_each_class_there_are(photos_run):
     assert re.search(r"^hot dog +10 +2$", photos_run[1], re.MULTILINE)
     assert re.search(r"^not hot dog +10 +2$", photos_run[1], re.MULTILINE)
-
-
-def test_what_is_held_out_is_not_learned_from(photos):
-    data = image_data.read_folder(photos, seed=0)
-    learned = {image.tobytes() for image in data.training.images}
-    held_out = {image.tobytes() for image in data.held_out.images}
-    assert len(learned) == 20 and len(held_out) == 4
-    assert not learned & held_out
-    assert np.bincount(data.held_out.labels).tolist() == [2, 2]
-
-
-def test_the_seed_draws_what_is_held_out(photos):
-    first, again, other = (
-        image_data.read_folder(photos, seed).held_out.images
-        for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_a_small_class_keeps_a_picture_on_either_side(tmp_path):
-    data = image_data.read_folder(make_photos(tmp_path / "data", 2), seed=0)
-    assert sorted(data.training.labels) == [0, 1]
-    assert sorted(data.held_out.labels) == [0, 1]
-
-
-def test_hidden_and_other_files_are_left_alone(tmp_path):
-    folder = make_photos(tmp_path / "data", 3)
-    (folder / ".git").mkdir()
-    (folder / "licence.txt").write_text("free")
-    (folder / "hot_dog" / "notes.txt").write_text("tasty")
-    (folder / "hot_dog" / "._0.jpg").write_text("of macOS")
-    (folder / "hot_dog" / "more.jpg").mkdir()
-    (folder / "hot_dog" / "Thumbs.db").write_text("of Windows")
-    data = image_data.read_folder(folder, seed=0)
-    assert data.class_names == ["hot dog", "not hot dog"]
-    assert len(data.training) + len(data.held_out) == 6
-    assert "(2 .txt)" in data.description
-    assert "._0" not in data.description and ".db" not in data.description
-
-
-def test_jpeg_has_other_endings_too(tmp_path):
-    folder = make_photos(tmp_path / "data", 2)
-    for i, ending in enumerate((".jfif", ".JFIF", ".jpe")):
-        path = folder / "hot_dog" / f"saved_{i}{ending}"
-        draw_photo(True, (30, 30), "RGB").save(path, "JPEG")
-    data = image_data.read_folder(folder, seed=0)
-    assert len(data.training) + len(data.held_out) == 7
-    assert "Left out" not in data.description
-
-
-def test_what_is_left_out_is_told(tmp_path):
-    folder = make_photos(tmp_path / "data", 2)
-    lost = [folder / "lost.jpg", folder / "hot_dog" / "2020" / "a.png"]
-    lost[1].parent.mkdir()
-    for path in lost:
-        draw_photo(True, (30, 30), "RGB").save(path)
-    for name in ("a.webp", "b.WEBP", "c.bmp", "readme"):
-        (folder / "hot_dog" / name).write_bytes(b"")
-    text = image_data.read_folder(folder, seed=0).description
-    assert "2 pictures that do not lie in the folder of a class" in text
-    assert all(str(path) in text for path in lost)
-    assert "(2 .webp, 1 .bmp, 1 without an ending)" in text
-
-
-def test_all_damaged_pictures_are_named_at_once(tmp_path):
-    folder = make_photos(tmp_path / "data", 6)
-    for name, content in ("0.jpg", b""), ("1.JPEG", b"<html>"), ("2.png", PNG):
-        path = folder / "hot_dog" / name
-        path.write_bytes(content[:50])
-    with pytest.raises(InputError) as caught:
-        image_data.read_folder(folder, seed=0)
-    text = str(caught.value)
-    assert text.startswith("3 of 12 pictures cannot be read")
-    assert "0.jpg (it is empty)" in text
-    assert "1.JPEG (it is neither JPEG nor PNG)" in text
-    assert "2.png (it is damaged" in text
-
-
-# ------------------------------------------------------------ picture files
-
-
-def read(path, shape=(2, 2, 3)):
-    """The picture in a file, as a network gets it."""
-    return image_data.to_array(image_data.open_picture(path), shape)
-
-
-@pytest.fixture
-def picture(tmp_path):
-    """Saves an image and gives the path."""
-
-    def save(image, name="picture.png", **options):
-        image.save(tmp_path / name, **options)
-        return tmp_path / name
-
-    return save
-
-
-def test_a_picture_of_the_right_size_stays_as_it_is(picture):
-    array = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-    path = picture(Image.fromarray(array))
-    np.testing.assert_array_equal(read(path, (8, 8, 3)), array)
-
-
-def test_a_picture_is_cut_around_its_centre_and_not_squeezed(picture):
-    array = np.zeros([2, 6, 3], np.uint8)
-    array[:, 2:4] = 200
-    assert (read(picture(Image.fromarray(array))) == 200).all()
-
-
-def test_a_camera_on_its_side_is_turned_back(picture):
-    array = np.array([[10, 20], [30, 40]], np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # Orientation: the camera was turned by a quarter.
-    path = picture(Image.fromarray(array), exif=exif)
-    expected = [[[30], [10]], [[40], [20]]]
-    assert read(path, (2, 2, 1)).tolist() == expected
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_becomes_white(picture, mode):
-    image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    image = image.quantize() if mode == "P" else image.convert(mode)
-    assert (read(picture(image)) == 255).all()
-
-
-@pytest.mark.parametrize("mode, colour", [("RGB", (1, 2, 3)), ("L", 1)])
-def test_a_transparent_colour_becomes_white(picture, mode, colour):
-    image = Image.new(mode, (4, 4), colour)
-    assert (read(picture(image, transparency=colour)) == 255).all()
-
-
-def test_sixteen_bits_are_scaled_and_not_cut_off(picture):
-    image = Image.fromarray(np.full([4, 4], 257 * 100, np.uint16))
-    assert (read(picture(image)) == 100).all()
-
-
-def test_grey_pictures_become_colour_and_colour_grey(picture):
-    grey = picture(Image.new("L", (4, 4), 77), "grey.png")
-    assert (read(grey, (2, 2, 3)) == 77).all()
-    white = picture(Image.new("RGB", (4, 4), (255, 255, 255)), "white.png")
-    assert (read(white, (2, 2, 1)) == 255).all()
 
 
 # ------------------------------------------------------------ Fashion-MNIST
@@ -426,7 +249,7 @@ def test_fashion_mnist_is_read_from_its_folder(tmp_path, monkeypatch):
     result, printed = run_and_read(argv)
     assert "40 pictures of clothes to learn from, 20 held out" in printed
     assert result.network.input_shape == (None, 28, 28, 1)
-    assert len(result.class_names) == 10
+    assert result.network.output_shape == (None, 10)
 
 
 def test_without_the_folder_keras_downloads_it(tmp_path, monkeypatch):
@@ -447,7 +270,7 @@ def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(image_data, "FASHION_MNIST", tmp_path / "none")
     monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", fail)
-    with pytest.raises(InputError, match="URL fetch.*dataset-fashion-mnist"):
+    with pytest.raises(ValueError, match="URL fetch.*dataset-fashion-mnist"):
         image_data.read_fashion_mnist()
 
 
@@ -491,115 +314,28 @@ def test_a_damaged_idx_file_is_named(tmp_path, content, reason):
     path = tmp_path / "labels.gz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=reason) as caught:
+    with pytest.raises(ValueError, match=reason) as caught:
         image_data.read_idx(path, 1)
     assert str(path) in str(caught.value)
 
 
 def test_images_without_labels_are_an_error(tmp_path):
-    write_idx(tmp_path / "images.gz", np.zeros([3, 2, 2], np.uint8))
-    write_idx(tmp_path / "labels.gz", np.zeros([2], np.uint8))
-    with pytest.raises(InputError, match="3 images, but .* 2 labels"):
-        image_data.read_idx_pair(tmp_path / "images.gz", tmp_path / "labels.gz")
-
-
-# ------------------------------------------------------------- the pictures
-
-
-def test_confusions_are_counted_by_class():
-    probabilities = np.eye(3)[[0, 1, 1, 2]]
-    table = image_pictures.confusion(np.array([0, 0, 1, 2]), probabilities)
-    assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-
-
-def test_the_most_confident_mistakes_are_drawn():
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
-    labels = np.array([0, 1, 0, 1])
-    sample, mistakes = image_pictures.choose(labels, probabilities, seed=0)
-    groups = image_pictures.choose(labels, probabilities, seed=0)
-    assert sorted(groups[sample]) == [0, 1, 2, 3]
-    assert groups[mistakes].tolist() == [2, 1]
-    assert "2 mistakes" in mistakes
-
-
-def test_without_mistakes_there_are_none_to_draw(tmp_path):
-    images = np.zeros([2, 4, 4, 3], np.uint8)
-    pictures = image_data.Pictures(images, np.array([0, 1]))
-    path = tmp_path / "predictions.png"
-    image_pictures.draw_predictions(path, pictures, np.eye(2), "ab", seed=0)
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-
-
-def test_many_classes_are_drawn_without_numbers(tmp_path):
-    path, count = tmp_path / "confusion.png", 60
-    names = [f"class {i}" for i in range(count)]
-    image_pictures.draw_confusion(path, np.arange(count), np.eye(count), names)
-    with Image.open(path) as image:
-        assert max(image.size) <= 3000
+    images, labels = np.zeros([3, 2, 2], np.uint8), np.zeros([2], np.uint8)
+    write_idx(tmp_path / "train-images-idx3-ubyte.gz", images)
+    write_idx(tmp_path / "train-labels-idx1-ubyte.gz", labels)
+    with pytest.raises(ValueError, match="3 images, but 2 labels in train"):
+        image_data.read_idx_pair(tmp_path, "train")
 
 
 # ---------------------------------------------------------------- bad input
 
 
-def bad_photos(change):
-    """Arguments for a folder of photos in which something is wrong.
-
-    Args:
-        change: Called with the folder, to make it wrong; returns what the
-            message must name.
-    """
-
-    def make(folder):
-        data = make_photos(folder / "data", 3)
-        return ["--data", data], change(data)
-
-    return make
-
-
-def overwrite(data, content):
+def damaged_photos(folder):
+    """Arguments for a folder of photos in which one is cut off."""
+    data = make_photos(folder / "data", 3)
     path = data / "not_hot_dog" / "0.jpg"
-    path.write_bytes(content(path.read_bytes()))
-    return path
-
-
-def without_second_class(data):
-    for path in (data / "not_hot_dog").iterdir():
-        path.unlink()
-    (data / "not_hot_dog").rmdir()
-    return data
-
-
-def with_a_class(data, files):
-    (data / "cat").mkdir()
-    for name in files:
-        Image.new("L", (5, 5)).save(data / "cat" / name)
-    return data / "cat"
-
-
-def with_a_namesake(data):
-    (data / "hot dog").rename(data / "x") if (data / "hot dog").exists() else 0
-    (data / "hot dog").mkdir()
-    Image.new("L", (5, 5)).save(data / "hot dog" / "0.png")
-    Image.new("L", (5, 5)).save(data / "hot dog" / "1.png")
-    return data / "hot_dog"
-
-
-def make_huge(data):
-    path = data / "hot_dog" / "huge.png"
-    Image.new("1", (10000, 10000)).save(path)
-    return path
-
-
-def empty_folder(folder):
-    (folder / "data").mkdir()
-    return ["--data", folder / "data"], folder / "data"
-
-
-def a_file(folder):
-    path = folder / "photos.zip"
-    path.write_text("PK")
-    return ["--data", path], path
+    path.write_bytes(path.read_bytes()[:-100])
+    return ["--data", data], path
 
 
 def asked(name, content=None, model="model.keras", model_content=None):
@@ -617,12 +353,6 @@ def asked(name, content=None, model="model.keras", model_content=None):
     return make
 
 
-def png():
-    file = io.BytesIO()
-    Image.new("RGB", (9, 9), "red").save(file, "PNG")
-    return file.getvalue()
-
-
 def zipped(**files):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -633,39 +363,11 @@ def zipped(**files):
 
 PNG = png()
 BAD_INPUTS = {
-    "an empty photo": (
-        bad_photos(lambda data: overwrite(data, lambda _: b"")),
-        "it is empty",
-    ),
-    "text named .jpg": (
-        bad_photos(lambda data: overwrite(data, lambda _: b"hello")),
-        "neither JPEG nor PNG",
-    ),
-    "half a photo": (
-        bad_photos(lambda data: overwrite(data, lambda all: all[:-100])),
-        "damaged",
-    ),
-    "a photo too large": (bad_photos(make_huge), "too large"),
-    "one class": (bad_photos(without_second_class), "two or more folders"),
-    "an empty class": (
-        bad_photos(lambda data: with_a_class(data, [])),
-        "It has 0",
-    ),
-    "a class of one photo": (
-        bad_photos(lambda data: with_a_class(data, ["a.png"])),
-        "It has 1",
-    ),
-    "a class of files of another kind": (
-        bad_photos(lambda data: with_a_class(data, ["a.gif", "b.gif"])),
-        "JPEG or PNG",
-    ),
-    "two classes of one name": (bad_photos(with_a_namesake), "Rename"),
-    "an empty folder": (empty_folder, "It has 0"),
+    "half a photo": (damaged_photos, "damaged"),
     "no folder": (
         lambda folder: (["--data", folder / "none"], folder / "none"),
         "No such file",
     ),
-    "a file for a folder": (a_file, "Not a directory"),
     "no picture": (asked("none.jpg"), "No such file"),
     "an empty picture": (asked("a.jpg", b""), "it is empty"),
     "a text for a picture": (asked("a.jpg", b"hi"), "neither JPEG nor PNG"),
@@ -697,7 +399,9 @@ def test_bad_input_gets_one_line_and_leaves_nothing(name, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     if "--predict" not in argv:
         argv += ["--output", tmp_path / "output"]
-    assert run(lambda: example.main([str(part) for part in argv])) == 2
+    with pytest.raises(SystemExit) as caught:
+        example.main([str(part) for part in argv])
+    assert caught.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert re.fullmatch(r"error: .*\.\n", printed.err)
@@ -705,15 +409,21 @@ def test_bad_input_gets_one_line_and_leaves_nothing(name, tmp_path, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_for_a_picture_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="Is a directory"):
-        example.main(["--predict", str(tmp_path)])
-
-
-def test_a_loss_that_explodes_is_explained_and_nothing_saved(tmp_path):
-    argv = ["--epochs=1", "--learning-rate=3e38", f"--output={tmp_path}"]
-    with pytest.raises(InputError, match="Give a smaller --learning-rate"):
+def refused(capsys, *argv):
+    """What is said when arguments cannot be used, with exit code 2."""
+    with pytest.raises(SystemExit) as caught:
         run_and_read(argv)
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_folder_for_a_picture_is_an_error(tmp_path, capsys):
+    assert "Is a directory" in refused(capsys, "--predict", tmp_path)
+
+
+def test_a_loss_that_explodes_is_explained_and_nothing_saved(tmp_path, capsys):
+    argv = ["--epochs=1", "--learning-rate=3e38", f"--output={tmp_path}"]
+    assert "Give a smaller --learning-rate" in refused(capsys, *argv)
     assert os.listdir(tmp_path) == ["logs"]
 
 
@@ -723,22 +433,25 @@ def test_weights_that_explode_behind_a_finite_loss_are_explained():
     watch.set_model(network)
     watch.on_epoch_end(0, {"loss": 2.0})
     network.layers[0].kernel.assign([[1, np.inf, np.nan], [0, 0, 0]])
-    with pytest.raises(InputError, match="^2 weights became infinite or NaN"):
+    with pytest.raises(
+        ArithmeticError, match="^2 weights became infinite or NaN"
+    ):
         watch.on_epoch_end(0, {"loss": 2.0})
 
 
 @pytest.mark.parametrize("loss", [1e30, math.inf, math.nan])
 def test_a_loss_far_above_guessing_is_explained(loss):
     watch = image_network.Divergence(guessing=math.log(3))
-    with pytest.raises(InputError, match="the learning rate is too large"):
+    with pytest.raises(ArithmeticError, match="learning rate is too large"):
         watch.on_epoch_end(0, {"loss": loss})
 
 
-def test_a_run_that_diverges_keeps_the_model_before_it(photos, tmp_path):
+def test_a_run_that_diverges_keeps_the_model_before_it(
+    photos, tmp_path, capsys
+):
     (tmp_path / "model.keras").write_text("the one before")
     argv = ["--data", photos, "--output", tmp_path, "--learning-rate=1e6"]
-    with pytest.raises(InputError, match="epoch 1: the learning rate is too"):
-        run_and_read(argv)
+    assert "epoch 1: the learning rate is too" in refused(capsys, *argv)
     assert (tmp_path / "model.keras").read_text() == "the one before"
 
 
@@ -763,14 +476,13 @@ def test_a_bad_option_says_what_it_must_be(argv, capsys):
 
 
 @pytest.mark.parametrize("option", ["--epochs=3", "--seed=0", "--data=digits"])
-def test_predict_refuses_options_of_training(option):
-    with pytest.raises(InputError, match=option.split("=")[0]):
-        example.main(["--predict", "a.png", option])
+def test_predict_refuses_options_of_training(option, capsys):
+    message = refused(capsys, "--predict", "a.png", option)
+    assert option.split("=")[0] in message
 
 
-def test_training_refuses_a_model():
-    with pytest.raises(InputError, match="--model"):
-        example.main(["--model", "a.keras"])
+def test_training_refuses_a_model(capsys):
+    assert "--model" in refused(capsys, "--model", "a.keras")
 
 
 def test_help_and_bad_input_do_not_wait_for_tensorflow():

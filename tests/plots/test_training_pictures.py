@@ -246,16 +246,17 @@ def test_trainings_are_compared_with_a_line_each_and_their_limits():
     )
     upper, lower = figure.axes
     assert [axes.get_title("left") for axes in figure.axes] == [
-        "sharpness",
-        "loss",
+        "sharpness (dashed: limit)",
+        "loss (dashed: limit)",
     ]
     first, second, *limits = upper.lines
     np.testing.assert_array_equal(first.get_xdata(), range(1, 301, 30))
     assert set(second.get_ydata()) == {2.0}
     assert [line.get_ydata()[0] for line in limits] == [5.0, 2.5]
     for drawn, limit in zip((first, second), limits, strict=True):
-        assert tuple(drawn.get_color()) == tuple(limit.get_color())
-    legend = [text.get_text() for text in upper.get_legend().get_texts()]
+        assert drawn.get_color() == limit.get_color()
+    assert words(upper) == ["5", "2.5"]
+    legend = [text.get_text() for text in lower.get_legend().get_texts()]
     assert legend == ["slow", "fast"]
     values, median, *_ = lower.lines
     np.testing.assert_array_equal(values.get_ydata(), slow["loss"])
