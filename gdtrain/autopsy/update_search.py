@@ -13,7 +13,7 @@ from gdtrain.autopsy.nonfinite_values import any_nonfinite, kind_of
 from gdtrain.autopsy.replay import StepReplay
 from gdtrain.descent import clipping
 from gdtrain.descent.gradients import dense
-from gdtrain.telemetry.record import with_rates
+from gdtrain.descent.optimizers import by_name
 
 _DECAYS = ("weight_decay", "adam_weight_decay")
 _Optimizers = Iterable[keras.optimizers.Optimizer]
@@ -24,7 +24,7 @@ def rates(optimizers: _Optimizers) -> list[tuple[str, float]]:
     return [
         (name, _rate(one))
         for optimizer in optimizers
-        for name, one in with_rates(optimizer).items()
+        for name, one in by_name(optimizer).items()
     ]
 
 
@@ -108,7 +108,7 @@ def _changes(
     optimizer: keras.optimizers.Optimizer,
 ) -> Iterator[tuple[contextlib.AbstractContextManager, str, str]]:
     """Yields `(changed, evidence, advice)`: the optimizer without something."""
-    parts = list(with_rates(optimizer).values())
+    parts = list(by_name(optimizer).values())
     # Not every optimizer of Keras has an epsilon.
     if any(getattr(one, "epsilon", None) == 0 for one in parts):
         yield (
@@ -142,7 +142,7 @@ def _in_use(optimizers: _Optimizers) -> list[keras.optimizers.Optimizer]:
 
     All, if none has: the compiled one may be there without being used.
     """
-    every = [o for some in optimizers for o in with_rates(some).values()]
+    every = [o for some in optimizers for o in by_name(some).values()]
     used = [o for o in every if int(tf.convert_to_tensor(o.iterations))]
     return used or every
 

@@ -7,8 +7,8 @@ import warnings
 import keras
 import tensorflow as tf
 
+from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Callback
-from gdtrain.telemetry import record
 
 
 def _key(schedule):
@@ -130,7 +130,7 @@ class LearningRateScheduler(Callback):
 
     def before_step(self, model):
         """Sets the rate of a model's optimizer, within the compiled step."""
-        (optimizer,) = record.with_rates(model.optimizer).values()
+        (optimizer,) = optimizers.by_name(model.optimizer).values()
         done = tf.cast(optimizer.iterations, tf.int64)
         rate = tf.cast(self.schedule(done), optimizer.learning_rate.dtype)
         optimizer.learning_rate.assign(rate)
@@ -193,13 +193,13 @@ def _check(optimizer):
             "without one. Write `model.compile(gdtrain.GradientDescent(0.1), "
             "...)`."
         )
-    if len(record.with_rates(optimizer)) != 1:
+    if len(optimizers.by_name(optimizer)) != 1:
         raise ValueError(
             "`LearningRateScheduler` sets one learning rate. Received: "
             f"{type(optimizer).__name__}, which has several. Give each of its "
             "optimizers a schedule of its own."
         )
-    if record.is_scheduled(optimizer):
+    if optimizers.is_scheduled(optimizer):
         raise ValueError(
             "`LearningRateScheduler` needs a learning rate that can be set. "
             f"Received: {type(optimizer).__name__} with a schedule. Compile "

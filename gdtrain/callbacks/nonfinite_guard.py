@@ -14,11 +14,11 @@ from gdtrain.autopsy.nonfinite_values import listed, nonfinite_variables
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
+from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Callback
 from gdtrain.loop.fit_state import Rollback
 from gdtrain.state import variables
 from gdtrain.step import guard
-from gdtrain.telemetry.record import is_scheduled, with_rates
 
 _log = logging.getLogger("gdtrain")
 
@@ -264,7 +264,7 @@ def _scale_rates(model, state, factor):
     rates = [
         one.learning_rate
         for optimizer in variables.optimizers(model)
-        for one in with_rates(optimizer).values()
+        for one in optimizers.by_name(optimizer).values()
     ]
     for index, variable in enumerate(variables.of(model)["optimizer"]):
         if any(variable is rate for rate in rates):
@@ -314,7 +314,7 @@ def _said_of_variables(model):
 
 def _check_rate(optimizer, callbacks):
     """Refuses a learning rate that cannot be set, or not for long."""
-    found = "a schedule" if is_scheduled(optimizer) else None
+    found = "a schedule" if optimizers.is_scheduled(optimizer) else None
     for callback in callbacks:
         if isinstance(callback, _SCHEDULERS):
             found = f"a callback {type(callback).__name__}, which sets it"

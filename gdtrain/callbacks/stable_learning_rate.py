@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from gdtrain.callbacks.stability import Stability
 from gdtrain.common import checks
-from gdtrain.telemetry import record
+from gdtrain.descent import optimizers
 
 
 class StableLearningRate(Stability):
@@ -119,7 +119,7 @@ class StableLearningRate(Stability):
                 f"known. Received: {self._limit.words}. Use SGD, "
                 "gdtrain.GradientDescent, Adam, AdamW or RMSprop."
             )
-        if record.is_scheduled(optimizer):
+        if optimizers.is_scheduled(optimizer):
             raise ValueError(
                 "`StableLearningRate` needs a learning rate that can be set. "
                 f"Received: {type(optimizer).__name__} with a schedule. "

@@ -10,7 +10,7 @@ from gdtrain.callbacks.pictures import Pictures, Profile
 from gdtrain.callbacks.scalar_rows import ScalarRows, number
 from gdtrain.callbacks.writing import StepCallback
 from gdtrain.common import checks, failures
-from gdtrain.telemetry import record
+from gdtrain.descent import optimizers
 from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
 from gdtrain.writers.aggregating import AggregatingWriter
@@ -129,7 +129,7 @@ class TensorBoard(StepCallback):
             and self.model._step_hooks.required.sets_learning_rate
         )
         with self._parts.alone("Learning rates of epochs are left out"):
-            changes |= record.is_scheduled(self.model.optimizer)
+            changes |= optimizers.is_scheduled(self.model.optimizer)
         return "epoch" if changes else "never"
 
     def on_train_begin(self, logs=None):
@@ -345,7 +345,7 @@ class TensorBoard(StepCallback):
         # Reading it takes longer than short epochs.
         steps_done = self.steps_done
         if self._rates_known[0] != steps_done:
-            rates = record.learning_rates(self.model.optimizer)
+            rates = optimizers.learning_rates(self.model.optimizer)
             self._rates_known = (
                 steps_done,
                 {name: rate.numpy() for name, rate in rates.items()},

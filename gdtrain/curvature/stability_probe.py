@@ -12,8 +12,7 @@ from gdtrain.curvature import lanczos, preconditioner
 from gdtrain.curvature.hessian import Hessian, Preconditioner
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stable_learning_rate import Limit
-from gdtrain.descent import clipping, update
-from gdtrain.telemetry import record
+from gdtrain.descent import clipping, optimizers, update
 
 _log = logging.getLogger("gdtrain")
 
@@ -316,5 +315,5 @@ class StabilityProbe:
 
     def _learning_rate(self) -> float:
         """That of the next update; NaN if there are several."""
-        rates = record.learning_rates(self._model.optimizer)
+        rates = optimizers.learning_rates(self._model.optimizer)
         return float(rates[""]) if "" in rates else math.nan

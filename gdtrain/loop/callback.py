@@ -14,7 +14,7 @@ from gdtrain.keras_bridge.callbacks import (
 from gdtrain.loop.fit_state import FitState
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.quantity import Quantity
-from gdtrain.telemetry.requests import Asked
+from gdtrain.telemetry.requests import Request
 from gdtrain.telemetry.step_table import BlockTable, Wanted
 
 Sync = Literal["never", "epoch", "batch"]
@@ -143,14 +143,14 @@ class Callback(keras.callbacks.Callback):
         return wanted
 
     @property
-    def requests(self) -> list[Asked]:
+    def requests(self) -> list[Request]:
         """`quantities` as they are measured, made of `every_steps`, `budget`.
 
         Raises:
             TypeError, ValueError: if `quantities` cannot be used.
         """
         return [
-            Asked(
+            Request(
                 quantity,
                 math.lcm(self.every_steps, quantity.every_steps),
                 self.budget is not None and quantity.name not in _CHEAP,

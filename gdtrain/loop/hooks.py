@@ -13,10 +13,11 @@ import numpy as np
 from gdtrain.common import failures
 from gdtrain.loop.callback import Callback
 from gdtrain.telemetry import requests
-from gdtrain.telemetry.quantity import BlockQuantity, Memory
-from gdtrain.telemetry.requests import Asked, Group
+from gdtrain.telemetry.quantity import BlockQuantity
+from gdtrain.telemetry.requests import Request, RequestGroup
 from gdtrain.telemetry.row_layout import RowLayout
 from gdtrain.telemetry.step_table import BlockTable
+from gdtrain.telemetry.step_variables import StepVariables
 
 _log = logging.getLogger("gdtrain")
 
@@ -130,8 +131,8 @@ class Requirements:
         budget: The smallest share of time that any of them allows.
     """
 
-    requests: tuple[Asked, ...] = ()
-    groups: tuple[Group, ...] = ()
+    requests: tuple[Request, ...] = ()
+    groups: tuple[RequestGroup, ...] = ()
     before_step: tuple[BeforeStep, ...] = ()
     probe_names: tuple[str, ...] = ()
     deterministic: bool = False
@@ -186,7 +187,7 @@ class Hooks:
 
     def __init__(self) -> None:
         self.steps_done = 0
-        self.memory = Memory()
+        self.memory = StepVariables()
         self.budget = Budget()
         self.required = Requirements()
         self._callbacks: list[Callback] = []

@@ -4,7 +4,7 @@ import contextlib
 
 from gdtrain.keras_bridge import layers
 from gdtrain.step import step_context
-from gdtrain.telemetry.record import within
+from gdtrain.telemetry.layer_names import path_within
 
 
 def noted(model, groups):
@@ -25,7 +25,7 @@ def noted(model, groups):
 
     def note(layer, output):
         step_context.current().telemetry.notes.note_output(
-            within(layer.path or layer.name, model.name), output
+            path_within(layer.path or layer.name, model.name), output
         )
 
     return layers.observe_outputs(model, note)

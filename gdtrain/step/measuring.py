@@ -7,10 +7,12 @@ import warnings
 import tensorflow as tf
 
 from gdtrain.descent import replicas
+from gdtrain.descent.optimizers import learning_rates
 from gdtrain.step.activation_tap import BatchNotes
 from gdtrain.telemetry import measurement
 from gdtrain.telemetry.clock import when
-from gdtrain.telemetry.record import Record, layer_of, learning_rates
+from gdtrain.telemetry.layer_names import layer_of
+from gdtrain.telemetry.record import Record
 from gdtrain.telemetry.row_layout import Column
 
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.telemetry.record import Record
-from gdtrain.telemetry.step_variables import StepVariables as Memory  # noqa: F401
 
 _log = logging.getLogger("gdtrain")
 

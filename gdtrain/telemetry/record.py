@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from gdtrain.telemetry.step_variables import StepVariables
@@ -125,80 +124,3 @@ class Record:
                 self.weights_after, self.weights_before, strict=True
             )
         ]
-
-
-def learning_rates(optimizer):
-    """The learning rate of the coming update, by name of the optimizer.
-
-    Args:
-        optimizer: A Keras optimizer.
-
-    Returns:
-        A dict of float32 scalars; the key is `""` where there is but one.
-    """
-    return {
-        name: tf.cast(one.learning_rate, tf.float32)
-        for name, one in with_rates(optimizer).items()
-    }
-
-
-def is_scheduled(optimizer):
-    """Whether the learning rate changes by itself from step to step.
-
-    Args:
-        optimizer: A Keras optimizer, or `None`.
-    """
-    return any(
-        not isinstance(one.learning_rate, keras.Variable)
-        for one in with_rates(optimizer).values()
-    )
-
-
-def with_rates(optimizer):
-    """The optimizers that have a learning rate, by name.
-
-    Args:
-        optimizer: A Keras optimizer, or `None`.
-
-    Returns:
-        A dict; the key is `""` where there is but one. Empty for `None`.
-    """
-    if optimizer is None:
-        return {}
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if hasattr(inner, "optimizers"):
-        return {one.name: one for one in inner.optimizers}
-    return {"": inner}
-
-
-def layer_of(weight, model_name):
-    """The name of the layer that a weight belongs to.
-
-    It is the weight's path without the weight's own name, and without the
-    model's name in front of it.
-
-    Args:
-        weight: A `keras.Variable` or `tf.Variable`.
-        model_name: The name of the model.
-
-    Returns:
-        For example `"dense"`, or `"encoder/dense"` in a nested model; the
-        model's name for a weight of the model itself.
-
-    Example:
-
-    >>> import keras
-    >>> model = keras.Sequential([keras.layers.Dense(1)], name="line")
-    >>> model.build((None, 1))
-    >>> layer_of(model.weights[0], "line")
-    'dense...'
-    """
-    path = getattr(weight, "path", None)
-    if path is None:
-        return weight.name.split(":")[0]
-    return within(path.rpartition("/")[0] or model_name, model_name)
-
-
-def within(path, model_name):
-    """The path of a layer without the name of the model in front."""
-    return path.removeprefix(f"{model_name}/")

@@ -1,20 +1,21 @@
-"""What is asked for, by all who listen, in groups of one cadence each."""
+"""Which quantities are requested, and which are measured together."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gdtrain.telemetry.quantity import BlockQuantity, Quantity
 
-NEVER = 2**30  # A cadence of so many steps; fits int32
+_NEVER = 2**30  # A cadence of so many steps; fits int32
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """A quantity that is to be measured.
 
     Args:
-        quantity: The quantity, whose own cadence is of no account.
-        every_steps: At which steps: the multiples of this.
-        stretchable: Whether it may be measured more seldom, to save time.
+        quantity: The quantity; its own `every_steps` does not count.
+        every_steps: It is measured at the multiples of this.
+        stretchable: Whether it may be measured less often, to save time.
     """
 
     quantity: Quantity
@@ -22,12 +23,12 @@ class Asked(NamedTuple):
     stretchable: bool
 
 
-class Group(NamedTuple):
+class RequestGroup(NamedTuple):
     """Quantities that are measured at the same steps.
 
     Args:
-        quantities: A tuple.
-        every_steps, stretchable: As in `Asked`.
+        quantities: The quantities.
+        every_steps, stretchable: As in `Request`.
         looks_back: Whether they are measured at the step before as well.
     """
 
@@ -37,35 +38,32 @@ class Group(NamedTuple):
     looks_back: bool
 
     @property
-    def is_constant(self):
-        """Whether they are measured at every step, come what may."""
+    def is_constant(self) -> bool:
+        """Whether they are measured at every step, whatever the budget."""
         return self.every_steps == 1 and not self.stretchable
 
-    def stride(self, stretch):
+    def stride(self, stretch: float) -> int:
         """Every how many steps they are measured.
 
         Args:
-            stretch: How many times as seldom as asked for stretchable ones
-                are measured; `math.inf` for not at all.
+            stretch: By what the cadence of stretchable quantities is
+                multiplied; `math.inf` to measure none of them.
         """
         if not self.stretchable:
             return self.every_steps
-        return int(min(self.every_steps * stretch, NEVER))
+        return int(min(self.every_steps * stretch, _NEVER))
 
 
-def merged(requests):
-    """All requests as one: each quantity once, as often as anyone wants it.
+def merged(requests: Iterable[Request]) -> tuple[Request, ...]:
+    """Each quantity once, as often as the most frequent request needs it.
 
     Args:
-        requests: A list of `Asked`.
-
-    Returns:
-        A tuple of `Asked`.
+        requests: Those of all callbacks.
 
     Raises:
         ValueError: if two different quantities share a name.
     """
-    by_name: dict[str, Asked] = {}
+    by_name: dict[str, Request] = {}
     for request in requests:
         name = request.quantity.name
         other = by_name.setdefault(name, request)
@@ -75,7 +73,7 @@ def merged(requests):
                 f"{other.quantity!r} and {request.quantity!r}. "
                 "Give one of them another `name`."
             )
-        by_name[name] = Asked(
+        by_name[name] = Request(
             request.quantity.every(1),
             math.gcd(other.every_steps, request.every_steps),
             other.stretchable and request.stretchable,
@@ -83,28 +81,24 @@ def merged(requests):
     return tuple(by_name.values())
 
 
-def groups(asked):
-    """`Group`s of the quantities that are measured together, a tuple.
+def groups(requests: Iterable[Request]) -> tuple[RequestGroup, ...]:
+    """The quantities of steps, grouped by when they are measured.
 
     Args:
-        asked: What `merged` returned.
+        requests: Of each quantity one, as `merged` returns them.
 
     Example:
 
     >>> from gdtrain.telemetry.loss import Loss
-    >>> groups([Asked(Loss(), 1, False)])[0].is_constant
+    >>> groups([Request(Loss(), 1, False)])[0].is_constant
     True
     """
-    by_cadence: dict[tuple, list[Quantity]] = {}
-    for request in asked:
-        if isinstance(request.quantity, BlockQuantity):
-            continue
-        key = (
-            request.every_steps,
-            request.stretchable,
-            request.quantity.looks_back,
-        )
-        by_cadence.setdefault(key, []).append(request.quantity)
+    by_cadence: dict[tuple[int, bool, bool], list[Quantity]] = {}
+    for quantity, every_steps, stretchable in requests:
+        if not isinstance(quantity, BlockQuantity):
+            key = every_steps, stretchable, quantity.looks_back
+            by_cadence.setdefault(key, []).append(quantity)
     return tuple(
-        Group(tuple(quantities), *key) for key, quantities in by_cadence.items()
+        RequestGroup(tuple(quantities), *key)
+        for key, quantities in by_cadence.items()
     )

@@ -8,9 +8,9 @@ import numpy as np
 
 from gdtrain.common import checks, tracebacks
 from gdtrain.curvature.curvature import curvature as measure_curvature
+from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
 from gdtrain.mistakes import operations
-from gdtrain.telemetry.record import is_scheduled
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import range_test, suggestions
 from gdtrain.tuning.preserved import preserved_data, preserved_model
@@ -61,7 +61,7 @@ def _check_apply(
             f"`apply` must be True or the name of a method: one of {names}. "
             f"Received: apply={apply!r}."
         )
-    if is_scheduled(optimizer):
+    if optimizers.is_scheduled(optimizer):
         raise ValueError(
             "`apply` needs an optimizer whose learning rate can be set. "
             f"Received: apply={apply!r}, and a {type(optimizer).__name__} "

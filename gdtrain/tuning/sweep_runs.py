@@ -14,10 +14,10 @@ from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.common import failures
 from gdtrain.data import choice
+from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
 from gdtrain.loop.callback import Callback
 from gdtrain.model import from_keras
-from gdtrain.telemetry import record
 from gdtrain.tuning.sweep_result import Run
 from gdtrain.writers import summaries
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
@@ -79,7 +79,7 @@ class Job:
                 f"{model.name!r}, which is not. Call `model.compile(optimizer, "
                 "loss)` in it."
             )
-        if record.is_scheduled(model.optimizer):
+        if optimizers.is_scheduled(model.optimizer):
             raise ValueError(
                 "The model that `build` returns must have a learning rate "
                 "that can be set. Received: an optimizer with a schedule, "

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.curvature.objective import Objective
-from gdtrain.telemetry import record
+from gdtrain.telemetry.layer_names import path_within
 
 _FLAT = 1e-5  # Of the first principal direction: less is rounding of float32
 
@@ -127,7 +127,7 @@ def of_two_weights(
         variables: Its trainable variables, one of two numbers or two of one.
         model_name: The name of the model.
     """
-    names = [record.within(v.path, model_name) for v in variables]
+    names = [path_within(v.path, model_name) for v in variables]
     if len(names) == 1:
         names = [f"{names[0]}[{place}]" for place in range(2)]
     return Directions(np.eye(2), (names[0], names[1]))

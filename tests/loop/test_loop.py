@@ -12,7 +12,7 @@ from gdtrain.loop.block_queue import EpochMeans
 from gdtrain.loop.hooks import Hooks
 from gdtrain.step.step_context import StepContext, current, entered
 from gdtrain.telemetry import Loss
-from gdtrain.telemetry.requests import Asked
+from gdtrain.telemetry.requests import Request
 from gdtrain.telemetry.row_layout import Column, RowLayout
 
 
@@ -104,7 +104,7 @@ def test_copied_model_has_no_registered_callbacks():
 def test_quantities_of_several_callbacks_are_measured_once():
     hooks = Hooks()
     with hooks.registered([Observer([Loss()]) for _ in range(2)]):
-        assert hooks.required.requests == (Asked(Loss(), 1, False),)
+        assert hooks.required.requests == (Request(Loss(), 1, False),)
 
 
 def test_step_is_alone_outside_any_step():

@@ -3,7 +3,7 @@
 import numpy as np
 
 import gdtrain
-from gdtrain.telemetry.requests import Asked
+from gdtrain.telemetry.requests import Request
 
 
 class Listener(gdtrain.callbacks.Callback):
@@ -25,7 +25,7 @@ class Listener(gdtrain.callbacks.Callback):
     @property
     def requests(self):
         return [
-            Asked(quantity, quantity.every_steps, self.stretchable)
+            Request(quantity, quantity.every_steps, self.stretchable)
             for quantity in self.quantities
         ]
 

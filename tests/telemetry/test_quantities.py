@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.descent.optimizers import learning_rates
 from gdtrain.telemetry import measurement
-from gdtrain.telemetry.record import Record, layer_of, learning_rates
+from gdtrain.telemetry.layer_names import layer_of
+from gdtrain.telemetry.record import Record
 from tests import models
 
 STEPS = 6
