@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import tempfile
-import typing
 import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from gdtrain.checkpoint import files
+from gdtrain.checkpoint.manifest import Damaged
 from gdtrain.common.checks import positive_integer
 
 _NAME = re.compile(r"step-([0-9]{12})(-finished)?")
@@ -17,7 +19,7 @@ _OLD = ".old"  # A checkpoint, while it is replaced by another one
 _MOST = 10**12 - 1
 
 
-class Entry(typing.NamedTuple):
+class Entry(NamedTuple):
     """A checkpoint that is there, whether damaged or not."""
 
     step: int
@@ -47,12 +49,12 @@ class Backups:
     ...     path = backups.save(step, {"loss": 1 / step})
     >>> [entry.step for entry in backups.steps()]
     [30, 20]
-    >>> entry, tree, extra = backups.newest()
-    >>> entry.step, tree["loss"] == 1 / 30, extra
-    (30, True, None)
+    >>> entry, tree = backups.newest()
+    >>> entry.step, tree["loss"] == 1 / 30
+    (30, True)
     """
 
-    def __init__(self, directory, keep):
+    def __init__(self, directory: str | os.PathLike, keep: int) -> None:
         self._directory = os.path.abspath(directory)
         self._keep = positive_integer("keep", keep)
         if "://" in os.fspath(directory):
@@ -61,7 +63,7 @@ class Backups:
                 f"Received: {directory!r}. Give a path, and copy the folder."
             )
 
-    def path(self, step, finished=False):
+    def path(self, step: int, finished: bool = False) -> str:
         """Where the checkpoint of a step is or would be.
 
         Args:
@@ -80,14 +82,11 @@ class Backups:
         name = f"step-{step:012d}" + ("-finished" if finished else "")
         return os.path.join(self._directory, name)
 
-    def steps(self):
+    def steps(self) -> list[Entry]:
         """Lists the checkpoints, newest first.
 
-        Of the same step, the finished one comes first. Other names are left
-        out, and folders that are not written to the end.
-
-        Returns:
-            A list of `Entry(step, finished, path)`.
+        Of the same step, the finished one comes first. Other names are
+        ignored, and so are folders that are not written to the end.
         """
         names = set(self._names())
         entries = []
@@ -101,16 +100,15 @@ class Backups:
                 entries.append(Entry(int(match[1]), bool(match[2]), path))
         return sorted(entries, reverse=True)
 
-    def save(self, step, tree, extra=None, finished=False):
+    def save(self, step: int, tree: Any, finished: bool = False) -> str:
         """Writes a checkpoint, then removes those that are not kept.
 
         One of the same step is replaced. Those of later steps are removed:
-        they belong to a past that was gone back from.
+        training went back to before them.
 
         Args:
             step: The number of steps that were done.
             tree: The state; see `gdtrain.checkpoint.tree.pack`.
-            extra: Path of a folder whose content is moved to the checkpoint.
             finished: Whether the training has reached its end.
 
         Returns:
@@ -123,20 +121,21 @@ class Backups:
         """
         path = self.path(step, finished)
         self._sweep()
-        files.write(path, tree, extra)
+        files.write(path, tree)
         for entry in self._surplus(step):
             _remove(entry.path)
         return path
 
-    def newest(self, accept=lambda entry: True):
+    def newest(
+        self, accept: Callable[[Entry], bool] = lambda entry: True
+    ) -> tuple[Entry, Any] | None:
         """Reads the newest checkpoint that is not damaged.
 
         Args:
-            accept: Tells of an `Entry` whether it may be used.
+            accept: Says of an `Entry` whether it may be used.
 
         Returns:
-            `(entry, tree, extra)`, where `extra` is the path of the folder of
-            other files or `None`; or `None` if there is no checkpoint.
+            `(entry, tree)`, or `None` if there is no checkpoint.
 
         Warns:
             UserWarning: of each newer one that is damaged.
@@ -148,8 +147,8 @@ class Backups:
         errors = []
         for entry in filter(accept, self.steps()):
             try:
-                tree, extra = files.read(entry.path)
-            except files.Damaged as error:
+                tree = files.read(entry.path)
+            except Damaged as error:
                 errors.append(error)
                 continue
             for damage in errors:
@@ -158,12 +157,18 @@ class Backups:
                     f"is used: {entry.path}",
                     stacklevel=2,
                 )
-            return entry, tree, extra
+            return entry, tree
         if errors:
-            raise files.Damaged(self._all_damaged(errors))
+            each = "".join(f"\n- {error}" for error in errors)
+            raise Damaged(
+                "A checkpoint must be as it was written. Received: "
+                f"{self._directory}, where all are damaged:{each}\nNothing "
+                "was overwritten. Restore these files, or give another "
+                "folder, or delete this one to train from the start."
+            )
         return None
 
-    def check_writable(self):
+    def check_writable(self) -> None:
         """Makes the folder, and writes a file there and removes it.
 
         Raises:
@@ -183,14 +188,14 @@ class Backups:
             )
             raise OSError(error.errno, message) from error
 
-    def _names(self):
+    def _names(self) -> list[str]:
         """The names in the folder; none if it is not there."""
         try:
             return os.listdir(self._directory)
         except FileNotFoundError:
             return []
 
-    def _surplus(self, step):
+    def _surplus(self, step: int) -> list[Entry]:
         """What is not kept once a step was saved."""
         entries = self.steps()
         earlier = [entry for entry in entries if entry.step <= step]
@@ -199,7 +204,7 @@ class Backups:
         later = entries[: -len(earlier)]  # The one just saved is an earlier.
         return later + unfinished[self._keep :] + finished[1:]
 
-    def _sweep(self):
+    def _sweep(self) -> None:
         """Removes what a killed process left, but no checkpoint."""
         used = {entry.path for entry in self.steps()}
         for name in self._names():
@@ -208,18 +213,8 @@ class Backups:
             if _LEFTOVER.fullmatch(name) or (old and path not in used):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _all_damaged(self, errors):
-        """That there is nothing to go on from, and what to do."""
-        each = "".join(f"\n- {error}" for error in errors)
-        return (
-            "A checkpoint must be as it was written. Received: "
-            f"{self._directory}, where all are damaged:{each}\nNothing was "
-            "overwritten. Restore these files, or give another folder, or "
-            "delete this one to begin anew."
-        )
 
-
-def _remove(path):
+def _remove(path: str) -> None:
     """Removes a checkpoint; half of one is never seen under its name."""
     part = path + ".part"
     os.rename(path, part)

@@ -1,95 +1,23 @@
-"""Arrays by name in one file, as `numpy.savez` writes them and no other way."""
+"""One checkpoint: a state in a folder, whole or not at all."""
 
-import collections
 import json
-import math
 import os
 import shutil
-import zipfile
+from collections.abc import Callable
+from typing import IO, Any
 
 import numpy as np
 
 from gdtrain.checkpoint import manifest
-from gdtrain.checkpoint.manifest import Damaged, WrongFormat
-from gdtrain.checkpoint.tree import pack, unpack
-
-_AROUND = 512  # Most bytes that a zip file has for a member, and at its end
-_ENDING = ".npy"
-
-
-def write_arrays(file, arrays: dict) -> None:
-    """Writes arrays of numbers."""
-    np.savez(file, **arrays)
-
-
-def read_arrays(file) -> dict:
-    """Reads what `write` wrote.
-
-    A zip file may hold more than it is long, and say of itself what it likes:
-    before an array is made, its bytes must be there.
-
-    Raises:
-        ValueError, zipfile.BadZipFile: if it is not what `write` writes.
-    """
-    size = file.seek(0, 2)
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-            raise ValueError("its arrays are compressed")
-        if any(m.file_size != m.compress_size for m in members):
-            raise ValueError("sizes of its arrays contradict each other")
-        needed = sum(m.file_size + _AROUND for m in members) + _AROUND
-        if size > needed or sum(m.file_size for m in members) > size:
-            raise ValueError(f"it has {size} bytes, not what its arrays need")
-        names = [m.filename.removesuffix(_ENDING) for m in members]
-        if len(set(names)) < len(names):
-            raise ValueError("an array comes twice")
-        return {
-            name: _array(archive, member)
-            for name, member in zip(names, members, strict=True)
-        }
-
-
-def _array(archive, member):
-    """One array, whose header is looked at first."""
-    with archive.open(member) as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("an array is of another version")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        if dtype.hasobject or dtype.kind not in "biufc":
-            raise ValueError(f"an array is of dtype {dtype}")
-        if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-            raise ValueError(f"an array of shape {shape} is not all there")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-class Noting(collections.UserDict):
-    """Arrays by name; which are asked for is noted.
-
-    Args:
-        arrays: The arrays.
-        left: A set of their names, of which those are removed.
-    """
-
-    def __init__(self, arrays, left):
-        super().__init__(arrays)
-        self._left = left
-
-    def __getitem__(self, name):
-        self._left.discard(name)
-        return super().__getitem__(name)
-
-
-__all__ = ["Damaged", "WrongFormat", "read", "write"]
+from gdtrain.checkpoint.manifest import Damaged
+from gdtrain.checkpoint.tree import Arrays, pack, read_arrays, unpack
 
 _STATE = "state.json"
 _ARRAYS = "arrays.npz"
-_EXTRA = "extra"
 _LARGEST = 2**28  # Bytes of a state beside its arrays
 
 
-def write(folder, tree, extra=None):
+def write(folder: str | os.PathLike, tree: Any) -> None:
     """Writes a checkpoint, and replaces the one that is there.
 
     At each moment, what is there is the new one, or the old one. In between
@@ -98,8 +26,6 @@ def write(folder, tree, extra=None):
     Args:
         folder: Path of the checkpoint. The folders above it are made.
         tree: The state; see `gdtrain.checkpoint.tree.pack`.
-        extra: Path of a folder whose content is moved to the checkpoint. It
-            is gone also if writing fails then.
 
     Raises:
         TypeError: if the tree holds what cannot be saved.
@@ -107,33 +33,26 @@ def write(folder, tree, extra=None):
 
     Example:
 
-    >>> import tempfile, numpy as np
+    >>> import tempfile
     >>> folder = os.path.join(tempfile.mkdtemp(), "step-000000000007")
     >>> write(folder, {"step": 7, "weights": [np.zeros(2)]})
     >>> sorted(os.listdir(folder))
     ['arrays.npz', 'manifest.json', 'state.json']
     >>> read(folder)
-    ({'step': 7, 'weights': [array([0., 0.])]}, None)
+    {'step': 7, 'weights': [array([0., 0.])]}
     """
     folder = os.path.abspath(folder)
     part = folder + ".part"
     try:
-        _fill(part, tree, extra)
+        _fill(part, tree)
         _place(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
 
 
-def read(folder):
-    """Reads a checkpoint, all of which is checked first.
-
-    Args:
-        folder: Path of the checkpoint.
-
-    Returns:
-        `(tree, extra)`: the state, and the path of the folder of other files
-        or `None` if there are none.
+def read(folder: str | os.PathLike) -> Any:
+    """Reads the state of a checkpoint, all of which is checked first.
 
     Raises:
         Damaged: if it is not as it was written.
@@ -143,18 +62,16 @@ def read(folder):
     folder = os.path.abspath(folder)
     if os.path.islink(folder):
         raise Damaged(f"{folder} must be a folder. Received: a symbolic link.")
-    names = manifest.check(folder)
-    found = _parsed(os.path.join(folder, _ARRAYS), read_arrays)
-    tree = _parsed(
-        os.path.join(folder, _STATE), lambda file: _unpacked(file, found)
+    manifest.check(folder, [_STATE, _ARRAYS])
+    arrays = _parsed(os.path.join(folder, _ARRAYS), read_arrays)
+    return _parsed(
+        os.path.join(folder, _STATE), lambda file: _read_tree(file, arrays)
     )
-    has_extra = any(name.startswith(_EXTRA + "/") for name in names)
-    return tree, os.path.join(folder, _EXTRA) if has_extra else None
 
 
-def _fill(part, tree, extra):
-    """Makes the folder anew with all that belongs to it, on the disk."""
-    packed, named = pack(tree)
+def _fill(part: str, tree: Any) -> None:
+    """Makes the folder with all that belongs to it, on the disk."""
+    packed, arrays = pack(tree)
     text = json.dumps(packed, allow_nan=False).encode()
     if len(text) > _LARGEST:
         raise ValueError(
@@ -166,17 +83,16 @@ def _fill(part, tree, extra):
     with open(os.path.join(part, _STATE), "wb") as file:
         file.write(text)
     with open(os.path.join(part, _ARRAYS), "wb") as file:
-        write_arrays(file, named)
-    if extra is not None:
-        os.mkdir(os.path.join(part, _EXTRA))
-        for name in os.listdir(extra):
-            to = os.path.join(part, _EXTRA, name)
-            shutil.move(os.path.join(extra, name), to)
-    manifest.write(part)
-    _sync_all(part)
+        np.savez(file, **arrays)
+    manifest.write(part, [_STATE, _ARRAYS])
+    for name in os.listdir(part):
+        # Windows syncs no file that is open for reading alone.
+        with open(os.path.join(part, name), "r+b") as file:
+            os.fsync(file.fileno())
+    _sync_folder(part)
 
 
-def _place(part, folder):
+def _place(part: str, folder: str) -> None:
     """Gives the written folder its name."""
     old = folder + ".old"
     if os.path.lexists(folder):
@@ -188,17 +104,7 @@ def _place(part, folder):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync_all(folder):
-    """Waits until all in a folder is on the disk."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            # Windows syncs no file that is open for reading alone.
-            with open(os.path.join(parent, name), "r+b") as file:
-                os.fsync(file.fileno())
-        _sync_folder(parent)
-
-
-def _sync_folder(folder):
+def _sync_folder(folder: str) -> None:
     """Waits until the names in a folder are on the disk, where it can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -212,19 +118,18 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def _unpacked(file, found):
-    """The state, of arrays by name; all of them must be part of it."""
+def _read_tree(file: IO[bytes], arrays: Arrays) -> Any:
+    """The state, which must use all of the arrays."""
     data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise ValueError(f"it has more than {_LARGEST} bytes")
-    left = set(found)
-    tree = unpack(manifest.parsed(data), Noting(found, left))
-    if left:
-        raise ValueError(f"it does not use the arrays {sorted(left)[:3]}")
+    tree = unpack(manifest.parsed(data), arrays)
+    if arrays:
+        raise ValueError(f"it does not use the arrays {sorted(arrays)[:3]}")
     return tree
 
 
-def _parsed(path, parse):
+def _parsed(path: str, parse: Callable[[IO[bytes]], Any]) -> Any:
     """What a file holds; whatever goes wrong in parsing is damage."""
     try:
         with manifest.opened(path) as file:

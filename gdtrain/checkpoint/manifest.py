@@ -1,6 +1,7 @@
-"""Reads files that anyone may have written, whatever they hold.
+"""The manifest of a checkpoint, which tells whether it is as it was written.
 
-Nothing is opened but plain files, and no more is read than belongs there.
+The files may come from anywhere: nothing is opened but plain files, and no
+more is read than belongs there.
 """
 
 import contextlib
@@ -9,62 +10,61 @@ import hashlib
 import json
 import math
 import os
-import pathlib
 import re
 import stat
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, NoReturn
+
+NAME = "manifest.json"
+FORMAT = 2
+_PIECE = 2**20  # Bytes that are read at a time
+_LARGEST = 2**24  # Bytes of a manifest
+_SHA256 = re.compile("[0-9a-f]{64}")
+# What file managers leave anywhere
+_IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class Damaged(ValueError):
     """A checkpoint is not as it was written."""
 
 
-def opened(path: str) -> IO[bytes]:
+class WrongFormat(ValueError):
+    """A checkpoint was written by another version of gdtrain."""
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[IO[bytes]]:
     """Opens a plain file, without following a link or waiting for a pipe.
 
     Raises:
-        Damaged: if it is something else.
-        OSError: if it cannot be opened.
+        Damaged: if it is something else, missing, or the disk fails.
+        OSError: if it cannot be opened otherwise, as for a lack of rights,
+            where going back to another checkpoint would hide the reason.
     """
-    _check_plain(path, os.lstat(path))  # Opening alone may do something.
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
-        flags |= getattr(os, name, 0)
-    file = os.fdopen(os.open(path, flags), "rb")
+        flags |= getattr(os, name, 0)  # Which of them there are
     try:
-        _check_plain(path, os.fstat(file.fileno()))  # It may be another now.
-    except Damaged:
-        file.close()
-        raise
-    return file
+        _check_plain(path, os.lstat(path))  # Opening alone may do something.
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            _check_plain(path, os.fstat(file.fileno()))  # It may have changed.
+            yield file
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise Damaged(f"{path} is missing.") from None
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise Damaged(f"{path} cannot be read from the disk.") from error
 
 
-def names_below(folder: str) -> Iterator[str]:
-    """Names of all files in a folder and below, with `/` between folders.
-
-    Raises:
-        Damaged: if there is something else than files and folders.
-        OSError: if the folder cannot be read.
-    """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                for name in names_below(entry.path):
-                    yield f"{entry.name}/{name}"
-            else:
-                _check_plain(entry.path, status)
-                yield entry.name
-
-
-def is_name_below(name: object) -> bool:
-    """Whether a name with `/` between folders leads to no other folder."""
-    return (
-        isinstance(name, str)
-        and not set("\\:\0") & set(name)
-        and all(part not in ("", ".", "..") for part in name.split("/"))
-    )
+def _check_plain(path: str, status: os.stat_result) -> None:
+    """Raises unless something is a plain file."""
+    kind = status.st_mode
+    if stat.S_ISDIR(kind):
+        raise Damaged(f"{path} is missing.")
+    if not stat.S_ISREG(kind):
+        what = "a symbolic link" if stat.S_ISLNK(kind) else "a special file"
+        raise Damaged(f"{path} must be a plain file. Received: {what}.")
 
 
 def parsed(data: bytes) -> Any:
@@ -91,114 +91,86 @@ def parsed(data: bytes) -> Any:
     )
 
 
-def _each_once(pairs):
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name comes twice")
     return found
 
 
-def _no_number(text):
+def _no_number(text: str) -> NoReturn:
     raise ValueError(f"JSON has no number {text}")
 
 
-def _float(text):
+def _float(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _no_number(text[:20])
 
 
-def _check_plain(path, status):
-    """Raises unless something is a plain file."""
-    kind = status.st_mode
-    if stat.S_ISDIR(kind):
-        raise Damaged(f"{path} is missing.")
-    if not stat.S_ISREG(kind):
-        what = "a symbolic link" if stat.S_ISLNK(kind) else "a special file"
-        raise Damaged(f"{path} must be a plain file. Received: {what}.")
-
-
-NAME = "manifest.json"
-FORMAT = 2
-_PIECE = 2**20  # Bytes that are read at a time
-_LARGEST = 2**24  # Bytes of a manifest
-_SHA256 = re.compile("[0-9a-f]{64}")
-# What file managers leave anywhere
-_IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}
-
-
-class WrongFormat(ValueError):
-    """A checkpoint was written by another version of gdtrain."""
-
-
-def write(folder):
-    """Adds a manifest of all files that are in a folder and below it.
-
-    Args:
-        folder: The folder. It has no manifest yet.
+def write(folder: str, names: Iterable[str]) -> None:
+    """Adds the manifest of some files of a folder.
 
     Raises:
         OSError: if a file cannot be read or the manifest cannot be written.
 
     Example:
 
-    >>> import tempfile
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> _ = (folder / "text").write_text("four")
-    >>> write(folder)
-    >>> check(folder)
-    ['text']
-    >>> _ = (folder / "text").write_text("f")
-    >>> check(folder)
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> file = pathlib.Path(folder, "text")
+    >>> _ = file.write_text("four")
+    >>> write(folder, ["text"])
+    >>> check(folder, ["text"])
+    >>> _ = file.write_text("f")
+    >>> check(folder, ["text"])
     Traceback (most recent call last):
     gdtrain.checkpoint.manifest.Damaged: ...text is shorter than it was...
     """
     files = {}
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                files[path.relative_to(folder).as_posix()] = _measured(file)
+    for name in names:
+        with open(os.path.join(folder, name), "rb") as file:
+            files[name] = _measured(file)
     text = json.dumps({"format": FORMAT, "files": files}, indent=1)
     rest = text.removeprefix("{\n").encode()
     with open(os.path.join(folder, NAME), "wb") as file:
         file.write(_first_line(rest) + rest)
 
 
-def check(folder):
-    """Checks each file against the manifest, and that there are no others.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        The names of the files, with `/` between folders.
+def check(folder: str, names: Iterable[str]) -> None:
+    """Checks files against their manifest, and that there are no others.
 
     Raises:
         Damaged: if a file or the manifest is missing or changed, or there is
-            one that the manifest does not name, or no plain file.
+            another file, or no plain file.
         WrongFormat: if another version wrote the manifest.
         OSError: if reading is not allowed.
     """
-    files = _files(os.path.join(folder, NAME))
-    for name in names_below(folder):
+    files = _described(os.path.join(folder, NAME), {*names})
+    for name in os.listdir(folder):
         if name not in files and name != NAME and name not in _IGNORED:
             raise Damaged(
-                f"{os.path.join(folder, name)} is not of this checkpoint: its "
-                "manifest does not name it. Remove that file."
+                f"{os.path.join(folder, name)} is not of this checkpoint. "
+                "Remove it."
             )
     paths = {os.path.join(folder, name): was for name, was in files.items()}
     for path, was in paths.items():
-        with _opened(path) as file:
-            _check_size(path, os.fstat(file.fileno()).st_size, was["size"])
+        with opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        if size != was["size"]:
+            change = "shorter" if size < was["size"] else "longer"
+            raise Damaged(
+                f"{path} is {change} than it was: {size} bytes, not "
+                f"{was['size']}."
+            )
     for path, was in paths.items():
-        with _opened(path) as file:
+        with opened(path) as file:
             if _measured(file, was["size"]) != was:
-                raise Damaged(f"{path} was changed: its SHA-256 is another.")
-    return list(files)
+                raise Damaged(f"{path} was changed: its SHA-256 differs.")
 
 
-def _files(path):
-    """The files that an undamaged manifest of a known format names."""
-    with _opened(path) as file:
+def _described(path: str, names: set[str]) -> dict[str, dict[str, Any]]:
+    """What an undamaged manifest of this format says of files of such names."""
+    with opened(path) as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise Damaged(f"{path} is longer than a manifest is.")
@@ -211,8 +183,14 @@ def _files(path):
         )
     try:
         manifest = parsed(data)
-        number = _number(manifest["format"])
-        files = _checked(manifest["files"]) if number == FORMAT else {}
+        number = _whole(manifest["format"])
+        files = manifest["files"] if number == FORMAT else {}
+        if number == FORMAT and set(files) != names:
+            raise ValueError(f"it describes {sorted(files)[:3]}")
+        for file in files.values():
+            _whole(file["size"])
+            if not _SHA256.fullmatch(file["sha256"]) or len(file) != 2:
+                raise ValueError(f"it describes a file by {file!r}")
     except Exception as error:
         raise Damaged(f"{path} is no manifest: {error!r}.") from error
     if number != FORMAT:
@@ -230,56 +208,21 @@ def _files(path):
     return files
 
 
-def _checked(files):
-    """The files, if each has what a manifest says of one."""
-    for name, file in files.items():
-        if not is_name_below(name) or name == NAME:
-            raise ValueError(f"{name!r} is no name of a file below it")
-        if not _SHA256.fullmatch(file["sha256"]) or len(file) != 2:
-            raise ValueError(f"{name!r} is described by {file!r}")
-        _number(file["size"])
-    return files
-
-
-def _number(value):
-    """A whole number that is not negative."""
+def _whole(value: Any) -> int:
+    """Checks a whole number that is not negative."""
     if type(value) is not int or value < 0:
         raise ValueError(f"{value!r} is no whole number")
     return value
 
 
-def _first_line(rest):
+def _first_line(rest: bytes) -> bytes:
     """The first line of a manifest, by the lines below it."""
     return b'{"sha256": "%s",\n' % hashlib.sha256(rest).hexdigest().encode()
 
 
-def _measured(file, most=math.inf):
-    """Size and SHA-256 of an open file, or of so many bytes and some more."""
+def _measured(file: IO[bytes], most: float = math.inf) -> dict[str, Any]:
+    """Size and SHA-256 of a file, or of little more than so many bytes."""
     digest = hashlib.sha256()
     while file.tell() <= most and (piece := file.read(_PIECE)):
         digest.update(piece)
     return {"size": file.tell(), "sha256": digest.hexdigest()}
-
-
-def _check_size(path, size, was):
-    """Raises if a file became shorter or longer."""
-    if size != was:
-        change = "shorter" if size < was else "longer"
-        raise Damaged(
-            f"{path} is {change} than it was: {size} bytes, not {was}."
-        )
-
-
-@contextlib.contextmanager
-def _opened(path):
-    """A file to be read; that it cannot be is damage if the disk says so."""
-    try:
-        with opened(path) as file:
-            yield file
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise Damaged(f"{path} is missing.") from None
-    except OSError as error:
-        # A lack of rights is none, and going back would hide it.
-        if error.errno != errno.EIO:
-            raise
-        raise Damaged(f"{path} cannot be read from the disk.") from error

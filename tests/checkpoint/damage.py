@@ -14,14 +14,6 @@ def state(number):
     return {"step": number, "weights": [np.full(3, number, np.float32)]}
 
 
-def extra(folder):
-    """A folder of other files, one of them in a folder of its own."""
-    (folder / "deep").mkdir(parents=True)
-    (folder / "model").write_bytes(bytes(range(200)))
-    (folder / "deep" / "text").write_text("text")
-    return folder
-
-
 def files_of(folder):
     """The names of all files in a checkpoint."""
     return sorted(

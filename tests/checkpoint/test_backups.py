@@ -10,8 +10,8 @@ import pytest
 
 from gdtrain.checkpoint import files, manifest
 from gdtrain.checkpoint.backups import Backups
-from gdtrain.checkpoint.files import Damaged, WrongFormat
-from tests.checkpoint.damage import extra, files_of, state
+from gdtrain.checkpoint.manifest import Damaged, WrongFormat
+from tests.checkpoint.damage import state
 
 
 @pytest.fixture(name="backups")
@@ -48,18 +48,6 @@ def test_names_have_twelve_digits(backups, tmp_path):
     path = backups.save(np.int64(8), state(8), finished=True)
     assert path == str(folder / "step-000000000008-finished")
     assert backups.steps() == [(8, True, path)]
-
-
-def test_newest_comes_with_its_other_files(backups, tmp_path):
-    save(backups, 1)
-    backups.save(2, state(2), extra(tmp_path / "other"))
-    entry, tree, folder = newest(backups)
-    assert (entry.step, tree["step"]) == (2, 2)
-    assert files_of(tmp_path / "runs/backup/step-000000000002/extra") == [
-        "deep/text",
-        "model",
-    ]
-    assert folder == os.path.join(entry.path, "extra")
 
 
 def test_newest_unfinished_and_the_newest_finished_are_kept(backups):
@@ -141,13 +129,13 @@ def test_old_one_stands_in_until_it_is_replaced(backups, tmp_path):
     assert os.listdir(path.parent) == ["step-000000000001"]
 
 
-@pytest.mark.parametrize("name", ["state.json", "arrays.npz", "extra/model"])
+@pytest.mark.parametrize("name", ["state.json", "arrays.npz"])
 @pytest.mark.parametrize("way", ["cut", "flipped", "missing"])
 def test_damage_is_told_and_the_one_before_is_used(
     backups, tmp_path, name, way
 ):
     save(backups, 1)
-    path = backups.save(2, state(2), extra(tmp_path / "other"))
+    path = backups.save(2, state(2))
     file = os.path.join(path, name)
     with open(file, "r+b") as opened:
         if way == "cut":
@@ -159,7 +147,7 @@ def test_damage_is_told_and_the_one_before_is_used(
     if way == "missing":
         os.remove(file)
     with pytest.warns(UserWarning) as caught:
-        entry, tree, _ = backups.newest()
+        entry, tree = backups.newest()
     assert (entry.step, tree["step"]) == (1, 1)
     (message,) = [str(warning.message) for warning in caught]
     what = {"cut": "shorter", "flipped": "changed", "missing": "missing"}[way]
@@ -266,4 +254,4 @@ def test_full_disk_is_told_before_the_first_step(
 
 def test_files_reads_what_backups_wrote(backups):
     path = backups.save(1, state(1))
-    assert files.read(path)[0]["step"] == 1
+    assert files.read(path)["step"] == 1

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import shutil
 import stat
 import sys
 import zipfile
@@ -15,29 +14,24 @@ import numpy as np
 import pytest
 
 from gdtrain.checkpoint import files, manifest
-from gdtrain.checkpoint.files import Damaged, WrongFormat
-from tests.checkpoint.damage import extra, files_of, state
+from gdtrain.checkpoint.manifest import Damaged, WrongFormat
+from tests.checkpoint.damage import files_of, state
 
-FILES = [
-    "arrays.npz",
-    "extra/deep/text",
-    "extra/model",
-    "manifest.json",
-    "state.json",
-]
+FILES = ["arrays.npz", "manifest.json", "state.json"]
 
 
 @pytest.fixture(name="checkpoint")
 def _checkpoint(tmp_path):
     folder = tmp_path / "runs" / "step-000000000001"
-    files.write(folder, state(1), extra(tmp_path / "other"))
+    files.write(folder, state(1))
     return folder
 
 
 def sign(folder, **changes):
     """Writes the manifest anew, with changes, as if nothing were wrong."""
     (folder / "manifest.json").unlink(missing_ok=True)
-    manifest.write(folder)
+    names = [name for name in FILES[::2] if (folder / name).exists()]
+    manifest.write(folder, names)
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
     del content["sha256"]
@@ -46,16 +40,12 @@ def sign(folder, **changes):
     path.write_text(f'{{"sha256": "{digest}",\n{text}')
 
 
-def test_all_is_read_as_it_was_written(checkpoint, tmp_path):
-    tree, folder = files.read(str(checkpoint))
+def test_all_is_read_as_it_was_written(checkpoint):
+    tree = files.read(str(checkpoint))
     assert tree["step"] == 1
     np.testing.assert_array_equal(tree["weights"][0], np.ones(3, np.float32))
-    assert folder == str(checkpoint / "extra")
-    assert (checkpoint / "extra/deep/text").read_text() == "text"
-    assert (checkpoint / "extra/model").read_bytes() == bytes(range(200))
     assert files_of(checkpoint) == FILES
     assert os.listdir(checkpoint.parent) == [checkpoint.name]
-    assert os.listdir(tmp_path / "other") == []
 
 
 def test_manifest_is_json_with_sizes_and_hashes(checkpoint):
@@ -68,20 +58,19 @@ def test_manifest_is_json_with_sizes_and_hashes(checkpoint):
         assert measured["sha256"] == hashlib.sha256(data).hexdigest()
 
 
-def test_no_arrays_and_no_other_files_are_fine(tmp_path):
-    (tmp_path / "empty").mkdir()
-    files.write(tmp_path / "a", None, tmp_path / "empty")
-    assert files.read(tmp_path / "a") == (None, None)
+def test_no_arrays_are_fine(tmp_path):
+    files.write(tmp_path / "a", None)
+    assert files.read(tmp_path / "a") is None
 
 
 def test_files_that_came_later_do_not_matter(checkpoint):
     (checkpoint / ".DS_Store").write_text("text")
-    assert files.read(checkpoint)[0]["step"] == 1
+    assert files.read(checkpoint)["step"] == 1
 
 
 def test_hash_is_over_all_pieces_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "_PIECE", 7)
-    files.write(tmp_path / "a", state(1), extra(tmp_path / "other"))
+    files.write(tmp_path / "a", state(1))
     monkeypatch.undo()
     files.read(tmp_path / "a")
 
@@ -172,10 +161,10 @@ def test_signed_manifest_of_nothing_is_damage(checkpoint, changes):
         files.read(checkpoint)
 
 
-def test_files_that_no_manifest_names_are_needed(checkpoint):
+def test_files_that_the_manifest_must_name_are_needed(checkpoint):
     (checkpoint / "state.json").unlink()
     sign(checkpoint)
-    with pytest.raises(Damaged, match="state.json cannot be understood"):
+    with pytest.raises(Damaged, match="manifest.json is no manifest"):
         files.read(checkpoint)
 
 
@@ -251,13 +240,10 @@ def test_lack_of_memory_is_not_damage(checkpoint, monkeypatch):
         files.read(checkpoint)
 
 
-def test_bad_tree_leaves_the_old_one_and_the_other_files(checkpoint, tmp_path):
-    shutil.rmtree(tmp_path / "other")
-    other = extra(tmp_path / "other")
+def test_bad_tree_leaves_the_old_one(checkpoint):
     with pytest.raises(TypeError, match="Received: bad of type set"):
-        files.write(checkpoint, {"bad": set()}, other)
-    assert files.read(checkpoint)[0]["step"] == 1
-    assert files_of(other) == ["deep/text", "model"]
+        files.write(checkpoint, {"bad": set()})
+    assert files.read(checkpoint)["step"] == 1
     assert os.listdir(checkpoint.parent) == [checkpoint.name]
 
 
@@ -267,7 +253,7 @@ def test_leftovers_of_a_killed_process_are_replaced(checkpoint):
         left.mkdir()
         (left / "text").write_text("text")
     files.write(checkpoint, state(2))
-    assert files.read(checkpoint)[0]["step"] == 2
+    assert files.read(checkpoint)["step"] == 2
     assert os.listdir(checkpoint.parent) == [checkpoint.name]
 
 
@@ -285,9 +271,9 @@ def test_folder_that_cannot_be_synced_is_left_to_the_system(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, what, refuse_folders)
-        files.write(tmp_path / "a", state(1), extra(tmp_path / "other"))
-    assert len(refused) == 4  # The new one, two below it and the one above
-    assert files.read(tmp_path / "a")[0]["step"] == 1
+        files.write(tmp_path / "a", state(1))
+    assert len(refused) == 2  # The new one and the one above
+    assert files.read(tmp_path / "a")["step"] == 1
 
 
 def test_file_that_cannot_be_synced_is_an_error(tmp_path, monkeypatch):
@@ -330,7 +316,7 @@ def test_no_file_but_a_plain_one_is_opened(checkpoint, tmp_path, name, what):
         files.read(checkpoint)
 
 
-@pytest.mark.parametrize("what", ["pipe", "link", "file", "deep"])
+@pytest.mark.parametrize("what", ["pipe", "link", "file", "folder"])
 def test_what_the_manifest_does_not_name_is_refused(checkpoint, what):
     path = checkpoint / "more"
     if what == "pipe":
@@ -340,8 +326,7 @@ def test_what_the_manifest_does_not_name_is_refused(checkpoint, what):
     elif what == "file":
         path.write_text("text")
     else:
-        path = checkpoint / "extra" / "deep" / "more"
-        path.write_text("text")
+        path.mkdir()
     with pytest.raises(Damaged, match=str(path)):
         files.read(checkpoint)
 
@@ -387,10 +372,10 @@ def test_signed_manifest_of_no_files_is_damage(checkpoint, changes):
 
 def test_nothing_is_read_of_a_file_of_another_size(checkpoint, monkeypatch):
     sign(checkpoint)
-    with open(checkpoint / "extra/model", "r+b") as file:
+    with open(checkpoint / "arrays.npz", "r+b") as file:
         file.truncate(2**40)  # Takes no room on the disk
     monkeypatch.setattr(manifest, "_measured", None)
-    with pytest.raises(Damaged, match="extra/model is longer"):
+    with pytest.raises(Damaged, match="arrays.npz is longer"):
         files.read(checkpoint)
 
 

@@ -33,7 +33,9 @@ def through_files(tree):
     np.savez(file, **arrays)
     file.seek(0)
     with np.load(file, allow_pickle=False) as read:
-        return unpack(json.loads(json.dumps(packed, allow_nan=False)), read)
+        return unpack(
+            json.loads(json.dumps(packed, allow_nan=False)), dict(read)
+        )
 
 
 def assert_same(left, right):
