@@ -65,6 +65,26 @@ print(gdtrain.Model)
     assert result.stdout == "the model\n", result.stderr
 
 
+def test_wheel_says_that_it_is_annotated(tmp_path):
+    """`py.typed`: without it mypy and editors ignore the annotations."""
+    for name in FILES:
+        shutil.copy(ROOT / name, tmp_path)
+    package = tmp_path / "gdtrain"
+    package.mkdir()
+    (package / "__init__.py").write_text(MODULE)
+    shutil.copy(ROOT / "gdtrain" / "py.typed", package)
+    code = "from setuptools import build_meta as b; b.build_wheel('dist')"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert "gdtrain/py.typed" in archive.namelist()
+
+
 def test_each_extra_that_is_advised_is_there():
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")

@@ -47,7 +47,7 @@ def evaluate(
         model.validation_feed = feed
     feed.rewind()
     callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
-    with labels.at_hand(model, feed):
+    with labels.checked(model, feed):
         logs = _run(model, feed, callbacks)
     return logs if return_dict else metrics.flat_metrics(model, logs)
 

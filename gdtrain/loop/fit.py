@@ -257,7 +257,7 @@ def fit(
     )
     try:
         with (
-            labels.at_hand(model, feed),
+            labels.checked(model, feed),
             model._step_hooks.registered(callbacks.callbacks),
         ):
             return train(

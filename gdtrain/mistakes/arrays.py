@@ -1,4 +1,4 @@
-"""Data that cannot be arrays of examples."""
+"""Data that cannot be used as arrays of examples, explained."""
 
 import contextlib
 import math
@@ -10,7 +10,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+from gdtrain.mistakes.wording import place, sizes
 
 _NUMBERS = "iufbcSUTV"  # Kinds of dtypes that Keras takes, numbers and text
 
@@ -19,16 +20,16 @@ _NUMBERS = "iufbcSUTV"  # Kinds of dtypes that Keras takes, numbers and text
 def explained(
     model: Any, x: Any, y: Any = None, sample_weight: Any = None
 ) -> Iterator[None]:
-    """Says what is wrong with data of which no feed can be made.
+    """Says what is wrong with data that could not be prepared.
 
-    Only once it failed: what Keras takes is never refused.
+    Only once that has failed: what Keras takes is never refused.
 
     Args:
-        model: The model, whose inputs tell what one example is.
+        model: The model, whose inputs have the shape of an example.
         x, y, sample_weight: As in `keras.Model.fit`.
 
     Raises:
-        ValueError: in the place of Keras's error, if the reason is known.
+        ValueError: instead of Keras's error, if the reason is known.
     """
     try:
         yield
@@ -47,7 +48,7 @@ def explained(
 
 
 def check_class_weight(class_weight: Any) -> None:
-    """Refuses class weights that are no dict, as scikit-learn's are.
+    """Refuses class weights that are not a dict, such as scikit-learn's.
 
     Raises:
         TypeError: if they are not.
@@ -79,19 +80,19 @@ def _named(x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
 
 
 def _by_message(message: str) -> str | None:
-    """What is known of batches that cannot be looked at any more."""
+    """What Keras's message says about batches that are gone."""
     found = re.search(r"Invalid dtype: (\S+)", message)
     if found:
         return (
             "Batches must be arrays of numbers. Received: one of dtype "
-            f"{found[1]}. Make numbers of it before it is passed: "
+            f"{found[1]}. Convert it before it is passed: "
             '`.astype("float32")`, or number classes by `numpy.unique(y, '
             "return_inverse=True)[1]`."
         )
     if "arrays must be at least rank 1" in message:
         return (
             "Batches must be arrays with a first axis, of examples. Received: "
-            f"a number within one. Make arrays of lists: `numpy.array(x)`. "
+            "a number within one. Make arrays of lists: `numpy.array(x)`. "
             f"({message})"
         )
     return None
@@ -111,7 +112,7 @@ def _missing(named: dict[str, Any]) -> str | None:
 
 
 def _not_an_array(name: str, value: Any) -> str | None:
-    """Says what is passed in the place of an array, if something is."""
+    """Says what was passed instead of an array."""
     if isinstance(value, (str, bytes)) or hasattr(value, "__fspath__"):
         return (
             f"`{name}` must be an array or a dataset. Received: "
@@ -125,35 +126,35 @@ def _not_an_array(name: str, value: Any) -> str | None:
             f"batches, call it: `{value.__name__}()`."
         )
     if isinstance(value, (list, tuple, range)):
-        return _list_of_numbers(name, value)
+        return _list(name, value)
     if isinstance(value, dict):
         return _first(
-            _not_an_array(f"{name}[{key!r}]", part)
+            _not_an_array(place(name, [key]), part)
             for key, part in value.items()
         )
     return None
 
 
-def _list_of_numbers(name: str, value: Any) -> str | None:
-    """Says that a list must be an array, if it is of numbers."""
+def _list(name: str, value: Any) -> str | None:
+    """Says that a list must be an array, unless it has arrays for inputs."""
     kind = type(value).__name__
-    first = value[0] if len(value) else None
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    is_number = isinstance(first, (numbers.Number, str, np.generic))
-    if value and not is_number:
-        return _first(
-            _not_an_array(f"{name}[{i}]", part)
-            for i, part in enumerate(value)
-            if isinstance(part, (list, tuple, dict))
-        ) or _many_arrays(name, value)
     if not len(value):
         return (
             f"`{name}` must have at least one example. Received: an empty "
             f"{kind}."
         )
-    shape = _shape_of_lists(value)
-    if shape is None:
+    first = value[0]
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if not isinstance(first, (numbers.Number, str, np.generic)):
+        return _first(
+            _not_an_array(place(name, [i]), part)
+            for i, part in enumerate(value)
+            if isinstance(part, (list, tuple, dict))
+        ) or _examples_apart(name, value)
+    try:
+        shape = np.shape(value)
+    except ValueError:
         return (
             f"`{name}` must be an array. Received: a {kind} of {len(value)} "
             "lists of different lengths, which make no array. Bring them to "
@@ -167,69 +168,60 @@ def _list_of_numbers(name: str, value: Any) -> str | None:
     )
 
 
-def _shape_of_lists(value: Any) -> tuple[int, ...] | None:
-    try:
-        return np.shape(value)
-    except ValueError:  # Of different lengths
-        return None
-
-
-def _many_arrays(name: str, value: Any) -> str | None:
-    """Says that examples must be stacked, if a list has many alike."""
+def _examples_apart(name: str, value: Any) -> str | None:
+    """Says that examples must be stacked, if a list has many of one shape."""
     shapes = {_shape(part) for part in value}
     if len(value) < 8 or len(shapes) > 1 or None in shapes:
         return None
-    [shape] = shapes
     return (
         f"`{name}` must be one array. Received: a {type(value).__name__} of "
-        f"{len(value)} arrays of shape {shape}, which would be as many "
+        f"{len(value)} arrays of shape {shapes.pop()}, which would be as many "
         "inputs. If each of them is an example, pass "
         f"`numpy.stack({name})`."
     )
 
 
 def _not_examples(name: str, value: Any) -> str | None:
-    """Says what is wrong with an array, if its dtype or shape is."""
-    if hasattr(value, "columns") and hasattr(value, "dtypes"):
-        return _text_columns(name, value)
+    """Says what is wrong with the dtype or shape of an array."""
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):  # Of pandas
+        return _table(name, value)
     for path, leaf in keras.tree.flatten_with_path(value):
-        place = name + "".join(f"[{step!r}]" for step in path)
+        where = place(name, path)
         if _shape(leaf) == ():
             return (
-                f"`{place}` must have a first axis, of examples. Received: "
+                f"`{where}` must have a first axis, of examples. Received: "
                 f"{leaf!r}, a single number. Pass one value for each example."
             )
         dtype = getattr(leaf, "dtype", None)
         if dtype is not None and hasattr(leaf, "to_numpy"):
             if not isinstance(dtype, np.dtype) or dtype.kind == "O":
-                return _series(place, leaf)
+                return _series(where, leaf)
         if isinstance(dtype, np.dtype) and dtype.kind not in _NUMBERS:
-            return _not_numbers(place, np.asarray(leaf))
+            return _not_numbers(where, np.asarray(leaf))
     return None
 
 
-def _text_columns(name: str, table: Any) -> str | None:
+def _table(name: str, table: Any) -> str | None:
     """Says which columns of a table are not numbers."""
+    kinds = {str(dtype) for dtype in table.dtypes}
     wrong = [
         f"{column!r} ({dtype})"
         for column, dtype in zip(table.columns, table.dtypes, strict=True)
         if not isinstance(dtype, np.dtype) or dtype.kind not in "iufb"
     ]
-    kinds = {str(dtype) for dtype in table.dtypes}
-    if not wrong and "bool" in kinds and len(kinds) > 1:
+    received = f"Received: a {type(table).__name__}"
+    if wrong:
         return (
-            f"`{name}` must be a table of numbers of one kind. Received: a "
-            f"{type(table).__name__} of {', '.join(sorted(kinds))}. Pass "
-            f'`{name}.astype("float32")`.'
+            f"`{name}` must be a table of numbers. {received} with "
+            f"{len(wrong)} other column(s): {', '.join(wrong[:10])}. Omit "
+            "them, or convert them, for example by `pandas.get_dummies`."
         )
-    if not wrong:
-        return None
-    return (
-        f"`{name}` must be a table of numbers. Received: a "
-        f"{type(table).__name__} with {len(wrong)} other column(s): "
-        f"{', '.join(wrong[:10])}. Leave them out, or make numbers of them, "
-        "for example with `pandas.get_dummies`."
-    )
+    if "bool" in kinds and len(kinds) > 1:
+        return (
+            f"`{name}` must be a table of numbers of one kind. {received} of "
+            f'{", ".join(sorted(kinds))}. Pass `{name}.astype("float32")`.'
+        )
+    return None
 
 
 def _series(name: str, series: Any) -> str:
@@ -241,14 +233,18 @@ def _series(name: str, series: Any) -> str:
     )
     missing = int(series.isna().sum()) if hasattr(series, "isna") else 0
     if missing:
-        return (
-            f"{received}; {missing:,} values are missing. Leave them out, "
-            f'then pass `{name}.astype("float32")`.'
-        )
+        return f"{received}; {missing:,} values are missing. {_fill(name)}"
     return (
         f"{received}. Number classes by `pandas.factorize({name})[0]`; "
-        f'numbers that were read as text become some by `{name}.astype("'
+        f'convert numbers that were read as text by `{name}.astype("'
         'float32")`.'
+    )
+
+
+def _fill(name: str) -> str:
+    return (
+        "Fill them in or omit these examples, then pass "
+        f'`{name}.astype("float32")`.'
     )
 
 
@@ -260,44 +256,34 @@ def _not_numbers(name: str, array: np.ndarray) -> str:
     )
     if array.dtype.kind in "mM":
         return (
-            f"{received}, which are times. Make numbers of them, for example "
+            f"{received}, which are times. Convert them, for example by "
             f"`({name} - {name}.min()) / numpy.timedelta64(1, 'D')`, in days."
         )
     values = array.ravel()
-    missing = [i for i, value in enumerate(values) if _is_missing(value)]
+    missing = [i for i, v in enumerate(values) if _is_missing(v)]
     if missing:
         return (
             f"{received}; {len(missing):,} values are missing, the first of "
-            f"which is {_at(name, array, missing[0])} = "
-            f"{values[missing[0]]}. Fill them in or leave these examples out, "
-            f'then pass `{name}.astype("float32")`.'
+            f"which is {_element(name, array, missing[0])}. {_fill(name)}"
         )
     lengths = {len(v) for v in values if isinstance(v, (list, np.ndarray))}
+    if len(lengths) > 1:
+        return (
+            f"{received}; its elements have from {min(lengths)} to "
+            f"{max(lengths)} values. Bring them to one length: "
+            f"`keras.utils.pad_sequences({name})`."
+        )
     if lengths:
-        if len(lengths) > 1:
-            return (
-                f"{received}; its elements have from {min(lengths)} to "
-                f"{max(lengths)} values. Bring them to one length: "
-                f"`keras.utils.pad_sequences({name})`."
-            )
         return (
             f"{received}; its elements are arrays. Pass `numpy.stack({name})`."
         )
-    other = next(
-        (
-            i
-            for i, v in enumerate(values)
-            if not isinstance(v, (numbers.Real, np.generic))
-        ),
-        None,
-    )
-    if other is not None:
-        return (
-            f"{received}; {_at(name, array, other)} = {values[other]!r} is "
-            "no number. Number the classes by `numpy.unique("
-            f"{name}.astype(str), return_inverse=True)[1]`, or make numbers "
-            "of it."
-        )
+    for index, value in enumerate(values):
+        if not isinstance(value, (numbers.Real, np.generic)):
+            return (
+                f"{received}; {_element(name, array, index)} is no number. "
+                "Number the classes by `numpy.unique("
+                f"{name}.astype(str), return_inverse=True)[1]`, or convert it."
+            )
     return f'{received}. Pass `{name}.astype("float32")`.'
 
 
@@ -305,16 +291,16 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _at(name: str, array: np.ndarray, index: int) -> str:
-    """What an element is called, by its place in the flat array."""
-    places = np.unravel_index(index, array.shape)
-    return name + "".join(f"[{place}]" for place in places)
+def _element(name: str, array: np.ndarray, index: int) -> str:
+    """An element and its value, by its index in the flat array."""
+    places = [int(i) for i in np.unravel_index(index, array.shape)]
+    return f"{place(name, places)} = {array.ravel()[index]!r}"
 
 
 def _of_different_lengths(model: Any, named: dict[str, Any]) -> str | None:
     """Says that arrays have different numbers of examples, if they have."""
     shapes = {
-        name + "".join(f"[{step!r}]" for step in path): _shape(leaf)
+        place(name, path): _shape(leaf)
         for name, value in named.items()
         for path, leaf in keras.tree.flatten_with_path(value)
         if leaf is not None
@@ -325,7 +311,7 @@ def _of_different_lengths(model: Any, named: dict[str, Any]) -> str | None:
     if len(lengths) < 2:
         return None
     listed = ", ".join(f"{k} of shape {v}" for k, v in shapes.items())
-    advice = "Leave out what has no counterpart."
+    advice = "Omit what has no counterpart."
     inputs = getattr(model, "inputs", None)
     example = shapes.get("x")
     if inputs and example and example == tuple(inputs[0].shape[1:]):
@@ -343,9 +329,7 @@ def _shape(leaf: Any) -> tuple[int, ...] | None:
     """The shape of an array; of a number, `()`; `None` of anything else."""
     if isinstance(leaf, numbers.Number):
         return ()
-    shape = getattr(leaf, "shape", None)
-    if isinstance(shape, tf.TensorShape):
-        shape = None if shape.rank is None else tuple(shape.as_list())
-    if shape is None or None in tuple(shape):
+    shape = sizes(leaf)
+    if shape is None or None in shape:
         return None
-    return tuple(int(size) for size in shape)
+    return tuple(size for size in shape if size is not None)

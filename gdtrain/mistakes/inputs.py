@@ -1,4 +1,4 @@
-"""Data of a shape that the inputs of a model do not take."""
+"""Data of a shape that the inputs of a model do not take, explained."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,18 +7,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.mistakes.wording import may_be_equal, sizes, written
+
 
 @contextlib.contextmanager
 def explained(model: Any, data: Any) -> Iterator[None]:
-    """Says which input does not get what it takes, if a step fails by that.
+    """Says which input gets data of a wrong shape, if a step fails by that.
 
     Args:
-        model: The model; known are the inputs of functional ones and of a
-            `Sequential`.
+        model: The model; only a functional one or a `Sequential` has known
+            inputs.
         data: The batch.
 
     Raises:
-        ValueError: in the place of Keras's, if an input gets another shape.
+        ValueError: instead of Keras's error, if the reason is known.
     """
     try:
         yield
@@ -30,7 +32,7 @@ def explained(model: Any, data: Any) -> Iterator[None]:
 
 
 def _unpacked(data: Any, error: Exception) -> str | None:
-    """Says that a step takes apart x, where the data bring no y."""
+    """Says that a step unpacks x, if the data have no y."""
     message = str(error)
     if isinstance(data, (tuple, list, dict)) or not any(
         text in message
@@ -39,7 +41,7 @@ def _unpacked(data: Any, error: Exception) -> str | None:
         return None
     return (
         "A step gets what a batch of the data is: `x`, `(x, y)` or `(x, y, "
-        f"sample_weight)`. Received: x alone, of shape {_written(data.shape)}, "
+        f"sample_weight)`. Received: x alone, of shape {written(data.shape)}, "
         "which the step takes apart as if it were more. Pass y, or take the "
         "batch as it comes: `x, y, sample_weight = "
         "keras.utils.unpack_x_y_sample_weight(data)`."
@@ -83,34 +85,20 @@ def _takes(wanted: Any, shape: Any) -> bool:
     got = tf.TensorShape(shape)
     if got.rank is None:
         return True
-    sizes = got.as_list()
-    for candidate in (sizes, [*sizes, 1], sizes[:-1]):
-        if candidate is not sizes and len(candidate) < len(sizes):
-            if sizes[-1] != 1:
-                continue
-        if len(candidate) == len(wanted) and all(
-            a is None or b is None or a == b
-            for a, b in zip(candidate[1:], wanted[1:], strict=True)
-        ):
-            return True
-    return False
+    own = got.as_list()
+    candidates = [own, [*own, 1]] + ([own[:-1]] if own[-1:] == [1] else [])
+    return any(may_be_equal(candidate, wanted) for candidate in candidates)
 
 
 def _wrong_shape(which: str, wanted: Any, leaf: Any) -> str:
-    shape = _written(leaf.shape)
     advice = "Change the shape of x, or `keras.Input`."
-    sizes = tf.TensorShape(leaf.shape).as_list()
-    if len(sizes) == len(wanted) - 1:
+    if len(sizes(leaf) or ()) == len(wanted) - 1:
         advice = (
             "If a batch is missing, pass `x[None]` for a single example, or "
             "have the dataset make batches: `dataset.batch(32)`. " + advice
         )
     return (
-        f"{which} must get batches of shape {_written(wanted)}. Received: x "
-        f"of shape {shape} and dtype {tf.as_dtype(leaf.dtype).name}. {advice}"
+        f"{which} must get batches of shape {written(wanted)}. Received: x of "
+        f"shape {written(leaf.shape)} and dtype "
+        f"{tf.as_dtype(leaf.dtype).name}. {advice}"
     )
-
-
-def _written(shape: Any) -> str:
-    sizes = ["batch" if s is None else str(s) for s in tuple(shape)]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

@@ -1,4 +1,4 @@
-"""Which labels suit a loss: kind, shape, values."""
+"""Which labels a loss can use: kind, shape, values."""
 
 import dataclasses
 import math
@@ -11,18 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.keras_bridge import losses
+from gdtrain.mistakes.wording import may_be_equal, place, sizes, written
 
-_OF_CLASS_NUMBERS = (keras.losses.sparse_categorical_crossentropy,)
-_OF_ONE_HOT = (
-    keras.losses.categorical_crossentropy,
-    keras.losses.categorical_focal_crossentropy,
-    keras.losses.categorical_hinge,
-    keras.losses.kl_divergence,
-)
-_OF_PROBABILITIES = (
-    keras.losses.binary_crossentropy,
-    keras.losses.binary_focal_crossentropy,
-)
+_LABELS: dict[Callable, str] = {
+    keras.losses.sparse_categorical_crossentropy: "class numbers",
+    keras.losses.categorical_crossentropy: "one-hot",
+    keras.losses.categorical_focal_crossentropy: "one-hot",
+    keras.losses.categorical_hinge: "one-hot",
+    keras.losses.kl_divergence: "one-hot",
+    keras.losses.binary_crossentropy: "probabilities",
+    keras.losses.binary_focal_crossentropy: "probabilities",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,35 +29,21 @@ class KnownLoss:
     """One of Keras's losses, compiled for an output.
 
     Args:
-        function: The function that it computes.
-        arguments: Further arguments of it.
+        name: The name of the function that it computes.
+        labels: What it takes: `"class numbers"`, `"one-hot"`,
+            `"probabilities"` (from 0 to 1, for each value) or `"values"`.
+        arguments: Further arguments of the function.
         output: The output that it is for, in words.
     """
 
-    function: Callable
+    name: str
+    labels: str
     arguments: dict[str, Any]
     output: str
 
-    @property
-    def name(self) -> str:
-        return self.function.__name__
-
-    @property
-    def takes_class_numbers(self) -> bool:
-        return self.function in _OF_CLASS_NUMBERS
-
-    @property
-    def takes_one_hot(self) -> bool:
-        return self.function in _OF_ONE_HOT
-
-    @property
-    def takes_probabilities(self) -> bool:
-        """Whether labels are 0, 1 or in between, for each value."""
-        return self.function in _OF_PROBABILITIES
-
 
 def known(loss: Any, output: str | None) -> KnownLoss | None:
-    """The loss of Keras's that `loss` is; `None` if it is the user's own.
+    """What is known of a loss of Keras's; `None` for a user's own.
 
     Args:
         loss: A loss as `compile` resolves it.
@@ -72,13 +57,15 @@ def known(loss: Any, output: str | None) -> KnownLoss | None:
     function, arguments = losses.function_of_loss(loss)
     if function is None:
         return None
-    has_name = output and output not in (loss.name, function.__name__)
+    name = function.__name__
+    has_name = output and output not in (loss.name, name)
     words = f"output '{output}'" if has_name else "the output"
-    return KnownLoss(function, arguments, words)
+    labels = _LABELS.get(function, "values")
+    return KnownLoss(name, labels, arguments, words)
 
 
 def refuse_text(loss: KnownLoss, y_true: Any) -> None:
-    """Refuses labels of text, of which Keras's losses would make numbers.
+    """Refuses labels of text, which Keras's losses would cast to numbers.
 
     Raises:
         ValueError: if labels are text.
@@ -87,41 +74,42 @@ def refuse_text(loss: KnownLoss, y_true: Any) -> None:
         return
     raise ValueError(
         f"The labels of {loss.output} must be numbers. Received: text (dtype "
-        f"string) of shape {_written(y_true)}. Number the classes, `names, y "
+        f"string) of shape {_shape(y_true)}. Number the classes, `names, y "
         "= numpy.unique(y, return_inverse=True)`, or use `keras.layers."
-        "StringLookup`. Numbers that were read as text become numbers by "
+        "StringLookup`. Convert numbers that were read as text by "
         '`y.astype("float32")`.'
     )
 
 
 def reason(loss: KnownLoss, y_true: Any, y_pred: Any) -> str | None:
-    """Why a loss failed; `None` if that is not known."""
+    """Why a loss failed; `None` if unknown."""
     name = f"The loss {loss.name} of {loss.output}"
     if y_true is None:
         return (
             f"{name} needs labels. Received: none; y is None, or the data "
-            "bring x alone. Pass `fit(x, y)`, or batches `(x, y)`."
+            "are x alone. Pass `fit(x, y)`, or batches `(x, y)`."
         )
-    labels, outputs = _sizes(y_true), _sizes(y_pred)
+    labels, outputs = sizes(y_true), sizes(y_pred)
     if not labels or not outputs:
         return None
     received = (
-        f"Received: labels of shape {_written(y_true)} and dtype "
+        f"Received: labels of shape {written(labels)} and dtype "
         f"{tf.as_dtype(y_true.dtype).name}, and an output of shape "
-        f"{_written(y_pred)}."
+        f"{written(outputs)}."
     )
-    if loss.takes_class_numbers:
+    if loss.labels == "class numbers":
         return _of_class_numbers(name, labels, outputs, received)
-    if _fit(labels, outputs):
+    if may_be_equal(labels, outputs):
         return None
-    if loss.takes_one_hot and (len(labels) < len(outputs) or labels[-1] == 1):
+    is_flat = len(labels) < len(outputs)
+    if loss.labels == "one-hot" and (is_flat or labels[-1] == 1):
         return (
             f"{name} needs one-hot labels, of the shape of the output. "
             f"{received} If the labels are class numbers, compile with "
             'loss="sparse_categorical_crossentropy", or pass '
             f"`keras.utils.to_categorical(y, {outputs[-1]})`."
         )
-    if loss.takes_probabilities and len(labels) < len(outputs) == 2:
+    if loss.labels == "probabilities" and is_flat and len(outputs) == 2:
         return (
             f"{name} needs a label, 0 or 1, for each value of the output. "
             f"{received} For two classes, end with a layer of 1 unit; for "
@@ -147,7 +135,9 @@ def _of_class_numbers(
             f"the output. {received} If the labels are one-hot, compile with "
             'loss="categorical_crossentropy", or pass `y.argmax(-1)`.'
         )
-    if _fit(labels, outputs[:-1]) or _fit(labels[:-1], outputs[:-1]):
+    if any(
+        may_be_equal(shape, outputs[:-1]) for shape in (labels, labels[:-1])
+    ):
         return None
     return (
         f"{name} needs class numbers of the shape of the output without its "
@@ -157,11 +147,11 @@ def _of_class_numbers(
 
 
 def mismatch(y_true: Any, y_pred: Any, names: Any) -> str | None:
-    """Why labels do not go with outputs; `None` if they may.
+    """Why labels do not match outputs; `None` if they may.
 
     Args:
         y_true, y_pred: Structures of labels and of outputs.
-        names: Of the outputs, as far as they are known.
+        names: Of the outputs, as far as known.
     """
     known = list(y_pred) if isinstance(y_pred, dict) else names
     if isinstance(y_true, dict):
@@ -184,36 +174,19 @@ def mismatch(y_true: Any, y_pred: Any, names: Any) -> str | None:
     )
 
 
-def _fit(labels: list, outputs: list) -> bool:
-    """Whether shapes may be the same, as far as they are known."""
-    return len(labels) == len(outputs) and all(
-        a is None or b is None or a == b
-        for a, b in zip(labels[1:], outputs[1:], strict=True)
-    )
+def _shape(tensor: Any) -> str:
+    return written(sizes(tensor) or ())
 
 
-def _sizes(tensor: Any) -> list | None:
-    """The sizes of the axes of a tensor; `None` if they are not known."""
-    if not hasattr(tensor, "shape"):
-        return None
-    shape = tf.TensorShape(tensor.shape)
-    return None if shape.rank is None else shape.as_list()
-
-
-def _written(tensor: Any) -> str:
-    sizes = ["batch" if s is None else str(s) for s in _sizes(tensor) or ()]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
-
-
-#: How many labels are looked at, at most: a few milliseconds
+#: How many labels are checked, at most: a few milliseconds
 MOST = 2**21
 
 
-def rule_of(loss: KnownLoss, y_pred: Any) -> "ClassNumbers | Shares | None":
-    """What a loss asks of the values of labels; `None` if nothing."""
-    if loss.takes_probabilities:
-        return Shares(loss.name, loss.output)
-    if not loss.takes_class_numbers:
+def rule_of(loss: KnownLoss, y_pred: Any) -> "Rule | None":
+    """What a loss requires of the values of labels; `None` if nothing."""
+    if loss.labels == "probabilities":
+        return Probabilities(loss.name, loss.output)
+    if loss.labels != "class numbers":
         return None
     axis = loss.arguments.get("axis", -1)
     if y_pred.shape.rank is None or y_pred.shape[axis] is None:
@@ -230,8 +203,8 @@ def rule_of(loss: KnownLoss, y_pred: Any) -> "ClassNumbers | Shares | None":
 class ClassNumbers:
     """Labels must be whole numbers from 0 to below the number of classes.
 
-    Of others, Keras makes an error on a CPU and NaN under XLA and on a GPU;
-    it cuts off fractions.
+    For others, Keras raises an error on a CPU and computes NaN under XLA and
+    on a GPU; it truncates fractions.
 
     Args:
         loss: The name of the loss.
@@ -259,18 +232,19 @@ class ClassNumbers:
             name: What the user calls it.
 
         Raises:
-            ValueError: if a label is something else.
+            ValueError: if a label cannot be used.
         """
         values = _first_of(labels)
         wrong = self._wrong(values)
         if wrong is None:
             return
         index = tuple(np.argwhere(wrong)[0])
-        first = f"{name}{''.join(f'[{i}]' for i in index)} = {values[index]}"
+        first = f"{place(name, map(int, index))} = {values[index]}"
         raise ValueError(
             f"The labels of {self.output} must be class numbers, whole "
             f"numbers from 0 to {self.classes - 1}, as the loss is "
-            f"{self.loss} and the output has {_count(self.classes, 'value')} "
+            f"{self.loss} and the output has {self.classes} value"
+            f"{'' if self.classes == 1 else 's'} "
             f"for each label. {_received(name, labels, values)}; "
             f"{int(wrong.sum()):,} cannot be used, the first of which is "
             f"{first}. {self._advice(values, wrong)}"
@@ -292,10 +266,10 @@ class ClassNumbers:
 
     def _advice(self, values: np.ndarray, wrong: np.ndarray) -> str:
         if not np.isfinite(values[wrong]).all():
-            return "Leave out the examples that have no label."
+            return "Omit the examples that have no label."
         if (values[wrong] != np.floor(values[wrong])).any():
             return (
-                "Keras would cut off the fractions. For numbers that are not "
+                "Keras would truncate the fractions. For numbers that are not "
                 'classes, use a loss such as "mse" and an output of 1 unit.'
             )
         low, high = int(values.min()), int(values.max())
@@ -322,10 +296,10 @@ class ClassNumbers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shares:
+class Probabilities:
     """Labels should be 0, 1 or in between, else the loss has no minimum.
 
-    As it still is a number, which may be meant so, it is told and trained.
+    A warning and no error, since it may be meant.
 
     Args:
         loss: The name of the loss.
@@ -336,7 +310,7 @@ class Shares:
     output: str
 
     def check(self, labels: Any, name: str = "y") -> None:
-        """Warns of labels that are not, among the first `MOST`.
+        """Warns of other labels, among the first `MOST`.
 
         Args:
             labels: An array or tensor with a first axis of examples.
@@ -371,15 +345,14 @@ def _first_of(labels: Any) -> np.ndarray:
 
 
 def _received(name: str, labels: Any, values: np.ndarray) -> str:
-    flat, looked = values.ravel(), ""
+    flat, part = values.ravel(), ""
     if len(values) < len(labels):
-        looked = f" (of the first {values.size:,}, which were looked at)"
+        part = f" (of the first {values.size:,}, which were looked at)"
     return (
         f"Received: {name} of dtype {values.dtype} and shape "
         f"{tuple(labels.shape)}, with values from {np.fmin.reduce(flat)} to "
-        f"{np.fmax.reduce(flat)}{looked}"
+        f"{np.fmax.reduce(flat)}{part}"
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+Rule = ClassNumbers | Probabilities

@@ -1,4 +1,4 @@
-"""Labels that do not suit the loss they are given to, told in time."""
+"""Labels that a loss cannot use, refused before the first step."""
 
 import contextlib
 import contextvars
@@ -9,8 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import losses
 from gdtrain.mistakes import label_rules
+from gdtrain.mistakes.wording import place
 
 # The leaves of the batch whose step is being traced, with their paths
 _batch: contextvars.ContextVar = contextvars.ContextVar("batch", default=())
@@ -19,21 +21,23 @@ _NAMES = {0: "x", 1: "y", 2: "sample_weight"}  # By place in a batch
 
 
 def watch_losses(model: Any) -> None:
-    """Has the losses that a model was compiled with explain mistakes."""
+    """Lets the losses that a model was compiled with explain mistakes."""
     model.label_rules = LabelRules()
     losses.replace_compiled_loss(
-        model, model.label_rules.around, label_rules.mismatch
+        model, model.label_rules.explained, label_rules.mismatch
     )
 
 
-def at_hand(model: Any, feed: Any) -> contextlib.AbstractContextManager:
-    """While open, a model's labels are those of a feed; checks them.
+def checked(
+    model: Any, source: DataSource
+) -> contextlib.AbstractContextManager[None]:
+    """While open, a model's labels are those of a data source; checks them.
 
     Raises:
-        ValueError: if they are not what a loss of the model asks for.
+        ValueError: if a loss of the model cannot use them.
     """
     rules = model.label_rules
-    return rules.at_hand(feed) if rules else contextlib.nullcontext()
+    return rules.checked(source) if rules else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -47,21 +51,24 @@ def in_step(data: Any) -> Iterator[None]:
 
 
 class LabelRules:
-    """What the compiled losses of a model ask of labels.
+    """What the compiled losses of a model require of labels.
 
-    While a step is traced, a loss leaves a rule: which labels of the batch it
-    gets, and which values they may have. By these, labels in arrays are
-    checked before the first step, once for each `fit` or `evaluate`. Labels
-    that a step changes before a loss gets them are not, nor are those that
-    stream.
+    While a step is traced, each loss records a rule: which labels of the
+    batch it gets, and which values they may have. By these rules, labels in
+    arrays are checked before the first step, once for each `fit` or
+    `evaluate`. Not checked are labels that a step changes before a loss gets
+    them, and those that are not in arrays.
     """
 
     def __init__(self) -> None:
-        self._rules: dict[tuple, Any] = {}  # By paths in a batch
-        self._feed: Any = None
-        self._checked: Any = weakref.WeakKeyDictionary()  # Rules, by feed
+        self._rules: dict[tuple, label_rules.Rule] = {}  # By paths in a batch
+        self._source: DataSource | None = None
+        # The rules by which a source has been checked
+        self._checked: weakref.WeakKeyDictionary[DataSource, set] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def around(self, loss: Callable, output: str | None) -> Callable:
+    def explained(self, loss: Callable, output: str | None) -> Callable:
         """A compiled loss that says what is wrong with its labels.
 
         Args:
@@ -72,11 +79,15 @@ class LabelRules:
         if known is None:
             return loss
 
-        def explained(y_true, y_pred, sample_weight=None):
+        def explained(
+            y_true: Any, y_pred: Any, sample_weight: Any = None
+        ) -> tf.Tensor:
             label_rules.refuse_text(known, y_true)
             rule = label_rules.rule_of(known, y_pred)
-            if rule and (sample_weight is None or known.takes_class_numbers):
-                self._note(rule, y_true)
+            if rule and (
+                sample_weight is None or known.labels == "class numbers"
+            ):
+                self._record(rule, y_true)
             try:
                 return loss(y_true, y_pred, sample_weight)
             except (ValueError, TypeError, tf.errors.OpError) as error:
@@ -87,34 +98,33 @@ class LabelRules:
 
         return explained
 
-    def _note(self, rule: Any, y_true: Any) -> None:
+    def _record(self, rule: label_rules.Rule, y_true: Any) -> None:
         """Keeps a rule for these labels of the batch, and applies it."""
         for path, leaf in _batch.get():
             if leaf is y_true:
                 self._rules[path] = rule
                 self._check(path, rule)
 
-    def _check(self, path: tuple, rule: Any) -> None:
-        """Checks labels of the feed that is at hand, once."""
-        if self._feed is None:
+    def _check(self, path: tuple, rule: label_rules.Rule) -> None:
+        """Checks labels of the current source, once."""
+        if self._source is None:
             return
-        checked = self._checked.setdefault(self._feed, set())
+        checked = self._checked.setdefault(self._source, set())
         if (path, rule) in checked:
             return
         checked.add((path, rule))
-        array = self._feed.array_at(path)
+        array = self._source.array_at(path)
         if array is not None:
             first, *rest = path
-            name = _NAMES.get(first, str(first))
-            rule.check(array, name + "".join(f"[{step!r}]" for step in rest))
+            rule.check(array, place(_NAMES.get(first, str(first)), rest))
 
     @contextlib.contextmanager
-    def at_hand(self, feed: Any) -> Iterator[None]:
-        """While open, labels are those of a feed; checks those it knows."""
-        before, self._feed = self._feed, feed
+    def checked(self, source: DataSource) -> Iterator[None]:
+        """While open, labels are those of a data source; checks them."""
+        before, self._source = self._source, source
         try:
             for path, rule in self._rules.items():
                 self._check(path, rule)
             yield
         finally:
-            self._feed = before
+            self._source = before
