@@ -69,7 +69,7 @@ def main(argv=None):
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         parser.exit(2, f"error: {error}\n")
-    x_mean, x_spread, y_mean, y_spread = scale  # One rate suits any table so.
+    x_mean, x_spread, y_mean, y_spread = scale  # So one rate suits any.
     points = np.stack([(x - x_mean) / x_spread, (y - y_mean) / y_spread])
 
     state, start, done = pathlib.Path(folder, "line.npz"), np.array([0, -1]), 0
@@ -78,7 +78,7 @@ def main(argv=None):
         start, done = saved["line"], int(saved["steps"])
         print(f"Continues after step {done}. Delete {state} to begin again.")
 
-    # The loss is a parabola: a step multiplies what is off by `factor`.
+    # The loss is a parabola: each step multiplies the error by `factor`.
     exact, inputs = np.polyfit(*points, 1), np.vander(points[0], 2)
     curvature = 2 * inputs.T @ inputs / len(x)
     factor = np.eye(2) - rate * curvature
@@ -90,14 +90,14 @@ def main(argv=None):
     def print_step(epoch, logs):
         after = epoch + 1 - done
         if after % 20 == 0 or after == steps:
-            off = np.linalg.matrix_power(factor, after) @ (start - exact)
-            row = logs["loss"], *model.get_weights(), *(exact + off)
+            error = np.linalg.matrix_power(factor, after) @ (start - exact)
+            row = logs["loss"], *model.get_weights(), *(exact + error)
             print(f"{epoch + 1:6}", *(f"{number:11.5g}" for number in row))
 
     model = Line(start)
     model.compile(gdtrain.GradientDescent(rate), jit_compile=False)
     model.optimizer.iterations.assign(done)
-    epochs = {"initial_epoch": done, "epochs": done + steps}  # Of one step
+    epochs = {"initial_epoch": done, "epochs": done + steps}  # A step each
     shown = [
         keras.callbacks.LambdaCallback(on_epoch_end=print_step),
         gdtrain.callbacks.TensorBoard(f"{folder}/logs", ["loss"]),

@@ -5,7 +5,15 @@ import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+
+try:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+except ImportError as error:
+    raise ImportError(
+        "`gdtrain.images` reads images with Pillow, which could not be "
+        "imported. Run `pip install pillow`, or, in a copy of gdtrain's "
+        "repository, `pip install -e '.[examples]'`."
+    ) from error
 
 
 def read_image(

@@ -198,14 +198,14 @@ def _skipped(files: Iterable[pathlib.Path]) -> list[str]:
     sentences = []
     if misplaced:
         sentences.append(
-            f"Left out: {_counted(misplaced)} that do not lie in the folder "
+            f"Skipped: {_counted(misplaced)} that do not lie in the folder "
             f"of a class: {_named(misplaced)}."
         )
     if others:
         most_first = sorted(others.items(), key=lambda item: (-item[1], item))
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in most_first)
         sentences.append(
-            f"Left out: files that are neither JPEG nor PNG by their ending "
+            f"Skipped: files that are neither JPEG nor PNG by their ending "
             f"({kinds}). Save pictures among them as JPEG or PNG."
         )
     return sentences

@@ -82,18 +82,27 @@ def legend(axes: Axes, **options: Any) -> None:
         )
 
 
-def warn(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
-    """Writes a red note at a place within the axes, from (0, 0) to (1, 1)."""
-    axes.text(
-        x,
-        y,
-        text,
-        va="top",
-        transform=axes.transAxes,
-        fontsize=SMALL,
-        color=RED,
-        **options,
-    )
+def note(
+    axes: Axes,
+    text: str,
+    place: tuple[float, float],
+    offset: tuple[float, float] = (0, 0),
+    color: Any = RED,
+    **options: Any,
+) -> None:
+    """Writes at a place within the axes, from (0, 0) to (1, 1).
+
+    Args:
+        axes: Where to write.
+        text: What to write.
+        place: In the coordinates `xycoords=`, by default the axes' own.
+        offset: From there, in points.
+        color: Of the text.
+        **options: Of `matplotlib.axes.Axes.annotate`.
+    """
+    options = {"xycoords": "axes fraction", "va": "center"} | options
+    options |= {"textcoords": "offset points", "fontsize": SMALL}
+    axes.annotate(text, place, offset, color=color, **options)
 
 
 def plain(text: str) -> str:

@@ -112,7 +112,7 @@ class FittedLine:
             canvas.legend(axes)
         if seen.max() < low or seen.min() > high:
             text = "the fit is outside this view"
-            canvas.warn(axes, text, 0.5, 0.96, ha="center")
+            canvas.note(axes, text, (0.5, 0.96), ha="center", va="top")
         return figure
 
     def _title(self, curve: np.ndarray) -> str:

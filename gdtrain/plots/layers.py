@@ -189,14 +189,11 @@ def _name_lines(
             rows.append(row)
             heights.append((known[-1] - low) / (high - low))
     for row, height in zip(rows, names.spread(heights, GAP), strict=True):
-        axes.annotate(
+        canvas.note(
+            axes,
             canvas.plain(short[row]),
             (1, height),
             (5, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="center",
-            fontsize=canvas.SMALL,
-            color=shades[row],
+            shades[row],
             annotation_clip=False,
         )

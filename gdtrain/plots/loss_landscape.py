@@ -213,9 +213,8 @@ def _draw_path(
         axes.plot(*end, "*", color=_LINE, mec="white", markersize=13)
     if not ((end >= low) & (end <= high)).all():
         box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 2}
-        canvas.warn(
-            axes, "ends outside this view", 0.03, 0.97, bbox=box, zorder=9
-        )
+        text = "ends outside this view"
+        canvas.note(axes, text, (0.03, 0.97), va="top", bbox=box, zorder=9)
 
 
 def _draw_key(

@@ -140,15 +140,13 @@ def compare(
         own = shades if len(lines) > 1 else [canvas.INK]
         for limit, shade in zip(lines, own, strict=False):
             axes.axhline(limit, color=shade, linewidth=1, linestyle="--")
-            axes.annotate(
+            canvas.note(
+                axes,
                 scales.number(limit),
                 (1, limit),
                 (5, 0),
+                shade,
                 xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points",
-                va="center",
-                fontsize=canvas.SMALL,
-                color=shade,
             )
         title = name.replace("_", " ") + " (dashed: limit)" * bool(len(lines))
         canvas.dress(axes, title)
@@ -247,14 +245,12 @@ def _mark_nonfinite(
     axes.axvline(steps[place], color=canvas.RED, linewidth=1.2, linestyle="--")
     word = "NaN" if np.isnan(values[place]) else "infinite"
     is_late = steps[place] > (steps[0] + steps[-1]) / 2
-    axes.annotate(
+    canvas.note(
+        axes,
         f"{word} at step {steps[place]:,}",
         (steps[place], 1),
         (-4 if is_late else 4, -4),
         xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points",
         ha="right" if is_late else "left",
         va="top",
-        fontsize=canvas.SMALL,
-        color=canvas.RED,
     )

@@ -60,7 +60,7 @@ def test_jpeg_has_other_endings_too(tmp_path):
         draw_photo(True, (30, 30), "RGB").save(path, "JPEG")
     data = read_folder(folder)
     assert len(data.training) + len(data.held_out) == 7
-    assert "Left out" not in data.description
+    assert "Skipped" not in data.description
 
 
 def test_what_is_left_out_is_told(tmp_path):

@@ -11,6 +11,7 @@ from gdtrain.callbacks import WeightPath
 from gdtrain.tuning.landscape import LossSurface
 from tests.callbacks import reading
 from tests.curvature.models import line, smooth
+from tests.plots.figures import words
 
 PLACES = np.linspace(-1, 1, 5)
 
@@ -35,10 +36,6 @@ def lines(axes):
     path, *marks = axes.lines
     places = {m.get_marker(): m.get_xydata()[0].tolist() for m in marks}
     return path.get_xydata().tolist(), places
-
-
-def words(axes):
-    return [text.get_text() for text in axes.texts]
 
 
 def test_each_path_has_a_panel_from_circle_to_star(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import gdtrain
 from gdtrain import plots
 from gdtrain.plots.classifier import probabilities
+from tests.plots.figures import legend, words
 
 
 def dense(units, activation=None):
@@ -158,9 +159,9 @@ def test_view_of_a_line_stays_and_says_what_it_does_not_show():
         for b in (0.0, 100.0, -100.0, np.nan)
     )
     assert near.get_ylim() == far.get_ylim() == (-0.5, 1.5)
-    assert [text.get_text() for text in near.texts] == []
+    assert words(near) == []
     for axes in (far, below):
-        assert "outside" in axes.texts[0].get_text()
+        assert "outside" in words(axes)[0]
     assert lost.get_title("left") == "Fitted line: not finite"
 
 
@@ -173,8 +174,7 @@ def test_line_to_find_is_drawn_beside_the_fitted_one():
     for label, (w, b) in {"to find": (0.5, 1), "fitted": (1, 0)}.items():
         along, up = by_label[label].get_xydata().T
         np.testing.assert_allclose(up, w * along + b, rtol=1e-6, atol=1e-6)
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["to find", "fitted"]
+    assert legend(axes) == ["to find", "fitted"]
 
 
 def test_points_that_give_no_line_are_refused():

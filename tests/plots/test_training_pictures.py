@@ -5,13 +5,10 @@ import pytest
 
 from gdtrain import plots
 from gdtrain.plots import many_steps
+from tests.plots.figures import legend, words
 from tests.trainings import LAYERS, training
 
 NAN = np.nan
-
-
-def words(axes):
-    return [text.get_text() for text in axes.texts]
 
 
 def log_means(steps, values, edges):
@@ -101,8 +98,7 @@ def test_learning_rates_of_several_optimizers_have_a_line_each():
         [1.0, 2.0, 3.0],
         [1.0, 1.0, 1.0],
     ]
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["a", "b"]
+    assert legend(axes) == ["a", "b"]
 
 
 def test_gradient_norms_of_few_steps_have_a_column_each():
@@ -256,8 +252,7 @@ def test_trainings_are_compared_with_a_line_each_and_their_limits():
     for drawn, limit in zip((first, second), limits, strict=True):
         assert drawn.get_color() == limit.get_color()
     assert words(upper) == ["5", "2.5"]
-    legend = [text.get_text() for text in lower.get_legend().get_texts()]
-    assert legend == ["slow", "fast"]
+    assert legend(lower) == ["slow", "fast"]
     values, median, *_ = lower.lines
     np.testing.assert_array_equal(values.get_ydata(), slow["loss"])
     assert median.get_label() == "slow"
