@@ -1,6 +1,7 @@
 """The table of steps: numbers by name, and which of them were measured."""
 
 import functools
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
@@ -35,7 +36,7 @@ class StepTable:
     >>> table = StepTable(
     ...     [1, 2], ["loss", "kl"], [[5, 0], [4, 7]], [[1, 0], [1, 1]]
     ... )
-    >>> table.steps.tolist(), table.values("loss").tolist()
+    >>> table.steps.tolist(), table["loss"].tolist()
     ([1, 2], [5.0, 4.0])
     >>> table["kl"].tolist(), table.measured("kl").tolist()
     ([nan, 7.0], [False, True])
@@ -91,16 +92,33 @@ class StepTable:
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
-    def values(self, name: str) -> np.ndarray:
-        """One column, float32 `[n]`; NaN where it was not measured.
+    @overload
+    def __getitem__(self, key: str) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, key: slice | np.ndarray) -> "StepTable": ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """A column by its name, or a table of some of the steps.
+
+        Args:
+            key: A name; or a slice, bool `[n]` or places `[k]` of steps.
+
+        Returns:
+            For a name, float32 `[n]`; NaN where it was not measured.
 
         Raises:
             KeyError: if there is no column of that name.
         """
-        values = self.array[:, self._place(name)]
-        if self.mask is None:
-            return values
-        return np.where(self.measured(name), values, np.float32(np.nan))
+        if isinstance(key, str):
+            values = self.array[:, self._place(key)]
+            if self.mask is None:
+                return values
+            return np.where(self.measured(key), values, np.float32(np.nan))
+        mask = None if self.mask is None else self.mask[key]
+        if mask is not None and mask.all():
+            mask = None
+        return StepTable(self.steps[key], self.names, self.array[key], mask)
 
     def measured(self, name: str) -> np.ndarray:
         """At which steps a column was measured, bool `[n]`.
@@ -123,24 +141,7 @@ class StepTable:
             KeyError: if there is no column of that name.
         """
         measured = self.measured(name)
-        return self.steps[measured], self.values(name)[measured]
-
-    @overload
-    def __getitem__(self, key: str) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, key: slice | np.ndarray) -> "StepTable": ...
-
-    def __getitem__(self, key: Any) -> Any:
-        """A column by its name, as `values`; or some of the steps.
-
-        Args:
-            key: A name; or a slice, bool `[n]` or places `[k]` of steps.
-        """
-        if isinstance(key, str):
-            return self.values(key)
-        mask = None if self.mask is None else self.mask[key]
-        return StepTable(self.steps[key], self.names, self.array[key], mask)
+        return self.steps[measured], self[name][measured]
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes an `.npz` file of `steps`, `names`, `values`, `measured`.
@@ -178,7 +179,7 @@ class StepTable:
         >>> import tempfile
         >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
         >>> StepTable([7], ["loss"], [[0.5]]).save(path)
-        >>> StepTable.load(path).values("loss").tolist()
+        >>> StepTable.load(path)["loss"].tolist()
         [0.5]
         """
         try:
@@ -189,7 +190,7 @@ class StepTable:
                     saved["values"],
                     saved["measured"],
                 )
-        except FileNotFoundError:
+        except OSError:
             raise
         except Exception as error:  # Of zip, pickle, or a missing array
             raise ValueError(
@@ -213,7 +214,7 @@ def stacked(tables: Sequence[StepTable]) -> StepTable:
 
     >>> one = StepTable([1], ["loss"], [[5]])
     >>> table = stacked([one, StepTable([2], ["kl", "loss"], [[7, 4]])])
-    >>> table.names, table.values("kl").tolist()
+    >>> table.names, table["kl"].tolist()
     (('loss', 'kl'), [nan, 7.0])
     """
     if len(tables) == 1:
@@ -260,7 +261,7 @@ class BlockTable(StepTable):
         first_step: int,
         layout: RowLayout,
         rows: np.ndarray,
-        strides: Mapping[str, int] | None = None,
+        strides: Mapping[Any, int] | None = None,
         at_end: dict[str, tuple[str | None, float]] | None = None,
     ) -> None:
         self.layout = layout
@@ -293,86 +294,71 @@ class BlockTable(StepTable):
         return self.layout.verdicts(self.rows)
 
     @functools.cached_property
-    def steps(self) -> np.ndarray:
-        """Step numbers, int64 `[n]`."""
-        return np.arange(len(self.rows), dtype=np.int64) + self._first_step
+    def _whole(self) -> StepTable:
+        return self._picked(self._columns, self.strides, self.at_end)
 
     @functools.cached_property
     def _columns(self) -> list[Column]:
         return [column for column in self.layout.columns if column.width == 1]
 
     @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """Step numbers, int64 `[n]`."""
+        return np.arange(len(self.rows), dtype=np.int64) + self._first_step
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns, in their order."""
-        return (*(column.name for column in self._columns), *self.at_end)
+        return self._whole.names
 
-    @functools.cached_property
+    @property
     def quantities(self) -> tuple[str | None, ...]:
         """The quantity of each name; `None` for what the step returned."""
         at_end = (quantity for quantity, _ in self.at_end.values())
         return (*(column.quantity for column in self._columns), *at_end)
 
-    @functools.cached_property
+    @property
     def array(self) -> np.ndarray:
         """Float32 `[n, m]`; what was not measured may be any number."""
-        array = self.rows[:, [column.index for column in self._columns]]
-        if not self.at_end:
-            return array
-        ends = np.zeros([len(self), len(self.at_end)], np.float32)
-        ends[-1] = [value for _, value in self.at_end.values()]
-        return np.concatenate([array, ends], 1)
+        return self._whole.array
 
-    @functools.cached_property
+    @property
     def mask(self) -> np.ndarray | None:
         """Which numbers were measured, bool `[n, m]`; `None` for all."""
-        mask = self._due(self._columns, self.strides)
-        if self.at_end:
-            ends = np.zeros([len(self), len(self.at_end)], bool)
-            ends[-1] = True
-            mask = np.concatenate([mask, ends], 1)
-        return None if mask.all() else mask
+        return self._whole.mask
 
     def select(self, wanted: Wanted) -> StepTable:
-        """What somebody asked for, without steps that have none of it.
+        """What somebody wants, without steps that have none of it.
 
         Args:
             wanted: Which quantities, and at which steps. Numbers of the whole
                 block are there at its last step in any case.
         """
-        places = [i for i, q in enumerate(self.quantities) if q in wanted]
-        names = [self.names[place] for place in places]
-        columns = [c for c in self._columns if c.quantity in wanted]
-        mask = np.ones([len(self), len(names)], bool)
-        mask[:, : len(columns)] = self._due(columns, wanted)
-        if self.mask is not None:
-            mask &= self.mask[:, places]
-        array = self.array[:, places]
-        if mask.all():
-            return StepTable(self.steps, names, array)
-        rows = mask.any(1)
-        mask = mask[rows]
-        return StepTable(
-            self.steps[rows], names, array[rows], None if mask.all() else mask
+        table = self._picked(
+            [c for c in self._columns if c.quantity in wanted],
+            self._strides(wanted),
+            {k: v for k, v in self.at_end.items() if v[0] in wanted},
         )
+        if table.mask is None:
+            return table
+        return table[np.flatnonzero(table.mask.any(1))]
 
     def histograms(self, wanted: Wanted) -> list[tuple[int, str, np.ndarray]]:
-        """Histograms that somebody asked for.
+        """Histograms that somebody wants.
 
         Args:
             wanted: As in `select`.
 
         Returns:
             A list of `(step, name, numbers)`; see
-            `gdtrain.telemetry.histograms`.
+            `gdtrain.telemetry.Histogram`.
         """
         wide = [
             column
             for column in self.layout.columns
             if column.width > 1 and column.quantity in wanted
         ]
-        if not wide:
-            return []
-        due = self._due(wide, self.strides) & self._due(wide, wanted)
+        due = self._due(wide, self._strides(wanted))
         return [
             (
                 self._first_step + int(row),
@@ -382,17 +368,39 @@ class BlockTable(StepTable):
             for row, i in zip(*np.nonzero(due), strict=True)
         ]
 
+    def _strides(self, wanted: Wanted) -> dict[str | None, int]:
+        """At multiples of what a quantity is both measured and wanted."""
+        return {
+            quantity: math.lcm(steps, self.strides.get(quantity, 1))
+            for quantity, steps in wanted.items()
+        }
+
+    def _picked(
+        self,
+        columns: Sequence[Column],
+        strides: Mapping[Any, int],
+        at_end: Mapping[str, tuple[str | None, float]],
+    ) -> StepTable:
+        """A table of some columns, and of some numbers of the whole block."""
+        names = [*(column.name for column in columns), *at_end]
+        array = self.rows[:, [column.index for column in columns]]
+        mask = self._due(columns, strides)
+        if at_end:
+            ends = np.zeros([len(self), len(at_end)], np.float32)
+            ends[-1] = [value for _, value in at_end.values()]
+            is_last = np.zeros(ends.shape, bool)
+            is_last[-1] = True
+            array = np.concatenate([array, ends], 1)
+            mask = np.concatenate([mask, is_last], 1)
+        return StepTable(self.steps, names, array, None if mask.all() else mask)
+
     def _due(
-        self, columns: Sequence[Column], every: Mapping[Any, int]
+        self, columns: Sequence[Column], strides: Mapping[Any, int]
     ) -> np.ndarray:
         """Which columns are due at which steps, bool `[n, columns]`."""
         due = np.ones([len(self), len(columns)], bool)
-        by_stride: dict[int, list[int]] = {}
-        for place, column in enumerate(columns):
-            by_stride.setdefault(every.get(column.quantity, 1), []).append(
-                place
-            )
-        for stride, places in by_stride.items():
-            if stride > 1:
-                due[:, places] = (self.steps % stride == 0)[:, np.newaxis]
+        of_columns = [strides.get(column.quantity, 1) for column in columns]
+        for stride in set(of_columns) - {1}:
+            some = np.equal(of_columns, stride)
+            due[:, some] = (self.steps % stride == 0)[:, np.newaxis]
         return due

@@ -66,7 +66,7 @@ class MemoryWriter:
         Raises:
             KeyError: if nothing was written under that name.
         """
-        return self.table.values(name)
+        return self.table[name]
 
     def get_state(self) -> dict[str, Any]:
         """All that was written, in arrays."""

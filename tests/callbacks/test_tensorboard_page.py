@@ -457,7 +457,7 @@ def test_budget_makes_dear_points_rarer_and_no_others(
     stretch = model._step_hooks.budget.stretch
     assert all(step % stretch == 0 for step in steps if step > 5000)
     said = [r.getMessage() for r in caplog.records if "budget" in r.message]
-    assert len(said) == 1 and f"{stretch} times as seldom" in said[0]
+    assert len(said) == 1 and f"{stretch} times less often" in said[0]
 
 
 # Without TensorFlow
