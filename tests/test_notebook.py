@@ -13,7 +13,8 @@ from gdtrain.common import notebook
 from gdtrain.curvature.curvature import Curvature
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from gdtrain.tuning.suggestions import RangeTestResult
-from gdtrain.tuning.sweep_result import Run, Sweep
+from gdtrain.tuning.sweep_result import SweepResult
+from gdtrain.tuning.sweep_runs import SweepRun
 
 EVIL = 'a<b>&"c"\x00</td>'
 SHOWN = 'a<b>&"c"\N{REPLACEMENT CHARACTER}</td>'
@@ -43,10 +44,10 @@ def sweep():
     job = types.SimpleNamespace(learning_rates=(0.1, 0.5))
     losses = np.linspace(2, 1, 20, dtype=np.float32)
     runs = [
-        Run(losses, {"loss": [1.5, 1.0]}, []),
-        Run(losses * 10, {"loss": [15.0, np.nan]}, []),
+        SweepRun(losses, {"loss": [1.5, 1.0]}, []),
+        SweepRun(losses * 10, {"loss": [15.0, np.nan]}, []),
     ]
-    return Sweep(job, runs, True)
+    return SweepResult(job, runs, True)
 
 
 def telemetry():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from gdtrain.plots import canvas, many_steps, scales
 from gdtrain.tuning.suggestions import RangeTestResult
-from gdtrain.tuning.sweep_result import Sweep
+from gdtrain.tuning.sweep_result import SweepResult
 
 METHOD_COLORS = {
     "minimum_tenth": canvas.GREEN,
@@ -82,7 +82,7 @@ def learning_rate_range(
     return canvas.finish(figure, path)
 
 
-def sweep(result: Sweep, path: canvas.Path = None) -> Figure:
+def sweep(result: SweepResult, path: canvas.Path = None) -> Figure:
     """Draws the loss over steps, a line a rate, and the final loss over rates.
 
     Each line of many steps is a running median. Runs that diverged are red;
@@ -154,7 +154,7 @@ def _show_fall(axes: Axes, found: RangeTestResult) -> None:
     axes.set_ylim(low - 0.08 * fall, start + _ABOVE * fall)
 
 
-def _draw_losses(axes: Axes, result: Sweep, colors: np.ndarray) -> None:
+def _draw_losses(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
     """A line for each rate, on one logarithmic scale."""
     losses = result.losses.astype(np.float64)
     steps = np.arange(1, 1 + losses.shape[1])
@@ -192,7 +192,7 @@ def _course(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return many_steps.running_median(losses)
 
 
-def _label(result: Sweep, run: int) -> str:
+def _label(result: SweepResult, run: int) -> str:
     """What the legend says of a run."""
     if result.diverged[run]:
         return f"{result.labels[run]} diverged"
@@ -210,17 +210,17 @@ def _show_near(axes: Axes, values: np.ndarray, start: float) -> None:
         axes.set_ylim(seen.min() - room, seen.max() + room)
 
 
-def _mark_diverged(axes: Axes, result: Sweep) -> None:
+def _mark_diverged(axes: Axes, result: SweepResult) -> None:
     """A cross where a run diverged, at the upper edge if it is above it."""
     low, high = axes.get_ylim()
-    for run in np.flatnonzero(result.diverged):
-        step = result.diverged_at(run)
+    for run in np.flatnonzero(result.diverged).tolist():
+        step = result.diverged_at(run) or 1
         height = np.nan_to_num(result.losses[run, step - 1], nan=np.inf)
         height = np.clip(height, low, high)
         axes.plot(step, height, clip_on=False, zorder=5, **_CROSS)
 
 
-def _draw_finals(axes: Axes, result: Sweep, colors: np.ndarray) -> None:
+def _draw_finals(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
     """The final loss over the learning rate."""
     rates, finals = result.learning_rates, result.final_loss
     good = ~result.diverged & np.isfinite(finals)

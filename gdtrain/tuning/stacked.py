@@ -1,48 +1,56 @@
 """The trainings of a sweep all at once: models stacked along a new axis."""
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import models
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import stacked_model
 from gdtrain.tuning.stacked_model import StackedModel
-from gdtrain.tuning.sweep_result import Run
+from gdtrain.tuning.sweep_runs import Progress, SweepJob, SweepRun
 
-_BLOCK = 0.2  # Seconds that a block is to take, so that progress is seen
+_BLOCK = 0.2  # Seconds a block should take, so that progress is shown
 
 
 class StackedLoop:
-    """Trains a stacked model over a feed whose epochs can follow.
+    """Trains a stacked model over data whose epochs are in one program.
 
     Args:
-        model: A `StackedModel`.
-        feed: The training data.
-        validation_feed: The data to validate on after each epoch, or `None`.
+        model: The stacked model.
+        data: The training data.
+        validation: The data to validate on after each epoch, or `None`.
     """
 
-    def __init__(self, model, feed, validation_feed=None):
+    def __init__(
+        self,
+        model: StackedModel,
+        data: DataSource,
+        validation: DataSource | None = None,
+    ) -> None:
         self._model = model
-        self._feed = feed
-        self._validation = validation_feed
-        feeds = [feed] + [validation_feed] * (validation_feed is not None)
+        self._data = data
+        self._validation = validation
+        sources = [data] if validation is None else [data, validation]
         self._program = tf.function(
             self._block,
             autograph=False,
             input_signature=[
-                [f.plan.signature(f.source(0, 0, 0), False) for f in feeds],
+                [s.plan.signature(s.source(0, 0, 0), False) for s in sources],
                 tf.TensorSpec([], tf.int32),
             ],
         )
 
-    def trace(self):
+    def trace(self) -> set[str]:
         """Makes the program.
 
         Returns:
-            Names of the operations in it, a set.
+            Names of the operations in it.
 
         Raises:
             Exception: of any kind, if the model cannot be stacked.
@@ -51,24 +59,26 @@ class StackedLoop:
         library = graph.as_graph_def().library
         return {node.op for f in library.function for node in f.node_def}
 
-    def run(self, epochs, progress):
+    def run(
+        self, epochs: int, progress: Callable[[int, np.ndarray], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Trains.
 
         Args:
             epochs: How many.
-            progress: A function of the number of epochs of a block and their
-                results, called after each.
+            progress: Called after each block, with its number of epochs and
+                their results.
 
         Returns:
             `(losses, results)`: float32 `[steps, runs]`, of each step, and
             `[epochs, metrics, runs]`, those of validation after the others.
         """
         done, count, parts = 0, 1, []
-        most = self._feed.most_steps // self._feed.steps_per_epoch
+        most = self._data.most_steps // _steps_per_epoch(self._data)
         while done < epochs:
             count = int(max(1, min(count, epochs - done, most)))
             start = time.perf_counter()
-            found = self._program(*self._inputs(done, count))
+            found = self._program(self._sources(done, count), count)
             parts.append([tensor.numpy() for tensor in found])
             done += count
             progress(count, parts[-1][1])
@@ -77,79 +87,113 @@ class StackedLoop:
         losses, results = zip(*parts, strict=True)
         return np.concatenate(losses), np.concatenate(results)
 
-    def _inputs(self, epoch, count):
-        """What the program takes for a block of epochs."""
-        steps = count * self._feed.steps_per_epoch
-        sources = [self._feed.source(epoch, 0, steps)]
+    def _sources(self, epoch: int, count: int) -> list[Any]:
+        """The data that the program takes for a block of epochs."""
+        steps = count * _steps_per_epoch(self._data)
+        sources = [self._data.source(epoch, 0, steps)]
         if self._validation is not None:
-            steps = self._validation.steps_per_epoch
+            steps = _steps_per_epoch(self._validation)
             sources.append(self._validation.source(0, 0, steps))
-        return sources, tf.constant(count)
+        return sources
 
-    def _block(self, sources, epochs):
+    def _block(self, sources: list[Any], epochs: tf.Tensor) -> tuple:
         """Some epochs; traced."""
-        plan, steps = self._feed.plan, self._feed.steps_per_epoch
+        plan: Any = self._data.plan  # Its epochs can follow.
+        steps = _steps_per_epoch(self._data)
         opened = plan.open(sources[0], False)
 
-        def epoch(number, cursor, losses, results):
+        def epoch(
+            number: tf.Tensor,
+            cursor: Any,
+            losses: tf.TensorArray,
+            results: tf.TensorArray,
+        ) -> tuple:
+            def step(
+                place: int | tf.Tensor, batch: Any, losses: tf.TensorArray
+            ) -> tf.TensorArray:
+                found = self._model.train_step(batch)
+                return losses.write(number * steps + place, found)
+
             self._model.reset_metrics()
-            cursor, losses = self._steps(opened, cursor, number, losses)
+            cursor, losses = _each_batch(
+                self._data, opened, cursor, step, losses
+            )
             found = [self._model.results()]
-            if len(sources) > 1:
+            if self._validation is not None:
                 found.append(self._validated(sources[1]))
             results = results.write(number, tf.concat(found, 0))
-            cursor = plan.next_epoch(opened, cursor)
-            return number + 1, cursor, losses, results
+            return number + 1, plan.next_epoch(opened, cursor), losses, results
 
-        runs = [self._model.runs]
         _, _, losses, results = tf.while_loop(
             lambda number, *_: number < epochs,
             epoch,
             (
                 0,
                 plan.first(opened),
-                tf.TensorArray(tf.float32, epochs * steps, element_shape=runs),
+                tf.TensorArray(
+                    tf.float32, epochs * steps, element_shape=[self._model.runs]
+                ),
                 tf.TensorArray(tf.float32, epochs),
             ),
         )
         return losses.stack(), results.stack()
 
-    def _steps(self, opened, cursor, epoch, losses):
-        """The steps of one epoch."""
-        plan, steps = self._feed.plan, self._feed.steps_per_epoch
-
-        def one(step, cursor, losses):
-            batch = plan.take(plan.fetch(opened, cursor))
-            place = epoch * steps + step
-            losses = losses.write(place, self._model.train_step(batch))
-            cursor = plan.advance(opened, cursor, step + 1 < steps)
-            return step + 1, cursor, losses
-
-        if steps == 1:
-            return one(0, cursor, losses)[1:]
-        return tf.while_loop(
-            lambda step, *_: step < steps, one, (0, cursor, losses)
-        )[1:]
-
-    def _validated(self, source):
+    def _validated(self, source: Any) -> tf.Tensor:
         """The metrics over the data to validate on."""
-        plan, steps = self._validation.plan, self._validation.steps_per_epoch
-        opened = plan.open(source, False)
+        data = self._validation
+        assert data is not None
+
+        def step(place: int | tf.Tensor, batch: Any, state: tuple) -> tuple:
+            self._model.test_step(batch)
+            return state
+
         self._model.reset_metrics()
-
-        def one(step, cursor):
-            self._model.test_step(plan.take(plan.fetch(opened, cursor)))
-            return step + 1, plan.advance(opened, cursor, step + 1 < steps)
-
-        tf.while_loop(
-            lambda step, *_: step < steps, one, (0, plan.first(opened))
-        )
+        opened = data.plan.open(source, False)
+        _each_batch(data, opened, data.plan.first(opened), step, ())
         return self._model.results()
 
 
-#: Weights of all runs together, at most. Larger ones keep a CPU busy one by
-#: one, so that nothing would be gained for the memory.
-MOST_WEIGHTS = 2**22
+def _steps_per_epoch(data: DataSource) -> int:
+    steps = data.steps_per_epoch
+    assert steps is not None  # Of data whose epochs can follow
+    return steps
+
+
+def _each_batch(
+    data: DataSource,
+    opened: Any,
+    cursor: Any,
+    step: Callable[[int | tf.Tensor, Any, Any], Any],
+    state: Any,
+) -> tuple[Any, Any]:
+    """Runs a step for each batch of an epoch; traced.
+
+    Args:
+        data, opened, cursor: Where the batches are.
+        step: Takes its place in the epoch, a batch and the state; returns
+            the next state.
+        state: The first state.
+
+    Returns:
+        `(cursor, state)` after the last batch.
+    """
+    plan, steps = data.plan, _steps_per_epoch(data)
+
+    def one(place: int | tf.Tensor, cursor: Any, state: Any) -> tuple:
+        state = step(place, plan.take(plan.fetch(opened, cursor)), state)
+        cursor = plan.advance(opened, cursor, place + 1 < steps)
+        return place + 1, cursor, state
+
+    if steps == 1:
+        return one(0, cursor, state)[1:]
+    return tf.while_loop(
+        lambda place, *_: place < steps, one, (0, cursor, state)
+    )[1:]
+
+
+#: Weights of all runs together. Larger models keep a CPU busy one by one, so
+#: that stacking would only cost memory.
+MAX_WEIGHTS = 2**22
 
 # Operations that draw from a state that is not the model's
 _RANDOM = (
@@ -162,19 +206,14 @@ _RANDOM = (
 
 
 class NotStackable(Exception):
-    """Says why a model cannot be trained at several rates at once."""
+    """Why a model cannot be trained at several rates at once."""
 
 
-def train(job, progress):
+def train(job: SweepJob, progress: Progress) -> list[SweepRun]:
     """Trains at all learning rates of a job in one program.
 
-    Args:
-        job: A `Job`.
-        progress: Called with a number of epochs, of all runs together, and
-            the losses of the last of them.
-
     Returns:
-        A list of `Run`, one a learning rate.
+        One for each learning rate.
 
     Raises:
         NotStackable: if that is not possible; nothing has been trained.
@@ -182,14 +221,14 @@ def train(job, progress):
     model = job.model()
     if not model.built:
         raise NotStackable("it cannot be built before its first step")
-    feed, validation = job.feed(), job.validation_feed()
-    reason = _why_not(model, [feed, validation], len(job.learning_rates))
+    data, validation = job.feed(), job.validation_feed()
+    reason = _why_not(model, [data, validation], len(job.learning_rates))
     if reason:
         raise NotStackable(reason)
-    if not models.build(model, feed.batch_spec):  # With its metrics
+    if not models.build(model, data.batch_spec):  # With its metrics
         raise NotStackable("its step cannot be traced")
     stacked = StackedModel(model, job.learning_rates)
-    loop = StackedLoop(stacked, feed, validation)
+    loop = StackedLoop(stacked, data, validation)
     _trace(loop)
     names = list(model.get_metrics_result())
     loss = names.index("loss")
@@ -204,21 +243,22 @@ def train(job, progress):
         for name in sorted(names)  # As `fit` has them
     }
     return [
-        Run(
+        SweepRun(
             losses[:, run].copy(),
             {name: results[:, p, run].tolist() for name, p in places.items()},
-            _weights(stacked, run),
+            stacked.weights(run),
         )
         for run in range(stacked.runs)
     ]
 
 
-def _trace(loop):
-    """Makes the program, or says why that cannot be done."""
+def _trace(loop: StackedLoop) -> None:
+    """Makes the program, or raises why that cannot be done."""
     try:
         operations = loop.trace()
     except Exception as error:  # As many kinds as there are operations
-        raise NotStackable(_first_line(error)) from error
+        first_line = str(error).partition("\n")[0]
+        raise NotStackable(f"{type(error).__name__}: {first_line}") from error
     for name in sorted(operations):
         if name.startswith(_RANDOM):
             raise NotStackable(
@@ -226,15 +266,11 @@ def _trace(loop):
             )
 
 
-def _weights(stacked, run):
-    """The trained weights of a run."""
-    stacked.put(run)
-    return stacked.model.get_weights()
-
-
-def _why_not(model, feeds, runs):
-    """Why a model cannot be stacked; `None` if nothing speaks against it."""
-    if not all(feed is None or feed.plan.epochs_can_follow for feed in feeds):
+def _why_not(
+    model: DescentTrainer, data: Sequence[DataSource | None], runs: int
+) -> str | None:
+    """Why a model cannot be stacked; `None` if it can, as far as is known."""
+    if not all(part is None or part.plan.epochs_can_follow for part in data):
         return "the data are not arrays that are kept on the device"
     if (
         type(model).train_step is not DescentTrainer.train_step
@@ -250,14 +286,9 @@ def _why_not(model, feeds, runs):
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return "it has several replicas"
     weights = runs * model.count_params()
-    if weights > MOST_WEIGHTS:
+    if weights > MAX_WEIGHTS:
         return (
             f"its weights would be {weights:,} numbers, and at most "
-            f"{MOST_WEIGHTS:,} are stacked"
+            f"{MAX_WEIGHTS:,} are stacked"
         )
     return stacked_model.why_not_stacked(model.optimizer)
-
-
-def _first_line(error):
-    """An error in few words."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,6 +1,8 @@
 """A model whose variables are stacked: one slice for each learning rate."""
 
 import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from gdtrain.descent import gradients, microbatches, update
 from gdtrain.keras_bridge import losses as keras_losses
 from gdtrain.keras_bridge import optimizers, randomness
 from gdtrain.optimizers import GradientDescent
+from gdtrain.trainer import DescentTrainer
 
 
 class StackedVariables:
@@ -23,38 +26,40 @@ class StackedVariables:
         runs: How many runs there are.
     """
 
-    def __init__(self, variables, runs):
+    def __init__(self, variables: list[keras.Variable], runs: int) -> None:
         self.of = list(variables)
         self.stacks = [_stack(variable, runs) for variable in self.of]
 
-    def values(self):
-        """What they are now, tensors `[runs, size]`."""
+    def values(self) -> list[tf.Tensor]:
+        """Their values now, tensors `[runs, size]`."""
         return [tf.convert_to_tensor(stack.value) for stack in self.stacks]
 
-    def given(self, rows):
+    def given(
+        self, rows: Sequence[tf.Tensor]
+    ) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Pairs of a variable and its value in one run, from its row."""
         return [
             (variable, tf.reshape(row, variable.shape))
             for variable, row in zip(self.of, rows, strict=True)
         ]
 
-    def assign(self, values):
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
         """Sets them all to tensors `[runs, size]`."""
         for stack, value in zip(self.stacks, values, strict=True):
             stack.assign(value)
 
-    def put(self, run):
+    def put(self, run: int) -> None:
         """Sets the model's own variables to their values in one run."""
         for variable, stack in zip(self.of, self.stacks, strict=True):
             variable.assign(tf.reshape(stack.value[run], variable.shape))
 
 
-def stacked_rows(tensors):
-    """Tensors made flat."""
+def _flat(tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
+    """Tensors as vectors."""
     return [tf.reshape(tensor, [-1]) for tensor in tensors]
 
 
-def _stack(variable, runs):
+def _stack(variable: keras.Variable, runs: int) -> keras.Variable:
     row = variable.numpy().reshape(1, -1)
     return keras.Variable(
         np.repeat(row, runs, axis=0),
@@ -64,8 +69,8 @@ def _stack(variable, runs):
     )
 
 
-# Those that move each number by itself, so that numbers of several runs can
-# be moved together. Others, as Lamb, look at a weight as a whole.
+# Elementwise optimizers, which can update numbers of several runs together.
+# Others, as Lamb, use norms of whole weights.
 _KNOWN = (
     GradientDescent,
     keras.optimizers.Adadelta,
@@ -81,11 +86,11 @@ _KNOWN = (
 )
 
 
-def why_not_stacked(optimizer):
+def why_not_stacked(optimizer: keras.optimizers.Optimizer) -> str | None:
     """Why an optimizer cannot serve several runs; `None` if it can."""
     name = type(optimizer).__name__
     if type(optimizer) not in _KNOWN:
-        return f"{name} is not known to move each number by itself"
+        return f"{name} is not known to be elementwise"
     if optimizer.use_ema:
         return f"{name} keeps averages of weights (use_ema)"
     if optimizers.excludes_from_weight_decay(optimizer):
@@ -95,14 +100,16 @@ def why_not_stacked(optimizer):
     return None
 
 
-def stacked_optimizer(optimizer, learning_rates):
-    """An optimizer like another one, for weights `[runs, size]`.
+def stacked_optimizer(
+    optimizer: keras.optimizers.Optimizer, learning_rates: Sequence[float]
+) -> keras.optimizers.Optimizer:
+    """The same optimizer for weights `[runs, size]`, without clipping.
 
-    Clipping is left out: it is done for each run by itself.
+    Clipping is done in the step of each run.
 
     Args:
-        optimizer: One that `why_not` has nothing against.
-        learning_rates: Of the runs, floats.
+        optimizer: One for which `why_not_stacked` is `None`.
+        learning_rates: Of the runs.
     """
     column = tf.constant([[rate] for rate in learning_rates], tf.float32)
     config = {
@@ -119,16 +126,18 @@ class StackedModel:
     """Steps of several runs of one model at once; see `DescentTrainer`.
 
     `tf.vectorized_map` turns a step of one run into a step of all of them:
-    each operation once, on tensors with one axis more; those that have no
-    such form, as convolutions, in a loop over the runs. Random numbers are the
-    same in each run. Its methods are traced.
+    each operation once, on tensors with one axis more; those that cannot be
+    vectorized, as convolutions, in a loop over the runs. Random numbers are
+    the same in each run. Its methods are traced.
 
     Args:
         model: The model, built and compiled.
-        learning_rates: Of the runs, floats.
+        learning_rates: Of the runs.
     """
 
-    def __init__(self, model, learning_rates):
+    def __init__(
+        self, model: DescentTrainer, learning_rates: Sequence[float]
+    ) -> None:
         runs = len(learning_rates)
         self.model = model
         self.runs = runs
@@ -145,18 +154,18 @@ class StackedModel:
         self._metrics = StackedVariables(model.metrics_variables, runs)
         self._optimizer = stacked_optimizer(model.optimizer, learning_rates)
         self._optimizer.build(self._weights.stacks)
-        # Clips as `compile(global_clipnorm=)` does, by operations that are
-        # vectorized, which those of `tf.clip_by_global_norm` are not.
+        # Clips as `compile(global_clipnorm=)` does, by operations that can be
+        # vectorized; those of `tf.clip_by_global_norm` cannot.
         self._clip = keras.optimizers.SGD(global_clipnorm=model.global_clipnorm)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> tf.Tensor:
         """One step of each run; returns their losses, float32 `[runs]`."""
         random = [tf.convert_to_tensor(v.value) for v in self._random]
         places: list[int] = []  # Of the weights that have a gradient
         losses, found, states, metrics, random = self._map(
             functools.partial(self._descend, data, random, places)
         )
-        gradient = [None] * len(self._weights.stacks)
+        gradient: list[Any] = [None] * len(self._weights.stacks)
         for place, rows_of_runs in zip(places, found, strict=True):
             gradient[place] = rows_of_runs
         update.apply(self._optimizer, gradient, self._weights.stacks)
@@ -166,22 +175,22 @@ class StackedModel:
             variable.assign(value[0])
         return tf.cast(losses, tf.float32)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> None:
         """Adds a batch to the metrics of each run."""
         self._metrics.assign(self._map(functools.partial(self._test, data)))
 
-    def results(self):
+    def results(self) -> tf.Tensor:
         """Results of the metrics, float32 `[metrics, runs]`."""
 
-        def one(values):
+        def one(values: list) -> list[tf.Tensor]:
             _, _, metrics = values
             with keras.StatelessScope(self._metrics.given(metrics)):
                 return list(self.model.get_metrics_result().values())
 
         return tf.stack([tf.cast(r, tf.float32) for r in self._map(one)])
 
-    def reset_metrics(self):
-        """Sets the metrics back to their start."""
+    def reset_metrics(self) -> None:
+        """Resets the metrics."""
         with keras.StatelessScope() as scope:
             self.model.reset_metrics()
         for variable, stack in zip(
@@ -192,12 +201,13 @@ class StackedModel:
                 row = tf.reshape(start, [1, -1])
                 stack.assign(tf.broadcast_to(row, stack.shape))
 
-    def put(self, run):
-        """Gives the model the weights of one run."""
+    def weights(self, run: int) -> list[np.ndarray]:
+        """The weights of one run, as `get_weights` of the model gives them."""
         self._weights.put(run)
         self._states.put(run)
+        return self.model.get_weights()
 
-    def _map(self, function):
+    def _map(self, function: Callable[[list], Any]) -> Any:
         """`function([weights, states, metrics])` of all runs."""
         values = [
             self._weights.values(),
@@ -208,7 +218,9 @@ class StackedModel:
             function, values, fallback_to_while_loop=True, warn=False
         )
 
-    def _given(self, weights, states, metrics, random):
+    def _given(
+        self, weights: list, states: list, metrics: list, random: list
+    ) -> keras.StatelessScope:
         """A scope in which the model has the values of one run."""
         pairs = [
             *zip(self._weights.of, weights, strict=True),
@@ -218,8 +230,10 @@ class StackedModel:
         ]
         return keras.StatelessScope(pairs, collect_losses=True)
 
-    def _descend(self, data, random, places, values):
-        """`train_step` of one run, but for the update."""
+    def _descend(
+        self, data: Any, random: list, places: list[int], values: list
+    ) -> tuple:
+        """`train_step` of one run, except for the update."""
         flat, states, metrics = values
         weights = [weight for _, weight in self._weights.given(flat)]
         optimizer = self.model.optimizer
@@ -235,24 +249,22 @@ class StackedModel:
             dense = optimizers.clip_gradients(clip, dense)
         return (
             loss,
-            stacked_rows(dense),
+            _flat(dense),
             *(
-                stacked_rows(scope.get_current_value(v) for v in kind)
+                _flat(scope.get_current_value(v) for v in kind)
                 for kind in (self._states.of, self._metrics.of, self._random)
             ),
         )
 
-    def _test(self, data, values):
+    def _test(self, data: Any, values: list) -> list[tf.Tensor]:
         """`test_step` of one run."""
         flat, states, metrics = values
         weights = [weight for _, weight in self._weights.given(flat)]
         with self._given(weights, states, metrics, []) as scope:
             self._loss(data, training=False)
-        return stacked_rows(
-            scope.get_current_value(v) for v in self._metrics.of
-        )
+        return _flat(scope.get_current_value(v) for v in self._metrics.of)
 
-    def _loss(self, data, training):
+    def _loss(self, data: Any, training: bool) -> tf.Tensor:
         """Forward, loss and metrics, as in `train_step` and `test_step`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         model = self.model

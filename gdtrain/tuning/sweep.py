@@ -1,16 +1,23 @@
 """The same model from the same start at several learning rates."""
 
 import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
+from gdtrain.callbacks import run_description
+from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.common import checks, failures, tracebacks
 from gdtrain.mistakes import operations
 from gdtrain.state import random_state
 from gdtrain.tuning import stacked, sweep_runs
-from gdtrain.tuning.sweep_result import Sweep
-from gdtrain.tuning.sweep_runs import Job
+from gdtrain.tuning.sweep_result import SweepResult
+from gdtrain.tuning.sweep_runs import Progress, SweepJob
+from gdtrain.writers import summaries
+from gdtrain.writers.tensorboard_runs import TensorBoardRuns
 
 _log = logging.getLogger("gdtrain")
 
@@ -18,74 +25,73 @@ _log = logging.getLogger("gdtrain")
 @tracebacks.filtered
 @operations.explained
 def sweep(
-    build,
-    x,
-    y=None,
+    build: Callable[[], keras.Model],
+    x: Any,
+    y: Any = None,
     *,
-    learning_rates,
-    sample_weight=None,
-    epochs=1,
-    batch_size=None,
-    shuffle=True,
-    validation_data=None,
-    seed=0,
-    together="auto",
-    log_dir=None,
-    hparams=None,
-    verbose=1,
-):
+    learning_rates: Any,
+    sample_weight: Any = None,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    validation_data: Any = None,
+    seed: int = 0,
+    vectorize: bool | str = "auto",
+    log_dir: str | os.PathLike | None = None,
+    hparams: Mapping[str, Any] | None = None,
+    verbose: int = 1,
+) -> SweepResult:
     """Trains a model at several learning rates, to compare them.
 
-    Every run has the same weights to start from, the same order of examples
+    Every run starts from the same weights, with the same order of examples
     and the same dropout: those of `keras.utils.set_random_seed(seed)`,
-    `build()`, the same again, and `fit`. Data that shuffle themselves, as
-    `tf.data.Dataset.shuffle` does, are read on, in another order each time:
-    give arrays where that matters.
+    `build()`, `set_random_seed(seed)` again, and `fit`. Data that shuffle
+    themselves, as `tf.data.Dataset.shuffle` does, have a new order in each
+    run: give arrays where that matters.
 
-    Small models are trained all at once: their weights get an axis more, one
-    entry a learning rate, and all epochs are one compiled program. That takes
-    arrays that are kept on the device, gdtrain's own `train_step`, an
-    optimizer that moves each number by itself (`gdtrain.GradientDescent` and
-    most of Keras's), random numbers from `keras.random` alone, no
-    constraints, micro-batches, replicas or XLA, and at most 4,194,304 weights
-    in all runs together. What is gained is what surrounds the arithmetic: one
-    compilation in the place of many, and small operations; long runs of
+    Small models are vectorized, which trains all runs in one compiled
+    program: each weight gets a leading axis, one entry a learning rate. That
+    needs arrays that are kept on the device, gdtrain's own `train_step`, an
+    elementwise optimizer (`gdtrain.GradientDescent` and most of Keras's),
+    random numbers from `keras.random` alone, no constraints, micro-batches,
+    replicas or XLA, and at most 4,194,304 weights in all runs together. It
+    saves compilations and the overhead of small operations; long runs of
     models that keep all cores busy take as long as one after another. Other
-    models are trained one after another by `fit`.
-    Which of them, and why, is logged ("gdtrain", INFO).
+    models are trained one after another by `fit`. Which way, and why, is
+    logged ("gdtrain", INFO).
 
-    A run that diverges leaves the others alone. The random generators of
-    Python, NumPy, TensorFlow and Keras are as before, in the end.
+    A run that diverges does not affect the others. The random generators of
+    Python, NumPy, TensorFlow and Keras are restored afterwards.
 
     Args:
         build: A function without arguments that makes the model and compiles
             it, the same each time. The learning rate it is compiled with is
             replaced.
         x: The inputs, as in `keras.Model.fit`; not an iterator, which can be
-            read but once.
+            read only once.
         y: The targets, as in `keras.Model.fit`. Defaults to `None`: `x` has
             them.
-        learning_rates: Positive numbers, different ones.
+        learning_rates: Distinct positive numbers.
         sample_weight, epochs, batch_size, shuffle, validation_data: As in
             `keras.Model.fit`, with the same defaults.
         seed: An integer. Defaults to 0: the same numbers each time.
-        together: `True` to train all at once or raise an error; `False` for
-            one after another; `"auto"`, the default, for what is possible.
+        vectorize: `True` to vectorize or raise an error; `False` to train one
+            after another; `"auto"`, the default, to vectorize if possible.
         log_dir: A folder for TensorBoard, in which each learning rate has a
-            run of its own: losses of steps and epochs, and a row in HParams.
-            Defaults to `None`, nothing is written.
-        hparams: A dict of entries of your own for HParams.
+            run: losses of steps and epochs, and a row in HParams. Defaults to
+            `None`, nothing is written.
+        hparams: A dict of further entries for HParams.
         verbose: Whether to show a progress bar, 0 or 1. Defaults to 1.
 
     Returns:
-        A `gdtrain.tuning.sweep_result.Sweep`: losses, histories, weights and
-        the best learning rate; printed, a table.
+        A `gdtrain.SweepResult`: losses, histories, weights and the best
+        learning rate; prints as a table.
 
     Raises:
-        TypeError: if `build` makes no Keras model, or an argument is of the
-            wrong kind.
+        TypeError: if `build` makes no Keras model, or an argument is of a
+            wrong type.
         ValueError: if an argument or the model cannot be used, or
-            `together=True` and the model cannot be trained that way.
+            `vectorize=True` and the model cannot be vectorized.
 
     Example:
 
@@ -102,7 +108,7 @@ def sweep(
     >>> found.losses.shape, found.best, found.diverged.tolist()
     ((3, 2), 0.1, [False, False, True])
     """
-    job = Job(
+    job = SweepJob(
         build=_callable(build),
         x=x,
         y=y,
@@ -114,19 +120,19 @@ def sweep(
         validation_data=validation_data,
         seed=seed,
     )
-    if together not in ("auto", True, False):
+    if vectorize not in ("auto", True, False):
         raise ValueError(
-            '`together` must be "auto", True or False. '
-            f"Received: together={together!r}."
+            '`vectorize` must be "auto", True or False. '
+            f"Received: vectorize={vectorize!r}."
         )
     if log_dir is not None:
         log_dir = checks.absolute(log_dir)
     progress = _progress(job, verbose)
     with random_state.kept():
-        found = _train(job, together, progress)
+        found = _train(job, vectorize, progress)
         if log_dir is not None:
             try:
-                sweep_runs.write_logs(
+                _write_logs(
                     log_dir,
                     found,
                     batch_size=batch_size or 32,
@@ -141,27 +147,29 @@ def sweep(
     return found
 
 
-def _train(job, together, progress):
-    """Trains all at once, or one after another; returns a `Sweep`."""
+def _train(
+    job: SweepJob, vectorize: bool | str, progress: Progress
+) -> SweepResult:
+    """Trains all at once, or one after another."""
     many = f"{len(job.learning_rates)} learning rates"
-    reason = "asked for"
-    if together:
+    reason = "vectorize=False"
+    if vectorize:
         try:
-            found = Sweep(job, stacked.train(job, progress), at_once=True)
+            trained = stacked.train(job, progress)
             _log.info("sweep: %s, all at once", many)
-            return found
+            return SweepResult(job, trained, vectorized=True)
         except stacked.NotStackable as error:
             reason = str(error)
-            if together != "auto":
+            if vectorize != "auto":
                 raise ValueError(
-                    "`together=True` needs a model whose runs can be stacked. "
+                    "`vectorize=True` needs a model that can be vectorized. "
                     f'Received one that cannot: {reason}. Write "auto".'
                 ) from error
     _log.info("sweep: %s, one after another: %s", many, reason)
-    return Sweep(job, sweep_runs.train(job, progress), at_once=False)
+    return SweepResult(job, sweep_runs.train(job, progress), vectorized=False)
 
 
-def _rates(learning_rates):
+def _rates(learning_rates: Any) -> tuple[float, ...]:
     """The learning rates as a tuple of floats."""
     rates = tuple(
         checks.positive_number("learning_rates", rate, "Write for example 0.1.")
@@ -169,15 +177,15 @@ def _rates(learning_rates):
     )
     if not rates or len(set(rates)) < len(rates):
         raise ValueError(
-            "`learning_rates` must be at least one number, each another. "
+            "`learning_rates` must be distinct positive numbers. "
             f"Received: learning_rates={learning_rates!r}. Write for example "
             "np.geomspace(1e-4, 1, 9)."
         )
     return rates
 
 
-def _callable(build):
-    """`build`, if it is one."""
+def _callable(build: Callable[[], keras.Model]) -> Callable:
+    """`build`, if it is a function."""
     if not callable(build) or isinstance(build, keras.Model):
         raise TypeError(
             "`build` must be a function that makes a compiled model. "
@@ -187,7 +195,7 @@ def _callable(build):
     return build
 
 
-def _progress(job, verbose):
+def _progress(job: SweepJob, verbose: int) -> Progress:
     """A function that shows how many epochs are done, of all runs together."""
     if not verbose:
         return lambda count, losses: None
@@ -197,8 +205,83 @@ def _progress(job, verbose):
         stateful_metrics=["lowest loss"],
     )
 
-    def show(count, losses):
+    def show(count: int, losses: Any) -> None:
         finite = [loss for loss in losses if np.isfinite(loss)]
         bar.add(count, [("lowest loss", min(finite))] if finite else None)
 
     return show
+
+
+_MEASURED = ["loss", "learning_rate"]
+
+
+def _write_logs(
+    log_dir: str,
+    found: SweepResult,
+    *,
+    batch_size: int,
+    entries: dict[str, Any],
+) -> None:
+    """Writes each run to a folder of its own, `learning_rate=...`.
+
+    With the tags of `gdtrain.callbacks.TensorBoard`: `step/loss`,
+    `step/learning_rate`, `epoch_loss` and other metrics, for `validation`
+    too, and `diagnosis`; and with a row in HParams.
+
+    Args:
+        log_dir: The folder above them.
+        found: What is written.
+        batch_size: In examples.
+        entries: Of the user, for HParams.
+    """
+    for run, label in enumerate(found.labels):
+        folder = os.path.join(log_dir, f"learning_rate={label}")
+        runs = TensorBoardRuns(folder)
+        runs.lock()
+        parts = failures.Parts()
+        try:
+            runs.begin(steps_done=0, epoch=0)
+            runs.describe(
+                run_description.describe(
+                    found.model(run),
+                    batch_size,
+                    entries,
+                    [(name, name) for name in _MEASURED],
+                    parts,
+                )
+            )
+            rate, history = found.learning_rates[run], found.history[run]
+            losses = found.losses[run]
+            rows = np.stack([losses, np.full(len(losses), rate)], 1)
+            _write_run(runs, rows, history)
+            with parts.alone("The diagnosis is left out"):
+                _judge(runs, rows, history)
+            runs.describe([summaries.hparams_end()])
+        finally:
+            runs.close()
+
+
+def _write_run(
+    runs: TensorBoardRuns, rows: np.ndarray, history: dict[str, list[float]]
+) -> None:
+    """Writes the steps and the epochs of a run."""
+    runs.steps.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
+    parts: dict[str, dict] = {"train": {}, "validation": {}}
+    for name, values in history.items():
+        part = "validation" if name.startswith("val_") else "train"
+        parts[part][f"epoch_{name.removeprefix('val_')}"] = values
+    for part, columns in parts.items():
+        if columns:
+            rows = np.stack(list(columns.values()), axis=1).astype("float32")
+            runs[part].write(np.arange(len(rows)), list(columns), rows)
+
+
+def _judge(
+    runs: TensorBoardRuns, rows: np.ndarray, history: dict[str, list[float]]
+) -> None:
+    """Writes the verdicts of `gdtrain.diagnose`."""
+    judged = JudgedSteps()
+    judged.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
+    text = judged.verdict(history)
+    if text:
+        runs.judge(len(rows), summaries.text("diagnosis", text))

@@ -1,48 +1,36 @@
-"""What a sweep over learning rates found."""
+"""The result of a sweep over learning rates."""
 
 import pickle
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from gdtrain.common import notebook
-
-
-class Run(NamedTuple):
-    """What came out at one learning rate.
-
-    Args:
-        losses: The loss of each step, float32 `[steps]`.
-        history: What `History` shows: lists of floats by name, one an epoch.
-        weights: The trained weights, as `model.get_weights()` gives them.
-    """
-
-    losses: Any
-    history: dict[str, list[float]]
-    weights: list[Any]
-
+from gdtrain.trainer import DescentTrainer
+from gdtrain.tuning.sweep_runs import SweepJob, SweepRun
 
 _LARGER = 2  # Times the loss at the start: from there on, a run diverges
 
 
-class Sweep:
-    """The same model from the same start, trained at several learning rates.
+class SweepResult:
+    """The result of `gdtrain.sweep`. Prints as a table.
 
-    Prints as a table. A run counts as diverged if a loss of it was not
+     A run counts as diverged if a loss of it was not
     finite, or if the mean loss of its last tenth of steps is more than twice
     the loss of its first step.
 
     Args:
-        job: The `Job` that was done.
-        runs: A list of `Run`, one a learning rate.
-        at_once: Whether all of them were trained in one program.
+        job: The `SweepJob`.
+        runs: `SweepRun`s, one a learning rate.
+        vectorized: Whether all of them were trained in one program.
 
     Attributes:
         learning_rates: Float64 `[rates]`.
         losses: The loss of each step, float32 `[rates, steps]`.
-        history: For each rate what `History` shows: a dict of lists by name,
+        history: For each rate the history of Keras: a dict of lists by name,
             one number an epoch.
-        at_once: Whether all were trained in one program.
+        vectorized: Whether all were trained in one program.
 
     Example:
 
@@ -65,22 +53,24 @@ class Sweep:
     (0.5, [[1.0]])
     """
 
-    def __init__(self, job, runs, at_once):
-        self._job = job
+    def __init__(
+        self, job: SweepJob, runs: Iterable[SweepRun], vectorized: bool
+    ) -> None:
+        self._job: SweepJob | None = job
         self._runs = list(runs)
-        self.at_once = at_once
+        self.vectorized = vectorized
         self.learning_rates = np.array(job.learning_rates)
         self.losses = np.stack([run.losses for run in self._runs])
         self.history = [run.history for run in self._runs]
 
-    def __getstate__(self):
-        # What builds the model may be a function without a name.
+    def __getstate__(self) -> dict[str, Any]:
+        # `build` may be a function without a name.
         kept = self._job if _can_be_pickled(self._job) else None
         return {**vars(self), "_job": kept}
 
     @property
-    def labels(self):
-        """The learning rates in few characters, different ones, a list."""
+    def labels(self) -> list[str]:
+        """The learning rates in few characters, all distinct."""
         for digits in (3, 6):
             short = [f"{rate:.{digits}g}" for rate in self.learning_rates]
             if len(set(short)) == len(short):
@@ -88,17 +78,17 @@ class Sweep:
         return [repr(float(rate)) for rate in self.learning_rates]
 
     @property
-    def final_loss(self):
+    def final_loss(self) -> np.ndarray:
         """The loss of the last epoch, float64 `[rates]`.
 
-        Over the data to validate on, if there are any; else the mean over the
-        epoch, as `History` shows it.
+        Of validation, if there is any; else the mean over the epoch, as in
+        the history.
         """
         name = "val_loss" if "val_loss" in self.history[0] else "loss"
         return np.array([history[name][-1] for history in self.history])
 
     @property
-    def diverged(self):
+    def diverged(self) -> np.ndarray:
         """Which runs diverged, bool `[rates]`."""
         tail = -max(1, self.losses.shape[1] // 10)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -107,15 +97,15 @@ class Sweep:
         return ~finite | (late > self._limits())
 
     @property
-    def best(self):
+    def best(self) -> float | None:
         """The learning rate of the lowest final loss; `None` if all diverged.
 
-        A float. Runs that diverged are left out.
+        Runs that diverged are ignored.
         """
         place = self._best()
         return None if place is None else float(self.learning_rates[place])
 
-    def weights(self, run):
+    def weights(self, run: int) -> list[np.ndarray]:
         """The trained weights of a run, as `model.get_weights()` gives them.
 
         Args:
@@ -123,7 +113,7 @@ class Sweep:
         """
         return [weight.copy() for weight in self._runs[run].weights]
 
-    def model(self, run):
+    def model(self, run: int) -> DescentTrainer:
         """A model with the trained weights of a run.
 
         Its optimizer has the learning rate, and has taken no step.
@@ -132,7 +122,7 @@ class Sweep:
             run: Its place among the learning rates.
 
         Raises:
-            RuntimeError: if this is a copy that lacks what builds the model.
+            RuntimeError: if this is a copy without `build`.
         """
         if self._job is None:
             raise RuntimeError(
@@ -145,8 +135,8 @@ class Sweep:
         model.optimizer.learning_rate = self._job.learning_rates[run]
         return model
 
-    def diverged_at(self, run):
-        """The step from which on a run is lost; `None` if it is not.
+    def diverged_at(self, run: int) -> int | None:
+        """The step at which a run diverged; `None` if it did not.
 
         It is the first step whose loss is not finite or more than twice that
         of the first step, counted from 1; the last step, if there is none.
@@ -157,10 +147,10 @@ class Sweep:
         if not self.diverged[run]:
             return None
         losses = self.losses[run]
-        lost = ~(losses <= self._limits()[run])
-        return int(np.argmax(lost)) + 1 if lost.any() else len(losses)
+        beyond = ~(losses <= self._limits()[run])
+        return int(np.argmax(beyond)) + 1 if beyond.any() else len(losses)
 
-    def __str__(self):
+    def __str__(self) -> str:
         """The table."""
         rows = self._rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -196,20 +186,20 @@ class Sweep:
             rows.append([label, f"{first:.3g}", f"{final:.3g}", word])
         return rows
 
-    def _best(self):
+    def _best(self) -> int | None:
         """The place of the best learning rate, or `None`."""
         losses = np.where(self.diverged, np.inf, self.final_loss)
         losses = np.where(np.isnan(losses), np.inf, losses)
         place = int(np.argmin(losses))
         return place if np.isfinite(losses[place]) else None
 
-    def _limits(self):
-        """The loss above which each run is lost, float64 `[rates]`."""
+    def _limits(self) -> np.ndarray:
+        """The loss above which each run counts as diverged, `[rates]`."""
         first = self.losses[:, 0].astype(np.float64)
         return first + (_LARGER - 1) * np.abs(first)
 
 
-def _can_be_pickled(job):
+def _can_be_pickled(job: SweepJob | None) -> bool:
     try:
         pickle.dumps(job)
     except Exception:  # Whatever a function or data of the user's raises

@@ -1,30 +1,43 @@
-"""The trainings of a sweep, one after another, and what they write."""
+"""The trainings of a sweep, and how they are run one after another."""
 
 import dataclasses
-import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.callbacks import run_description
-from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.telemetry import Telemetry
-from gdtrain.common import failures
 from gdtrain.data import choice
+from gdtrain.data.protocols import DataSource
 from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
 from gdtrain.loop.callback import Callback
 from gdtrain.model import from_keras
-from gdtrain.tuning.sweep_result import Run
-from gdtrain.writers import summaries
-from gdtrain.writers.tensorboard_runs import TensorBoardRuns
+from gdtrain.trainer import DescentTrainer
+
+#: Is called with a number of epochs, of all runs together, and the losses of
+#: the last of them.
+Progress = Callable[[int, Any], None]
+
+
+class SweepRun(NamedTuple):
+    """The training at one learning rate.
+
+    Args:
+        losses: The loss of each step, float32 `[steps]`.
+        history: As that of Keras: lists of floats by name, one an epoch.
+        weights: The trained weights, as `model.get_weights()` gives them.
+    """
+
+    losses: np.ndarray
+    history: dict[str, list[float]]
+    weights: list[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class SweepJob:
     """The same training at several learning rates.
 
     Args:
@@ -35,10 +48,10 @@ class Job:
         seed: Of weights, order and dropout.
 
     Raises:
-        ValueError: if the data can be had only once.
+        ValueError: if the data can be read only once.
     """
 
-    build: Callable[[], Any]
+    build: Callable[[], keras.Model]
     x: Any
     y: Any
     sample_weight: Any
@@ -49,16 +62,16 @@ class Job:
     validation_data: Any
     seed: int
 
-    def __post_init__(self):
-        if hasattr(self.x, "__next__"):
+    def __post_init__(self) -> None:
+        if isinstance(self.x, Iterator):
             raise ValueError(
-                "`x` must be data that can be had again for each learning "
+                "`x` must be data that can be read again for each learning "
                 f"rate. Received: x of type {type(self.x).__name__}. Pass "
                 "arrays, a tf.data.Dataset or a keras.utils.PyDataset."
             )
 
-    def model(self):
-        """The model at its start, built.
+    def model(self) -> DescentTrainer:
+        """The model at its start, built if possible.
 
         Raises:
             TypeError: if `build` makes no Keras model.
@@ -91,8 +104,8 @@ class Job:
             models.build(model, self.feed().batch_spec)
         return model
 
-    def feed(self):
-        """The feed of the data, in the order that `fit` takes for the seed."""
+    def feed(self) -> DataSource:
+        """The data, in the order that `fit` takes for the seed."""
         keras.utils.set_random_seed(self.seed)
         return choice.feed(
             self.x,
@@ -103,8 +116,8 @@ class Job:
             shuffle=self.shuffle,
         )
 
-    def validation_feed(self):
-        """The feed of the data to validate on, or `None`."""
+    def validation_feed(self) -> DataSource | None:
+        """The data to validate on, or `None`."""
         if self.validation_data is None:
             return None
         return choice.feed(
@@ -114,113 +127,42 @@ class Job:
         )
 
 
-_MEASURED = ["loss", "learning_rate"]
-
-
-def write_logs(log_dir, sweep, *, batch_size, entries):
-    """Writes each run to a folder of its own, `learning_rate=...`.
-
-    With the tags of `gdtrain.callbacks.TensorBoard`: `step/loss`,
-    `step/learning_rate`, `epoch_loss` and other metrics, for `validation`
-    too, and `diagnosis`; and with a row in HParams.
-
-    Args:
-        log_dir: The folder above them.
-        sweep: A `Sweep`.
-        batch_size: In examples.
-        entries: A dict of the user's own for HParams.
-    """
-    for run, label in enumerate(sweep.labels):
-        folder = os.path.join(log_dir, f"learning_rate={label}")
-        runs = TensorBoardRuns(folder)
-        runs.lock()
-        parts = failures.Parts()
-        try:
-            runs.begin(steps_done=0, epoch=0)
-            # Its optimizer tells the learning rate.
-            runs.describe(
-                run_description.describe(
-                    sweep.model(run),
-                    batch_size,
-                    entries,
-                    [(name, name) for name in _MEASURED],
-                    parts,
-                )
-            )
-            rate, history = sweep.learning_rates[run], sweep.history[run]
-            rows = np.stack(
-                [sweep.losses[run], np.full(len(sweep.losses[run]), rate)], 1
-            )
-            _write_run(runs, rows, history)
-            with parts.alone("The diagnosis is left out"):
-                _judge(runs, rows, history)
-            runs.describe([summaries.hparams_end()])
-        finally:
-            runs.close()
-
-
-def _write_run(runs, rows, history):
-    """Writes the steps of a run, and what its history shows."""
-    runs.steps.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
-    parts: dict[str, dict] = {"train": {}, "validation": {}}
-    for name, values in history.items():
-        part = "validation" if name.startswith("val_") else "train"
-        parts[part][f"epoch_{name.removeprefix('val_')}"] = values
-    for part, columns in parts.items():
-        if columns:
-            values = np.stack(list(columns.values()), axis=1)
-            runs[part].write(
-                np.arange(len(values)), list(columns), values.astype("float32")
-            )
-
-
-def _judge(runs, rows, history):
-    """Writes the verdict of `gdtrain.diagnose`."""
-    judged = JudgedSteps()
-    judged.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
-    text = judged.verdict(history)
-    if text:
-        runs.judge(len(rows), summaries.text("diagnosis", text))
-
-
-class _Progress(Callback):
-    """Tells of each epoch."""
+class _EpochEnds(Callback):
+    """Reports each epoch."""
 
     sync = "never"
 
-    def __init__(self, progress):
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Tells of an epoch."""
+    def on_epoch_end(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Reports an epoch."""
         self._progress(1, [(logs or {}).get("loss", np.nan)])
 
 
-def train(job, progress):
+def train(job: SweepJob, progress: Progress) -> Iterator[SweepRun]:
     """Trains at the learning rates of a job, one after another.
 
-    Args:
-        job: A `Job`.
-        progress: Called with a number of epochs and the losses of the last.
-
     Yields:
-        A `Run` for each learning rate.
+        A `SweepRun` for each learning rate.
 
     Raises:
-        ValueError: if `build` makes another model each time.
+        ValueError: if `build` does not make the same model each time.
     """
-    start = None
+    start: list[np.ndarray] = []
     for rate in job.learning_rates:
         model = job.model()
         start = start or [variable.numpy() for variable in model.variables]
-        _begin(model, start)
+        _set_start(model, start)
         model.optimizer.learning_rate = rate
         yield _fit(job, model, progress)
 
 
-def _fit(job, model, progress):
-    """Fits a model; returns its `Run`."""
+def _fit(job: SweepJob, model: DescentTrainer, progress: Progress) -> SweepRun:
+    """Fits a model."""
     telemetry = Telemetry(["loss"])
     keras.utils.set_random_seed(job.seed)
     history = model.fit(
@@ -233,9 +175,9 @@ def _fit(job, model, progress):
         shuffle=job.shuffle and not isinstance(job.x, tf.data.Dataset),
         validation_data=job.validation_data,
         verbose=0,
-        callbacks=[telemetry, _Progress(progress)],
+        callbacks=[telemetry, _EpochEnds(progress)],
     )
-    return Run(
+    return SweepRun(
         telemetry["loss"],
         {
             name: [float(value) for value in values]
@@ -245,7 +187,7 @@ def _fit(job, model, progress):
     )
 
 
-def _begin(model, start):
+def _set_start(model: DescentTrainer, start: list[np.ndarray]) -> None:
     """Gives a model the start of the first one."""
     shapes = [tuple(variable.shape) for variable in model.variables]
     wanted = [value.shape for value in start]

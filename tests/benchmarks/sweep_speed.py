@@ -46,7 +46,7 @@ def build(job, base, rate):
     return model
 
 
-def by_sweep(job, together):
+def by_sweep(job, vectorize):
     """Losses of the last epochs, by `gdtrain.sweep`."""
     found = gdtrain.sweep(
         lambda: build(job, gdtrain.Sequential, job.learning_rate),
@@ -56,7 +56,7 @@ def by_sweep(job, together):
         epochs=job.epochs,
         batch_size=job.batch_size,
         shuffle=not job.is_full_batch,
-        together=together,
+        vectorize=vectorize,
         verbose=0,
     )
     return found.final_loss

@@ -7,19 +7,20 @@ from matplotlib.colors import to_hex
 
 from gdtrain import plots
 from gdtrain.plots import canvas, many_steps
-from gdtrain.tuning.sweep_result import Run, Sweep
+from gdtrain.tuning.sweep_result import SweepResult
+from gdtrain.tuning.sweep_runs import SweepRun
 
 NAN = float("nan")
 
 
 def swept(rates, losses, finals=None, name="loss"):
-    """A `Sweep` of runs made up."""
+    """A `SweepResult` of runs made up."""
     finals = [run[-1] for run in losses] if finals is None else finals
     runs = [
-        Run(np.array(run, "float32"), {name: [final]}, [])
+        SweepRun(np.array(run, "float32"), {name: [final]}, [])
         for run, final in zip(losses, finals, strict=True)
     ]
-    return Sweep(types.SimpleNamespace(learning_rates=rates), runs, True)
+    return SweepResult(types.SimpleNamespace(learning_rates=rates), runs, True)
 
 
 def crosses(axes):

@@ -157,16 +157,16 @@ NOT_STACKABLE = {
 
 @pytest.mark.parametrize("reason", NOT_STACKABLE)
 def test_model_that_cannot_be_stacked_is_refused_with_the_reason(reason):
-    with pytest.raises(ValueError, match="runs can be stacked") as told:
-        sweep(NOT_STACKABLE[reason], together=True)
+    with pytest.raises(ValueError, match="that can be vectorized") as told:
+        sweep(NOT_STACKABLE[reason], vectorize=True)
     assert reason in str(told.value)
 
 
 def test_model_with_too_many_weights_is_refused(monkeypatch):
-    monkeypatch.setattr("gdtrain.tuning.stacked.MOST_WEIGHTS", 5)
+    monkeypatch.setattr("gdtrain.tuning.stacked.MAX_WEIGHTS", 5)
     make = lambda: build(run_eagerly=False)  # noqa: E731
     with pytest.raises(ValueError, match="6 numbers, and at most 5"):
-        sweep(make, together=True)
+        sweep(make, vectorize=True)
 
 
 class Noise(keras.layers.Layer):
@@ -194,14 +194,14 @@ def test_step_that_cannot_be_stacked_is_refused(layer, reason):
         return model
 
     with pytest.raises(ValueError, match=reason):
-        sweep(make, together=True)
+        sweep(make, vectorize=True)
 
 
 def test_data_that_are_no_arrays_are_trained_one_after_another(caplog):
     data = tf.data.Dataset.from_tensor_slices((X, 3 * X)).batch(4)
     with caplog.at_level(logging.INFO, logger="gdtrain"):
         found = sweep(x=data, y=None, epochs=2)
-    assert not found.at_once and found.losses.shape == (3, 6)
+    assert not found.vectorized and found.losses.shape == (3, 6)
     assert "sweep: 3 learning rates, one after another: the data are" in (
         caplog.text
     )
@@ -209,11 +209,11 @@ def test_data_that_are_no_arrays_are_trained_one_after_another(caplog):
 
 def test_log_says_that_rates_are_trained_at_once_or_why_not(caplog):
     with caplog.at_level(logging.INFO, logger="gdtrain"):
-        assert sweep(lambda: build(run_eagerly=False)).at_once
-        assert not sweep(together=False).at_once
+        assert sweep(lambda: build(run_eagerly=False)).vectorized
+        assert not sweep(vectorize=False).vectorized
     first, second = caplog.messages
     assert first == "sweep: 3 learning rates, all at once"
-    assert second.endswith("one after another: asked for")
+    assert second.endswith("one after another: vectorize=False")
 
 
 def test_progress_is_shown_both_ways(capsys):
@@ -297,8 +297,8 @@ def test_build_that_makes_no_model_to_sweep_is_refused(make, error, message):
 
 
 def test_other_words_for_together_are_refused():
-    with pytest.raises(ValueError, match='`together` must be "auto"'):
-        sweep(together="maybe")
+    with pytest.raises(ValueError, match='`vectorize` must be "auto"'):
+        sweep(vectorize="maybe")
 
 
 def test_epochs_are_checked_before_the_first_step():
@@ -307,7 +307,7 @@ def test_epochs_are_checked_before_the_first_step():
 
 
 def test_data_that_can_be_had_once_are_refused():
-    with pytest.raises(ValueError, match="can be had again"):
+    with pytest.raises(ValueError, match="can be read again"):
         sweep(x=iter([(X, X)]), y=None)
 
 
@@ -321,4 +321,4 @@ def test_build_that_makes_another_model_each_time_is_refused():
         return model
 
     with pytest.raises(ValueError, match="the same model each time"):
-        sweep(make, together=False)
+        sweep(make, vectorize=False)

@@ -69,10 +69,10 @@ def both_ways(build, x, y, **arguments):
     arguments = {"learning_rates": RATES, "verbose": 0} | arguments
     arguments = {"epochs": 3, "batch_size": 8} | arguments
     together, apart = (
-        gdtrain.sweep(build, x, y, together=how, **arguments)
+        gdtrain.sweep(build, x, y, vectorize=how, **arguments)
         for how in (True, False)
     )
-    assert together.at_once and not apart.at_once
+    assert together.vectorized and not apart.vectorized
     assert_equal(together, apart)
     first, *others = (together.weights(run)[0] for run in range(len(RATES)))
     assert all(np.abs(first - other).max() > 1e-3 for other in others)
@@ -237,7 +237,7 @@ def test_run_that_overflows_leaves_the_others_alone():
         network(), x, y, learning_rates=[0.03, 1e9], **arguments
     )
     alone = gdtrain.sweep(network(), x, y, learning_rates=[0.03], **arguments)
-    assert lost.at_once and not np.isfinite(lost.losses[1]).all()
+    assert lost.vectorized and not np.isfinite(lost.losses[1]).all()
     np.testing.assert_allclose(lost.losses[0], alone.losses[0], rtol=2e-5)
 
 
