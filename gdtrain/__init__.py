@@ -4,22 +4,31 @@ import importlib
 import types
 
 from gdtrain import callbacks, optimizers, schedules, telemetry, writers
-from gdtrain.curvature.curvature import curvature
+from gdtrain.curvature.curvature import Curvature, curvature
 from gdtrain.diagnosis.diagnose import diagnose
+from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from gdtrain.model import Model, Sequential, from_keras
 from gdtrain.optimizers import GradientDescent
 from gdtrain.trainer import DescentTrainer
-from gdtrain.tuning.landscape import landscape
+from gdtrain.tuning.landscape import LossSurface, landscape
 from gdtrain.tuning.learning_rate_finder import find_learning_rate
+from gdtrain.tuning.suggestions import RangeTestResult
 from gdtrain.tuning.sweep import sweep
+from gdtrain.tuning.sweep_result import SweepResult
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Curvature",
     "DescentTrainer",
+    "Diagnosis",
     "GradientDescent",
+    "LossSurface",
     "Model",
+    "RangeTestResult",
     "Sequential",
+    "SweepResult",
+    "Verdict",
     "callbacks",
     "curvature",
     "diagnose",

@@ -10,6 +10,7 @@ from gdtrain.common import checks, notebook, tracebacks
 from gdtrain.curvature import lanczos, preconditioner, stable_learning_rate
 from gdtrain.curvature.hessian import Hessian
 from gdtrain.curvature.objective import Objective
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.mistakes import operations
 
 
@@ -147,7 +148,7 @@ def curvature(
             little. Defaults to `None`.
 
     Returns:
-        A `Curvature`.
+        A `gdtrain.Curvature`.
 
     Raises:
         RuntimeError: if the model is not compiled or not built.
@@ -220,7 +221,7 @@ def curvature(
         products=products,
         stable_learning_rate=limit.learning_rate(sharpness),
         limit=limit.words,
-        optimizer=type(preconditioner.inner(model.optimizer)).__name__,
+        optimizer=type(unwrapped(model.optimizer)).__name__,
         preconditioned_sharpness=preconditioned,
         vectors=found.vectors,
     )

@@ -5,13 +5,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
 from gdtrain.state import variables
-
-
-def inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """The optimizer within a `LossScaleOptimizer`; any other as it is."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def of(
@@ -56,7 +52,7 @@ def of(
         Cohen et al., Adaptive Gradient Methods at the Edge of Stability,
         2022, arXiv:2207.14484, section 2.
     """
-    optimizer = inner(optimizer)
+    optimizer = unwrapped(optimizer)
     formula = _FORMULAS.get(type(optimizer))
     if formula is None or not optimizer.built:
         return None

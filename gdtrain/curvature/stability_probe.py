@@ -150,7 +150,7 @@ class WhatIf:
     def __init__(self, model: keras.Model, objective: Objective) -> None:
         self._model = model
         self._objective = objective
-        self._optimizer = preconditioner.inner(model.optimizer)
+        self._optimizer = optimizers.unwrapped(model.optimizer)
         self._losses: Callable[[], tf.Tensor] | None = None
         why = self._copied()
         if why:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import keras
 
-from gdtrain.curvature import preconditioner
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.optimizers import GradientDescent
 
 
@@ -96,7 +96,7 @@ def limit_of(
     """
     if optimizer is None:
         return Limit(None, False, "the model has no optimizer")
-    optimizer = preconditioner.inner(optimizer)
+    optimizer = unwrapped(optimizer)
     name = type(optimizer).__name__
     # The very classes: a subclass may do something else.
     if type(optimizer) in _DESCENT:

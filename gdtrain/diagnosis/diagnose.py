@@ -209,7 +209,7 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
             judged. Defaults to that of the log folder, if it is one.
 
     Returns:
-        A `Diagnosis`: `.verdict` is the most important `Verdict`,
+        A `gdtrain.Diagnosis`: `.verdict` is the most important `Verdict`,
         `.verdicts` all of them; each has `name`, `confidence`, `steps`,
         `evidence` (a dict of numbers), `text` and `advice`. Printed, it
         reads as text.

@@ -19,6 +19,15 @@ class Verdict:
         text: A sentence with the evidence.
         advice: A sentence on what to try.
         is_trouble: Whether something is wrong.
+
+    Example:
+
+    >>> import gdtrain, numpy as np
+    >>> writer = gdtrain.writers.MemoryWriter()
+    >>> writer.write(range(1, 31), ["loss"], 2.0 ** np.arange(30)[:, None])
+    >>> found = gdtrain.diagnose(writer).verdict
+    >>> found.name, found.steps, found.evidence["loss_growth_a_step"]
+    ('learning rate too large: diverging', (1, 30), 2.0)
     """
 
     name: str
@@ -76,6 +85,16 @@ class Diagnosis:
 
     Args:
         verdicts: A tuple of `Verdict`, the most important first; never empty.
+
+    Example:
+
+    >>> import gdtrain, numpy as np
+    >>> writer = gdtrain.writers.MemoryWriter()
+    >>> writer.write(range(1, 31), ["loss"], 2.0 ** np.arange(30)[:, None])
+    >>> print(gdtrain.diagnose(writer))
+    learning rate too large: diverging (confidence 1.00, steps 1 to 30)
+      The loss grows 2 times a step, 5.37e+08 times in all.
+      Try a third of the learning rate.
     """
 
     verdicts: tuple[Verdict, ...]

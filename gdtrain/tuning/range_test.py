@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.curvature import preconditioner
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
 from gdtrain.loop.callback import Callback
 from gdtrain.optimizers import GradientDescent
@@ -47,7 +47,7 @@ def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer:
         ValueError: if there is none, or it is made of several.
     """
     optimizer = model.optimizer
-    inner = preconditioner.inner(optimizer)
+    inner = unwrapped(optimizer)
     if not hasattr(inner, "iterations") or hasattr(inner, "optimizers"):
         raise ValueError(
             "The model must be compiled with one optimizer, whose rates are "
