@@ -11,7 +11,7 @@ if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
         os.dup2(held_back.fileno(), 2)
         try:
             importlib.import_module("tensorflow")
-        except BaseException:
+        except Exception:
             held_back.seek(0)
             os.write(stderr, held_back.read())
             raise

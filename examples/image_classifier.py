@@ -63,7 +63,8 @@ def train(options):
         output.mkdir(parents=True, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        fail(error)
+        is_missing = isinstance(error.__cause__, FileNotFoundError)
+        fail(f"{error}{' Or write digits or fashion_mnist.' * is_missing}")
     keras.utils.set_random_seed(options.seed)
     asked = {name: v for name, v in vars(options).items() if v is not None}
     asked = {n: asked[n] for n in asked if n in image_network.Recipe._fields}
@@ -193,4 +194,8 @@ def parse(argv):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
