@@ -23,6 +23,11 @@ class LabelledImages:
     Args:
         images: uint8 `[n, height, width, channels]`.
         labels: Positions in `ImageData.class_names`, int `[n]`.
+
+    Example:
+
+    >>> len(LabelledImages(np.zeros([2, 8, 8, 3], np.uint8), np.array([0, 1])))
+    2
     """
 
     images: np.ndarray
@@ -41,6 +46,12 @@ class ImageData:
         class_names: The name of each class.
         training: The images to train on.
         held_out: The others.
+
+    Example:
+
+    >>> few = LabelledImages(np.zeros([1, 8, 8, 3], np.uint8), np.array([0]))
+    >>> ImageData("Two images.", ["cat"], training=few, held_out=few).shape
+    (8, 8, 3)
     """
 
     description: str
