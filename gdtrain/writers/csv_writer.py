@@ -220,7 +220,7 @@ class CSVWriter:
             self._file.cut(state["size"])
         except FileNotFoundError as error:
             failures.warn(
-                f"{self._file.path!r} begins anew",
+                f"{self._file.path!r} begins again",
                 error,
                 "It has the steps from here on.",
             )

@@ -72,11 +72,11 @@ def test_csv_file_that_is_deleted_ends_its_writing_alone():
     (message,) = told(caught)
     assert "the file or its folder is gone" in message
     assert telemetry.steps.tolist() == STEPS
-    # The backup is there; who goes on is told what begins anew.
+    # The backup is there; a warning says what begins again.
     with pytest.warns(UserWarning) as caught:
         fit(csv(), gdtrain.callbacks.Telemetry(["loss"]), epochs=5)
     (message,) = told(caught)
-    assert "steps.csv' begins anew" in message
+    assert "steps.csv' begins again" in message
     assert csv_steps() == [17, 18, 19, 20]
 
 
@@ -126,7 +126,7 @@ def test_one_of_several_writers_that_fails_is_not_taken_for_another():
         MultiWriter([CSVWriter("gone.csv"), CSVWriter("steps.csv")]),
         ["loss"],
     )
-    with pytest.warns(UserWarning, match="gone.csv' begins anew"):
+    with pytest.warns(UserWarning, match="gone.csv' begins again"):
         fit(again, epochs=5)
     assert csv_steps() == list(range(1, 21))
     assert csv_steps("gone.csv") == [17, 18, 19, 20]

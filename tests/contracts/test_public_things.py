@@ -7,10 +7,12 @@ import pytest
 
 import gdtrain
 
+MODULES = (gdtrain, gdtrain.callbacks, gdtrain.telemetry, gdtrain.writers)
+
 
 def public_things():
     things = {}
-    for module in (gdtrain, gdtrain.callbacks, gdtrain.telemetry):
+    for module in MODULES:
         for name in module.__all__:
             thing = getattr(module, name)
             if not inspect.ismodule(thing):

@@ -11,7 +11,7 @@ class Listener(gdtrain.callbacks.Callback):
 
     Args:
         quantities: A list of quantities.
-        stretchable: Whether they may be measured more seldom than asked for.
+        stretchable: Whether they may be measured less often than requested.
         budget: The share of time they may take.
     """
 

@@ -14,7 +14,7 @@ from tests.telemetry.listening import Listener
 
 
 class Clockwork:
-    """Steps that take times as they are told.
+    """Steps that take given times.
 
     Args:
         budget: The budget to tell.

@@ -50,18 +50,18 @@ def train(*observers, fits=2, **arguments):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_values_come_at_multiples_and_are_those_of_every_step(way):
-    always, seldom = (
+    always, rare = (
         Listener(BY_STEP),
         Listener([quantity.every(3) for quantity in BY_STEP]),
     )
-    for listener in (always, seldom):
+    for listener in (always, rare):
         train(listener, **WAYS[way])
     names = {c.name for table in always.tables for c in table.layout.columns}
     assert len(names) > 20
     for name in sorted(names):
         every_step = always.values(name)
         assert list(every_step) == list(range(1, 21)), name
-        found = seldom.values(name)
+        found = rare.values(name)
         assert list(found) == [3, 6, 9, 12, 15, 18], name
         np.testing.assert_array_equal(
             list(found.values()), [every_step[s] for s in found], name
@@ -92,13 +92,13 @@ def test_quantities_of_several_cadences_share_what_they_work_out():
     """`Record.updates` of one branch of the graph is of no use in another."""
     update = quantities.UpdateNorm()
     predicted = quantities.PredictedLossChange()
-    seldom = Listener([update.every(2), predicted.every(3)])
+    rare = Listener([update.every(2), predicted.every(3)])
     always = Listener([update, predicted])
-    for listener in (seldom, always):
+    for listener in (rare, always):
         train(listener, fits=1)
     for name, n in (("update_norm", 2), ("predicted_loss_change", 3)):
         values = always.values(name)
-        assert seldom.values(name) == {s: values[s] for s in range(n, 11, n)}
+        assert rare.values(name) == {s: values[s] for s in range(n, 11, n)}
 
 
 def test_telemetry_marks_what_was_not_measured():
@@ -168,14 +168,14 @@ def test_bad_cadences_are_refused(case):
 
 def test_a_cadence_makes_a_copy():
     loss = quantities.Loss()
-    seldom = loss.every(5)
-    assert (loss.every_steps, seldom.every_steps) == (1, 5)
-    assert loss != seldom and seldom.is_like(loss)
-    assert seldom.every(1) == loss
-    assert repr(seldom) == "Loss().every(5)"
+    rare = loss.every(5)
+    assert (loss.every_steps, rare.every_steps) == (1, 5)
+    assert loss != rare and rare.is_like(loss)
+    assert rare.every(1) == loss
+    assert repr(rare) == "Loss().every(5)"
 
 
-def test_presets_hold_one_another():
+def test_each_preset_holds_the_smaller_ones():
     names = {
         preset: {q.name for q in presets.resolve(preset)}
         for preset in ("minimal", "standard", "full")

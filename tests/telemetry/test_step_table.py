@@ -25,7 +25,7 @@ def block(rows=6, **arguments):
     )
 
 
-def test_nan_that_was_measured_is_told_from_a_gap():
+def test_nan_that_was_measured_differs_from_a_gap():
     table = StepTable(STEPS, NAMES, ARRAY, MASK)
     np.testing.assert_array_equal(table["loss"], [1, 2, np.nan])
     np.testing.assert_array_equal(table["norm"], [np.nan, 8, np.nan])

@@ -1,7 +1,7 @@
 """What is measured of updates, against the twin, in float64.
 
 Float32 keeps 7 digits and loses one or two in sums and differences of a few
-dozen numbers: a relative 1e-5 is what is left, and all that is asked for.
+dozen numbers: a relative 1e-5 is their precision, and the tolerance.
 """
 
 import keras
@@ -33,12 +33,12 @@ def expected(steps):
     """All that is measured of updates: a list of dicts, one a step."""
     befores = [None, *steps[:-1]]
     return [
-        told_of(step, before, steps[0].before)
+        numbers_of(step, before, steps[0].before)
         for step, before in zip(steps, befores, strict=True)
     ]
 
 
-def told_of(step, before, start):
+def numbers_of(step, before, start):
     """What is measured of a step, after the step `before`; a dict."""
     moved = [a - b for a, b in zip(step.after, start, strict=True)]
 
@@ -95,12 +95,12 @@ def test_quantities_of_updates_are_those_of_their_twin(microbatches):
     steps = twin.train(model.get_weights(), x, y, batch=5)
     telemetry = gdtrain.callbacks.Telemetry(OF_UPDATES)
     fit(model, x, y, 5, telemetry)
-    told = expected(steps)
-    assert set(telemetry.names) == set(told[0])
-    for name in told[0]:
+    numbers = expected(steps)
+    assert set(telemetry.names) == set(numbers[0])
+    for name in numbers[0]:
         np.testing.assert_allclose(
             telemetry[name],
-            [each[name] for each in told],
+            [each[name] for each in numbers],
             rtol=1e-5,
             # A small difference of two losses, known to 7 digits each
             atol=1e-6 if name == "loss_change" else 0,
@@ -189,7 +189,7 @@ def test_distance_goes_on_over_a_second_fit():
     )
 
 
-def test_distance_begins_anew_for_other_weights():
+def test_distance_begins_again_for_other_weights():
     model = compiled(run_eagerly=True)
     x, y = models.regression_data(20)
     telemetry = gdtrain.callbacks.Telemetry(["distance_from_start"])

@@ -53,7 +53,7 @@ def test_jobs_are_flushed_soon_though_more_keep_coming():
     background.close()
 
 
-def test_job_that_fails_is_told_of_once_and_ends_writing():
+def test_job_that_fails_warns_once_and_ends_writing():
     done = []
 
     def fail():

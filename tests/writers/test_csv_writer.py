@@ -89,7 +89,7 @@ def test_large_file_gets_a_new_column_in_every_line(tmp_path):
     assert rows == {step: {"a": step} for step in range(200_000)}
 
 
-def test_new_writer_begins_anew_and_one_that_was_closed_goes_on(tmp_path):
+def test_new_writer_replaces_the_file_and_a_closed_one_continues(tmp_path):
     path = tmp_path / "new folder" / "run.csv"
     for _ in range(2):
         writer = CSVWriter(path)
@@ -131,7 +131,7 @@ def test_deleted_file_is_noticed_at_the_next_flush(tmp_path, more):
         writer.flush()
 
 
-def test_file_that_another_changed_is_left_alone(tmp_path):
+def test_file_that_others_changed_is_left_alone(tmp_path):
     path = tmp_path / "run.csv"
     writer = CSVWriter(path)
     writer.write([1], ["a"], [[1]])
@@ -144,7 +144,7 @@ def test_file_that_another_changed_is_left_alone(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_full_disk_is_told_at_flush():
+def test_full_disk_is_an_error_at_flush():
     writer = CSVWriter("/dev/full")
     writer.write([1], ["a"], [[1]])
     for _ in range(2):  # Lines are kept, and tried again

@@ -1,4 +1,4 @@
-"""Event files read back whole, and without what is written again."""
+"""Event files are read back whole, without stale points."""
 
 import glob
 import os
@@ -86,7 +86,7 @@ def test_the_former_folder_of_training_is_that_of_the_run(tmp_path):
         event_files.scalars(tmp_path / "other")
 
 
-def test_folder_without_a_run_is_told_of(tmp_path):
+def test_folder_without_a_run_is_an_error(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(FileNotFoundError, match="must have event files"):
             event_files.read(folder)

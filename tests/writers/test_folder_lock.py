@@ -85,7 +85,7 @@ def test_nothing_is_locked_where_there_are_no_locks(tmp_path, monkeypatch):
     FolderLock(tmp_path).release()
 
 
-def test_file_system_without_locks_is_told_of(tmp_path, monkeypatch):
+def test_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock.fcntl, "flock", no_locks)
     with pytest.warns(UserWarning) as caught:
         FolderLock(tmp_path).release()
@@ -97,7 +97,7 @@ def test_file_system_without_locks_is_told_of(tmp_path, monkeypatch):
     )
 
 
-def test_lock_file_that_cannot_be_written_is_told_of(tmp_path):
+def test_lock_file_that_cannot_be_written_gives_a_warning(tmp_path):
     (tmp_path / "gdtrain.lock").mkdir()
     with pytest.warns(UserWarning, match="could not be locked") as caught:
         FolderLock(tmp_path).release()

@@ -31,7 +31,7 @@ def test_saved_memory_reads_back_the_same(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
 
 
-def test_memory_tells_a_measured_nan_from_what_was_not_measured():
+def test_measured_nan_differs_from_what_was_not_measured():
     writer = MemoryWriter()
     values = np.array([[1, np.nan], [np.nan, 5]], "float32")
     writer.write([1, 2], ["a", "b"], values, [[True, True], [True, False]])

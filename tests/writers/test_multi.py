@@ -45,20 +45,22 @@ def test_each_gets_everything():
 
 
 @pytest.mark.parametrize("method", ["write", "flush", "close"])
-def test_one_that_fails_is_told_of_once_and_left_out(method):
+def test_one_that_fails_warns_once_and_gets_nothing_more(method):
     failing, sound = Failing(method), MemoryWriter()
     multi = MultiWriter([failing, sound])
-    with pytest.warns(UserWarning, match="`Failing` is left out.*full") as told:
+    with pytest.warns(
+        UserWarning, match="`Failing` is left out.*full"
+    ) as caught:
         for step in (1, 2):
             multi.write([step], ["a"], [[step]])
             multi.flush()
             multi.close()
-    assert len(told) == 1
+    assert len(caught) == 1
     assert failing.calls == ["write", "flush", "close"].index(method) + 1
     assert sound["a"].tolist() == [1, 2]
 
 
-def test_others_go_on_where_warnings_are_errors(capsys):
+def test_others_continue_where_warnings_are_errors(capsys):
     sound = MemoryWriter()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -86,7 +86,7 @@ def test_later_attempt_replaces_what_comes_again_by_step_and_epoch(tmp_path):
     "steps, epochs, kept_steps, kept_epochs",
     [
         (range(5, 7), [2], 4, 2),  # Goes on
-        (range(5, 7), [0], 4, 0),  # Counts its epochs anew
+        (range(5, 7), [0], 4, 0),  # Counts its epochs from 0 again
         (range(9, 11), [0], 4, 0),  # And steps have passed unseen
         (range(9, 11), [5], 4, 2),
         (range(3, 7), [2], 2, 2),  # Another model, which did less
@@ -104,7 +104,7 @@ def test_next_attempt_of_the_same_object_goes_forward(
     )
 
 
-def test_attempt_that_goes_on_leaves_files_alone(tmp_path):
+def test_attempt_that_continues_leaves_files_alone(tmp_path):
     runs = TensorBoardRuns(tmp_path)
     attempt(runs, range(1, 5), range(2))
     files = list(tmp_path.glob("**/*tfevents*"))
@@ -145,9 +145,9 @@ def test_folder_is_free_after_close_even_if_that_fails(tmp_path):
     with pytest.raises(RuntimeError, match="Only one run at a time"):
         TensorBoardRuns(tmp_path).lock()
     shutil.rmtree(tmp_path)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as caught:
         runs.close()
-    messages = [str(one.message) for one in told]
+    messages = [str(one.message) for one in caught]
     assert len(messages) == 2  # One for each run
     for message, folder in zip(messages, FOLDERS.values(), strict=True):
         missing = f"Something is missing in {str(tmp_path / folder)!r}"

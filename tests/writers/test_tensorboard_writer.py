@@ -151,7 +151,7 @@ def test_nothing_written_makes_no_file(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_writing_goes_on_after_close(tmp_path):
+def test_writing_continues_after_close(tmp_path):
     writer = TensorBoardWriter(tmp_path, first_step=1, clock=lambda: 5.0)
     for step in (1, 2):
         writer.write([step], ["loss"], [[0.5]])
