@@ -192,7 +192,7 @@ def test_fork_waits_for_what_must_not_be_cut_in_two():
 
 
 def test_one_owner_that_raises_keeps_none_from_being_told():
-    class Owner:
+    class Owner(forks.ForkAware):
         told = False
 
         def after_fork_in_child(self):

@@ -25,7 +25,7 @@ class Pictures:
     def __init__(self, pictures):
         self._pictures = list(pictures)
         self._cadence = OneTwoFive()
-        self._parts = failures.Parts()
+        self._parts = failures.FailureReporter()
         self._seen_at = None  # The last step at which they looked
 
     def next_sync(self, step):
@@ -72,7 +72,7 @@ class Pictures:
 
     def _alone(self, picture):
         """Lets a picture fail alone."""
-        return self._parts.alone(
+        return self._parts.catch(
             f"The picture {_name(picture)!r} cannot be drawn",
             "It is tried again at later steps; all else is written, and "
             "training goes on.",
@@ -98,7 +98,7 @@ def _image(name, figure):
 _log = logging.getLogger("gdtrain")
 
 
-class Profile:
+class Profile(forks.ForkAware):
     """Profiles from one step to another, for TensorBoard's tab Profile.
 
     Args:
@@ -113,7 +113,7 @@ class Profile:
         self._log_dir = log_dir
         self._is_running = False
         self._first = self._last = None
-        self._parts = failures.Parts()
+        self._parts = failures.FailureReporter()
         if steps is not None:
             first, last = _two_steps(steps)
             self._first = checks.positive_integer("profile[0]", first)
@@ -153,7 +153,7 @@ class Profile:
         if self._is_running:
             self._is_running = False
             forks.unregister(self)
-            with self._parts.alone("The profile was not written"):
+            with self._parts.catch("The profile was not written"):
                 tf.profiler.experimental.stop()
 
     def after_fork_in_child(self) -> None:
@@ -161,7 +161,7 @@ class Profile:
         self._is_running = False
 
     def _start(self):
-        with self._parts.alone("There is no profile"):
+        with self._parts.catch("There is no profile"):
             try:
                 tf.profiler.experimental.start(self._log_dir)
                 self._is_running = True

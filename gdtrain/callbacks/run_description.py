@@ -197,12 +197,12 @@ def describe(model, batch_size, entries, measured, parts):
         entries: A dict of the user's own for the tab HParams.
         measured: `(name, quantity)` of what is measured, as in
             `scalar_page.page`.
-        parts: A `failures.Parts`: what cannot be told is left out alone.
+        parts: A `failures.FailureReporter`, for what cannot be said.
     """
     found = []
-    with parts.alone("The page of Custom Scalars is left out"):
+    with parts.catch("The page of Custom Scalars is left out"):
         found.append(scalar_page(measured))
-    with parts.alone("The run is not in the tab HParams"):
+    with parts.catch("The run is not in the tab HParams"):
         values = hyperparameters(model, batch_size, entries, parts)
         found.append(summaries.hparams(values))
     return found + texts(model, parts)
@@ -216,7 +216,7 @@ def texts(model, parts):
 
     Args:
         model: A Keras model, compiled.
-        parts: A `failures.Parts`: what cannot be told is left out alone.
+        parts: A `failures.FailureReporter`, for what cannot be said.
 
     Returns:
         A list of `Summary`.
@@ -230,7 +230,7 @@ def texts(model, parts):
     found = []
     for name, make in making.items():
         with (
-            parts.alone(f"The text model/{name} is left out"),
+            parts.catch(f"The text model/{name} is left out"),
             contextlib.suppress(NotImplementedError),
         ):
             text = f"```\n{make()}\n```"
@@ -245,13 +245,13 @@ def hyperparameters(model, batch_size, entries, parts):
         model: A Keras model, compiled.
         batch_size: In examples.
         entries: A dict of the user's own, which come before the others.
-        parts: A `failures.Parts`: what cannot be told is left out alone.
+        parts: A `failures.FailureReporter`, for what cannot be said.
 
     Returns:
         A dict by name.
     """
     found = {"model": model.name}
-    with parts.alone("The size of the model is left out of HParams"):
+    with parts.catch("The size of the model is left out of HParams"):
         # `count_params` refuses a model that is never called itself.
         found["model_size"] = sum(
             math.prod(weight.shape) for weight in model.weights
@@ -261,7 +261,7 @@ def hyperparameters(model, batch_size, entries, parts):
         # What mixed precision wraps around it is no choice of the user's.
         one = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         found["optimizer"] = type(one).__name__
-        with parts.alone("Settings of the optimizer are left out of HParams"):
+        with parts.catch("Settings of the optimizer are left out of HParams"):
             found |= _settings(one)
     if getattr(model, "microbatches", 1) > 1:
         found["microbatches"] = model.microbatches

@@ -9,7 +9,7 @@ from gdtrain.common import forks
 from gdtrain.common.signals import SignalHandlers
 
 
-class StopSignals:
+class StopSignals(forks.ForkAware):
     """Notes SIGTERM and Ctrl-C while open, and leaves it to others to stop.
 
     In the main thread alone, and where a signal does what it does by default.

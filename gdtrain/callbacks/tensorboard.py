@@ -110,7 +110,7 @@ class TensorBoard(StepCallback):
         self._steps = self._runs.steps
         if spread:
             self._steps = AggregatingWriter(self._steps, every_steps)
-        self._parts = failures.Parts()
+        self._parts = failures.FailureReporter()
         self._judged = JudgedSteps()
         self._probe_names: tuple[str, ...] = ()
         self._training = False
@@ -128,7 +128,7 @@ class TensorBoard(StepCallback):
             self._is_registered
             and self.model._step_hooks.required.sets_learning_rate
         )
-        with self._parts.alone("Learning rates of epochs are left out"):
+        with self._parts.catch("Learning rates of epochs are left out"):
             changes |= optimizers.is_scheduled(self.model.optimizer)
         return "epoch" if changes else "never"
 
@@ -184,7 +184,7 @@ class TensorBoard(StepCallback):
             else:
                 train[key] = value
         if self.model.optimizer is not None and "learning_rate" not in train:
-            with self._parts.alone("Learning rates of epochs are left out"):
+            with self._parts.catch("Learning rates of epochs are left out"):
                 for name, rate in self._rates().items():
                     key = f"learning_rate_{name}" if name else "learning_rate"
                     train[key] = rate
@@ -208,7 +208,7 @@ class TensorBoard(StepCallback):
 
     def on_test_end(self, logs=None):
         """Writes the result of an evaluation, at the step it was made."""
-        with self._parts.alone("Results of evaluations are left out"):
+        with self._parts.catch("Results of evaluations are left out"):
             step = self._step()
             tag = "evaluation_{}_vs_iterations"
             if step is not None:
@@ -250,18 +250,18 @@ class TensorBoard(StepCallback):
     def write(self, steps, names, values, measured=None):
         """Takes steps, on the writing thread."""
         super().write(steps, names, values, measured)
-        with self._parts.alone("The diagnosis is left out"):
+        with self._parts.catch("The diagnosis is left out"):
             self._judged.write(steps, names, values, measured)
 
     def _pass_on(self, table):
         """Takes a `Table`, on the writing thread."""
         if not self._is_described:
             self._is_described = True
-            with self._parts.alone("The description of the run is left out"):
+            with self._parts.catch("The description of the run is left out"):
                 self._describe(table)
-        with self._parts.alone("Numbers of some steps are left out"):
+        with self._parts.catch("Numbers of some steps are left out"):
             super()._pass_on(table)
-        with self._parts.alone("Some histograms are left out"):
+        with self._parts.catch("Some histograms are left out"):
             for step, name, numbers in table.histograms(self._wanted):
                 low, high, *counts = numbers
                 edges = np.linspace(low, high, len(counts) + 1)
@@ -294,7 +294,7 @@ class TensorBoard(StepCallback):
         """Marks the end of the run, on the writing thread."""
         self._steps.close()
         steps_done = self.steps_done
-        with self._parts.alone("The diagnosis is left out"):
+        with self._parts.catch("The diagnosis is left out"):
             text = self._judged.verdict(history)
             if text:
                 summary = summaries.text("diagnosis", text)
@@ -319,7 +319,7 @@ class TensorBoard(StepCallback):
         numbers = {}
         for name, value in logs.items():
             key = tag.replace("{}", str(name))
-            with self._parts.alone(f"{key} is left out"):
+            with self._parts.catch(f"{key} is left out"):
                 numbers[key] = number(value)
         if numbers and self.writes and self._rows.add(run, step, numbers):
             self._background.do(self._write_rows)

@@ -1,1 +1,1 @@
-"""Used by every part: checks, signals, processes, messages."""
+"""Used by every room: checks, signals, processes, messages."""

@@ -2,17 +2,12 @@
 
 import dataclasses
 
-import numpy as np
-
 from gdtrain.common import checks
 
 
 @dataclasses.dataclass(frozen=True)
 class EverySteps:
-    """True at the steps that are multiples of `every_steps`.
-
-    Step numbers count from 1, so that `EverySteps(20)` picks steps 20, 40,
-    60, ... as the lecture prints them, and `EverySteps(1)` picks them all.
+    """The steps that are multiples of `every_steps`, which count from 1.
 
     Args:
         every_steps: A positive integer, in steps.
@@ -23,51 +18,33 @@ class EverySteps:
 
     Example:
 
-    >>> EverySteps(20).mask([19, 20, 21, 40]).tolist()
-    [False, True, False, True]
+    >>> EverySteps(20).next(19), EverySteps(20).next(20)
+    (20, 40)
     """
 
     every_steps: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.positive_integer("every_steps", self.every_steps)
 
-    def mask(self, steps):
-        """Which of `steps` are picked.
-
-        Args:
-            steps: Step numbers, integers of shape `[n]`.
-
-        Returns:
-            A bool array of shape `[n]`.
-        """
-        return np.asarray(steps) % self.every_steps == 0
-
-    def next(self, step):
-        """The first picked step after `step`."""
+    def next(self, step: int) -> int:
+        """The first of these steps after `step`."""
         return (step // self.every_steps + 1) * self.every_steps
 
 
-@dataclasses.dataclass(frozen=True)
 class OneTwoFive:
-    """True at steps 1, 2, 5, 10, 20, 50, 100, ...
+    """The steps 1, 2, 5, 10, 20, 50, 100, ...
 
-    Often while much changes, seldom later: 19 steps of the first million.
+    Often while much changes, less often later: 19 of the first million steps.
 
     Example:
 
-    >>> OneTwoFive().next(5), OneTwoFive().next(699)
-    (10, 1000)
-    >>> OneTwoFive().mask([1, 2, 3, 4, 5, 6]).tolist()
-    [True, True, False, False, True, False]
+    >>> OneTwoFive().next(0), OneTwoFive().next(5), OneTwoFive().next(699)
+    (1, 10, 1000)
     """
 
-    def mask(self, steps):
-        """Which of `steps` are picked, a bool array of shape `[n]`."""
-        return np.array([self.next(step - 1) == step for step in steps], bool)
-
-    def next(self, step):
-        """The first picked step after `step`."""
+    def next(self, step: int) -> int:
+        """The first of these steps after `step`."""
         power = 10 ** (len(str(step)) - 1) if step > 0 else 1
         return next(
             multiple * power

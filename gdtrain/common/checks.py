@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+from typing import Any
 
 
 def absolute(path: str | os.PathLike) -> str:
@@ -19,8 +20,8 @@ def absolute(path: str | os.PathLike) -> str:
     return path if "://" in path else os.path.abspath(path)
 
 
-def positive_integer(name, value):
-    """Returns `value` as an `int`, or says why it cannot be one.
+def positive_integer(name: str, value: Any) -> int:
+    """Returns `value` as an `int`, or raises.
 
     Args:
         name: Name of the argument, as the user wrote it.
@@ -52,13 +53,13 @@ def positive_integer(name, value):
     return int(value)
 
 
-def positive_number(name, value, remedy):
-    """Returns `value` as a finite `float` above 0, or says why it is none.
+def positive_number(name: str, value: Any, remedy: str) -> float:
+    """Returns `value` as a finite `float` above 0, or raises.
 
     Args:
         name: Name of the argument, as the user wrote it.
         value: What was received.
-        remedy: A sentence that tells what to write instead.
+        remedy: A sentence on what to write instead.
 
     Returns:
         `value`, a `float`.
@@ -86,8 +87,8 @@ def positive_number(name, value, remedy):
     return number
 
 
-def at_least_one(name, value):
-    """Checks a number that may be left out.
+def at_least_one(name: str, value: Any) -> None:
+    """Checks an optional number.
 
     Raises:
         TypeError: if `value` is not a number.

@@ -2,6 +2,8 @@
 
 import contextlib
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,8 +12,8 @@ _INTEGERS = {2: tf.int16, 4: tf.int32, 8: tf.int64}  # By size in bytes
 
 
 @contextlib.contextmanager
-def tracing(xla):
-    """While open, `by_xla` tells whether XLA will compile what is traced."""
+def tracing(xla: bool) -> Iterator[None]:
+    """While open, `by_xla` returns `xla`."""
     before = by_xla()
     _state.xla = xla
     try:
@@ -20,27 +22,27 @@ def tracing(xla):
         _state.xla = before
 
 
-def by_xla():
+def by_xla() -> bool:
     """Whether XLA will compile what is being traced in this thread."""
     return getattr(_state, "xla", False)
 
 
-def sealed(tensor, zero):
-    """A tensor whose numbers are rounded where they are made.
+def sealed(tensor: Any, zero: tf.Tensor) -> Any:
+    """A tensor whose values are rounded where they are computed.
 
-    XLA computes a number anew wherever it is used, unless too many use it,
-    and joins a product and a sum into one operation, which rounds once. So
-    whoever looks at a number may change the last bit of another one. As XLA
-    cannot know that `zero` is 0, it cannot join anything across this.
+    XLA recomputes a value wherever it is used, unless it has many uses, and
+    fuses a product and a sum into one operation, which rounds once. So an
+    observer of one value may change the last bit of another. As XLA cannot
+    know that `zero` is 0, it cannot fuse across this.
     `tf.raw_ops.XlaOptimizationBarrier` does not help: XLA for CPUs (in
-    TensorFlow 2.21) takes it away before it joins operations.
+    TensorFlow 2.21) removes it before it fuses operations.
 
     Args:
-        tensor: A float tensor; anything else comes back as it is.
+        tensor: A float tensor; anything else is returned unchanged.
         zero: An integer scalar that is 0, but not known to be.
 
     Returns:
-        A tensor of the same numbers.
+        A tensor of the same values.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What went wrong in writing, in plain words."""
+"""Failures that do not end training, reported as warnings."""
 
 import contextlib
 import errno
@@ -25,14 +25,14 @@ _PLAIN = {
 
 
 def warn(what: str, error: BaseException, then: str) -> None:
-    """Warns of an error and never raises, even where warnings are errors.
+    """Warns about an error and never raises, even where warnings are errors.
 
     The traceback goes to the log ("gdtrain", DEBUG).
 
     Args:
         what: What ended, for example `"Writing has stopped"`.
         error: An exception.
-        then: A sentence on what goes on.
+        then: A sentence on what continues.
 
     Example:
 
@@ -47,9 +47,9 @@ def warn(what: str, error: BaseException, then: str) -> None:
     on device). Training goes on.
     """
     plain = _plainly(error)
-    cause = _in_a_line(error)
+    cause = _one_line(error)
     if plain:
-        cause = f"{plain} ({_in_a_line(error.__cause__ or error)})"
+        cause = f"{plain} ({_one_line(error.__cause__ or error)})"
     message = f"{what}: {cause}. {then}"
     _log.debug("%s:", what, exc_info=error)
     try:
@@ -58,22 +58,22 @@ def warn(what: str, error: BaseException, then: str) -> None:
         print(message, file=sys.stderr)
 
 
-class Parts:
-    """Parts of something that is written, each of which fails alone.
+class FailureReporter:
+    """Turns exceptions into warnings, so that one failing part stands alone.
 
     Example:
 
-    >>> parts = Parts()
-    >>> with parts.alone("The summary of the model is left out"):
+    >>> reporter = FailureReporter()
+    >>> with reporter.catch("The summary of the model is left out"):
     ...     print("written")
     written
     """
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     @contextlib.contextmanager
-    def alone(
+    def catch(
         self,
         what: str,
         then: str = "All else is written, and training goes on.",
@@ -81,20 +81,20 @@ class Parts:
         """Turns an exception within into a warning, which is given once.
 
         Args:
-            what: What does not happen then, a sentence without a full stop.
-            then: A sentence on what goes on.
+            what: The consequence, a sentence without a full stop.
+            then: A sentence on what continues.
         """
         try:
             yield
         except Exception as error:  # Code of users may raise anything.
-            told = what, type(error).__name__
-            if told not in self._told:
-                self._told.add(told)
+            failure = what, type(error).__name__
+            if failure not in self._reported:
+                self._reported.add(failure)
                 warn(what, error, then)
 
 
-def _in_a_line(error: BaseException) -> str:
-    """The type of an error and what it says, on one line."""
+def _one_line(error: BaseException) -> str:
+    """The type of an error and its message, on one line."""
     name, text = type(error).__name__, _text(error).rstrip(".")
     if len(text) > _LENGTH:
         text = text[:_LENGTH] + "..."
@@ -102,7 +102,7 @@ def _in_a_line(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """The message of an error, on one line."""
     try:
         return " ".join(_COLOURS.sub("", str(error)).split())
     except Exception:  # Even `__str__` may be a user's own.

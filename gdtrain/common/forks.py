@@ -1,35 +1,49 @@
-"""What belongs to one process alone, where `os.fork` makes two of it.
+"""What happens to threads and open files at `os.fork`.
 
-A forked process has copies of all objects, yet none of the threads that serve
+A forked process has copies of all objects, but none of the threads that serve
 them; open files, their positions and their locks are shared with its parent.
-So whatever a run has open registers here, and lets go of it in the child.
+So each object with a thread or an open file registers here, and drops them in
+the child.
 """
 
+import abc
 import contextlib
 import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 
+
+class ForkAware(abc.ABC):
+    """An object that is notified of forks, once it is registered.
+
+    No method may wait for a thread.
+    """
+
+    def before_fork(self) -> None:
+        """Called in the thread that forks."""
+
+    def after_fork_in_parent(self) -> None:
+        """Called in the thread that forked."""
+
+    @abc.abstractmethod
+    def after_fork_in_child(self) -> None:
+        """Called in the child."""
+
+
 # By id, and not a `WeakSet`: reading a dict is safe beside other threads.
-_owners: dict[int, weakref.ref] = {}
+_owners: dict[int, weakref.ref[ForkAware]] = {}
 _no_fork = threading.RLock()
 
 
-def register(owner: Any) -> None:
-    """Tells an object of forks, until `unregister` or its end.
-
-    Args:
-        owner: Its `after_fork_in_child()` is called in each child. It may
-            have `before_fork()` and `after_fork_in_parent()`, called in the
-            thread of the parent that forks. None may wait for a thread.
+def register(owner: ForkAware) -> None:
+    """Notifies an object of forks, until `unregister` or its end.
 
     Example:
 
-    >>> class Numbers(list):
+    >>> class Numbers(list, ForkAware):
     ...     after_fork_in_child = list.clear
     >>> numbers = Numbers([7])
     >>> register(numbers)
@@ -42,8 +56,8 @@ def register(owner: Any) -> None:
     _owners[id(owner)] = weakref.ref(owner)
 
 
-def unregister(owner: Any) -> None:
-    """Tells an object of no more forks."""
+def unregister(owner: ForkAware) -> None:
+    """Ends that."""
     _owners.pop(id(owner), None)
 
 
@@ -51,9 +65,9 @@ def unregister(owner: Any) -> None:
 def held_off() -> Iterator[None]:
     """While open, other threads wait to fork.
 
-    For what a fork must not cut in two, such as a record that is being
-    written: the child would have the rest of it in a buffer of its own, and
-    write it at its end.
+    For what a fork must not split, such as a record that is being written:
+    the child would have the rest of it in a buffer of its own, and write it
+    when it ends.
     """
     with _no_fork:
         yield
@@ -61,48 +75,43 @@ def held_off() -> Iterator[None]:
 
 def _before() -> None:
     _no_fork.acquire()
-    _call("before_fork")
+    with contextlib.ExitStack() as stack:  # Whatever one of them raises
+        for owner in _living():
+            stack.callback(owner.before_fork)
 
 
 def _after_in_parent() -> None:
     _no_fork.release()
-    _call("after_fork_in_parent")
+    with contextlib.ExitStack() as stack:
+        for owner in _living():
+            stack.callback(owner.after_fork_in_parent)
 
 
 def _after_in_child() -> None:
     _no_fork.release()
-    _call("after_fork_in_child")
-
-
-def _call(method: str) -> None:
-    """Calls a method of all that have it, whatever one of them raises."""
     with contextlib.ExitStack() as stack:
-        for reference in list(_owners.values()):
-            owner = reference()
-            if hasattr(owner, method):
-                stack.callback(getattr(owner, method))
+        stack.callback(_note_lost_threads)
+        for owner in _living():
+            stack.callback(owner.after_fork_in_child)
 
 
-if hasattr(os, "register_at_fork"):  # Windows has no forks.
-    os.register_at_fork(
-        before=_before,
-        after_in_parent=_after_in_parent,
-        after_in_child=_after_in_child,
-    )
+def _living() -> list[ForkAware]:
+    owners = [reference() for reference in list(_owners.values())]
+    return [owner for owner in owners if owner is not None]
 
 
 _lacks_threads = False
 
 
 def check_threads(runs_eagerly: bool) -> None:
-    """Refuses to run a compiled program that would wait for ever.
+    """Refuses to run a compiled program that would wait forever.
 
     Args:
-        runs_eagerly: Whether each operation runs by itself, in the thread
+        runs_eagerly: Whether each operation runs separately, in the thread
             that calls it.
 
     Raises:
-        RuntimeError: if TensorFlow had begun when this process was forked.
+        RuntimeError: if TensorFlow had started when this process was forked.
     """
     if _lacks_threads and not runs_eagerly:
         raise RuntimeError(
@@ -133,4 +142,8 @@ def _note_lost_threads() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks.
-    os.register_at_fork(after_in_child=_note_lost_threads)
+    os.register_at_fork(
+        before=_before,
+        after_in_parent=_after_in_parent,
+        after_in_child=_after_in_child,
+    )

@@ -1,4 +1,4 @@
-"""How results show themselves in a notebook: small tables, and pictures."""
+"""Results in a notebook: small tables, and pictures."""
 
 import base64
 import html
@@ -15,12 +15,12 @@ _NO_SIGN = "\N{REPLACEMENT CHARACTER}"
 def show(result: Any, *parts: Callable[[], str]) -> str:
     """The HTML of a result, from parts of which each may fail alone.
 
-    A notebook shows it in place of `repr`. Of a part that fails, its error is
-    told instead; if all do, the result is shown as text.
+    A notebook shows it instead of `repr`. For a part that fails, its error is
+    shown; if all fail, the result is shown as text.
 
     Args:
         result: What is shown.
-        *parts: Functions that return HTML, or `""` to leave nothing behind.
+        *parts: Functions that return HTML, or `""` for nothing.
 
     Returns:
         A `<div>`, well-formed.
@@ -42,7 +42,7 @@ def show(result: Any, *parts: Callable[[], str]) -> str:
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """A table of texts and numbers; what is beyond 30 rows is counted.
+    """A table of texts and numbers; rows beyond 30 are counted.
 
     Args:
         header: The names of the columns.
@@ -72,7 +72,7 @@ def picture(draw: str, result: Any) -> str:
         result: What it draws.
     """
     try:
-        # Not before a picture is wanted: Matplotlib is an extra.
+        # Imported only for a picture: Matplotlib is an extra.
         plots = importlib.import_module("gdtrain.plots")
     except ImportError:
         return ""
@@ -83,7 +83,7 @@ def picture(draw: str, result: Any) -> str:
 
 
 def escape(text: Any) -> str:
-    """Text that HTML takes for nothing else, without control characters.
+    """Text escaped for HTML, without control characters.
 
     Example:
 
@@ -104,8 +104,8 @@ def _cells(tag: str, row: Sequence[Any]) -> str:
 
 
 def _words(thing: Any) -> str:
-    """A thing as text; its kind, if it has no text."""
+    """A thing as text; its type, if it has no text."""
     try:
         return f"{thing}" or type(thing).__name__
-    except Exception:  # A result that is broken is shown all the same.
+    except Exception:  # A broken result is shown nevertheless.
         return f"a {type(thing).__name__}"

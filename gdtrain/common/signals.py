@@ -1,4 +1,4 @@
-"""Signals handled in place of Python; Ctrl-C waits for the end of a block."""
+"""Signal handlers; Ctrl-C waits for the end of a block."""
 
 import contextlib
 import signal
@@ -14,11 +14,11 @@ _DEFAULTS: dict[int, Any] = {
 }
 
 
-class SignalHandlers:
-    """Handlers in place of Python's own, until `restore`.
+class SignalHandlers(forks.ForkAware):
+    """Handlers that replace Python's own, until `restore`.
 
-    A forked process has Python's own again: a worker process must end when
-    it is told to.
+    A forked process has Python's own again, so that a worker process can be
+    terminated.
 
     Example:
 
@@ -36,10 +36,9 @@ class SignalHandlers:
         self._waiting: set[int] = set()  # While a thread forks
 
     def set(self, number: int, handler: Callable) -> None:
-        """Handles a signal, where that is left to Python.
+        """Handles a signal, unless another library does.
 
-        Does nothing outside the main thread, and where someone else handles
-        it.
+        Does nothing outside the main thread.
 
         Args:
             number: `signal.SIGINT` or `signal.SIGTERM`.
@@ -52,7 +51,7 @@ class SignalHandlers:
             signal.signal(number, handler)
 
     def restore(self) -> None:
-        """Leaves signals to Python again, but for those set since."""
+        """Restores Python's handlers, except of signals set since."""
         forks.unregister(self)
         while self._set:
             number, handler = self._set.popitem()
@@ -60,25 +59,25 @@ class SignalHandlers:
                 signal.signal(number, _DEFAULTS[number])
 
     def before_fork(self) -> None:
-        """Has signals wait: Python loses those to a child that is so young."""
+        """Blocks signals: Python loses those that reach a child at once."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._set)
         self._waiting = set(self._set) - before
 
     def after_fork_in_parent(self) -> None:
-        """Lets signals come again."""
+        """Unblocks signals."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._waiting)
 
     def after_fork_in_child(self) -> None:
-        """Leaves signals to Python in a forked process."""
+        """Restores Python's handlers in a forked process."""
         self.restore()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._waiting)
 
 
 class Interrupts:
-    """Keeps Ctrl-C out of a block, whose rows would be lost.
+    """Delays Ctrl-C to the end of a block, whose rows would be lost.
 
-    A `KeyboardInterrupt` that is raised while a program runs would come
-    between the steps that it ran and the knowledge of them.
+    A `KeyboardInterrupt` that is raised while a program runs would leave
+    unknown which steps it ran.
     """
 
     def __init__(self) -> None:
@@ -87,7 +86,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def held_back(self) -> Iterator[None]:
-        """While open, Ctrl-C is noted down."""
+        """While open, Ctrl-C is recorded."""
         self._handlers.set(signal.SIGINT, self._note)
         try:
             yield
@@ -95,12 +94,12 @@ class Interrupts:
             self._handlers.restore()
 
     def raise_pending(self) -> None:
-        """Raises the `KeyboardInterrupt` that was held back, if any."""
+        """Raises the `KeyboardInterrupt` that was delayed, if any."""
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: Any) -> None:
-        # Once more: whoever presses it twice does not want to wait.
+        # Ctrl-C pressed a second time does not wait.
         self._handlers.restore()
         self._pending = True

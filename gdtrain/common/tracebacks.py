@@ -24,13 +24,13 @@ _PACKAGES = tuple(
 
 
 def filtered(function: _Function) -> _Function:
-    """Leaves frames of gdtrain, Keras and TensorFlow out of tracebacks.
+    """Drops frames of gdtrain, Keras and TensorFlow from tracebacks.
 
-    For methods that run the user's code, as Keras does it for `fit`: an error
-    shows the lines of the user's that led to it. The error itself stays the
-    same object, with its message, notes, cause and context, the tracebacks of
-    which are filtered, too. Only the stack traces that TensorFlow writes into
-    messages lose the frames of the three.
+    For methods that run the user's code, as Keras does for `fit`: an error
+    shows the user's lines that led to it. The error stays the same object,
+    with its message, notes, cause and context, whose tracebacks are filtered
+    as well. The stack traces that TensorFlow writes into messages lose the
+    same frames.
     `keras.config.disable_traceback_filtering()` shows all frames.
 
     Example:
@@ -86,8 +86,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _users_part(traceback: TracebackType | None) -> TracebackType | None:
     """A traceback of those frames that are the user's; of the last if none.
 
-    Whatever the standard library does between two frames that are left out,
-    such as entering a context manager, is left out with them.
+    Frames of the standard library between two dropped ones, such as entering
+    a context manager, are dropped with them.
     """
     entries = []
     last = traceback
@@ -120,6 +120,6 @@ def _is_of_standard_library(path: str) -> bool:
 
 
 def _shorten_message(error: BaseException) -> None:
-    """Leaves internal frames out of stack traces within a message."""
+    """Drops internal frames from stack traces within a message."""
     if isinstance(error, tf.errors.OpError):
         errors.drop_frames(error, _is_internal)

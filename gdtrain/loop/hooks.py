@@ -191,7 +191,7 @@ class Hooks:
         self.budget = Budget()
         self.required = Requirements()
         self._callbacks: list[Callback] = []
-        self._parts = failures.Parts()
+        self._parts = failures.FailureReporter()
 
     @contextlib.contextmanager
     def registered(
@@ -270,7 +270,7 @@ class Hooks:
         for request in self.required.requests:
             quantity = request.quantity
             if isinstance(quantity, BlockQuantity):
-                with self._parts.alone(
+                with self._parts.catch(
                     f"The quantity {quantity.name!r} is left out",
                     "All else is measured, and training goes on.",
                 ):

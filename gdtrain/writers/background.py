@@ -25,7 +25,7 @@ def _end() -> None:
 _Job = tuple[Callable[..., Any], tuple, int]  # With arguments and size
 
 
-class Background:
+class Background(forks.ForkAware):
     """Does jobs in order on a thread, and flushes from time to time.
 
     The thread starts with the first job. The queue is bounded: a caller waits

@@ -14,7 +14,7 @@ from gdtrain.common import failures, forks
 _NAME = "gdtrain.lock"  # TensorBoard reads all names that hold "tfevents".
 
 
-class FolderLock:
+class FolderLock(forks.ForkAware):
     """Keeps a second run from writing to a folder.
 
     It is a lock of the operating system, on a file in the folder. It ends

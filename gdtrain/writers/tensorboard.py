@@ -26,7 +26,7 @@ _PREFIX = ["events", "out", "tfevents"]
 _SCALARS = 2**15  # Serialized at a time, to some 30 bytes each
 
 
-class TensorBoardWriter:
+class TensorBoardWriter(forks.ForkAware):
     """Writes scalars to an event file, an event for each step.
 
     An event file is a TFRecord file of `Event` messages. Values are float32,

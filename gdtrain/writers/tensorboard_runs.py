@@ -182,7 +182,7 @@ class TensorBoardRuns:
             epoch: The first epoch to come.
         """
         self._close_runs()
-        with failures.Parts().alone(
+        with failures.FailureReporter().catch(
             f"What {self.log_dir!r} has of an earlier attempt may still show",
             "This attempt is written beside it.",
         ):
@@ -296,7 +296,7 @@ class _Run:
         self._directory = directory
         self._writer = TensorBoardWriter(directory, first_step)
         self._lock_again = lock_again
-        self._parts = failures.Parts()
+        self._parts = failures.FailureReporter()
         self._has_stopped = False
 
     def write(
@@ -327,7 +327,7 @@ class _Run:
         """Calls `job(*args)`, unless writing has stopped."""
         if self._has_stopped:
             return
-        with self._parts.alone(
+        with self._parts.catch(
             f"Something is missing in {self._directory!r}",
             "What follows is written, and training goes on.",
         ):

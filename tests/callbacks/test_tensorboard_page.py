@@ -15,7 +15,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 import gdtrain
 from gdtrain import telemetry as quantities
 from gdtrain.callbacks import run_description
-from gdtrain.common.failures import Parts
+from gdtrain.common.failures import FailureReporter
 from gdtrain.loop import hooks
 from gdtrain.plots import FittedLine
 from gdtrain.writers import MemoryWriter
@@ -191,7 +191,7 @@ def test_hyperparameters_are_what_was_asked_for(tmp_path):
 def test_optimizer_is_told_with_what_is_not_default(make, expected):
     model = models.network()
     model.compile(make(), "mse")
-    found = run_description.hyperparameters(model, 12, {}, Parts())
+    found = run_description.hyperparameters(model, 12, {}, FailureReporter())
     optimizer = type(model.optimizer).__name__
     common = {"model": "network", "model_size": 21, "batch_size": 12}
     assert found == common | {"optimizer": optimizer} | expected

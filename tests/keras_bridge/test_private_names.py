@@ -45,17 +45,23 @@ def module_names():
     return sorted(found)
 
 
+def name_of(node):
+    return node.attr if isinstance(node, ast.Attribute) else node.id
+
+
+def is_ours(node):
+    """Whether a variable, or an attribute of `self`, is set."""
+    if isinstance(node, ast.Attribute):
+        is_own = getattr(node.value, "id", None) == "self"
+        return is_own and isinstance(node.ctx, ast.Store)
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
 def attribute_names():
     """`(file, name)` of private attributes of objects of Keras."""
     found = set()
     for file, tree in TREES.items():
-        own = {
-            node.attr
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute)
-            and isinstance(node.ctx, ast.Store)
-            and getattr(node.value, "id", None) == "self"
-        } | OTHERS
+        own = OTHERS | {name_of(n) for n in ast.walk(tree) if is_ours(n)}
         for node in ast.walk(tree):
             name = None
             if isinstance(node, ast.Attribute):
