@@ -238,7 +238,7 @@ def _write_logs(
         folder = os.path.join(log_dir, f"learning_rate={label}")
         runs = TensorBoardRuns(folder)
         runs.lock()
-        parts = failures.Parts()
+        parts = failures.FailureReporter()
         try:
             runs.begin(steps_done=0, epoch=0)
             runs.describe(
@@ -254,7 +254,7 @@ def _write_logs(
             losses = found.losses[run]
             rows = np.stack([losses, np.full(len(losses), rate)], 1)
             _write_run(runs, rows, history)
-            with parts.alone("The diagnosis is left out"):
+            with parts.catch("The diagnosis is left out"):
                 _judge(runs, rows, history)
             runs.describe([summaries.hparams_end()])
         finally:
