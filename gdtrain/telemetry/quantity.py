@@ -54,6 +54,9 @@ class Histogram(NamedTuple):
     values: tf.Tensor
 
 
+#: What `measure_block` returns.
+Numbers = Mapping[str, float]
+
 #: What `measure` returns: by name, a scalar, `Scalars` or a `Histogram`.
 Measured = Mapping[str, tf.Tensor | Scalars | Histogram]
 
@@ -169,9 +172,7 @@ class BlockQuantity(Quantity):
         return {}
 
     @abc.abstractmethod
-    def measure_block(
-        self, examples: float, seconds: float
-    ) -> Mapping[str, float]:
+    def measure_block(self, examples: float, seconds: float) -> Numbers:
         """Numbers of a block, by name; they belong to its last step.
 
         Args:

@@ -270,19 +270,6 @@ class BlockTable(StepTable):
         self._first_step = first_step
         self.at_end = {} if at_end is None else at_end
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def first_step(self) -> int:
-        """The number of the first step."""
-        return self._first_step
-
-    @property
-    def last_step(self) -> int:
-        """The number of the last step."""
-        return self._first_step + len(self.rows) - 1
-
     @property
     def examples(self) -> np.ndarray:
         """How many examples each step had, float32 `[n]`."""

@@ -3,11 +3,10 @@
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
 
 import tensorflow as tf
 
-from gdtrain.telemetry.quantity import BlockQuantity
+from gdtrain.telemetry.quantity import BlockQuantity, Numbers
 
 try:
     import resource
@@ -32,9 +31,7 @@ class ExamplesPerSecond(BlockQuantity):
 
     name = "examples_per_second"
 
-    def measure_block(
-        self, examples: float, seconds: float
-    ) -> Mapping[str, float]:
+    def measure_block(self, examples: float, seconds: float) -> Numbers:
         """The speed of the block."""
         return {self.name: float(examples / seconds)}
 
@@ -57,9 +54,7 @@ class DeviceMemory(BlockQuantity):
 
     name = "device_memory"
 
-    def measure_block(
-        self, examples: float, seconds: float
-    ) -> Mapping[str, float]:
+    def measure_block(self, examples: float, seconds: float) -> Numbers:
         """The memory of each device.
 
         Raises:
