@@ -1,19 +1,21 @@
-"""`python -m gdtrain COMMAND`: what can be asked of a training."""
+"""`python -m gdtrain COMMAND`: diagnosis of a training from its log folder."""
 
 import argparse
 import json
 import os
 import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.writers import event_files
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command.
 
     Args:
-        arguments: A list of strings; defaults to those of the program.
+        arguments: Defaults to those of the program.
     """
     parser = argparse.ArgumentParser(
         prog="python -m gdtrain",
@@ -38,27 +40,30 @@ def main(arguments=None):
     runs = event_files.runs(options.log_dir) or [options.log_dir]
     try:
         if len(runs) == 1:
-            found, text = _told(runs[0])
+            found, text = _diagnosed(runs[0])
         else:
-            found, text = _told_of_all(options.log_dir, runs)
+            found, text = _all_diagnosed(options.log_dir, runs)
     except (OSError, ValueError) as error:
         command.error(str(error))
     print(json.dumps(found, indent=1) if options.json else text)
 
 
-def _told(run):
+def _diagnosed(run: str) -> tuple[dict[str, Any], str]:
     """A diagnosis: a dict, and a text."""
     diagnosis = diagnose(run)
     return diagnosis.as_dict(), str(diagnosis)
 
 
-def _told_of_all(log_dir, runs):
+def _all_diagnosed(
+    log_dir: str, runs: Sequence[str]
+) -> tuple[dict[str, Any], str]:
     """Diagnoses of the runs in a folder: a dict by name, and a text."""
-    found, texts = {}, []
+    found: dict[str, Any] = {}
+    texts = []
     for run in runs:
         name = os.path.relpath(run, log_dir)
         try:
-            found[name], text = _told(run)
+            found[name], text = _diagnosed(run)
         except (OSError, ValueError) as error:
             text = str(error)
             found[name] = {"error": text}

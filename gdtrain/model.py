@@ -1,4 +1,6 @@
-"""The models: Keras's own, with `DescentTrainer` in front."""
+"""Keras's models, with `DescentTrainer` in front of them."""
+
+from typing import Any, TypeVar
 
 import keras
 
@@ -6,6 +8,8 @@ from gdtrain.descent import reductions, update
 from gdtrain.keras_bridge import models, saving
 from gdtrain.mistakes import labels
 from gdtrain.trainer import DescentTrainer
+
+_Model = TypeVar("_Model", bound=keras.Model)
 
 
 @keras.saving.register_keras_serializable(package="gdtrain")
@@ -22,7 +26,7 @@ class Model(DescentTrainer, keras.Model):
     (True, 2)
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         if models.is_functional_call(args, kwargs):
             # Before Keras would rewrite the bases of this class for good.
             self.__class__ = models.functional_subclass(type(self))
@@ -42,20 +46,20 @@ class Sequential(Model, keras.Sequential):
     (None, 1)
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Not that of `Model`, which takes two arguments for inputs and outputs
         keras.Sequential.__init__(self, *args, **kwargs)
 
 
-def from_keras(model):
+def from_keras(model: _Model) -> _Model:
     """Turns a Keras model into one that descends, in place.
 
-    The very same object, with its weights, its optimizer and what it was
-    compiled with; only its class becomes a subclass of what it was and of
-    `gdtrain.Model`. What a class of your own defines stays: its `fit`,
+    The object stays the same, with its weights, its optimizer and the
+    arguments of `compile`; only its class becomes a subclass of what it was
+    and of `gdtrain.Model`. What a class of your own defines stays: its `fit`,
     `train_step` or `compile` is called, and `super()` in it leads to those of
-    `gdtrain.Model`. Such a class is loaded from a file as what it was; turn
-    it again then.
+    `gdtrain.Model`. Loading from a file returns the original class; call
+    `from_keras` again then.
 
     Args:
         model: A `keras.Model`: sequential, functional or subclassed.
@@ -93,13 +97,13 @@ def from_keras(model):
     model.train_function = model.test_function = None
     model.predict_function = None
     if not model.jit_compile:
-        # Keras does not tell whether that was asked for.
+        # Keras does not say whether the user has set it.
         model.asked_for_jit_compile = "auto", model.jit_compile
     return model
 
 
-def _class_for(model_class):
-    """The class that a model of a Keras class is turned into."""
+def _class_for(model_class: type) -> type:
+    """The class that a model of a Keras class gets."""
     if model_class is keras.Sequential:
         return Sequential
     if models.is_plain_functional(model_class):
