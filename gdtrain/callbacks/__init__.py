@@ -5,10 +5,10 @@ from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
 from gdtrain.callbacks.stability import Stability
 from gdtrain.callbacks.stable_learning_rate import StableLearningRate
+from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
 from gdtrain.callbacks.weight_path import WeightPath
-from gdtrain.callbacks.writing import StepWriter
 from gdtrain.loop.callback import Callback
 
 __all__ = [

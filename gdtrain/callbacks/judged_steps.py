@@ -1,21 +1,22 @@
-"""What was written of the steps of a training, and the verdict on it."""
+"""The verdict on the steps of a training, as text."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.diagnosis.verdict import Diagnosis
-from gdtrain.telemetry.step_table import StepTable
 from gdtrain.writers.memory import SampledMemory
 
 
-class JudgedSteps:
+class JudgedSteps(SampledMemory):
     """Keeps a bounded number of steps for `gdtrain.diagnose`.
+
+    Attributes:
+        params: Of the fit, as Keras gives them to callbacks.
 
     Example:
 
     >>> steps = JudgedSteps()
-    >>> steps.begin(0, {})
     >>> steps.write(range(1, 41), ["loss"], [[2.0**n] for n in range(40)])
     >>> print(steps.verdict(None))
     **learning rate too large: diverging** (confidence 1.00, steps 1 to 40)
@@ -24,37 +25,8 @@ class JudgedSteps:
     """
 
     def __init__(self) -> None:
-        self._memory = SampledMemory()
-        self.params: Mapping[str, Any] = {}  # Of the fit, as Keras tells them
-
-    def begin(self, steps_done: int, params: Mapping[str, Any] | None) -> None:
-        """Begins a fit, whose steps follow those before unless it is anew."""
-        if not steps_done:
-            self._memory = SampledMemory()
-        self.params = params or {}
-
-    def write(self, steps, names, values, measured=None) -> None:
-        """Adds steps. See `gdtrain.writers`."""
-        self._memory.write(steps, names, values, measured)
-
-    @property
-    def table(self) -> StepTable:
-        """The steps kept."""
-        return self._memory.table
-
-    @property
-    def steps(self):
-        """Numbers of the steps kept, int64 `[n]`."""
-        return self._memory.steps
-
-    @property
-    def names(self):
-        """Names of what was written, a list."""
-        return self._memory.names
-
-    def __getitem__(self, name):
-        """Values of one name, float32 `[n]`; NaN where it was not measured."""
-        return self._memory[name]
+        super().__init__()
+        self.params: Mapping[str, Any] = {}
 
     def verdict(self, history: Any) -> str:
         """The verdicts as Markdown; empty if there were no steps.

@@ -2,49 +2,66 @@
 
 import io
 import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
+import keras
 import tensorflow as tf
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, failures, forks
 from gdtrain.common.cadence import OneTwoFive
 from gdtrain.writers import summaries
 
 
-class Pictures:
-    """Draws pictures at steps 1, 2, 5, 10, 20, 50, ... and wherever asked.
+class Picture(Protocol):
+    """A picture of what a model does, as those of `gdtrain.plots`."""
 
-    One that raises is left out at that step alone, and told of once.
+    name: str
+
+    def look(self, model: keras.Model) -> Any:
+        """What it needs of the model, on the training thread."""
+
+    def draw(self, seen: Any) -> Any:
+        """A Matplotlib figure of what `look` gave, on the writing thread."""
+
+
+Look = tuple[Picture, Any]  # A picture, and what its `look` gave
+
+
+class Pictures:
+    """Draws pictures at steps 1, 2, 5, 10, 20, 50, ... and when asked to.
+
+    One that raises is excluded at that step alone, with one warning.
 
     Args:
-        pictures: A list of objects with a `name`, `look(model)`, which is
-            called on the training thread, and `draw(seen)`, which is given
-            what that returned, on the writing thread, and returns a
-            Matplotlib figure.
+        pictures: The pictures.
     """
 
-    def __init__(self, pictures):
+    def __init__(self, pictures: Iterable[Picture]) -> None:
         self._pictures = list(pictures)
         self._cadence = OneTwoFive()
         self._parts = failures.FailureReporter()
-        self._seen_at = None  # The last step at which they looked
+        self._seen_at: int | None = None  # The last step of `look`
 
-    def next_sync(self, step):
+    def next_sync(self, step: int) -> int | None:
         """The next step at which they must see the model, or `None`."""
         return self._cadence.next(step) if self._pictures else None
 
-    def is_due(self, first_step, last_step):
-        """Whether they must look after some steps."""
+    def is_due(self, first_step: int, last_step: int) -> bool:
+        """Whether `look` is due after some steps."""
         return self._cadence.next(first_step - 1) <= last_step
 
-    def look(self, model, step):
-        """What they see, on the training thread.
+    def look(self, model: keras.Model, step: int) -> list[Look]:
+        """What they need of the model, on the training thread.
 
         Args:
             model: The model.
             step: The number of the step that is done.
 
         Returns:
-            A list of `(picture, seen)`; empty if they looked at this step.
+            For each picture; empty if this step was looked at before.
         """
         if step == self._seen_at:
             return []
@@ -55,22 +72,15 @@ class Pictures:
                 looked.append((picture, picture.look(model)))
         return looked
 
-    def draw(self, looked):
-        """Draws what was seen, on the writing thread.
-
-        Args:
-            looked: What `look` returned.
-
-        Returns:
-            A list of `Summary`.
-        """
+    def draw(self, looked: list[Look]) -> list[Summary]:
+        """Draws what `look` returned, on the writing thread."""
         drawn = []
         for picture, seen in looked:
             with self._alone(picture):
                 drawn.append(_image(picture.name, picture.draw(seen)))
         return drawn
 
-    def _alone(self, picture):
+    def _alone(self, picture: Picture) -> AbstractContextManager[None]:
         """Lets a picture fail alone."""
         return self._parts.catch(
             f"The picture {_name(picture)!r} cannot be drawn",
@@ -79,7 +89,7 @@ class Pictures:
         )
 
 
-def _name(picture):
+def _name(picture: Picture) -> str:
     """The name of a picture; of its class if it has none."""
     try:
         return picture.name
@@ -87,7 +97,7 @@ def _name(picture):
         return type(picture).__name__
 
 
-def _image(name, figure):
+def _image(name: str, figure: Any) -> Summary:
     """A Matplotlib figure as a `Summary`."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=figure.dpi)
@@ -102,54 +112,46 @@ class Profile(forks.ForkAware):
     """Profiles from one step to another, for TensorBoard's tab Profile.
 
     Args:
-        steps: `(first, last)`, numbers of steps; `None` for no profile.
+        steps: `(first, last)`, numbers of steps; one step; 0 for no profile.
         log_dir: Where to write it.
 
     Raises:
         TypeError, ValueError: if `steps` are no such numbers.
     """
 
-    def __init__(self, steps, log_dir):
+    def __init__(self, steps: int | tuple[int, int], log_dir: str) -> None:
         self._log_dir = log_dir
         self._is_running = False
-        self._first = self._last = None
+        self._first, self._last = _two_steps(steps)
+        self._is_done = not self._last
         self._parts = failures.FailureReporter()
-        if steps is not None:
-            first, last = _two_steps(steps)
-            self._first = checks.positive_integer("profile[0]", first)
-            self._last = checks.positive_integer("profile[1]", last)
-            if last < first:
-                raise ValueError(
-                    "`profile` must be (first step, last step). Received: "
-                    f"profile={steps!r}. Write the smaller one first."
-                )
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_is_running": False}
 
-    def next_sync(self, step):
+    def next_sync(self, step: int) -> int | None:
         """The next step at whose end `at` must be called, or `None`."""
         if self._is_running:
             return max(self._last, step + 1)
-        if self._first is not None and self._first - 1 > step:
+        if not self._is_done and self._first - 1 > step:
             return self._first - 1
         return None
 
-    def at(self, step):
-        """Begins or ends the profile, if it is time.
+    def at(self, step: int) -> None:
+        """Starts or stops the profile, if it is time.
 
         Args:
             step: The number of the step that is done.
         """
         if self._is_running and step >= self._last:
             self.stop()
-        elif self._first is not None and step >= self._first - 1:
+        elif not self._is_done and step >= self._first - 1:
+            self._is_done = True  # Once is enough.
             if step < self._last:
                 self._start()
-            self._first = None  # Once is enough.
 
-    def stop(self):
-        """Ends the profile and writes it, if it is running."""
+    def stop(self) -> None:
+        """Stops the profile and writes it, if it is running."""
         if self._is_running:
             self._is_running = False
             forks.unregister(self)
@@ -160,7 +162,7 @@ class Profile(forks.ForkAware):
         """Leaves the profile to the parent."""
         self._is_running = False
 
-    def _start(self):
+    def _start(self) -> None:
         with self._parts.catch("There is no profile"):
             try:
                 tf.profiler.experimental.start(self._log_dir)
@@ -170,11 +172,22 @@ class Profile(forks.ForkAware):
                 _log.warning("There is no profile: another one is running.")
 
 
-def _two_steps(steps):
-    """The argument as two values."""
+def _two_steps(steps: int | tuple[int, int]) -> tuple[int, int]:
+    """The first step of a profile and the last; both are 0 for none."""
+    if isinstance(steps, int) and steps == 0:
+        return 0, 0
+    if isinstance(steps, int):
+        steps = steps, steps
     if not isinstance(steps, (list, tuple)) or len(steps) != 2:
         raise TypeError(
-            "`profile` must be (first step, last step). Received: "
-            f"profile={steps!r}. For a single step, write it twice."
+            "`profile_batch` must be (first step, last step), or one step. "
+            f"Received: profile_batch={steps!r}."
         )
-    return steps
+    first = checks.positive_integer("profile_batch[0]", steps[0])
+    last = checks.positive_integer("profile_batch[1]", steps[1])
+    if last < first:
+        raise ValueError(
+            "`profile_batch` must be (first step, last step). Received: "
+            f"profile_batch={steps!r}. Write the smaller one first."
+        )
+    return first, last

@@ -1,9 +1,10 @@
-"""When to probe, so that probes take no more than a share of the time."""
+"""Probes of the stability of training, within a share of its time."""
 
 import functools
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from gdtrain.common import checks
@@ -11,21 +12,20 @@ from gdtrain.common.cadence import EverySteps
 from gdtrain.curvature import stability_probe
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import StabilityProbe
-from gdtrain.curvature.stable_learning_rate import limit_of
+from gdtrain.curvature.stable_learning_rate import Limit, limit_of
 from gdtrain.loop.callback import Callback
 
 _log = logging.getLogger("gdtrain")
 
 
 class ProbeCadence:
-    """The multiples of `every_steps`, fewer of them where probes are dear.
+    """The multiples of `every_steps`, fewer of them where probes are expensive.
 
         seconds of probes <= budget * seconds of training
 
-    holds before each probe. The first one, which is compiled meanwhile, is
-    not counted, and neither is the first block of steps. One that comes later
-    than at the next multiple is told of in the log ("gdtrain", INFO), again
-    when gaps have doubled.
+    holds before each probe. Neither the first probe counts, as it includes
+    compilation, nor the first block of steps. A probe that is later than the
+    next multiple is logged ("gdtrain", INFO), again when gaps have doubled.
 
     Args:
         every_steps: A positive integer, in steps.
@@ -46,32 +46,32 @@ class ProbeCadence:
     400
     """
 
-    def __init__(self, every_steps, budget=None):
+    def __init__(self, every_steps: int, budget: float | None = None) -> None:
         self._multiples = EverySteps(every_steps)
         self._budget = budget
-        #: From which step on the next probe is wanted.
+        #: The first step at which the next probe may be.
         self.next_step = 1
         self._has_trained = self._has_probed = False
         self._steps, self._trained, self._probed = 0, 0.0, 0.0
-        self._said = 1  # How many times as seldom, when last told of
+        self._logged = 1.0  # The last logged multiple of `every_steps`
 
-    def next(self, after):
+    def next(self, after: int) -> int:
         """The first step after `after` at which to probe."""
         return max(self.next_step, after + 1)
 
-    def is_due(self, step):
+    def is_due(self, step: int) -> bool:
         """Whether to probe now, after a step."""
         return step >= self.next_step
 
-    def trained(self, steps, seconds):
-        """Takes note of a block of steps."""
+    def trained(self, steps: int, seconds: float) -> None:
+        """Adds the time of a block of steps."""
         if self._has_trained:
             self._steps += steps
             self._trained += seconds
         self._has_trained = True
 
-    def probed(self, step, seconds):
-        """Takes note of a probe after a step."""
+    def probed(self, step: int, seconds: float) -> None:
+        """Adds the time of a probe after a step."""
         if self._has_probed:
             self._probed += seconds
         self._has_probed = True
@@ -79,22 +79,22 @@ class ProbeCadence:
         self.next_step = self._multiples.next(step)
         if step + wait > self.next_step:
             self.next_step = self._multiples.next(step + wait - 1)
-            self._tell(step, seconds)
+            self._log(step, seconds)
 
-    def _steps_owed(self):
+    def _steps_owed(self) -> int:
         """How many steps of training must come first, to be within budget."""
         if self._budget is None or not self._steps:
             return 0
         seconds = self._probed / self._budget - self._trained
         return math.ceil(seconds * self._steps / max(self._trained, 1e-9))
 
-    def _tell(self, step, seconds):
-        """Says that probes are fewer than asked for, if that is news."""
+    def _log(self, step: int, seconds: float) -> None:
+        """Logs that probes are fewer than asked for, if that is news."""
         every = self._multiples.every_steps
         times = (self.next_step - step) / every
-        if times < 2 * self._said:
+        if times < 2 * self._logged:
             return
-        self._said = times
+        self._logged = times
         _log.info(
             "budget=%g: a probe took %.1f ms, %d steps of training take %.1f "
             "ms; the next one is at step %d.",
@@ -120,19 +120,19 @@ class Stability(Callback):
     | `sharpness` | largest eigenvalue of the Hessian of the compiled loss |
     | `stable_learning_rate` | the largest one that is stable at it |
     | `stability` | learning_rate / stable_learning_rate: 1 is the limit |
-    | `best_multiple` | times the learning rate: best for the next step |
+    | `best_multiple` | the multiple of the rate that minimizes the next loss |
     | `what_if/0.125` ... `what_if/8` | the loss after that step, if asked for |
 
     Above 1, steps along the steepest direction grow; training at the edge of
-    stability stays about there. For Adam, AdamW and RMSprop, `sharpness` is
+    stability stays near 1. For Adam, AdamW and RMSprop, `sharpness` is
     that of the preconditioned Hessian, as the limit is. The limits are those
     of `gdtrain.curvature.stable_learning_rate.limit_of`; where none is known,
     both numbers are NaN, and the log ("gdtrain") says so once.
 
-    Weights come out bit-equal with it and without it. Sharpness is followed
-    from probe to probe by four Hessian-vector products each. It usually is
-    right to 1%; while two large eigenvalues change places, it may be 10% too
-    small for some probes. `gdtrain.curvature` has an error bound.
+    Weights are bit-equal with it and without it. Sharpness is updated at each
+    probe by four Hessian-vector products. Its error is usually below 1%; while
+    two large eigenvalues change places, it may be 10% too small for some
+    probes. `gdtrain.curvature` has an error bound.
 
     Args:
         x: The data to measure the loss over, as in `gdtrain.curvature`.
@@ -140,11 +140,11 @@ class Stability(Callback):
         every_steps: Probe at step 1 and at the multiples of this. Defaults to
             100.
         sample_weight: As in `keras.Model.fit`.
-        examples: How many of the examples to look at, spread evenly. Defaults
+        examples: How many of the examples to use, spread evenly. Defaults
             to 256, about what mini-batch training affords; `None` for all.
             The sharpness of fewer examples is noisier, and larger on average.
-        budget: The share of training time that probes may take, but for the
-            first. They are made more seldom where they are dearer, which is
+        budget: The share of training time that probes may take, except for
+            the first. More expensive ones are made less often, which is
             logged ("gdtrain", INFO). Defaults to 0.05; `None` for no limit.
         minibatch_noise: Whether gradients are mostly noise of small batches,
             which lowers the limit of momentum. Defaults to `False`.
@@ -152,16 +152,16 @@ class Stability(Callback):
             the seven losses too; `None` for neither. It takes another seven
             times the loss, and memory for another copy of weights and
             optimizer.
-        products: Most Hessian-vector products a probe, but for the first.
-            Defaults to 4.
-        batch_size: How many examples are worked on at a time. Defaults to
+        max_products: Hessian-vector products of each probe, except for the
+            first. Defaults to 4.
+        batch_size: How many examples are evaluated at a time. Defaults to
             256.
         training: The mode of dropout and batch normalization. Defaults to
             `False`; see `gdtrain.curvature.objective.Objective`.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
-        TypeError: when training begins, if the trainer is not one of
+        TypeError: when training begins, if the model is not one of
             gdtrain's.
 
     Example:
@@ -185,19 +185,19 @@ class Stability(Callback):
 
     def __init__(
         self,
-        x,
-        y=None,
-        every_steps=100,
+        x: Any,
+        y: Any = None,
+        every_steps: int = 100,
         *,
-        sample_weight=None,
-        examples=256,
-        budget=0.05,
-        minibatch_noise=False,
-        what_if="best",
-        products=4,
-        batch_size=256,
-        training=False,
-    ):
+        sample_weight: Any = None,
+        examples: int | None = 256,
+        budget: float | None = 0.05,
+        minibatch_noise: bool = False,
+        what_if: str | None = "best",
+        max_products: int = 4,
+        batch_size: int = 256,
+        training: bool = False,
+    ) -> None:
         super().__init__()
         self.every_steps = checks.positive_integer("every_steps", every_steps)
         if budget is not None:
@@ -216,7 +216,9 @@ class Stability(Callback):
             self.probe_names.append("best_multiple")
         if what_if == "losses":
             self.probe_names += stability_probe.LOSSES
-        self._products = checks.positive_integer("products", products)
+        self._max_products = checks.positive_integer(
+            "max_products", max_products
+        )
         self._objective_of = functools.partial(
             Objective,
             x=x,
@@ -227,33 +229,31 @@ class Stability(Callback):
             training=training,
         )
         self._cadence = ProbeCadence(self.every_steps, budget)
-        self._probe: Any = None  # A `StabilityProbe`, made when first needed
-        self._made_for: Any = None
-        self._limit: Any = None
+        self._probe: StabilityProbe | None = None  # Made when first needed
+        self._made_for: Any = None  # The model's `train_function` then
+        self._limit: Limit | None = None
         self._steps_before = 0
 
-    def __getstate__(self):
-        afresh = {"_probe": None, "_made_for": None}
-        return {**super().__getstate__(), **afresh}
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_probe": None, "_made_for": None}
 
-    def on_train_begin(self, logs=None):
-        """Looks at the model's optimizer."""
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Finds the limit of the model's optimizer."""
         super().on_train_begin(logs)
-        steps_done = self.steps_done
-        if steps_done < self._steps_before:  # Another model, or one set back
-            self._cadence.next_step = steps_done + 1
-        self._steps_before = steps_done
+        if self.steps_done < self._steps_before:  # Of another model
+            self._cadence.next_step = self.steps_done + 1
+        self._steps_before = self.steps_done
         limit = limit_of(self.model.optimizer, self.minibatch_noise)
         if limit.product is None and limit != self._limit:
             _log.warning("stability is not known (NaN): %s.", limit.words)
         self._limit = limit
 
-    def next_sync(self, step):
-        """The next step at which it must see the model."""
+    def next_sync(self, step: int) -> int:
+        """The step of the next probe."""
         return self._cadence.next(step)
 
-    def probe(self, step, seconds):
-        """Measures, if it is time to."""
+    def probe(self, step: int, seconds: float) -> dict[str, float]:
+        """Measures, if a probe is due."""
         self._cadence.trained(step - self._steps_before, seconds)
         self._steps_before = step
         if not self._cadence.is_due(step):
@@ -263,33 +263,36 @@ class Stability(Callback):
         self._cadence.probed(step, time.perf_counter() - start)
         return found
 
-    def get_state(self):
-        """What is needed to go on exactly, but for the time that it took."""
+    def get_state(self) -> dict[str, Any]:
+        """What is needed to continue exactly, except for times."""
         return {
             "next": self._cadence.next_step,
             "vector": None if self._probe is None else self._probe.get_state(),
         }
 
-    def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `get_state` gave."""
         self._cadence.next_step = state["next"]
         self._steps_before = self.steps_done
         if state["vector"] is not None:
             self._measuring().set_state(state["vector"])
 
-    def _measuring(self):
-        """The `StabilityProbe`; made anew for a model compiled anew."""
-        if self._made_for is not self.model.train_function:
+    def _measuring(self) -> StabilityProbe:
+        """The probe; another one after the model was compiled again."""
+        if (
+            self._probe is None
+            or self._made_for is not self.model.train_function
+        ):
             self._made_for = self.model.train_function
             self._probe = StabilityProbe(
                 self.model,
                 self._objective_of(self.model),
-                self._limit,
+                limit_of(self.model.optimizer, self.minibatch_noise),
                 what_if=self._what_if is not None,
             )
         return self._probe
 
-    def _measure(self):
+    def _measure(self) -> dict[str, float]:
         """Numbers of a probe, a dict."""
-        found = self._measuring().measure(self._products)
+        found = self._measuring().measure(self._max_products)
         return {name: found[name] for name in self.probe_names}

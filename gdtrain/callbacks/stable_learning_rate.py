@@ -1,11 +1,14 @@
 """A learning rate held at a share of what is stable."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from gdtrain.callbacks.stability import Stability
 from gdtrain.common import checks
+from gdtrain.curvature.stable_learning_rate import limit_of
 from gdtrain.descent import optimizers
 
 
@@ -19,31 +22,31 @@ class StableLearningRate(Stability):
         learning_rate <- target                              if it is above
         learning_rate <- target**rise * learning_rate**(1 - rise)      else
 
-    so that it comes down at once and goes up slowly, as a single sharpness
-    that is too small would else make a rate that is too large. On a quadratic
-    loss with plain descent it becomes share * 2 / lambda_max. The rate that
+    so that it falls at once and rises slowly, as otherwise a single sharpness
+    that is too small would make a rate that is too large. On a quadratic loss
+    with plain descent it becomes share * 2 / lambda_max. The rate that
     training begins with holds for the first step only. Where the sharpness is
-    not positive or not finite, the rate stays as it is.
+    not positive or not finite, the rate does not change.
 
-    It cares for stability alone: a network whose learning rate may grow with
-    its flatness need not reach a lower loss than with a schedule.
+    It takes care of stability alone: the loss need not become lower than with
+    a schedule.
 
-    As probes steer here, they come at each multiple of `every_steps`,
-    whatever they cost, so that a run can be repeated. The rate is a variable
-    of the optimizer, and is saved with it; `BackupAndRestore` resumes
-    exactly.
+    As probes set the rate here, they are made at each multiple of
+    `every_steps`, whatever they cost, so that a run can be repeated. The rate
+    is a variable of the optimizer, and is saved with it; `BackupAndRestore`
+    resumes exactly.
 
     Args:
         x: The data to measure the loss over, as in `Stability`.
         y: Targets. Defaults to `None`.
         every_steps: Probe after step 1 and after the multiples of this.
             Defaults to 100.
-        share: Of the stable learning rate, a positive number. 0.5 is as fast
-            as descent goes along the steepest direction: it gets to the
-            bottom in one step. Defaults to 0.5.
-        rise: How far up it goes at a probe, as a share of the way (of the
-            logarithm), above 0, at most 1. Defaults to 0.5.
-        **kwargs: Those of `Stability`, but for `budget`.
+        share: Of the stable learning rate, a positive number. 0.5 is the
+            fastest along the steepest direction: it reaches the minimum in
+            one step. Defaults to 0.5.
+        rise: How far it rises at a probe, as a share of the distance to the
+            target (of the logarithms), above 0, at most 1. Defaults to 0.5.
+        **kwargs: Those of `Stability`, except for `budget`.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
@@ -66,8 +69,15 @@ class StableLearningRate(Stability):
     sets_learning_rate = True
 
     def __init__(
-        self, x, y=None, every_steps=100, *, share=0.5, rise=0.5, **kwargs
-    ):
+        self,
+        x: Any,
+        y: Any = None,
+        every_steps: int = 100,
+        *,
+        share: float = 0.5,
+        rise: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
         if "budget" in kwargs:
             raise TypeError(
                 "`StableLearningRate` takes no `budget`: when it probes must "
@@ -87,19 +97,19 @@ class StableLearningRate(Stability):
                 f"rise={rise!r}. Write 1.0 to follow at once."
             )
 
-    def on_train_begin(self, logs=None):
-        """Looks at the model's optimizer."""
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Finds the limit of the model's optimizer, and checks both."""
         super().on_train_begin(logs)
         self._check()
 
-    def probe(self, step, seconds):
-        """Measures, if it is time to, and sets the learning rate."""
+    def probe(self, step: int, seconds: float) -> dict[str, float]:
+        """Measures, if a probe is due, and sets the learning rate."""
         found = super().probe(step, seconds)
         if found:
             self._set(found["stable_learning_rate"])
         return found
 
-    def _set(self, stable):
+    def _set(self, stable: float) -> None:
         """Sets the learning rate, by the stable one."""
         if not (math.isfinite(stable) and stable > 0):
             return
@@ -109,14 +119,15 @@ class StableLearningRate(Stability):
             target = target**self.rise * rate ** (1 - self.rise)
         optimizer.learning_rate = target
 
-    def _check(self):
+    def _check(self) -> None:
         """Refuses what cannot be held."""
         optimizer = self.model.optimizer
         strategy = self.model.distribute_strategy
-        if self._limit.product is None:
+        limit = limit_of(optimizer, self.minibatch_noise)
+        if limit.product is None:
             raise ValueError(
                 "`StableLearningRate` needs an optimizer whose limit is "
-                f"known. Received: {self._limit.words}. Use SGD, "
+                f"known. Received: {limit.words}. Use SGD, "
                 "gdtrain.GradientDescent, Adam, AdamW or RMSprop."
             )
         if optimizers.is_scheduled(optimizer):

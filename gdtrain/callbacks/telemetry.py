@@ -1,30 +1,33 @@
-"""Every step's numbers, in memory."""
+"""The numbers of every step, in memory."""
+
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
-from gdtrain.callbacks.writing import StepCallback
+from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.common import notebook
+from gdtrain.telemetry.quantity import Quantity
 from gdtrain.telemetry.step_table import StepTable
 from gdtrain.writers.memory import MemoryWriter
 
 
-class Telemetry(StepCallback):
-    """Keeps what every step said of itself, as arrays.
+class Telemetry(StepWriter):
+    """Keeps the numbers of every step as arrays.
 
-    Weights come out bit-equal with it and without it. Fitting again with the
-    same object goes on where it was. What was measured before an exception or
-    Ctrl-C is kept.
+    Weights are bit-equal with it and without it. Another `fit` with the same
+    object continues. What was measured before an exception or Ctrl-C is kept.
 
     Args:
         quantities: `"standard"` (loss, learning_rate, nonfinite_count, and
             gradient_norm; for each layer, gradient_norm, weight_norm and
             update_ratio), `"minimal"` (loss, learning_rate), `"full"` (all of
-            `gdtrain.telemetry`, the dearer ones every 10 or 100 steps), or a
+            `gdtrain.telemetry`, the expensive ones every 10 or 100 steps), or a
             list of quantities, such as `GradientCosine().every(10)`, and
             names of quantities.
             With each come the scalars that a `train_step` of your own
             returns, and what metrics such as accuracy are for the batch alone.
-        every_steps: Keep those steps that are multiples of this. Defaults to
+        every_steps: Keep the steps that are multiples of this. Defaults to
             1, every step.
         budget: As in `gdtrain.callbacks.TensorBoard`. Defaults to `None`.
 
@@ -49,45 +52,48 @@ class Telemetry(StepCallback):
     array([0.1, 0.1], dtype=float32)
     """
 
-    def __init__(self, quantities="standard", every_steps=1, *, budget=None):
-        super().__init__(quantities, every_steps, budget)
-        self._writer = MemoryWriter()
+    writer: MemoryWriter
+
+    def __init__(
+        self,
+        quantities: str | Sequence[Quantity | str] = "standard",
+        every_steps: int = 1,
+        *,
+        budget: float | None = None,
+    ) -> None:
+        super().__init__(MemoryWriter(), quantities, every_steps, budget=budget)
 
     @property
     def table(self) -> StepTable:
-        """All that was measured, with where it was."""
+        """All that was measured so far."""
         self.wait()
-        return self._writer.table
+        return self.writer.table
 
     @property
-    def steps(self):
+    def steps(self) -> np.ndarray:
         """Numbers of the steps kept, int64 `[n]`; the first update is 1."""
-        self.wait()
-        return self._writer.steps
+        return self.table.steps
 
     @property
-    def names(self):
-        """Names of what was measured, a list."""
-        self.wait()
-        return self._writer.names
+    def names(self) -> list[str]:
+        """Names of what was measured."""
+        return list(self.table.names)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         """Values of one name, float32 `[n]`; NaN where it was not measured.
 
         Raises:
             KeyError: if nothing was measured under that name.
         """
-        self.wait()
-        return self._writer[name]
+        return self.table.values(name)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes an `.npz` file with `steps`, `names` and `values` `[n, m]`.
 
         Args:
             path: Where to; overwritten if it exists.
         """
-        self.wait()
-        self._writer.save(path)
+        self.table.save(path)
 
     def _repr_html_(self) -> str:
         """The range of each number, and a picture of the loss."""
@@ -121,8 +127,3 @@ class Telemetry(StepCallback):
         least, largest = np.fmin.reduce(values), np.fmax.reduce(values)
         shown = (values[0], values[-1], least, largest)
         return [name, *(f"{value:.4g}" for value in shown), f"{len(values):,}"]
-
-    @property
-    def target(self):
-        """The writer that steps go to."""
-        return self._writer

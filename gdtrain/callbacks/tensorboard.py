@@ -1,23 +1,58 @@
-"""Every step's numbers in TensorBoard, with Keras's epochs beside them."""
+"""The numbers of every step in TensorBoard, beside Keras's epochs."""
 
 import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
 from gdtrain.callbacks import run_description
+from gdtrain.callbacks.epoch_scalars import EpochScalars
 from gdtrain.callbacks.judged_steps import JudgedSteps
-from gdtrain.callbacks.pictures import Pictures, Profile
-from gdtrain.callbacks.scalar_rows import ScalarRows, number
-from gdtrain.callbacks.writing import StepCallback
+from gdtrain.callbacks.pictures import Look, Picture, Pictures, Profile
+from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.common import checks, failures
 from gdtrain.descent import optimizers
+from gdtrain.loop.callback import Sync
+from gdtrain.telemetry.quantity import Quantity
+from gdtrain.telemetry.step_table import BlockTable
 from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
 from gdtrain.writers.aggregating import AggregatingWriter
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
+from gdtrain.writers.writer import Array, Mask, Names
+
+_BESIDE = "Write with `keras.callbacks.TensorBoard`, in a folder of its own."
+# Arguments of Keras's callback: the value that means the same here, and what
+# to write for the others
+_INSTEAD: dict[str, tuple[Any, str]] = {
+    "histogram_freq": (
+        0,
+        "Histograms count steps: write `quantities=[..., "
+        "gdtrain.telemetry.WeightHistogram().every(100)]`.",
+    ),
+    "write_graph": (False, f"Text has the model's summary. {_BESIDE}"),
+    "write_images": (
+        False,
+        "Write `pictures=[...]` with pictures of what the model does.",
+    ),
+    "write_steps_per_second": (
+        False,
+        'Write `quantities=[..., "examples_per_second"]`.',
+    ),
+    "update_freq": (
+        "batch",
+        "Write `every_steps=10` for each tenth step, and `quantities=[]` for "
+        "epochs alone.",
+    ),
+    "embeddings_freq": (0, _BESIDE),
+    "embeddings_metadata": (None, _BESIDE),
+}
 
 
-class TensorBoard(StepCallback):
+class TensorBoard(StepWriter):
     """Writes each step and each epoch for TensorBoard, as training goes.
 
     Look at it with `tensorboard --logdir LOG_DIR`, best of all at
@@ -43,36 +78,40 @@ class TensorBoard(StepCallback):
 
     Points can be read within 2 seconds. Nothing measured is lost when
     training ends by an exception or Ctrl-C. What cannot be written, such as a
-    picture that raises, is left out alone; a warning says so, and all else is
-    written. On a full disk, training goes on. A run that begins again in its
-    folder replaces what it writes anew.
+    picture that raises, is excluded alone, with a warning, and all else is
+    written. On a full disk, training continues. A run that starts again in its
+    folder replaces the steps and epochs that it repeats.
 
     Args:
-        log_dir: The folder for the event files; made if it is not there. Give
-            each run a folder of its own.
+        log_dir: The folder for the event files; made if it is missing. Give
+            each run a folder of its own. Defaults to `"logs"`, as in Keras.
         quantities: As in `gdtrain.callbacks.Telemetry`. Defaults to
             `"standard"`.
-        every_steps: Write those steps that are multiples of this. Defaults to
+        every_steps: Write the steps that are multiples of this. Defaults to
             1, every step.
         budget: The share of training time that quantities beyond the
             `"standard"` ones may take, for example 0.05: they are measured
-            more seldom until they do, which is logged ("gdtrain", INFO).
-            Defaults to `None`, no limit: every point where it was asked for.
-        spread: Whether to measure every step, and write for every
-            `every_steps` of them the mean, as well as the least and the
-            greatest as `<tag>/min` and `<tag>/max`. Defaults to `False`.
+            less often until they do, which is logged ("gdtrain", INFO).
+            Defaults to `None`, no limit.
+        aggregate: Whether to measure every step, and to write the mean of
+            each `every_steps` of them, and the minimum and maximum as
+            `<tag>/min` and `<tag>/max`. Defaults to `False`.
         hparams: A dict of entries of your own for the tab HParams, numbers,
             bools or strings by name.
-        profile: `(first, last)`, steps to profile for the tab Profile (which
-            needs the package tensorboard-plugin-profile).
+        profile_batch: `(first, last)`, steps to profile for the tab Profile
+            (which needs the package tensorboard-plugin-profile), or the
+            number of one step; as in Keras. Defaults to 0, no profile.
         pictures: A list of pictures to draw at steps 1, 2, 5, 10, 20, 50, ...
             and at both ends of training: `gdtrain.plots.Predictions(images)`
             for a classifier, `gdtrain.plots.FittedLine(x, y)`, or any object
             with a `name`, `look(model)`, whose value is passed, on another
             thread, to `draw(seen)`, which returns a Matplotlib figure.
+        **keras_arguments: Other arguments of `keras.callbacks.TensorBoard`,
+            if they switch off what this callback does not write.
 
     Raises:
-        TypeError, ValueError: if an argument cannot be used.
+        TypeError, ValueError: if an argument cannot be used. For an argument
+            of Keras, the message says what to write instead.
         RuntimeError: when training begins, if another run is writing to
             `log_dir`.
 
@@ -91,176 +130,182 @@ class TensorBoard(StepCallback):
 
     def __init__(
         self,
-        log_dir,
-        quantities="standard",
-        every_steps=1,
+        log_dir: str | os.PathLike = "logs",
+        quantities: str | Sequence[Quantity | str] = "standard",
+        every_steps: int = 1,
         *,
-        budget=None,
-        spread=False,
-        hparams=None,
-        profile=None,
-        pictures=(),
-    ):
-        super().__init__(quantities, 1 if spread else every_steps, budget)
+        budget: float | None = None,
+        aggregate: bool = False,
+        hparams: Mapping[str, bool | float | str] | None = None,
+        profile_batch: int | tuple[int, int] = 0,
+        pictures: Iterable[Picture] = (),
+        **keras_arguments: Any,
+    ) -> None:
+        checks.keras_arguments("TensorBoard", keras_arguments, _INSTEAD)
         self.log_dir = checks.absolute(log_dir)
-        self.hparams = dict(hparams or {})
-        self._pictures = Pictures(pictures)
-        self._profile = Profile(profile, self.log_dir)
         self._runs = TensorBoardRuns(self.log_dir)
-        self._steps = self._runs.steps
-        if spread:
-            self._steps = AggregatingWriter(self._steps, every_steps)
+        writer = self._runs.steps
+        if aggregate:
+            writer = AggregatingWriter(writer, every_steps)
+            every_steps = 1
+        super().__init__(writer, quantities, every_steps, budget=budget)
+        self.hparams = dict(hparams or {})
         self._parts = failures.FailureReporter()
+        self._scalars = EpochScalars(self._runs, self._parts)
+        self._pictures = Pictures(pictures)
+        self._profile = Profile(profile_batch, self.log_dir)
         self._judged = JudgedSteps()
         self._probe_names: tuple[str, ...] = ()
-        self._training = False
-        self._is_begun = self._is_described = self._is_complete = True
+        self._is_training = False
+        self._has_begun = self._is_described = self._is_complete = True
         self._epoch = -1  # The last one that was written
-        self._has_open_window = False  # In the state that it goes on from
+        self._has_open_window = False  # In the state that it continues from
         self._known_steps = 0  # Up to which steps were written
-        self._rows = ScalarRows()
-        self._rates_known: tuple = None, {}  # After how many steps, and which
 
     @property
-    def sync(self):  # type: ignore[override]  # Depends on other callbacks
+    def sync(self) -> Sync:  # type: ignore[override]  # Of other callbacks
         """Each epoch, if the learning rate may change within it."""
-        changes = (
-            self._is_registered
-            and self.model._step_hooks.required.sets_learning_rate
-        )
+        hooks = self.model._step_hooks if self._is_registered else None
+        changes = hooks is not None and hooks.required.sets_learning_rate
         with self._parts.catch("Learning rates of epochs are left out"):
             changes |= optimizers.is_scheduled(self.model.optimizer)
         return "epoch" if changes else "never"
 
-    def on_train_begin(self, logs=None):
-        """Begins to listen.
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Keeps other runs from writing to the folder.
 
         Raises:
-            RuntimeError: if another run is writing to the folder.
+            RuntimeError: if another run is writing there.
         """
         super().on_train_begin(logs)
         self._probe_names = self.model._step_hooks.required.probe_names
         if self.writes:
             self._runs.lock()
-        self._training = True
-        self._is_begun = self._is_described = self._is_complete = False
+        self._is_training = True
+        self._has_begun = self._is_described = self._is_complete = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
         """Begins the curves, at the first epoch."""
-        if self._is_begun:
+        if self._has_begun:
             return
-        self._is_begun = True
-        steps_done = self.steps_done
+        self._has_begun = True
         if self.writes:
-            # Who broke it off may have written a window that goes on now.
-            known = steps_done - self._has_open_window
-            self._background.do(self._runs.begin, known, epoch)
-            self._background.do(self._judged.begin, steps_done, self.params)
+            self._background.do(
+                self._begin, self.steps_done, epoch, self._has_open_window
+            )
         self._has_open_window = False
-        self._profile.at(steps_done)
-        self._draw(steps_done)
+        self._profile.at(self.steps_done)
+        self._draw(self.steps_done)
 
-    def next_sync(self, step):
+    def next_sync(self, step: int) -> int | None:
         """The next step at which a picture or the profile needs the model."""
-        looks = self._profile.next_sync(step), self._pictures.next_sync(step)
-        return min((look for look in looks if look is not None), default=None)
+        syncs = self._profile.next_sync(step), self._pictures.next_sync(step)
+        return min((step for step in syncs if step is not None), default=None)
 
-    def on_block(self, table):
-        """Has the steps of a block written, and draws if pictures are due."""
+    def on_block(self, table: BlockTable) -> None:
+        """Has a block written, and pictures drawn if they are due."""
         super().on_block(table)
         self._known_steps = table.last_step
         self._profile.at(table.last_step)
         if self._pictures.is_due(table.first_step, table.last_step):
             self._draw(table.last_step)
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes what `History` shows of the epoch."""
-        logs = logs or {}
-        train, validation = {}, {}
-        for name, value in logs.items():
-            key = str(name)
-            if key.startswith("val_"):
-                validation[key.removeprefix("val_")] = value
-            else:
-                train[key] = value
-        if self.model.optimizer is not None and "learning_rate" not in train:
-            with self._parts.catch("Learning rates of epochs are left out"):
-                for name, rate in self._rates().items():
-                    key = f"learning_rate_{name}" if name else "learning_rate"
-                    train[key] = rate
+    def on_epoch_end(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes what `History` shows of the epoch, and learning rates."""
+        shown = dict(logs or {})
+        if "learning_rate" not in shown:
+            shown |= self._scalars.rates_of(self.model, self.steps_done)
         self._epoch = epoch
-        self._write_scalars("train", epoch, train, "epoch_{}")
-        self._write_scalars("validation", epoch, validation, "epoch_{}")
+        if self.writes and self._scalars.add_epoch(epoch, shown):
+            self._background.do(self._scalars.write)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Draws the last pictures."""
         self._is_complete = True
         self._draw(self.steps_done)
 
-    def on_test_begin(self, logs=None):
-        """Keeps others from writing there.
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Keeps other runs from writing to the folder.
 
         Raises:
-            RuntimeError: if another run is writing to the folder.
+            RuntimeError: if another run is writing there.
         """
-        if not self._training and self.writes:
+        if not self._is_training and self.writes:
             self._runs.lock()
 
-    def on_test_end(self, logs=None):
-        """Writes the result of an evaluation, at the step it was made."""
-        with self._parts.catch("Results of evaluations are left out"):
-            step = self._step()
-            tag = "evaluation_{}_vs_iterations"
-            if step is not None:
-                self._write_scalars("validation", step, logs or {}, tag)
-        if not self._training:
+    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Writes the results of an evaluation at the current step."""
+        # A model that cannot train counts no steps.
+        if self.model.optimizer is not None and self.writes:
+            with self._parts.catch("Results of evaluations are left out"):
+                step = self._steps_of_model()
+                if self._scalars.add_evaluation(step, logs or {}):
+                    self._background.do(self._scalars.write)
+        if not self._is_training:
             self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Writes what is left and closes the files."""
         self._profile.stop()
-        if self._training and self.writes:
-            history = getattr(self.model, "history", None)
+        if self._is_training and self.writes:
+            history = getattr(self.model, "history", None)  # Set by Keras
             self._background.do(self._end, history)
-        self._training = False
+        self._is_training = False
         self._background.do(self._runs.close)
-        super().close()
+        self._background.close()
         # Has been done, unless writing has stopped; others may write now.
         with contextlib.suppress(OSError):
             self._runs.close()
 
-    @property
-    def target(self):
-        """The writer that steps go to."""
-        return self._steps
-
-    def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `get_state` gave."""
         super().set_state(state)
         window = (state["writer"] or {}).get("open")
         self._has_open_window = window is not None
         # What was written since is dropped when the epoch begins again.
         if self._known_steps > self.steps_done:
-            self._is_begun = False
+            self._has_begun = False
 
-    def flush(self):
-        """Makes what was written readable, on the writing thread."""
+    def _draw(self, step: int) -> None:
+        """Has pictures drawn of the model as it is."""
+        looked = self._pictures.look(self.model, step)
+        if looked and self.writes:
+            self._background.do(self._write_pictures, step, looked)
+
+    def _steps_of_model(self) -> int:
+        """How many updates a model has done, also a plain Keras one."""
+        # A new optimizer counts from 0, and the steps continue.
+        updates = int(self.model.optimizer.iterations.numpy())
+        if not isinstance(self.model, DescentTrainer):
+            return updates
+        return max(updates, self.steps_done)
+
+    # All that follows runs on the writing thread.
+
+    def flush(self) -> None:
+        """Makes what was written readable."""
         self._runs.flush()
 
-    def write(self, steps, names, values, measured=None):
-        """Takes steps, on the writing thread."""
+    def write(
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
+    ) -> None:
+        """Writes steps, and keeps them for the verdict."""
         super().write(steps, names, values, measured)
         with self._parts.catch("The diagnosis is left out"):
             self._judged.write(steps, names, values, measured)
 
-    def _pass_on(self, table):
-        """Takes a `Table`, on the writing thread."""
+    def write_block(self, table: BlockTable) -> None:
+        """Writes a block, with the description of the run ahead of it."""
         if not self._is_described:
             self._is_described = True
             with self._parts.catch("The description of the run is left out"):
                 self._describe(table)
         with self._parts.catch("Numbers of some steps are left out"):
-            super()._pass_on(table)
+            super().write_block(table)
         with self._parts.catch("Some histograms are left out"):
             for step, name, numbers in table.histograms(self._wanted):
                 low, high, *counts = numbers
@@ -270,9 +315,16 @@ class TensorBoard(StepCallback):
                     summaries.histogram(name, edges[:-1], edges[1:], counts),
                 )
 
-    def _describe(self, table):
-        """Writes what is known of the run, on the writing thread."""
-        measured = [
+    def _begin(self, steps_done: int, epoch: int, has_window: bool) -> None:
+        # An interrupted run may have written a window that continues now.
+        self._runs.begin(steps_done - has_window, epoch)
+        if not steps_done:
+            self._judged = JudgedSteps()
+        self._judged.params = self.params or {}
+
+    def _describe(self, table: BlockTable) -> None:
+        """Writes what is known of the run."""
+        measured: list[tuple[str, str | None]] = [
             (name, quantity)
             for name, quantity in zip(
                 table.names, table.quantities, strict=True
@@ -290,27 +342,19 @@ class TensorBoard(StepCallback):
             )
         )
 
-    def _end(self, history):
-        """Marks the end of the run, on the writing thread."""
-        self._steps.close()
+    def _end(self, history: keras.callbacks.History | None) -> None:
+        """Marks the end of the run."""
+        self.writer.close()
         steps_done = self.steps_done
         with self._parts.catch("The diagnosis is left out"):
             text = self._judged.verdict(history)
             if text:
-                summary = summaries.text("diagnosis", text)
-                self._runs.judge(steps_done, summary)
+                self._runs.judge(steps_done, summaries.text("diagnosis", text))
         if self._is_complete and self._is_described:
             self._runs.describe([summaries.hparams_end()])
         self._runs.end(steps_done, self._epoch)
 
-    def _draw(self, step):
-        """Has pictures drawn of the model as it is."""
-        looked = self._pictures.look(self.model, step)
-        if looked and self.writes:
-            self._background.do(self._write_pictures, step, looked)
-
-    def _write_pictures(self, step, looked):
-        """Writes pictures, on the writing thread."""
+    def _write_pictures(self, step: int, looked: list[Look]) -> None:
         for summary in self._pictures.draw(looked):
             self._runs["train"].add(step, summary)
 

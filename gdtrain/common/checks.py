@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -18,6 +19,44 @@ def absolute(path: str | os.PathLike) -> str:
     """
     path = os.fspath(path)
     return path if "://" in path else os.path.abspath(path)
+
+
+def keras_arguments(
+    callback: str, given: Mapping[str, Any], instead: Mapping[str, Any]
+) -> None:
+    """Refuses arguments of one of Keras's callbacks that mean nothing here.
+
+    Args:
+        callback: The name of the callback.
+        given: Arguments that it does not have, by name.
+        instead: For each one that Keras's callback has, the value that
+            describes what this one does as well, and what to write otherwise.
+
+    Raises:
+        TypeError: if one has another value, or Keras does not have it either.
+
+    Example:
+
+    >>> instead = {"write_graph": (False, "Write a summary.")}
+    >>> keras_arguments("TensorBoard", {"write_graph": False}, instead)
+    >>> keras_arguments("TensorBoard", {"write_graph": True}, instead)
+    Traceback (most recent call last):
+        ...
+    TypeError: `TensorBoard` of gdtrain has no `write_graph` as Keras's has.
+    Received: write_graph=True. Write a summary.
+    """
+    for name, value in given.items():
+        if name not in instead:
+            raise TypeError(
+                f"{callback}.__init__() got an unexpected keyword argument "
+                f"{name!r}"
+            )
+        same, remedy = instead[name]
+        if value != same:
+            raise TypeError(
+                f"`{callback}` of gdtrain has no `{name}` as Keras's has. "
+                f"Received: {name}={value!r}. {remedy}"
+            )
 
 
 def positive_integer(name: str, value: Any) -> int:

@@ -257,7 +257,7 @@ class Callback(keras.callbacks.Callback):
         return {}
 
     @default_hook
-    def set_state(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues from what `get_state` gave, after `on_train_begin`.
 
         Args:

@@ -51,7 +51,7 @@ def scheduler(job):
     decay = keras.optimizers.schedules.ExponentialDecay(
         job.learning_rate, 1000, 0.9
     )
-    return gdtrain.callbacks.LearningRateScheduler(decay)
+    return gdtrain.callbacks.LearningRateScheduler(decay, unit="step")
 
 
 def makers(job):

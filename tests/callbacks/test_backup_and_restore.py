@@ -184,7 +184,7 @@ def test_curves_of_windows_that_were_open(tmp_path):
                 f"{folder}/tb",
                 ["loss", "update_ratio", telemetry.LossChange().every(2)],
                 every_steps=3,
-                spread=True,
+                aggregate=True,
             ),
             gdtrain.callbacks.StepWriter(
                 AggregatingWriter(CSVWriter(f"{folder}/thin.csv"), 3)

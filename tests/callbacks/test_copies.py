@@ -34,7 +34,7 @@ MADE = {
         folder
     ),
     "LearningRateScheduler": lambda _: gdtrain.callbacks.LearningRateScheduler(
-        gdtrain.schedules.WarmUp(0.1, 2)
+        gdtrain.schedules.WarmUp(0.1, 2), unit="step"
     ),
     "NonfiniteGuard": lambda _: gdtrain.callbacks.NonfiniteGuard(),
     "Stability": lambda _: gdtrain.callbacks.Stability(X, Y),
@@ -42,7 +42,7 @@ MADE = {
     "StepWriter": step_writer,
     "Telemetry": lambda _: gdtrain.callbacks.Telemetry(),
     "TensorBoard": lambda folder: gdtrain.callbacks.TensorBoard(
-        folder, spread=True, every_steps=2
+        folder, aggregate=True, every_steps=2
     ),
     "WeightPath": lambda _: gdtrain.callbacks.WeightPath(),
 }

@@ -77,7 +77,9 @@ def test_weights_of_a_checkpoint_must_be_finite(tmp_path):
     "scheduler",
     [
         keras.callbacks.LearningRateScheduler(lambda epoch: 0.1),
-        gdtrain.callbacks.LearningRateScheduler(gdtrain.schedules.WarmUp(1, 9)),
+        gdtrain.callbacks.LearningRateScheduler(
+            gdtrain.schedules.WarmUp(1, 9), unit="step"
+        ),
     ],
     ids=["Keras's", "ours"],
 )

@@ -1,5 +1,6 @@
 """The learning rate set ahead of each step, against schedules inside."""
 
+import functools
 import math
 import warnings
 
@@ -15,6 +16,7 @@ from gdtrain.schedules import OneCycle, WarmUp
 from tests import models
 from tests.callbacks import reading
 
+by_step = functools.partial(LearningRateScheduler, unit="step")
 EXAMPLES = 45  # With a batch of 8: 6 steps an epoch, the last one uneven
 Decay = keras.optimizers.schedules.ExponentialDecay
 OPTIMIZERS = {
@@ -59,7 +61,7 @@ def assert_equal(one, other):
 def test_weights_are_those_of_the_schedule_inside(optimizer, schedule):
     make = OPTIMIZERS[optimizer]
     inside = train(schedule, make=make)
-    ours = train(7.0, [LearningRateScheduler(schedule)], make)
+    ours = train(7.0, [by_step(schedule)], make)
     assert_equal(ours, inside)
 
 
@@ -77,7 +79,7 @@ def test_weights_are_those_of_the_schedule_inside(optimizer, schedule):
 def test_weights_are_those_of_the_schedule_inside_however_run(how):
     schedule = Decay(0.05, 5, 0.8)
     inside = train(schedule, **how)
-    ours = train(7.0, [LearningRateScheduler(schedule)], **how)
+    ours = train(7.0, [by_step(schedule)], **how)
     if "jit_compile" in how:  # It may join operations in another way.
         assert models.distance(ours.get_weights(), inside.get_weights()) < 1e-5
     else:
@@ -86,8 +88,7 @@ def test_weights_are_those_of_the_schedule_inside_however_run(how):
 
 def test_weights_change_with_the_schedule():
     one, other = (
-        train(7.0, [LearningRateScheduler(Decay(0.05, 5, factor))])
-        for factor in (0.8, 0.7)
+        train(7.0, [by_step(Decay(0.05, 5, factor))]) for factor in (0.8, 0.7)
     )
     assert models.distance(one.get_weights(), other.get_weights()) > 1e-3
 
@@ -95,7 +96,7 @@ def test_weights_change_with_the_schedule():
 def test_telemetry_shows_the_rate_of_each_step():
     ours, inside = Telemetry(), Telemetry()
     schedule = WarmUp(Decay(0.05, 5, 0.8), 7)
-    train(7.0, [ours, LearningRateScheduler(schedule)])
+    train(7.0, [ours, by_step(schedule)])
     train(schedule, [inside])
     np.testing.assert_array_equal(
         ours["learning_rate"], inside["learning_rate"]
@@ -109,13 +110,13 @@ def test_a_function_of_a_tensor_is_a_schedule():
         return 0.1 * 0.5 ** keras.ops.cast(step // 6, "float32")
 
     telemetry = Telemetry()
-    train(7.0, [telemetry, LearningRateScheduler(halved)])
+    train(7.0, [telemetry, by_step(halved)])
     expected = np.repeat(0.1 * 0.5 ** np.arange(4), 6)
     np.testing.assert_allclose(telemetry["learning_rate"], expected, 1e-6)
 
 
 def test_rate_is_a_variable_that_can_be_set_afterwards():
-    model = train(7.0, [LearningRateScheduler(Decay(0.05, 5, 0.8))])
+    model = train(7.0, [by_step(Decay(0.05, 5, 0.8))])
     last = float(Decay(0.05, 5, 0.8)(23))
     assert float(model.optimizer.learning_rate) == pytest.approx(last)
     model.optimizer.learning_rate = 0.25
@@ -127,7 +128,7 @@ def test_rate_is_a_variable_that_can_be_set_afterwards():
 def test_training_again_goes_on_with_the_count():
     schedule = Decay(0.05, 5, 0.8)
     inside = train(schedule, epochs=4)
-    model = train(7.0, [LearningRateScheduler(schedule)], epochs=2)
+    model = train(7.0, [by_step(schedule)], epochs=2)
     x, y = models.regression_data(EXAMPLES)
     telemetry = Telemetry()
     model.fit(
@@ -135,7 +136,7 @@ def test_training_again_goes_on_with_the_count():
         y,
         batch_size=8,
         verbose=0,
-        callbacks=[LearningRateScheduler(schedule), telemetry],
+        callbacks=[by_step(schedule), telemetry],
     )
     rate = telemetry["learning_rate"][0]
     assert rate == pytest.approx(float(schedule(12)))
@@ -155,7 +156,7 @@ def test_blocks_are_as_long_as_without(monkeypatch):
     monkeypatch.setattr(block.Block, "__call__", noted)
     train(0.05, epochs=50)
     without, calls[:] = len(calls), []
-    train(7.0, [LearningRateScheduler(Decay(0.05, 5, 0.8))], epochs=50)
+    train(7.0, [by_step(Decay(0.05, 5, 0.8))], epochs=50)
     assert sum(calls) == 300
     assert len(calls) <= without + 5 < 50
 
@@ -168,12 +169,12 @@ def test_the_same_schedule_in_a_new_callback_needs_no_new_program():
             traced.append(1)
             return super().__call__(step)
 
-    model = train(7.0, [LearningRateScheduler(Counted(0.05, 5, 0.8))])
+    model = train(7.0, [by_step(Counted(0.05, 5, 0.8))])
     x, y = models.regression_data(EXAMPLES)
     counts = []
     for schedule in (Counted(0.05, 5, 0.8), Counted(0.05, 5, 0.7)):
         before = len(traced)
-        callback = LearningRateScheduler(schedule)
+        callback = by_step(schedule)
         made = len(traced)  # The check traces it once.
         model.fit(x, y, batch_size=8, verbose=0, callbacks=[callback])
         counts.append((made - before, len(traced) - made))
@@ -189,7 +190,7 @@ def test_with_loss_scaling_skipped_steps_count_nothing():
         return keras.optimizers.LossScaleOptimizer(inner, 2.0**70)
 
     inside = train(schedule, make=scaled, epochs=6)
-    ours = train(7.0, [LearningRateScheduler(schedule)], scaled, epochs=6)
+    ours = train(7.0, [by_step(schedule)], scaled, epochs=6)
     assert 0 < int(ours.optimizer.iterations) < 36
     assert_equal(ours, inside)
 
@@ -210,7 +211,7 @@ def test_a_step_that_the_guard_leaves_out_counts_nothing():
             verbose=0,
             callbacks=[
                 telemetry,
-                LearningRateScheduler(schedule),
+                by_step(schedule),
                 gdtrain.callbacks.NonfiniteGuard("skip"),
             ],
         )
@@ -224,7 +225,7 @@ def test_a_step_that_the_guard_leaves_out_counts_nothing():
 
 def test_resumed_run_is_the_uninterrupted_one(tmp_path):
     schedule = Decay(0.05, 5, 0.8)
-    whole = train(7.0, [LearningRateScheduler(schedule)])
+    whole = train(7.0, [by_step(schedule)])
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -235,8 +236,8 @@ def test_resumed_run_is_the_uninterrupted_one(tmp_path):
         return gdtrain.callbacks.BackupAndRestore(str(tmp_path), every_steps=5)
 
     with pytest.raises(KeyboardInterrupt):
-        train(7.0, [LearningRateScheduler(schedule), backup(), Stop()])
-    again = train(7.0, [LearningRateScheduler(schedule), backup()])
+        train(7.0, [by_step(schedule), backup(), Stop()])
+    again = train(7.0, [by_step(schedule), backup()])
     assert_equal(again, whole)
 
 
@@ -246,22 +247,21 @@ def test_replicas_have_the_rate_of_the_schedule_inside(two_replicas):
         schedule = Decay(0.05, 5, 0.8)
         with two_replicas.scope():
             rate = schedule if inside else 7.0
-            callbacks = [] if inside else [LearningRateScheduler(schedule)]
+            callbacks = [] if inside else [by_step(schedule)]
             found.append(train(rate, callbacks))
     assert_equal(*found)
 
 
-def test_by_epoch_it_is_what_keras_does():
+def test_by_epoch_it_is_what_keras_does(capsys):
     def falling(epoch, rate):
         return rate * (0.9 if epoch else 1.0)
 
-    ours, theirs = (
-        train(0.05, [kind(falling, **how)])
-        for kind, how in (
-            (LearningRateScheduler, {"unit": "epoch"}),
-            (keras.callbacks.LearningRateScheduler, {}),
-        )
-    )
+    ours = train(0.05, [LearningRateScheduler(falling, 1)])
+    printed = capsys.readouterr().out
+    keras_own = keras.callbacks.LearningRateScheduler(falling, 1)
+    theirs = train(0.05, [keras_own])
+    assert printed == capsys.readouterr().out
+    assert printed.count("setting learning rate to") == 4
     assert_equal(ours, theirs)
     rates = ours.history.history["learning_rate"]
     assert rates == theirs.history.history["learning_rate"]
@@ -269,7 +269,7 @@ def test_by_epoch_it_is_what_keras_does():
 
 
 def test_by_epoch_a_schedule_may_be_of_the_epoch_alone():
-    schedule = LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch), "epoch")
+    schedule = LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch))
     model = train(7.0, [schedule], epochs=3)
     np.testing.assert_allclose(
         model.history.history["learning_rate"], [0.1, 0.05, 0.1 / 3], 1e-6
@@ -282,7 +282,7 @@ def test_tensorboard_has_the_rate_after_each_epoch(tmp_path):
         7.0,
         [
             gdtrain.callbacks.TensorBoard(tmp_path),
-            LearningRateScheduler(schedule),
+            by_step(schedule),
         ],
     )
     found = reading.curves(tmp_path)["train/epoch_learning_rate"]
@@ -302,26 +302,30 @@ def test_tensorboard_has_the_rate_after_each_epoch(tmp_path):
 )
 def test_a_schedule_of_python_numbers_is_refused(python_only):
     with pytest.raises(TypeError, match="must work on a tensor"):
-        LearningRateScheduler(python_only)
+        by_step(python_only)
 
 
 def test_a_schedule_of_several_numbers_is_refused():
     with pytest.raises(ValueError, match="must give one number"):
-        LearningRateScheduler(lambda step: keras.ops.ones([2]))
+        by_step(lambda step: keras.ops.ones([2]))
 
 
 def test_what_is_no_schedule_is_refused():
     with pytest.raises(TypeError, match="must be a function or a schedule"):
-        LearningRateScheduler(0.1)
+        by_step(0.1)
     with pytest.raises(ValueError, match="`unit` must be one of"):
-        LearningRateScheduler(Decay(0.1, 5, 0.5), "batch")
+        LearningRateScheduler(Decay(0.1, 5, 0.5), unit="batch")
+    with pytest.raises(TypeError, match=r"schedule, unit=\"step\""):
+        LearningRateScheduler(Decay(0.1, 5, 0.5))
+    with pytest.raises(ValueError, match="verbose=1"):
+        by_step(Decay(0.1, 5, 0.5), verbose=1)
 
 
 @pytest.mark.parametrize("unit", ["step", "epoch"])
 def test_an_optimizer_with_a_schedule_is_refused(unit):
     schedule = Decay(0.05, 5, 0.8)
     with pytest.raises(ValueError, match="rate that can be set"):
-        train(schedule, [LearningRateScheduler(schedule, unit)])
+        train(schedule, [LearningRateScheduler(lambda n: 0.1, unit=unit)])
 
 
 def test_an_optimizer_of_several_is_refused():
@@ -335,7 +339,7 @@ def test_an_optimizer_of_several_is_refused():
         model.fit(
             *models.regression_data(),
             verbose=0,
-            callbacks=[LearningRateScheduler(Decay(0.05, 5, 0.8))],
+            callbacks=[by_step(Decay(0.05, 5, 0.8))],
         )
 
 
@@ -346,7 +350,7 @@ def test_a_model_without_an_optimizer_is_refused():
         model.fit(
             *models.regression_data(),
             verbose=0,
-            callbacks=[LearningRateScheduler(Decay(0.05, 5, 0.8))],
+            callbacks=[by_step(Decay(0.05, 5, 0.8))],
         )
 
 
@@ -357,7 +361,7 @@ def test_a_model_of_keras_is_refused():
         model.fit(
             *models.regression_data(),
             verbose=0,
-            callbacks=[LearningRateScheduler(Decay(0.05, 5, 0.8))],
+            callbacks=[by_step(Decay(0.05, 5, 0.8))],
         )
 
 
@@ -378,5 +382,5 @@ def test_a_step_that_never_uses_the_optimizer_is_told_of():
         model.fit(
             *models.regression_data(),
             verbose=0,
-            callbacks=[LearningRateScheduler(Decay(0.05, 5, 0.8))],
+            callbacks=[by_step(Decay(0.05, 5, 0.8))],
         )

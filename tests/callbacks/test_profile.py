@@ -22,7 +22,9 @@ def trained(*callbacks, epochs=1):
 
 
 def tensorboard(log_dir, profile):
-    return gdtrain.callbacks.TensorBoard(log_dir, ["loss"], profile=profile)
+    return gdtrain.callbacks.TensorBoard(
+        log_dir, ["loss"], profile_batch=profile
+    )
 
 
 def profiles(log_dir):
@@ -53,6 +55,7 @@ def calls(monkeypatch):
     "profile, looks",
     [
         ((1, 1), [1]),
+        (4, [3, 4]),
         ((3, 10), [2, 10]),
         ((8, 100), [7, 100]),
     ],
@@ -103,12 +106,13 @@ def test_profile_that_cannot_be_written_is_told_of(tmp_path):
 @pytest.mark.parametrize(
     "profile, error, match",
     [
-        (5, TypeError, "profile=5"),
-        ((1, 2, 3), TypeError, r"profile=\(1, 2, 3\)"),
-        ("12", TypeError, "profile='12'"),
-        ((1, 2.5), TypeError, r"profile\[1\]=2.5"),
-        ((0, 2), ValueError, r"profile\[0\]=0"),
-        ((5, 2), ValueError, r"profile=\(5, 2\)"),
+        (None, TypeError, "profile_batch=None"),
+        ((1, 2, 3), TypeError, r"profile_batch=\(1, 2, 3\)"),
+        ("12", TypeError, "profile_batch='12'"),
+        ((1, 2.5), TypeError, r"profile_batch\[1\]=2.5"),
+        (-1, ValueError, r"profile_batch\[0\]=-1"),
+        ((0, 2), ValueError, r"profile_batch\[0\]=0"),
+        ((5, 2), ValueError, r"profile_batch=\(5, 2\)"),
     ],
 )
 def test_profile_of_no_steps_is_refused(profile, error, match, tmp_path):

@@ -359,7 +359,7 @@ SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)
         (lambda: Stability(X, Y, 0), ValueError, "`every_steps` must be"),
         (lambda: Stability(X, Y, budget=0), ValueError, "`budget` must be"),
         (lambda: Stability(X, Y, what_if=True), ValueError, "`what_if` must"),
-        (lambda: Stability(X, Y, products=0), ValueError, "`products` must"),
+        (lambda: Stability(X, Y, max_products=0), ValueError, "`max_products`"),
         (
             lambda: StableLearningRate(X, Y, share=0),
             ValueError,

@@ -417,7 +417,7 @@ def test_spread_is_that_of_every_step(tmp_path):
     model, telemetry = models.network(), gdtrain.callbacks.Telemetry()
     model.compile("adam", "mse", **GRAPH)
     tensorboard = gdtrain.callbacks.TensorBoard(
-        tmp_path, every_steps=4, spread=True
+        tmp_path, every_steps=4, aggregate=True
     )
     callbacks = [tensorboard, telemetry]
     model.fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=callbacks)

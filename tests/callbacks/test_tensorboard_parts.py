@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.callbacks.scalar_rows import number
+from gdtrain.callbacks.epoch_scalars import number
 from gdtrain.telemetry.quantity import BlockQuantity
 from tests import models
 from tests.callbacks import reading

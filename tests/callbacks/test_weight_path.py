@@ -62,7 +62,7 @@ def test_only_some_steps_are_kept_and_both_ends():
 
 
 def test_long_path_is_thinned_to_what_may_be_kept():
-    path = WeightPath(most=5)
+    path = WeightPath(max_points=5)
     fit(path, 23)
     assert path.steps.tolist() == [0, 8, 16, 23]
     wanted = closed_form(23)[path.steps]
@@ -80,7 +80,7 @@ def test_executions_of_several_steps_stay_whole():
 
 
 def test_second_fit_and_a_restored_path_go_on():
-    path, again = WeightPath(most=5), WeightPath(most=5)
+    path, again = WeightPath(max_points=5), WeightPath(max_points=5)
     model = fit(path, 7)
     again.set_state(path.get_state())
     start = model.get_weights()
@@ -120,9 +120,9 @@ def test_arguments_that_cannot_be_used_are_refused():
     with pytest.raises(ValueError, match="`every_steps` must be"):
         WeightPath(0)
     with pytest.raises(ValueError, match="`most` must be at least 2"):
-        WeightPath(most=1)
+        WeightPath(max_points=1)
     with pytest.raises(TypeError, match="`most` must be"):
-        WeightPath(most=2.5)
+        WeightPath(max_points=2.5)
 
 
 def test_model_of_keras_is_refused():

@@ -115,7 +115,7 @@ def test_all_writers_have_it(tmp_path):
 
 def test_mean_of_a_window_has_it_too(tmp_path):
     callback = gdtrain.callbacks.TensorBoard(
-        tmp_path, "minimal", every_steps=10, spread=True
+        tmp_path, "minimal", every_steps=10, aggregate=True
     )
     _, probe = train([callback], 7)
     points = dict(reading.curves(tmp_path)["train/step/first_weight"])

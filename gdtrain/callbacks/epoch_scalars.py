@@ -1,0 +1,146 @@
+"""Numbers that Keras's hooks pass on, of epochs and evaluations."""
+
+import itertools
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from gdtrain.common import failures
+from gdtrain.descent import optimizers
+from gdtrain.writers.tensorboard_runs import TensorBoardRuns
+
+
+def number(value: Any) -> float:
+    """A value of Keras's logs as a number; infinite where it is too large.
+
+    Raises:
+        TypeError: if it is not a single number.
+
+    Example:
+
+    >>> number(np.float32(0.5)), number(10**400), number(None)
+    Traceback (most recent call last):
+        ...
+    TypeError: A scalar must be a single number. Received: None.
+    """
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf") if value > 0 else -float("inf")
+    if hasattr(value, "dtype"):  # An array of any library
+        # NumPy warns of Keras's variables, and cannot take TensorFlow's
+        # bfloat16, which is of kind V.
+        found = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+        if found.ndim == 0 and found.dtype.kind in "biufV":
+            return float(found)
+    text = " ".join(repr(value).split())
+    raise TypeError(
+        "A scalar must be a single number. Received: "
+        f"{text[:60] + '...' if len(text) > 60 else text}."
+    )
+
+
+class EpochScalars:
+    """Collects numbers of epochs and evaluations, written many at once.
+
+    Thousands of short epochs a second would otherwise be as many jobs.
+
+    Args:
+        runs: Where they are written.
+        parts: What cannot be written is excluded alone.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> runs = TensorBoardRuns(folder)
+    >>> scalars = EpochScalars(runs, failures.FailureReporter())
+    >>> logs = {"loss": 0.5, "val_loss": 0.25}
+    >>> [scalars.add_epoch(epoch, logs) for epoch in (0, 1)]
+    [True, False]
+    >>> scalars.write()
+    >>> runs.close()
+    """
+
+    def __init__(self, runs: TensorBoardRuns, parts: failures.FailureReporter) -> None:
+        self._runs = runs
+        self._parts = parts
+        # Run, step on the x axis, and numbers by tag
+        self._waiting: list[tuple[str, int, dict[str, float]]] = []
+        self._lock = threading.Lock()
+        self._rates_at: int | None = None  # After how many steps read
+        self._rates: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_waiting": [], "_lock": None}  # For the original
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+    def rates_of(self, model: keras.Model, steps_done: int) -> dict[str, float]:
+        """The learning rates now, by `learning_rate` or `learning_rate_<name>`.
+
+        Epochs of one block have the same ones, as a callback that sets them
+        needs a sync. Reading them takes longer than short epochs.
+        """
+        if self._rates_at != steps_done:
+            self._rates_at, self._rates = None, {}
+            with self._parts.catch("Learning rates of epochs are left out"):
+                rates = optimizers.learning_rates(model.optimizer)
+                self._rates = {
+                    f"learning_rate_{name}" if name else "learning_rate": (
+                        rate.numpy()
+                    )
+                    for name, rate in rates.items()
+                }
+                self._rates_at = steps_done
+        return self._rates
+
+    def add_epoch(self, epoch: int, logs: Mapping[str, Any]) -> bool:
+        """Adds what `History` shows of an epoch.
+
+        Returns:
+            Whether it is the first since `write`, which is to be called then.
+        """
+        parts: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
+        for name, value in logs.items():
+            key = str(name)
+            is_validation = key.startswith("val_")
+            tag = f"epoch_{key.removeprefix('val_')}"
+            parts["validation" if is_validation else "train"][tag] = value
+        added = [self._add(run, epoch, parts[run]) for run in parts]
+        return any(added)
+
+    def add_evaluation(self, step: int, logs: Mapping[str, Any]) -> bool:
+        """Adds the results of an evaluation at a step; as `add_epoch`."""
+        tagged = {f"evaluation_{k}_vs_iterations": v for k, v in logs.items()}
+        return self._add("validation", step, tagged)
+
+    def write(self) -> None:
+        """Writes all of them, rows of the same tags together."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for (run, names), group in itertools.groupby(
+            waiting, key=lambda row: (row[0], list(row[2]))
+        ):
+            rows = list(group)
+            self._runs[run].write(
+                [step for _, step, _ in rows],
+                names,
+                [list(numbers.values()) for *_, numbers in rows],
+            )
+
+    def _add(self, run: str, step: int, logs: Mapping[str, Any]) -> bool:
+        numbers = {}
+        for tag, value in logs.items():
+            with self._parts.catch(f"{tag} is left out"):
+                numbers[tag] = number(value)
+        if not numbers:
+            return False
+        with self._lock:
+            self._waiting.append((run, step, numbers))
+            return len(self._waiting) == 1
