@@ -15,9 +15,8 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.callbacks.pictures import Profile
-from gdtrain.callbacks.run_processes import StopSignals
 from gdtrain.common import forks
-from gdtrain.common.signals import Interrupts
+from gdtrain.common.signals import Interrupts, StopSignals
 from gdtrain.writers import event_files
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock

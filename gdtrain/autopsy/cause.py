@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TypedDict
 
+import numpy as np
+
 _LISTED = 8  # Examples, at most
 _LARGE = 1e4  # A weight that no healthy training of a small model has
 _TOO_LARGE = "A learning rate that is too large does this"
@@ -58,7 +60,9 @@ class Cause:
 
 
 def describe(
-    cause: Cause, step: int, indices: Sequence[int] | None = None
+    cause: Cause,
+    step: int,
+    indices: Sequence[int] | np.ndarray | None = None,
 ) -> str:
     """Says in a few sentences why a step was not finite.
 
@@ -102,7 +106,7 @@ def _finding(cause: Cause) -> str:
     }[cause.where]
 
 
-def _examples(cause: Cause, indices: Sequence[int] | None) -> str:
+def _examples(cause: Cause, indices: Sequence[int] | np.ndarray | None) -> str:
     """Which examples, as the end of a sentence; empty if unknown."""
     count = len(cause.examples)
     if not count:

@@ -1,14 +1,19 @@
-"""A run that is killed goes on where it was, and ends as if left alone."""
+"""Saves a run, so that it resumes exactly after any interruption."""
 
 import os
 import time
 from typing import Any
 
-from gdtrain.callbacks.run_processes import StopSignals, Workers
+from gdtrain.callbacks import shared_backups
+from gdtrain.callbacks.shared_backups import Workers
 from gdtrain.checkpoint.backups import Backups
 from gdtrain.common import checks, failures
+from gdtrain.common.cadence import EverySteps
+from gdtrain.common.signals import StopSignals
 from gdtrain.data.iterator_state import NoPosition
+from gdtrain.data.protocols import DataSource
 from gdtrain.loop.callback import Callback
+from gdtrain.loop.fit_state import FitState
 from gdtrain.state import fingerprint
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
@@ -16,84 +21,102 @@ from gdtrain.writers.folder_lock import FolderLock
 ON_CHANGE = ("error", "continue", "restart")
 
 
-class BackupAndRestore(Callback):
-    """Saves a run beside training; the same script again goes on with it.
+_FINISHED = (
+    "The checkpoints of a finished run stay, so that it is not run again. "
+    "Delete the folder yourself."
+)
+# Arguments of Keras's callback: the value that means the same here, and what
+# to write for the others
+_INSTEAD: dict[str, tuple[Any, str]] = {
+    "double_checkpoint": (False, "Write `every_steps=...` and `keep=2`."),
+    "delete_checkpoint": (False, _FINISHED),
+}
 
-    Weights, optimizer, metrics, generators of random numbers, the place in
-    the data, epoch and step, History and what callbacks remember: a run that
-    is killed at any moment, any number of times, ends with the same bits as
-    one left alone, on the same kind of machine. A run that has ended is not
-    run again: `fit` returns its History, and goes on if `epochs` was raised.
+
+class BackupAndRestore(Callback):
+    """Saves a run beside training; starting the same script again resumes it.
+
+    Saved are weights, optimizer, metrics, random generators, the position in
+    the data, epoch and step, History and the state of callbacks. A run that is
+    killed at any moment, any number of times, ends with the same bits as an
+    uninterrupted one, on the same kind of machine. A run that has ended is not
+    run again: `fit` returns its History, and continues if `epochs` was raised.
     A printed line says so each time.
 
-    A checkpoint belongs to what was asked for: the model, all arguments of
-    `compile`, arguments of `fit`, the seed, and the data. Another learning
-    rate, another loss, other data: training is refused before its first step,
-    with a list of what differs, and `on_change` says what to do instead.
-    Data are compared by content: of arrays above 64 MiB, some thousand rows
-    all over them; of `tf.data`, its operations, the arrays in it, and its
-    first elements, as far as neither random operations nor Python bring
-    them; of a generator, its first batches if `keras.utils.set_random_seed`
-    was called; of a `keras.utils.PyDataset`, its attributes besides. Your own
-    functions and classes are compared by their code, and by the numbers that
-    they refer to. What cannot be compared, the line names.
+    A checkpoint belongs to one request: the model, all arguments of `compile`,
+    arguments of `fit`, the seed, and the data. If another learning rate, loss
+    or data are requested, training is refused before its first step, with a
+    list of what differs; see `on_change`. The printed line names what could
+    not be compared. Compared are:
+
+    | what | how |
+    |---|---|
+    | arrays | content; above 64 MiB, that of some thousand rows |
+    | `tf.data` | operations, arrays, and first elements if deterministic |
+    | generator | first batches, after `keras.utils.set_random_seed` |
+    | `keras.utils.PyDataset` | attributes, and first batches |
+    | your functions and classes | code, and numbers that they refer to |
+
+    | data | position is restored |
+    |---|---|
+    | arrays | yes |
+    | `keras.utils.PyDataset` | yes, by `get_state()` and `set_state(state)` \
+    if it has them, else by the calls of its past epochs; if an epoch is a \
+    part of it, it must not change as an epoch ends, as threads read ahead |
+    | `tf.data` | on one replica, if it shuffles once and its operations \
+    allow; what was read ahead to the end of the data is read again |
+    | generator | no: `at_epochs_only=True` |
+    | validation data | no: if they shuffle or repeat, results may differ |
 
     Optimizers, metrics and variables are found wherever the model's code keeps
-    them; run eagerly, as far as they are in attributes, containers, closures
-    or globals. Numbers that a step counts in plain Python are not seen: keep
-    them in a variable, or in a callback with `get_state`.
+    them; run eagerly, if they are in attributes, containers, closures or
+    globals. Numbers that a step counts in plain Python are not found: keep
+    them in a variable, or in a callback with `get_state()`, a dict of numbers,
+    strings, lists and arrays, and `set_state(state)`.
+    `jit_compile="auto"` is a graph here, as timing two compilers is not
+    repeatable; `True` is obeyed. A `budget` of telemetry depends on time, too.
 
-    A checkpoint is there whole or not at all, and checked when read: a damaged
-    one is named, and the one before it is used. SIGTERM and Ctrl-C save at the
-    end of the block of steps and stop; the exit code is 143 or 130. If a
-    checkpoint cannot be written, a warning says so and training goes on.
+    A checkpoint is complete or absent, and verified when read: a damaged one
+    is reported, and the one before it is used. After SIGTERM or Ctrl-C, the
+    run is saved at the end of the block of steps and stops, with exit code 143
+    or 130. If a checkpoint cannot be written, a warning says so and training
+    continues.
 
-    Exactly set back are arrays, a `keras.utils.PyDataset` (which may have
-    `get_state()` and `set_state(state)`; else it is told of the epochs again;
-    where an epoch is but a part of it, it must not change at its end, as
-    threads read ahead), and `tf.data` on one replica, if its operations allow
-    and it shuffles once; where it had read ahead to the end of its data, it
-    reads them again. Of arrays the contents are compared with those of the
-    checkpoint, of other data the number and shape of batches. Validation data
-    are read anew: if they shuffle or repeat, what is validated on may differ.
-    A callback of your own may have `get_state()`, a dict of
-    numbers, strings, lists and arrays, and `set_state(state)`.
-    `jit_compile="auto"` is a graph here, as choosing by the clock is never the
-    same twice; `True` is obeyed. What an overhead budget measures follows the
-    clock too.
-
-    On several workers, each saves in a folder of its own below, and all of
-    them at the same steps: `every_seconds` and signals are then heeded at the
-    ends of epochs.
+    Each of several workers saves in a subfolder of its own, all at the same
+    steps: `every_seconds` and signals then take effect as an epoch ends.
 
     Args:
-        backup_dir: The folder; made if it is not there. One for each run.
+        backup_dir: The folder; made if it is missing. One for each run.
         every_steps: Save at steps that are multiples of this. Defaults to
             `None`, no such steps.
         every_seconds: Save when so many seconds have passed. Defaults to 60.
             `None` for never. A run also saves when it ends.
         keep: How many checkpoints to keep. Defaults to 2.
-        at_epochs_only: Whether to save between epochs alone. Defaults to
-            `False`. Needed for data that cannot be set back, as a generator
-            or a pipeline whose maps are random (as augmentation by
-            `tf.random.uniform`) or call Python: then they begin anew where a
-            run goes on, and what is random in them is drawn anew. Random
-            layers within the model need no such thing.
-        on_change: What to do if another run was asked for than the one that
-            was saved. `"error"`, the default, refuses. `"continue"` goes on
-            from the checkpoint with what is asked for now: this learning
-            rate, loss, data; an optimizer or metrics whose variables do not
-            fit begin anew, and so does the epoch, if data or batches differ.
-            `"restart"` trains anew, and overwrites what is there.
+        save_freq: As in Keras: `"epoch"` to save as each epoch ends, or a
+            number of steps, as `every_steps`. Defaults to `None`.
+        at_epochs_only: Whether to save between epochs only. Defaults to
+            `False`. Needed for data whose position cannot be restored, such
+            as a generator, or a pipeline whose maps are random (as
+            augmentation by `tf.random.uniform`) or call Python: they start
+            from their beginning when a run resumes, with new random numbers.
+            Random layers of the model do not need it.
+        on_change: What to do if the checkpoint belongs to another request.
+            `"error"`, the default, refuses. `"continue"` continues from the
+            checkpoint with the current learning rate, loss and data; an
+            optimizer or metrics whose variables do not fit start with new
+            ones, and the epoch starts again if data or batches differ.
+            `"restart"` trains from the start, and overwrites the folder.
+        **keras_arguments: Other arguments of
+            `keras.callbacks.BackupAndRestore`, if they are `False`.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
         RuntimeError: when training begins, if another process is using
             `backup_dir`.
-        ValueError: when training begins, if the checkpoint is of another
-            run, unless `on_change` says to go on; if weights do not fit; if
-            it is of a newer format, or damaged with none before it; or if
-            data cannot be set back.
+        ValueError: when training begins, if the checkpoint belongs to another
+            request, unless `on_change` allows it; if weights do not fit; if it
+            is of another format, or damaged with none before it; or if the
+            position of the data cannot be restored.
         OSError: when training begins, if the folder cannot be written.
 
     Example:
@@ -117,28 +140,42 @@ class BackupAndRestore(Callback):
     """
 
     deterministic = True
+    _backups: Backups  # From `on_fit_begin` on
+    _workers: Workers
 
     def __init__(
         self,
-        backup_dir,
-        every_steps=None,
-        every_seconds=60,
-        keep=2,
+        backup_dir: str | os.PathLike,
+        every_steps: int | None = None,
+        every_seconds: float | None = 60,
+        keep: int = 2,
         *,
-        at_epochs_only=False,
-        on_change="error",
-    ):
+        save_freq: int | str | None = None,
+        at_epochs_only: bool = False,
+        on_change: str = "error",
+        **keras_arguments: Any,
+    ) -> None:
+        checks.keras_arguments("BackupAndRestore", keras_arguments, _INSTEAD)
         super().__init__()
         self.backup_dir = checks.absolute(backup_dir)
-        self._every_steps = self.every_seconds = None
+        self._each_epoch = save_freq == "epoch"
+        self.sync = "epoch" if self._each_epoch else "never"
+        if save_freq is not None and not self._each_epoch:
+            if every_steps is not None:
+                raise TypeError(
+                    "`save_freq` is Keras's name of `every_steps`. Received: "
+                    f"save_freq={save_freq!r}, every_steps={every_steps!r}. "
+                    "Write one of them."
+                )
+            every_steps = checks.positive_integer("save_freq", save_freq)
         if every_steps is not None:
-            self._every_steps = checks.positive_integer(
-                "every_steps", every_steps
-            )
+            every_steps = checks.positive_integer("every_steps", every_steps)
         if every_seconds is not None:
-            self.every_seconds = checks.positive_number(
+            every_seconds = checks.positive_number(
                 "every_seconds", every_seconds, "Or None, for never."
             )
+        self._every_steps = every_steps
+        self.every_seconds = every_seconds
         self.keep = checks.positive_integer("keep", keep)
         self.at_epochs_only = at_epochs_only
         if on_change not in ON_CHANGE:
@@ -147,130 +184,105 @@ class BackupAndRestore(Callback):
                 f"on_change={on_change!r}."
             )
         self.on_change = on_change
-        self.saves_first = False  # Before the first step
+        self.saves_first = False  # Set to save before the first step
         self._signals = StopSignals()
         self._background = Background()
-        self._backups: Any = None
-        self._lock: Any = None
-        self._workers: Any = None
+        self._lock: FolderLock | None = None
         self._saved_step = 0
         self._saved_at = 0.0
         self._has_failed = False
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         self.wait()
-        return {
-            **super().__getstate__(),
-            "_signals": StopSignals(),
-            "_backups": None,
-            "_lock": None,
-            "_workers": None,
-        }
+        state = super().__getstate__()
+        state.update(_signals=StopSignals(), _lock=None)
+        for name in ("_backups", "_workers"):
+            state.pop(name, None)
+        return state
 
-    def on_fit_begin(self, run):
+    def on_fit_begin(self, fit_state: FitState) -> None:
         """Looks for a checkpoint to continue from."""
-        self._workers = Workers(run.model.distribute_strategy)
+        self._workers = Workers(fit_state.model.distribute_strategy)
         folder = os.path.join(self.backup_dir, self._workers.name)
         self._backups = Backups(folder, self.keep)
         self._backups.check_writable()
         self._lock = FolderLock(folder)
-        _check_position(run.feed, self.at_epochs_only)
-        run.fingerprint  # noqa: B018  Training changes what it is taken of
-        found = self.newest(run.epochs)
+        _check_position(fit_state.feed, self.at_epochs_only)
+        fit_state.fingerprint  # noqa: B018  Training changes what it is taken of
+        found = self.newest(fit_state.epochs)
         if found is not None:
-            self._go_on(run, found)
+            self._resume(fit_state, found)
         self._signals.begin()
-        self._note(run)
+        self._note(fit_state)
 
-    def _go_on(self, run, state):
-        """Has a run go on from a state, and says so."""
-        changes = run.differences(state).listed()
+    def _resume(self, fit_state: FitState, state: dict[str, Any]) -> None:
+        """Has a run continue from a state, and prints a line."""
+        changes = fit_state.differences(state).listed()
         if self._workers.any(bool(changes)):
             changes = changes or "on another worker, something is different"
             if self.on_change == "error":
                 raise ValueError(self._refusal(changes))
             if self.on_change == "restart":
-                self._say(f"trains anew in {self.backup_dir!r}, as {changes}.")
+                self._print(
+                    f"trains from the start in {self.backup_dir!r}, as "
+                    f"{changes}."
+                )
                 return
-        run.resume(state)
-        self._say(_going_on(run, state, self.backup_dir, changes))
+        fit_state.resume(state)
+        self._print(_place(fit_state, state, self.backup_dir, changes))
 
-    def _refusal(self, changes):
+    def _refusal(self, changes: str) -> str:
         """That a checkpoint is of another run, and what to do."""
         return (
-            f"To go on with the run that was saved in {self.backup_dir!r}, "
-            f"what is asked for must be the same. Received: {changes}: delete "
+            f"To resume the run that was saved in {self.backup_dir!r}, "
+            f"the same must be requested. Received: {changes}. Delete "
             "the folder, or give another one; or pass "
-            '`on_change="continue"` to go on from the checkpoint with what is '
-            'asked for now, or `on_change="restart"` to train anew.'
+            '`on_change="continue"` to continue from the checkpoint with what '
+            'is requested now, or `on_change="restart"` to train from the '
+            "start."
         )
 
-    def _say(self, text):
-        """Prints a line: it must be seen, whatever is logged."""
+    def _print(self, text: str) -> None:
+        """Prints a line, as a log may be switched off."""
         if self._workers.is_first:
             print(f"BackupAndRestore: {text}", flush=True)
 
-    def newest(self, epochs, before=None):
-        """The state to go on from for so many epochs; `None` if there is none.
-
-        On several workers, the newest one that all of them have.
-
-        Args:
-            epochs: How many.
-            before: One of fewer steps than these; `None` for any.
-        """
-        bound = None if before is None else 2 * before - 1
-        while True:
-            found = self._newest(epochs, bound)
-            number = -1 if found is None else _number(found)
-            numbers = self._workers.numbers(number)
-            if min(numbers) == max(numbers):
-                return found
-            bound = min(numbers)
-
-    def _newest(self, epochs, bound):
-        found = self._backups.newest(
-            lambda entry: (
-                bound is None or 2 * entry.step + entry.finished <= bound
-            )
+    def newest(
+        self, epochs: int, before: int | None = None
+    ) -> dict[str, Any] | None:
+        """The state to continue from; see `shared_backups.newest`."""
+        return shared_backups.newest(
+            self._backups, self._workers, epochs, before
         )
-        if found is None:
-            return None
-        state = found[1]
-        if _must_go_on(state, epochs):
-            found = self._backups.newest(
-                lambda entry: (
-                    not entry.finished
-                    and (bound is None or 2 * entry.step <= bound)
-                )
-            )
-            return None if found is None else found[1]
-        return state
 
-    def next_sync(self, step):
-        """The next step at whose end the model must be seen."""
+    def next_sync(self, step: int) -> int | None:
+        """The next step to save at."""
         if self._every_steps is None or self.at_epochs_only:
             return None
-        return (step // self._every_steps + 1) * self._every_steps
+        return EverySteps(self._every_steps).next(step)
 
-    def on_position(self, run):
-        """Saves, if it is time to."""
-        if run.has_failed or (run.step and run.model.stop_training):
-            return  # The epoch ends here: there is no way back into it.
+    def on_position(self, fit_state: FitState) -> None:
+        """Saves, if it is due, and stops after a signal."""
+        if fit_state.has_failed or (
+            fit_state.step and fit_state.model.stop_training
+        ):
+            return  # The epoch ends here, and cannot be resumed within.
         stop = self._signals.received is not None
         if self._workers.count > 1:
-            stop = run.step == 0 and self._workers.any(stop)
+            stop = fit_state.step == 0 and self._workers.any(stop)
         if self.saves_first:
             self.saves_first = False
-            run.queue.trace(run.epoch, run.step)  # Makes all variables
-            self._save(run)
-        elif stop or run.is_over or self._is_due(run):
-            self._save(run)
-        if stop and not run.is_over:
+            fit_state.queue.trace(
+                fit_state.epoch, fit_state.step
+            )  # Makes all variables
+            self._save(fit_state)
+        elif stop or fit_state.is_over or self._is_due(fit_state):
+            self._save(fit_state)
+        if stop and not fit_state.is_over:
             self._background.wait()
             self._signals.stop()
 
-    def close(self):
+    def close(self) -> None:
         """Waits for what is being saved, and releases the folder."""
         self._background.close()
         if self._lock is not None:
@@ -278,108 +290,108 @@ class BackupAndRestore(Callback):
             self._lock = None
         self._signals.end()
 
-    def wait(self):
+    def wait(self) -> None:
         """Returns when what was saved so far is on disk."""
         self._background.wait()
 
-    def _is_due(self, run):
-        if self.at_epochs_only and run.step:
+    def _is_due(self, fit_state: FitState) -> bool:
+        if self.at_epochs_only and fit_state.step:
             return False
+        if self._each_epoch and not fit_state.step:
+            return fit_state.steps_done > self._saved_step
         every = self._every_steps
-        # The run may have gone back.
-        self._saved_step = min(self._saved_step, run.steps_done)
-        if every and run.steps_done // every > self._saved_step // every:
+        # There may have been a rollback.
+        self._saved_step = min(self._saved_step, fit_state.steps_done)
+        if every and fit_state.steps_done // every > self._saved_step // every:
             return True
         if self.every_seconds is None:
             return False
         due = time.monotonic() - self._saved_at >= self.every_seconds
         if self._workers.count > 1:
-            return run.step == 0 and self._workers.any(due)
+            return fit_state.step == 0 and self._workers.any(due)
         return due
 
-    def _note(self, run):
-        """Notes where and when it is saved."""
-        self._saved_step = run.steps_done
+    def _note(self, fit_state: FitState) -> None:
+        """Sets where and when it was saved last."""
+        self._saved_step = fit_state.steps_done
         self._saved_at = time.monotonic()  # No clock that can be set back
 
-    def _save(self, run):
-        """Takes the state, and has it written beside training."""
-        state = run.capture(exactly=not self.at_epochs_only)
-        self._note(run)
+    def _save(self, fit_state: FitState) -> None:
+        """Captures the state, and has it written beside training."""
+        state = fit_state.capture(exactly=not self.at_epochs_only)
+        self._note(fit_state)
         # As large as may wait, so that at most one does.
         self._background.do(
-            self._write, state, run.steps_done, run.is_finished, size=2**26
+            self._write,
+            state,
+            fit_state.steps_done,
+            fit_state.is_finished,
+            size=2**26,
         )
 
-    def _write(self, state, step, is_finished):
-        """Writes a checkpoint, on a thread of its own."""
+    def _write(
+        self, state: dict[str, Any], step: int, is_finished: bool
+    ) -> None:
+        """Writes a checkpoint, on the writing thread."""
         try:
             self._backups.save(step, state, finished=is_finished)
             self._has_failed = False
-        except Exception as error:  # Whatever it is, training must go on.
+        except Exception as error:  # Whatever it is, training continues.
             if not self._has_failed:
                 failures.warn(
                     f"No checkpoint could be saved at step {step}",
                     error,
-                    "Training goes on, and it is tried again; if the run ends "
-                    "before, what came after the last checkpoint is lost.",
+                    "Training continues, and the next checkpoint is tried; if "
+                    "the run ends before, what came after the last checkpoint "
+                    "is lost.",
                 )
             self._has_failed = True
 
 
-def _check_position(feed, at_epochs_only):
-    """Refuses data that cannot be set back, before the first step."""
+def _check_position(source: DataSource, at_epochs_only: bool) -> None:
+    """Refuses data whose position cannot be restored, before training."""
     try:
-        feed.position()  # From now on, it keeps what it needs to tell that.
+        source.position()  # From now on, it keeps what it needs for that.
     except NoPosition as error:
         if at_epochs_only:
             return
         raise ValueError(
-            "To go on exactly with a run, its data must be such that they can "
-            f"be set back to any step. Received: {error}. Give arrays, a "
+            "To resume a run exactly, the position of its data must be "
+            f"restorable. Received: {error}. Give arrays, a "
             "keras.utils.PyDataset, or a tf.data.Dataset that shuffles once, "
             "without Python or other random operations; or write "
-            "`BackupAndRestore(..., at_epochs_only=True)`: then a run goes "
-            "on where an epoch ended, with the data from their beginning, "
-            "and random operations of the pipeline draw anew."
+            "`BackupAndRestore(..., at_epochs_only=True)`: then a run "
+            "continues where an epoch ended, with the data from their "
+            "beginning, and random operations of the pipeline draw new "
+            "numbers."
         ) from error
 
 
-def _going_on(run, state, folder, changes):
-    """Where a run goes on, in a sentence or several."""
-    epoch, step = run.epoch, run.step
-    if run.is_finished:
-        how = "was stopped early" if run.is_stopped else "is finished"
+def _place(
+    fit_state: FitState, state: dict[str, Any], folder: str, changes: str
+) -> str:
+    """Where a run continues, and what was compared."""
+    epoch, step = fit_state.epoch, fit_state.step
+    if fit_state.is_finished:
+        how = "was stopped early" if fit_state.is_stopped else "is finished"
         text = (
-            f"this run {how}: {epoch} epochs, {run.steps_done} steps, in "
+            f"this run {how}: {epoch} epochs, {fit_state.steps_done} steps, in "
             f"{folder!r}; nothing is trained. Delete the folder to train "
             "again"
         )
-        text += "." if run.is_stopped else ", or raise `epochs` to train on."
+        text += "." if fit_state.is_stopped else ", or raise `epochs`."
     else:
-        place = f"epoch {epoch + 1} of {run.epochs}"
+        place = f"epoch {epoch + 1} of {fit_state.epochs}"
         place += f", step {step + 1} of it" if step else ""
         text = (
-            f"continues at {place}, after {run.steps_done} steps, from "
+            f"continues at {place}, after {fit_state.steps_done} steps, from "
             f"{folder!r}."
         )
     if changes:
-        text += f" With what is asked for now: {changes}."
-    unknown = fingerprint.not_compared(state["fingerprint"], run.fingerprint)
+        text += f" With what is requested now: {changes}."
+    unknown = fingerprint.not_compared(
+        state["fingerprint"], fit_state.fingerprint
+    )
     if unknown:
         text += f" Not compared: {', '.join(unknown)}."
     return text
-
-
-def _number(state):
-    """What tells a state from others of the same run."""
-    return 2 * state["steps_done"] + state["is_finished"]
-
-
-def _must_go_on(state, epochs):
-    """Whether a run that ended has epochs to come."""
-    return (
-        state["is_finished"]
-        and not state["is_stopped"]
-        and state["epoch"] < epochs
-    )

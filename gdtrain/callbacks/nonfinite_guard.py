@@ -1,8 +1,9 @@
-"""Keeps what is not finite out of the weights, and says where it came from."""
+"""Keeps weights finite, and says where a non-finite step came from."""
 
 import dataclasses
 import logging
 import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -10,15 +11,20 @@ import numpy as np
 
 from gdtrain.autopsy import cause as causes
 from gdtrain.autopsy import nonfinite
-from gdtrain.autopsy.nonfinite_values import listed, nonfinite_variables
+from gdtrain.autopsy.nonfinite_values import (
+    NonfiniteVariable,
+    listed,
+    nonfinite_variables,
+)
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
 from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Callback
-from gdtrain.loop.fit_state import Rollback
+from gdtrain.loop.fit_state import FitState, Rollback
 from gdtrain.state import variables
 from gdtrain.step import guard
+from gdtrain.telemetry.step_table import BlockTable
 
 _log = logging.getLogger("gdtrain")
 
@@ -27,46 +33,52 @@ _SCHEDULERS = (keras.callbacks.LearningRateScheduler, LearningRateScheduler)
 
 
 class NonfiniteGuard(Callback):
-    """Leaves out updates that are not finite: weights never become NaN.
+    """Reverts updates that are not finite: weights never become NaN.
 
-    This is decided in the graph, in the very step, also by XLA and on several
+    This is decided in the graph, within the step, also by XLA and on several
     replicas: if a trained weight, a variable of the optimizer, a moving
     average, another variable of a layer or the loss is not finite after a
-    step, all variables become what they were before it. (An optimizer that
-    scales the loss skips steps by itself and adapts; these are finite.)
+    step, all variables are set to what they were before it. (An optimizer
+    that scales the loss skips steps by itself and adapts; these are finite.)
 
-    Where a block of steps can be run again, as of arrays on one replica, it
-    is first run without checking each step. If it was not finite at its
-    end, all variables are put back and the same steps are run again, guarded
-    one by one, as are all after it; what remains is the same, to the bit. In
-    a block that is run again, random numbers of `tf.random.normal` and the
-    like, which have no seed in a variable, are others.
+    A block of steps that can be run again, as of arrays on one replica, first
+    runs without a check of each step. If it is not finite at its end, all
+    variables are restored and the same steps run again, each one guarded, as
+    are all later ones; the result is the same to the bit. In such a block,
+    random numbers without a seed in a variable, as of `tf.random.normal`, are
+    drawn a second time.
 
     Before the first step, weights and variables of the optimizer must be
-    finite. A variable of a layer that is not trained may begin with infinity,
-    as a running maximum does: a warning names it, and what was finite in it
-    stays so.
+    finite. A variable of a layer that is not trained may start with infinity,
+    as a running maximum does: a warning names it, and its finite values stay
+    finite.
 
-    The first such step is run again, by parts and outside XLA, to find what
-    was not as it should be first: weights, the learning rate, data, the output
-    of a layer, the loss, a gradient or the update; and for which examples.
-    Where it can be tried, the step is finite without it. A warning tells, and
-    `report`; for this, the weights from the start are kept in memory.
-    Telemetry has a name more, `nonfinite_step`: 0 for a step that was finite,
-    1 for one that was left out, 2 for one where training halted.
+    The first such step is replayed part by part, without XLA, to find what
+    failed first: weights, the learning rate, data, the output of a layer, the
+    loss, a gradient or the update; and for which examples. Where possible, the
+    step is tried without them. A warning and `report` have the result; for
+    this, the initial weights are kept in memory. Telemetry has the column
+    `nonfinite_step`: 0 for a finite step, 1 for one that was skipped, 2 for
+    one where training halted.
 
     Args:
-        policy: `"stop"`, the default, ends training there. `"skip"` goes on
-            with the next batch. `"rollback"` goes back to the last checkpoint
-            of the `BackupAndRestore` among the callbacks, with a smaller
-            learning rate; to the one before, if its very first step fails.
-        most_in_a_row: With `"skip"`, how many steps may be left out one after
-            another before training stops. Defaults to 10.
-        factor: With `"rollback"`, by what the learning rate is multiplied,
-            once more each time that no later checkpoint was reached.
-            Defaults to 0.5.
-        most_rollbacks: With `"rollback"`, how often it may go back without
-            reaching a later checkpoint, before training stops. Defaults to 5.
+        policy: `"stop"`, the default, ends training there. `"skip"` continues
+            with the next batch. `"rollback"` continues from the last
+            checkpoint of the `BackupAndRestore` among the callbacks, with a
+            smaller learning rate; from the one before if the first step after
+            the last one fails.
+        max_consecutive_skips: With `"skip"`, how many steps in a row may be
+            skipped before training stops. Defaults to 10.
+        factor: With `"rollback"`, the learning rate is multiplied by this,
+            again each time that no later checkpoint was reached. Defaults to
+            0.5.
+        max_rollbacks: With `"rollback"`, how many of them there may be
+            without reaching a later checkpoint, before training stops.
+            Defaults to 5.
+
+    Attributes:
+        report: Why the first such step was not finite; `None` without one.
+        skipped_steps: Numbers of the steps that were reverted.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
@@ -95,158 +107,169 @@ class NonfiniteGuard(Callback):
     guards_steps = True
 
     def __init__(
-        self, policy="stop", most_in_a_row=10, factor=0.5, most_rollbacks=5
-    ):
+        self,
+        policy: str = "stop",
+        max_consecutive_skips: int = 10,
+        factor: float = 0.5,
+        max_rollbacks: int = 5,
+    ) -> None:
         super().__init__()
         if policy not in POLICIES:
             raise ValueError(
                 f"`policy` must be one of {POLICIES}. Received: {policy!r}."
             )
         self.policy = policy
-        self.most_in_a_row = checks.positive_integer(
-            "most_in_a_row", most_in_a_row
+        self.max_consecutive_skips = checks.positive_integer(
+            "max_consecutive_skips", max_consecutive_skips
         )
         self.factor = checks.positive_number(
             "factor", factor, "Write 0.5 to halve the learning rate."
         )
-        self.most_rollbacks = checks.positive_integer(
-            "most_rollbacks", most_rollbacks
+        self.max_rollbacks = checks.positive_integer(
+            "max_rollbacks", max_rollbacks
         )
-        self.report: Any = None
-        self.left_out: list[int] = []  # Numbers of the steps
-        self._halted = False
-        self._has_explained = self._has_begun = False
-        self._backup: Any = None
-        self._start: Any = None  # The weights when training began
+        self.report: causes.Cause | None = None
+        self.skipped_steps: list[int] = []
+        self._backup: BackupAndRestore | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.report, self.skipped_steps = None, []
+        self._has_explained = self._halted = self._has_begun = False
+        self._start: list[np.ndarray] | None = None  # Weights at the beginning
         self._rollbacks = -1, 0  # To which step, and how often
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_backup": None}
 
-    def on_fit_begin(self, run):
+    def on_fit_begin(self, fit_state: FitState) -> None:
         """Checks the model, and the callbacks that it needs."""
-        _check_start(run.model)
+        _check_start(fit_state.model)
         if self.policy == "rollback":
-            self._backup = _backup_among(run.callbacks)
+            self._backup = _backup_among(fit_state.callbacks)
             self._backup.saves_first = True
-            _check_rate(run.model.optimizer, run.callbacks)
-        self.report, self.left_out, self._rollbacks = None, [], (-1, 0)
-        self._has_explained = self._halted = self._has_begun = False
+            _check_rate(fit_state.model.optimizer, fit_state.callbacks)
+        self._begin()
         # The first one halts in any case, to be explained as it was.
-        guard.allow(0, run.model._step_hooks.memory)
+        guard.allow(0, fit_state.model._step_hooks.memory)
 
-    def on_block(self, table):
-        """Notes which steps were left out."""
+    def on_block(self, table: BlockTable) -> None:
+        """Adds the steps that were reverted."""
         verdicts = table.verdicts
         steps = table.first_step + np.flatnonzero(verdicts > guard.GOES_ON)
-        self.left_out += steps.tolist()
+        self.skipped_steps += steps.tolist()
         self._halted = bool(verdicts[-1] >= guard.HALTS)
 
-    def on_position(self, run):
-        """Explains a step that was not finite, and does what was asked for."""
+    def on_position(self, fit_state: FitState) -> None:
+        """Explains a step that was not finite, and follows the policy."""
         if not self._has_begun:
             self._has_begun = True
-            if not run.model.built:
-                run.queue.trace(run.epoch, run.step)  # Makes the weights.
+            if not fit_state.model.built:
+                fit_state.queue.trace(
+                    fit_state.epoch, fit_state.step
+                )  # Makes the weights.
             # They may be those of a checkpoint, or made only now.
-            _warn_of_others(_check_start(run.model))
-            self._start = [w.numpy() for w in run.model.trainable_variables]
+            _warn_of_others(_check_start(fit_state.model))
+            self._start = [
+                w.numpy() for w in fit_state.model.trainable_variables
+            ]
         if not self._halted:
             return
         self._halted = False
         if not self._has_explained:
             self._has_explained = True
-            self._explain(run)
+            self._explain(fit_state)
             if self.policy == "skip":
                 # That step was the first of those that may be left out.
                 self._allow()
                 return
-        if self.policy == "rollback":
-            state = self._state_before(run)
+        if self._backup is not None:
+            state = self._state_before(fit_state, self._backup)
             if state is not None:
                 raise Rollback(state)
         if self.policy == "skip":
             warnings.warn(
-                f"Step {run.steps_done} was left out as well, more than "
-                f"{self.most_in_a_row} in a row: training stops. "
-                f"{_said_of_variables(run.model)}",
+                f"Step {fit_state.steps_done} was skipped as well, more than "
+                f"{self.max_consecutive_skips} in a row: training stops. "
+                f"{_condition(fit_state.model)}",
                 stacklevel=2,
             )
-        run.has_failed = True
-        run.model.stop_training = True
+        fit_state.has_failed = True
+        fit_state.model.stop_training = True
 
-    def get_state(self):
-        """What is needed to go on exactly."""
+    def get_state(self) -> dict[str, Any]:
+        """What is needed to continue exactly."""
         return {
-            "left_out": self.left_out,
+            "skipped_steps": self.skipped_steps,
             "explained": self._has_explained,
             "policy": self.policy,
         }
 
-    def set_state(self, state):
-        """Goes on from what `get_state` gave."""
-        self.left_out = list(state["left_out"])
-        # What was told before going back need not be told again.
-        # (A checkpoint of before policies were noted has none.)
-        if state.get("policy", self.policy) == self.policy:
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `get_state` gave."""
+        self.skipped_steps = list(state["skipped_steps"])
+        # After a rollback, the first cause is not explained a second time.
+        if state["policy"] == self.policy:
             self._has_explained |= state["explained"]
         self._allow()
 
-    def _allow(self):
-        """Says how many steps may be left out, by what was asked for now."""
-        most = self.policy == "skip" and self._has_explained
+    def _allow(self) -> None:
+        """Sets how many steps in a row may be skipped from now on."""
+        may_skip = self.policy == "skip" and self._has_explained
         memory = self.model._step_hooks.memory
-        guard.allow(self.most_in_a_row if most else 0, memory)
+        guard.allow(self.max_consecutive_skips if may_skip else 0, memory)
 
-    def close(self):
-        """Says which steps were left out."""
+    def close(self) -> None:
+        """Logs which steps were skipped."""
         self._start = None
-        if len(self.left_out) > 1:
+        if len(self.skipped_steps) > 1:
             _log.info(
-                "%d steps were not finite and were left out: %s",
-                len(self.left_out),
-                self.left_out[:20],
+                "%d steps were not finite and were skipped: %s",
+                len(self.skipped_steps),
+                self.skipped_steps[:20],
             )
 
-    def _explain(self, run):
+    def _explain(self, fit_state: FitState) -> None:
         """Finds the cause, and warns."""
-        batch, indices = run.last_batch() or (None, None)
-        cause = nonfinite.find(run.model, batch, self._start)
+        batch, indices = fit_state.last_batch() or (None, None)
+        cause = nonfinite.find(fit_state.model, batch, self._start)
         if indices is not None:
             found = tuple(int(indices[place]) for place in cause.examples)
             cause = dataclasses.replace(cause, indices=found)
         self.report = cause
         then = {
             "stop": "Training stops, with the weights before it.",
-            "skip": "It was left out, and training goes on.",
-            "rollback": "Training goes back to its last checkpoint.",
+            "skip": "It was skipped, and training continues.",
+            "rollback": "Training continues from its last checkpoint.",
         }[self.policy]
-        text = causes.describe(cause, run.steps_done, indices)
+        text = causes.describe(cause, fit_state.steps_done, indices)
         warnings.warn(f"{text} {then}", stacklevel=2)
 
-    def _state_before(self, run):
-        """A checkpoint to go back to, with a smaller learning rate.
+    def _state_before(
+        self, fit_state: FitState, backup: BackupAndRestore
+    ) -> dict[str, Any] | None:
+        """A checkpoint to continue from, with a smaller learning rate.
 
-        `None` if there were as many in a row as there may be.
+        `None` if there is none, or after as many rollbacks as there may be.
         """
-        self._backup.wait()
-        state = self._backup.newest(run.epochs, run.steps_done)
+        backup.wait()
+        epochs, steps_done = fit_state.epochs, fit_state.steps_done
+        state = backup.newest(epochs, steps_done)
         if state is None:
             warnings.warn(
-                "There is no checkpoint to go back to, as none could be saved "
-                "or all were removed: training stops, with the weights before "
-                "that step.",
+                "There is no checkpoint to continue from, as none could be "
+                "saved or all were removed: training stops, with the weights "
+                "before that step.",
                 stacklevel=2,
             )
             return None
-        # The first step after it, whose learning rate was not used yet: the
-        # checkpoint is on its way to infinity itself.
-        if run.steps_done == state["steps_done"] + 1:
-            earlier = self._backup.newest(run.epochs, state["steps_done"])
-            state = earlier or state
+        # If the first step after it fails, no learning rate could help: the
+        # checkpoint itself is diverging.
+        if steps_done == state["steps_done"] + 1:
+            state = backup.newest(epochs, state["steps_done"]) or state
         step, times = self._rollbacks
         times = times + 1 if state["steps_done"] <= step else 1
-        if times > self.most_rollbacks:
+        if times > self.max_rollbacks:
             warnings.warn(
                 f"After step {state['steps_done']}, training was not finite "
                 f"with any of {times} learning rates: it stops.",
@@ -254,11 +277,13 @@ class NonfiniteGuard(Callback):
             )
             return None
         self._rollbacks = state["steps_done"], times
-        _scale_rates(run.model, state, self.factor**times)
+        _scale_rates(fit_state.model, state, self.factor**times)
         return state
 
 
-def _scale_rates(model, state, factor):
+def _scale_rates(
+    model: keras.Model, state: dict[str, Any], factor: float
+) -> None:
     """Multiplies the learning rates of a state, in place."""
     values = state["variables"]["optimizer"]
     rates = [
@@ -271,17 +296,17 @@ def _scale_rates(model, state, factor):
             values[index] = (values[index] * factor).astype(values[index].dtype)
 
 
-def _check_start(model):
+def _check_start(model: keras.Model) -> list[NonfiniteVariable]:
     """Refuses weights and variables of optimizers that are not finite.
 
     Returns:
-        The other variables that are not, a list of `NonfiniteVariable`.
+        The other variables that are not.
     """
     found = nonfinite_variables(model)
     bad = [one for one in found if one.role != "other"]
     if bad:
         remedy = (
-            "Load weights from before, or make the model anew."
+            "Load earlier weights, or create the model again."
             if bad[0].role == "weight"
             else "Call `compile` with a new optimizer, or set the variable."
         )
@@ -292,27 +317,29 @@ def _check_start(model):
     return found
 
 
-def _warn_of_others(found):
-    """Says what else is not finite, and what that means."""
+def _warn_of_others(found: list[NonfiniteVariable]) -> None:
+    """Warns of other variables that are not finite."""
     if found:
         warnings.warn(
-            "Not finite before training: "
-            f"{listed(found)}. `NonfiniteGuard` does not "
-            "change what is so already; values that are finite stay so. If "
-            "this is not meant, load weights from before.",
+            f"Not finite before training: {listed(found)}. `NonfiniteGuard` "
+            "does not change such values; finite ones stay finite. If this is "
+            "not intended, load earlier weights.",
             stacklevel=2,
         )
 
 
-def _said_of_variables(model):
-    """What the weights and the optimizer's variables are now."""
+def _condition(model: keras.Model) -> str:
+    """Whether the weights and the optimizer's variables are finite now."""
     bad = [v for v in nonfinite_variables(model) if v.role != "other"]
     if bad:
-        return f"Not finite is {listed(bad)}."
+        return f"Not finite: {listed(bad)}."
     return "The weights are finite."
 
 
-def _check_rate(optimizer, callbacks):
+def _check_rate(
+    optimizer: keras.optimizers.Optimizer,
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> None:
     """Refuses a learning rate that cannot be set, or not for long."""
     found = "a schedule" if optimizers.is_scheduled(optimizer) else None
     for callback in callbacks:
@@ -326,8 +353,10 @@ def _check_rate(optimizer, callbacks):
         )
 
 
-def _backup_among(callbacks):
-    """The `BackupAndRestore` to go back by."""
+def _backup_among(
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> BackupAndRestore:
+    """The callback that has the checkpoints."""
     for callback in callbacks:
         if isinstance(callback, BackupAndRestore):
             return callback

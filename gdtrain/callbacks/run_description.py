@@ -1,8 +1,9 @@
-"""The page "Gradient descent" of TensorBoard's tab Custom Scalars.
+"""What TensorBoard shows of a run beside its curves: charts, HParams, texts.
 
-What tells most comes first. TensorBoard draws all curves of a run in one
-colour, so that each curve of a run has a chart of its own, but for those that
-are compared, such as training and validation.
+The page "Gradient descent" of the tab Custom Scalars has the most informative
+charts first. TensorBoard draws all curves of a run in one colour, so that each
+has a chart of its own, except for those that are compared, such as training
+and validation.
 """
 
 import contextlib
@@ -10,15 +11,20 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, SupportsFloat
 
+import keras
 import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
 
+from gdtrain.common import failures
 from gdtrain.keras_bridge import models
+from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
 
 _TITLE = "Gradient descent"
-_OPEN = 12  # Most charts of layers that are shown unasked
+_OPEN = 12  # Charts of layers that are expanded, at most
 
 # Titles of charts, and patterns of what they draw together, in their order.
 # Metrics of the step come after the loss.
@@ -42,8 +48,11 @@ _LAYERS = ["update_ratio", "gradient_norm", "weight_norm"]  # Others follow
 Charts = list[tuple[str, list[str]]]
 
 
-def scalar_page(measured: Iterable[tuple[str, str | None]]):
-    """The page, a `Summary`.
+Measured = Sequence[tuple[str, str | None]]  # Names, and their quantities
+
+
+def scalar_page(measured: Measured) -> Summary:
+    """The page of Custom Scalars.
 
     Args:
         measured: `(name, quantity)` of each number of a step, in the order of
@@ -188,16 +197,21 @@ _OWN = {
 }
 
 
-def describe(model, batch_size, entries, measured, parts):
-    """All that is told of a run, a list of `Summary`.
+def describe(
+    model: keras.Model,
+    batch_size: int,
+    entries: Mapping[str, Any],
+    measured: Measured,
+    parts: failures.FailureReporter,
+) -> list[Summary]:
+    """Summaries that describe a run.
 
     Args:
         model: A Keras model, compiled.
         batch_size: In examples.
         entries: A dict of the user's own for the tab HParams.
-        measured: `(name, quantity)` of what is measured, as in
-            `scalar_page.page`.
-        parts: A `failures.FailureReporter`, for what cannot be said.
+        measured: `(name, quantity)` of what is measured, as in `scalar_page`.
+        parts: What cannot be described is excluded alone.
     """
     found = []
     with parts.catch("The page of Custom Scalars is left out"):
@@ -208,20 +222,16 @@ def describe(model, batch_size, entries, measured, parts):
     return found + texts(model, parts)
 
 
-def texts(model, parts):
+def texts(model: keras.Model, parts: failures.FailureReporter) -> list[Summary]:
     """The model's summary and configuration for the tab Text.
 
-    What has no configuration, as most classes of users have none, is left
-    out without a word.
+    What has no configuration, such as most classes of users, is skipped.
 
     Args:
         model: A Keras model, compiled.
-        parts: A `failures.FailureReporter`, for what cannot be said.
-
-    Returns:
-        A list of `Summary`.
+        parts: What cannot be described is excluded alone.
     """
-    making = {
+    making: dict[str, Callable[[], str]] = {
         "summary": lambda: _summary(model),
         "optimizer": lambda: _json(model.optimizer),
         "compile": lambda: _json(_compiled(model)),
@@ -238,19 +248,24 @@ def texts(model, parts):
     return found
 
 
-def hyperparameters(model, batch_size, entries, parts):
-    """What tells this run from others, for the tab HParams.
+def hyperparameters(
+    model: keras.Model,
+    batch_size: int,
+    entries: Mapping[str, Any],
+    parts: failures.FailureReporter,
+) -> dict[str, Any]:
+    """What distinguishes this run from others, for the tab HParams.
 
     Args:
         model: A Keras model, compiled.
         batch_size: In examples.
-        entries: A dict of the user's own, which come before the others.
-        parts: A `failures.FailureReporter`, for what cannot be said.
+        entries: The user's own, which replace others of the same name.
+        parts: What cannot be described is excluded alone.
 
     Returns:
         A dict by name.
     """
-    found = {"model": model.name}
+    found: dict[str, Any] = {"model": model.name}
     with parts.catch("The size of the model is left out of HParams"):
         # `count_params` refuses a model that is never called itself.
         found["model_size"] = sum(
@@ -258,31 +273,32 @@ def hyperparameters(model, batch_size, entries, parts):
         )
     found["batch_size"] = batch_size
     if model.optimizer is not None:
-        # What mixed precision wraps around it is no choice of the user's.
+        # Mixed precision wraps another optimizer around the user's.
         one = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         found["optimizer"] = type(one).__name__
         with parts.catch("Settings of the optimizer are left out of HParams"):
             found |= _settings(one)
-    if getattr(model, "microbatches", 1) > 1:
-        found["microbatches"] = model.microbatches
-    found["global_clipnorm"] = getattr(model, "global_clipnorm", None)
+    own = _own_settings(model)
+    if own.get("microbatches", 1) > 1:
+        found["microbatches"] = own["microbatches"]
+    found["global_clipnorm"] = own.get("global_clipnorm")
     found |= entries
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _settings(optimizer):
-    """What an optimizer, or each of several in it, was told."""
-    if not hasattr(optimizer, "optimizers"):
-        return _flat(_told(optimizer))
-    found = {}
+def _settings(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """The settings of an optimizer, or of each of several in it."""
+    if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        return _flat(_arguments(optimizer))
+    found: dict[str, Any] = {}
     for part in optimizer.optimizers:
         found[part.name] = type(part).__name__
-        found |= _flat(_told(part), f"{part.name}/")
+        found |= _flat(_arguments(part), f"{part.name}/")
     return found
 
 
-def _told(optimizer):
-    """What an optimizer was told beyond defaults, and its learning rate."""
+def _arguments(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Arguments of an optimizer that differ from defaults; learning rates."""
     defaults: dict[str, object] = {}
     for kind in reversed(type(optimizer).__mro__):
         parameters = inspect.signature(getattr(kind, "__init__")).parameters
@@ -297,14 +313,14 @@ def _told(optimizer):
     }
 
 
-def _is(default, value):
+def _is(default: object, value: object) -> bool:
     """Whether a value is the default, one number, string or the like."""
     return type(default) is type(value) and bool(np.all(default == value))
 
 
-def _flat(config, prefix=""):
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Plain values of a nested configuration, by `name/within`."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if key == "name":
@@ -317,36 +333,39 @@ def _flat(config, prefix=""):
                 found |= _flat(inner, f"{name}/")
         elif isinstance(value, (bool, int, str)):
             found[name] = value
-        elif hasattr(value, "__float__") and np.ndim(value) == 0:
+        elif isinstance(value, SupportsFloat) and not np.asarray(value).ndim:
             # 0.1, which as a float32 is a longer number
             found[name] = float(str(np.float32(value)))
     return found
 
 
-def _summary(model):
+def _summary(model: keras.Model) -> str:
     """What `model.summary()` prints."""
     lines: list[str] = []
     model.summary(print_fn=lines.append, expand_nested=True)
     return "\n".join(lines)
 
 
-def _compiled(model):
-    """What a model was compiled with, a dict by name."""
-    own = {
-        name: getattr(model, attribute)
-        for name, attribute in _OWN.items()
-        if hasattr(model, attribute)
-    }
+def _own_settings(model: keras.Model) -> dict[str, Any]:
+    """Arguments of `compile` that are gdtrain's; empty for Keras's models."""
+    if not isinstance(model, DescentTrainer):
+        return {}
+    return {name: getattr(model, name_of) for name, name_of in _OWN.items()}
+
+
+def _compiled(model: keras.Model) -> dict[str, Any]:
+    """What a model was compiled with, by name."""
+    own = _own_settings(model)
     return models.compile_arguments(model) | own
 
 
-def _json(value):
+def _json(value: object) -> str:
     """A configuration as text."""
     return json.dumps(value, indent=1, default=_written, skipkeys=True)
 
 
-def _written(value):
-    """An object that JSON does not know, as something that it knows."""
+def _written(value: Any) -> dict[str, Any] | str:
+    """An object that JSON has no type for, by its configuration or `repr`."""
     # A user's class may have no configuration, or one that raises anything.
     with contextlib.suppress(Exception):
         return {

@@ -103,3 +103,64 @@ class Interrupts:
         # Ctrl-C pressed a second time does not wait.
         self._handlers.restore()
         self._pending = True
+
+
+class StopSignals:
+    """Records SIGTERM and Ctrl-C, so that a program can stop when it is ready.
+
+    Works in the main thread, for signals with Python's default handler. A
+    second Ctrl-C is raised at once. Processes that are forked meanwhile have
+    the default handlers.
+
+    Example:
+
+    >>> signals = StopSignals()
+    >>> signals.begin()
+    >>> signal.raise_signal(signal.SIGTERM)
+    >>> signals.received == signal.SIGTERM
+    True
+    >>> signals.stop()
+    Traceback (most recent call last):
+        ...
+    SystemExit: 143
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None  # The number of the signal
+        self._handlers = SignalHandlers()
+
+    def begin(self) -> None:
+        """Replaces the default handlers."""
+        self.received = None
+        forks.register(self)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers.set(number, self._note)
+
+    def end(self) -> None:
+        """Restores the handlers, and stops if a signal has come."""
+        self._handlers.restore()
+        forks.unregister(self)
+        if self.received is not None:
+            self.stop()
+
+    def stop(self) -> None:
+        """Stops the program as the received signal would have.
+
+        Raises:
+            KeyboardInterrupt: for Ctrl-C.
+            SystemExit: for SIGTERM, with the exit code 143 that shells know.
+        """
+        number, self.received = self.received, None
+        self.end()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (number or 0))
+
+    def after_fork_in_child(self) -> None:
+        """Drops, in a forked process, what its parent received."""
+        self.received = None
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.received == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number

@@ -67,7 +67,7 @@ def fit(model, x, y, preset="full", **arguments):
         if name not in ("examples_per_second", "device_memory")
     }
     values = [np.asarray(variable).tobytes() for variable in variables]
-    return (history, guard.left_out, values, numbers), put_back.call_count
+    return (history, guard.skipped_steps, values, numbers), put_back.call_count
 
 
 def guarded_step_by_step():
@@ -153,7 +153,7 @@ def test_what_is_not_finite_stays_so_with_any_optimizer(name, place):
             x, Y, batch_size=2, verbose=0, shuffle=False, callbacks=[guard]
         )
         variables = *model.variables, *model.optimizer.variables
-        return guard.left_out, [np.asarray(v).tobytes() for v in variables]
+        return guard.skipped_steps, [np.asarray(v).tobytes() for v in variables]
 
     found = fitted()
     with guarded_step_by_step():

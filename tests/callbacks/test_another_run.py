@@ -387,7 +387,7 @@ def test_a_run_that_is_gone_on_with_says_so(tmp_path, capsys):
     assert capsys.readouterr().out == (
         "BackupAndRestore: this run is finished: 3 epochs, 6 steps, in "
         f"{str(tmp_path)!r}; nothing is trained. Delete the folder to train "
-        "again, or raise `epochs` to train on.\n"
+        "again, or raise `epochs`.\n"
     )
 
 
@@ -458,7 +458,7 @@ def test_restart_trains_anew(tmp_path, capsys):
     restart = {"on_change": "restart"}
     capsys.readouterr()
     model = train(tmp_path / "backup", sgd(0.25), restart)
-    assert "trains anew" in capsys.readouterr().out
+    assert "trains from the start" in capsys.readouterr().out
     assert weights(model) == weights(expected)
     assert weights(train(tmp_path / "backup", sgd(0.25))) == weights(expected)
 

@@ -69,7 +69,7 @@ def check_first(make, **arguments):
     guard = gdtrain.callbacks.NonfiniteGuard()
     guarded = make()
     fit(guarded, guard, **arguments)
-    (step,) = guard.left_out
+    (step,) = guard.skipped_steps
     assert is_finite(guarded)
     reference = make()
     if step > 1:
@@ -160,7 +160,7 @@ def test_learning_rate_of_nan_is_left_out(way):
     guard = check_first(
         lambda: network(keras.optimizers.SGD(NoNumber()), **WAYS[way])
     )
-    assert guard.left_out == [3]
+    assert guard.skipped_steps == [3]
 
 
 @pytest.mark.parametrize("way", ["graph", "XLA"])
@@ -188,7 +188,7 @@ def test_first_step_leaves_no_slot_behind_where_steps_run_eagerly():
     model = network(keras.optimizers.Adam(0.01))
     guard = gdtrain.callbacks.NonfiniteGuard("skip")
     fit(model, guard, y=y)
-    assert guard.left_out == [1]
+    assert guard.skipped_steps == [1]
     assert is_finite(model)
 
 
@@ -215,7 +215,7 @@ def test_variable_that_a_later_step_overwrites_is_checked_in_each():
             if not can_roll_back:
                 patch.setattr(rollback, "serves", lambda model: False)
             fit(model, guard, x=x)
-        assert guard.left_out == [2]
+        assert guard.skipped_steps == [2]
         assert is_finite(model)
 
 
@@ -236,7 +236,7 @@ def test_optimizer_that_nobody_knows_is_checked_in_each_step(way):
     model = network(Decaying(0.1), **WAYS[way])
     guard = gdtrain.callbacks.NonfiniteGuard("skip")
     fit(model, guard)
-    assert guard.left_out[0] == 2
+    assert guard.skipped_steps[0] == 2
     assert is_finite(model)
 
 
@@ -294,7 +294,7 @@ def test_infinity_that_was_meant_is_told_and_left_alone(way):
     guard = gdtrain.callbacks.NonfiniteGuard()
     with pytest.warns(UserWarning, match=r"maximum' \(2 infinite of 2 val"):
         fit(model, guard)
-    assert guard.left_out == []
+    assert guard.skipped_steps == []
     maximum = model.layers[0].maximum.numpy().tolist()
     assert maximum == [X.max(), -np.inf]
 
@@ -305,10 +305,10 @@ def test_what_a_callback_spoiled_is_not_called_finite():
             self.model.layers[0].kernel.assign(np.full([3, 2], np.nan))
 
     model = network("sgd")
-    guard = gdtrain.callbacks.NonfiniteGuard("skip", most_in_a_row=2)
-    with pytest.warns(UserWarning, match=r"Not finite is .*kernel' \(6 NaN"):
+    guard = gdtrain.callbacks.NonfiniteGuard("skip", max_consecutive_skips=2)
+    with pytest.warns(UserWarning, match=r"Not finite: .*kernel' \(6 NaN"):
         fit(model, guard, Spoils(), epochs=2)
-    assert guard.left_out == [2, 3, 4]
+    assert guard.skipped_steps == [2, 3, 4]
 
 
 def test_rollback_scales_the_rates_of_several_optimizers(tmp_path):

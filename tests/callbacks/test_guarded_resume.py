@@ -28,7 +28,7 @@ def test_step_that_halts_is_not_saved(tmp_path):
     for _ in range(2):  # Each restart meets it again.
         guard = NonfiniteGuard()
         model = train(tmp_path, guard)
-        assert guard.left_out == [BAD_STEP] and guard.report is not None
+        assert guard.skipped_steps == [BAD_STEP] and guard.report is not None
         assert int(model.optimizer.iterations.numpy()) == BAD_STEP - 1
 
 
@@ -36,7 +36,7 @@ def test_step_that_halts_is_not_saved(tmp_path):
 def test_rollback_has_a_checkpoint_to_go_to_if_one_is_kept(
     tmp_path, every_steps
 ):
-    guard = NonfiniteGuard("rollback", most_rollbacks=2)
+    guard = NonfiniteGuard("rollback", max_rollbacks=2)
     model = train(tmp_path, guard, keep=1, every_steps=every_steps)
     assert model.stop_training
     assert all(np.isfinite(w).all() for w in model.get_weights())
@@ -44,7 +44,7 @@ def test_rollback_has_a_checkpoint_to_go_to_if_one_is_kept(
 
 def test_rollback_without_a_checkpoint_stops(tmp_path, monkeypatch):
     monkeypatch.setattr(BackupAndRestore, "newest", lambda *a, **how: None)
-    with pytest.warns(UserWarning, match="no checkpoint to go back to"):
+    with pytest.warns(UserWarning, match="no checkpoint to continue from"):
         model = train(tmp_path, NonfiniteGuard("rollback"))
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
@@ -54,7 +54,7 @@ def test_policy_at_a_restart_is_obeyed(tmp_path):
         train(tmp_path, NonfiniteGuard("skip"), KillAt(5), every_steps=1)
     guard = NonfiniteGuard("stop")
     train(tmp_path, guard, every_steps=1)
-    assert guard.left_out == [BAD_STEP, 6 + BAD_STEP]
+    assert guard.skipped_steps == [BAD_STEP, 6 + BAD_STEP]
     assert guard.report is not None
 
 
@@ -112,7 +112,7 @@ def test_clipping_that_makes_infinity_finite_is_one_for_all_data():
         model.compile(keras.optimizers.SGD(0.01, clipvalue=1.0), Steep())
         guard = NonfiniteGuard("skip")
         fit(model, guard, **data, shuffle=False)
-        found.append((guard.left_out, model.get_weights()[0].tolist()))
+        found.append((guard.skipped_steps, model.get_weights()[0].tolist()))
     assert found[0] == found[1] and found[0][0] == []
     assert np.isfinite(found[0][1]).all()
 
@@ -137,7 +137,7 @@ def test_variables_of_a_loss_are_saved_and_guarded(tmp_path):
         guard = NonfiniteGuard("skip")
         backup = BackupAndRestore(folder, every_steps=1)
         fit(model, backup, guard, *more, y=y, epochs=2, shuffle=False)
-        return guard.left_out, float(model.loss.mean), model.get_weights()
+        return guard.skipped_steps, float(model.loss.mean), model.get_weights()
 
     whole = run(tmp_path / "whole", Y)
     with pytest.raises(Killed):

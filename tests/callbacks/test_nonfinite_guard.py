@@ -132,7 +132,7 @@ def test_it_changes_nothing_where_all_is_finite(way):
     history = fit(with_it, guard, epochs=2).history
     assert history == fit(without, epochs=2).history
     assert variables(with_it) == variables(without)
-    assert guard.report is None and guard.left_out == []
+    assert guard.report is None and guard.skipped_steps == []
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adadelta", "lion", "ftrl"])
@@ -174,7 +174,7 @@ def test_an_optimizer_that_scales_the_loss_skips_by_itself():
     guard = gdtrain.callbacks.NonfiniteGuard()
     fit(with_it, guard)
     fit(without)
-    assert guard.left_out == []
+    assert guard.skipped_steps == []
     assert variables(with_it) == variables(without)
 
 
@@ -198,7 +198,7 @@ def test_it_halts_in_that_very_step(way, feed):
     telemetry = gdtrain.callbacks.Telemetry("minimal")
     fit(guarded, guard, telemetry, epochs=2, **FEEDS[feed](Y_BAD))
     step = step_of_bad(telemetry)
-    assert guard.left_out == [step]
+    assert guard.skipped_steps == [step]
 
     seen = []
 
@@ -344,7 +344,7 @@ def test_a_finite_gradient_of_1e20_is_clipped_not_left_out(jit_compile):
     before = model.get_weights()[0]
     guard = gdtrain.callbacks.NonfiniteGuard()
     fit(model, guard, x=1e20 * X[:4], y=Y[:4])
-    assert guard.left_out == []
+    assert guard.skipped_steps == []
     moved = np.linalg.norm(model.get_weights()[0] - before)
     assert moved == pytest.approx(1e-3, rel=1e-3)
 
@@ -357,7 +357,7 @@ def test_an_update_that_divides_by_zero_is_undone():
     before = variables(model)
     guard = gdtrain.callbacks.NonfiniteGuard()
     fit(model, guard, x=x)
-    assert guard.left_out == [1] and guard.report.where == "update"
+    assert guard.skipped_steps == [1] and guard.report.where == "update"
     assert variables(model)[: len(before)] == before[: len(before)] or all(
         np.isfinite(w).all() for w in model.get_weights()
     )
@@ -378,17 +378,17 @@ def test_skip_leaves_out_that_step_alone(way):
     kept = np.r_[0:first, first + BATCH : EXAMPLES]
     fit(without, x=X[kept], y=Y[kept], shuffle=False, epochs=3)
     assert variables(skipping)[:2] == variables(without)[:2]
-    assert guard.left_out == [4, 10, 16]
+    assert guard.skipped_steps == [4, 10, 16]
     assert np.isfinite(history.history["loss"]).all()
 
 
 def test_skip_stops_after_too_many_in_a_row():
     model = network()
     before = variables(model)
-    guard = gdtrain.callbacks.NonfiniteGuard("skip", most_in_a_row=3)
+    guard = gdtrain.callbacks.NonfiniteGuard("skip", max_consecutive_skips=3)
     with pytest.warns(UserWarning, match="more than 3 in a row"):
         fit(model, guard, y=np.full_like(Y, np.nan), epochs=9)
-    assert guard.left_out == [1, 2, 3, 4]
+    assert guard.skipped_steps == [1, 2, 3, 4]
     assert (
         variables(model)[: len(model.variables)]
         == (before[: len(model.variables)])
@@ -398,9 +398,9 @@ def test_skip_stops_after_too_many_in_a_row():
 def test_skip_goes_on_where_each_second_step_is_bad():
     y = Y.copy().reshape(-1, BATCH)
     y[::2] = np.nan
-    guard = gdtrain.callbacks.NonfiniteGuard("skip", most_in_a_row=1)
+    guard = gdtrain.callbacks.NonfiniteGuard("skip", max_consecutive_skips=1)
     fit(line(), guard, y=y.reshape(-1, 1), shuffle=False, epochs=2)
-    assert guard.left_out == [1, 3, 5, 7, 9, 11]
+    assert guard.skipped_steps == [1, 3, 5, 7, 9, 11]
 
 
 def rollback(tmp_path, rate, **arguments):
@@ -421,7 +421,7 @@ def rollback(tmp_path, rate, **arguments):
 
 def test_rollback_finds_a_learning_rate_that_works(tmp_path):
     model, history, telemetry = rollback(
-        tmp_path, 3e3, factor=0.01, most_rollbacks=3
+        tmp_path, 3e3, factor=0.01, max_rollbacks=3
     )
     assert len(history.history["loss"]) == 30
     assert np.isfinite(history.history["loss"]).all()
@@ -434,7 +434,7 @@ def test_rollback_finds_a_learning_rate_that_works(tmp_path):
 
 def test_rollback_ends_if_nothing_helps(tmp_path):
     with pytest.warns(UserWarning, match="with any of 3 learning rates"):
-        model, _, _ = rollback(tmp_path, 1e30, factor=0.9, most_rollbacks=2)
+        model, _, _ = rollback(tmp_path, 1e30, factor=0.9, max_rollbacks=2)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
@@ -467,7 +467,7 @@ def test_it_halts_at_the_last_step_of_an_epoch_and_in_short_ones():
             epochs=50,
             validation_data=(X, Y),
         )
-        assert guard.left_out == [-(-count // BATCH)]
+        assert guard.skipped_steps == [-(-count // BATCH)]
         assert history.epoch == [0]
         assert np.isfinite(history.history["val_loss"]).all()
 
