@@ -105,7 +105,7 @@ class Interrupts:
         self._pending = True
 
 
-class StopSignals:
+class StopSignals(forks.ForkAware):
     """Records SIGTERM and Ctrl-C, so that a program can stop when it is ready.
 
     Works in the main thread, for signals with Python's default handler. A

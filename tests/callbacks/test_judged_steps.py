@@ -101,7 +101,7 @@ def test_next_model_is_judged_by_itself(tmp_path):
 
 def test_validation_is_judged(tmp_path):
     steps = judged_steps.JudgedSteps()
-    steps.begin(0, {"steps": 2})
+    steps.params = {"steps": 2}
     loss = 1.0 / np.arange(1, 81)
     steps.write(np.arange(1, 81), ["loss"], loss[:, None])
     held = 1 + 0.1 * np.abs(np.arange(40) - 10)

@@ -119,9 +119,9 @@ def test_weights_are_bit_equal_with_it_and_without_it():
 def test_arguments_that_cannot_be_used_are_refused():
     with pytest.raises(ValueError, match="`every_steps` must be"):
         WeightPath(0)
-    with pytest.raises(ValueError, match="`most` must be at least 2"):
+    with pytest.raises(ValueError, match="`max_points` must be at least 2"):
         WeightPath(max_points=1)
-    with pytest.raises(TypeError, match="`most` must be"):
+    with pytest.raises(TypeError, match="`max_points` must be"):
         WeightPath(max_points=2.5)
 
 
