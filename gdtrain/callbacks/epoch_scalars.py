@@ -66,7 +66,9 @@ class EpochScalars:
     >>> runs.close()
     """
 
-    def __init__(self, runs: TensorBoardRuns, parts: failures.FailureReporter) -> None:
+    def __init__(
+        self, runs: TensorBoardRuns, parts: failures.FailureReporter
+    ) -> None:
         self._runs = runs
         self._parts = parts
         # Run, step on the x axis, and numbers by tag

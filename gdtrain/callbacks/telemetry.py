@@ -85,7 +85,7 @@ class Telemetry(StepWriter):
         Raises:
             KeyError: if nothing was measured under that name.
         """
-        return self.table.values(name)
+        return self.table[name]
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes an `.npz` file with `steps`, `names` and `values` `[n, m]`.
