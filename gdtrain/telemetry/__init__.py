@@ -27,7 +27,7 @@ from gdtrain.telemetry.quantity import (
     Scalars,
 )
 from gdtrain.telemetry.record import Record
-from gdtrain.telemetry.step_table import StepTable
+from gdtrain.telemetry.step_table import BlockTable, StepTable
 from gdtrain.telemetry.system import DeviceMemory, ExamplesPerSecond
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "DeviceMemory",
     # To write one of your own
     "BlockQuantity",
+    "BlockTable",
     "Histogram",
     "Quantity",
     "Record",

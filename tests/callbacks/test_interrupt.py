@@ -7,7 +7,7 @@ import textwrap
 import time
 
 from tests import waiting
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 PROGRAM = """
     import os, signal, sys

@@ -9,7 +9,7 @@ from gdtrain.callbacks import judged_steps
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from tests import models
 from tests.callbacks import reading
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 X = np.array([[0.0], [2.0]])  # Mean squared error: stable up to 0.382
 

@@ -9,7 +9,7 @@ import gdtrain
 from gdtrain.plots import FittedLine, Predictions
 from tests import models
 from tests.callbacks import reading
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 X, Y = models.regression_data(45)
 

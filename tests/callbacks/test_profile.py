@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import gdtrain
 from tests import models
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 X, Y = models.regression_data(40)
 

@@ -14,7 +14,7 @@ import gdtrain
 from tests import models
 from tests.callbacks import reading
 from tests.callbacks.reading import assert_equal_curves, assert_forward, curves
-from tests.writers.test_tensorboard_writer import read_by_server
+from tests.writers.test_tensorboard import read_by_server
 
 X, Y = models.regression_data(40)
 

@@ -11,7 +11,7 @@ import gdtrain
 from gdtrain.callbacks.run_description import categories
 from tests import models
 from tests.callbacks import reading
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 X, Y = models.regression_data(40)
 

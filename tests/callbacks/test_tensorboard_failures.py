@@ -9,7 +9,7 @@ import gdtrain
 from gdtrain.writers import event_files
 from tests import models, waiting
 from tests.full_disk import files_up_to
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 X, Y = models.regression_data(40)
 

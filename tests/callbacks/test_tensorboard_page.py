@@ -21,9 +21,9 @@ from gdtrain.plots import FittedLine
 from gdtrain.writers import MemoryWriter
 from tests import models
 from tests.callbacks import reading
-from tests.telemetry.test_budget import Costly
+from tests.loop.test_budget import Costly
 from tests.writers.test_summaries import sessions
-from tests.writers.test_tensorboard_writer import read
+from tests.writers.test_tensorboard import read
 
 X, Y = models.regression_data(45)
 GRAPH = {"jit_compile": False}

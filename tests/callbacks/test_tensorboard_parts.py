@@ -12,7 +12,7 @@ from gdtrain.callbacks.epoch_scalars import number
 from gdtrain.telemetry.quantity import BlockQuantity
 from tests import models
 from tests.callbacks import reading
-from tests.writers.test_tensorboard_writer import read, read_by_server
+from tests.writers.test_tensorboard import read, read_by_server
 
 X, Y = models.regression_data(40)
 STEPS = [1, 2, 3, 4]

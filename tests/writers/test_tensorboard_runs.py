@@ -6,7 +6,7 @@ import pytest
 
 from gdtrain.writers import summaries
 from gdtrain.writers.tensorboard_runs import FOLDERS, TensorBoardRuns
-from tests.writers.test_tensorboard_writer import read, read_by_server
+from tests.writers.test_tensorboard import read, read_by_server
 
 
 def attempt(runs, steps, epochs, value=1.0, validation=True):

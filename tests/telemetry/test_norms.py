@@ -6,9 +6,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.descent.optimizers import learning_rates
 from gdtrain.telemetry import measurement
-from gdtrain.telemetry.layer_names import layer_of
 from gdtrain.telemetry.record import Record
 from tests import models
 
@@ -273,101 +271,3 @@ def test_repeated_rows_of_an_embedding_are_added_before_the_norm():
     rows = np.zeros([1, 2], "int32")  # Row 0 twice: gradient -1/2 each
     model.fit(rows, np.ones([1, 2, 1]), verbose=0, callbacks=[telemetry])
     assert telemetry["gradient_norm"] == pytest.approx([1.0])
-
-
-def test_learning_rates_of_an_optimizer_made_of_several():
-    optimizer = keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(
-            keras.optimizers.Adam(0.25, name="rest"),
-            {"line/w": keras.optimizers.SGD(0.5, name="slope")},
-        )
-    )
-    rates = learning_rates(optimizer)
-    assert {k: float(v) for k, v in rates.items()} == {
-        "slope": 0.5,
-        "rest": 0.25,
-    }
-    scalars = gdtrain.telemetry.LearningRate().measure(
-        record(learning_rates=rates)
-    )
-    assert set(scalars) == {"learning_rate/slope", "learning_rate/rest"}
-
-
-def test_layer_of_a_weight_is_its_path_without_the_model():
-    model = models.line()
-    assert layer_of(model.w, "line") == "line"
-    inner = models.network()
-    outer = keras.Sequential([keras.Input([3]), inner], name="outer")
-    names = {layer_of(w, "outer") for w in outer.weights}
-    assert names == {"network/hidden", "network/output"}
-    assert layer_of(tf.Variable(1.0, name="bare"), "line") == "bare"
-
-
-class LossSquared(gdtrain.telemetry.Quantity):
-    """A quantity of a user's own."""
-
-    name = "loss_squared"
-
-    def measure(self, record):
-        return {self.name: record.loss**2}
-
-
-def test_quantity_of_ones_own_is_measured():
-    model = models.network()
-    model.compile("sgd", "mse")
-    telemetry = gdtrain.callbacks.Telemetry(["loss", LossSquared()])
-    x, y = models.regression_data(8)
-    model.fit(x, y, batch_size=2, verbose=0, callbacks=[telemetry])
-    assert telemetry.names == ["loss", "loss_squared"]
-    np.testing.assert_allclose(
-        telemetry["loss_squared"], telemetry["loss"] ** 2, rtol=1e-6
-    )
-
-
-def test_each_observer_gets_what_it_asked_for():
-    model = models.network()
-    model.compile("sgd", "mse")
-    few = gdtrain.callbacks.Telemetry(["loss"], every_steps=2)
-    all_ = gdtrain.callbacks.Telemetry("minimal")
-    x, y = models.regression_data(8)
-    model.fit(x, y, batch_size=2, verbose=0, callbacks=[few, all_])
-    assert (few.names, few.steps.tolist()) == (["loss"], [2, 4])
-    assert all_.names == ["loss", "learning_rate"]
-    np.testing.assert_array_equal(few["loss"], all_["loss"][1::2])
-
-
-def test_two_quantities_of_one_name_are_refused():
-    class Other(LossSquared):
-        pass
-
-    model = models.network()
-    model.compile("sgd", "mse")
-    observers = [
-        gdtrain.callbacks.Telemetry([quantity])
-        for quantity in (LossSquared(), Other())
-    ]
-    x, y = models.regression_data(8)
-    with pytest.raises(ValueError, match="share the name 'loss_squared'"):
-        model.fit(x, y, verbose=0, callbacks=observers)
-
-
-BAD_QUANTITIES = {
-    "unknown preset": ("fast", ValueError, "one of"),
-    "name of a quantity outside a list": ("loss", ValueError, r"\['loss'\]"),
-    "unknown name": (["speed"], ValueError, "Received: 'speed'"),
-    "class instead of object": (
-        [gdtrain.telemetry.Loss],
-        TypeError,
-        r"Write Loss\(\)",
-    ),
-    "number": (3, TypeError, "Received: quantities=3"),
-    "number in a list": ([3], TypeError, "Received: 3"),
-    "name twice": (["loss", "loss"], ValueError, "a name each"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_QUANTITIES)
-def test_bad_quantities_are_refused(case):
-    quantities, error, message = BAD_QUANTITIES[case]
-    with pytest.raises(error, match=message):
-        gdtrain.callbacks.Telemetry(quantities)
