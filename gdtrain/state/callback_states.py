@@ -1,15 +1,15 @@
-"""What callbacks remember from step to step.
+"""The states of callbacks, saved with a fit.
 
-A callback of the user's is asked by `get_state()`, which returns a dict of
-numbers, strings, lists and NumPy arrays, and gets it back by
-`set_state(state)`, after `on_train_begin`. Of Keras's own callbacks it is
-known what they remember.
+A user's callback has `get_state()`, which returns a dict of numbers, strings,
+lists and NumPy arrays, and `set_state(state)`, called after `on_train_begin`;
+it may be a `gdtrain.callbacks.Callback` or any other of Keras's. Of Keras's
+own callbacks it is known what they keep.
 """
 
 import copy
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -17,32 +17,31 @@ import keras
 from gdtrain.common import failures
 from gdtrain.keras_bridge import callbacks as keras_callbacks
 
+Callbacks = Iterable[keras.callbacks.Callback]
 
-def get(
-    callbacks: Iterable[keras.callbacks.Callback], without: set[str]
-) -> dict[str, dict]:
-    """What each of some callbacks remembers, by name.
 
-    One that raises is left out, of which a warning tells.
+def get(callbacks: Callbacks, unsaved: set[str]) -> dict[str, dict]:
+    """The state of each callback that has one, by name.
+
+    One that raises is skipped, with a warning.
 
     Args:
         callbacks: The callbacks.
-        without: Names of those that were left out before, to which others
-            are added: they are told of once.
+        unsaved: Names of those that were skipped before, to which others are
+            added: each is warned of once.
     """
     found = {}
     for name, callback in _named(callbacks):
         try:
             state = _state_of(callback)
         except Exception as error:  # A user's own may raise anything.
-            if name not in without:
-                without.add(name)
+            if name not in unsaved:
+                unsaved.add(name)
                 failures.warn(
-                    f"What `{type(callback).__name__}` remembers cannot be "
-                    "saved",
+                    f"The state of `{type(callback).__name__}` cannot be saved",
                     error,
-                    "All else is saved, and training goes on; a run that "
-                    "goes on from there begins it anew.",
+                    "All else is saved, and training continues; in a fit that "
+                    "is resumed from there, it starts without a state.",
                 )
         else:
             if state:
@@ -51,30 +50,32 @@ def get(
 
 
 def _state_of(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """What a callback remembers; empty for nothing."""
+    """The state of a callback; empty if it has none."""
     state = {
         key: getattr(callback, key)
         for key in keras_callbacks.state_names(callback)
-        if hasattr(callback, key)
+        if hasattr(callback, key)  # Keras sets some of them later.
     }
     if isinstance(callback, keras.callbacks.CSVLogger):
         state["bytes"] = _size(callback)
     if _has(callback, "get_state"):
         state["own"] = callback.get_state()
-    # Callbacks go on with these lists while they are being saved.
+    # Callbacks change these lists while they are being saved.
     return copy.deepcopy(state)
 
 
-def prepare(callbacks, states):
+def prepare(callbacks: Callbacks, states: dict[str, dict]) -> None:
     """To be called before `on_train_begin`, which may empty a file."""
     for name, callback in _named(callbacks):
         if isinstance(callback, keras.callbacks.CSVLogger) and name in states:
             callback.append = True
-            _cut(callback.filename, states[name]["bytes"])
+            path, size = callback.filename, states[name]["bytes"]
+            if os.path.exists(path) and os.path.getsize(path) > size:
+                os.truncate(path, size)  # What was written later
 
 
-def put(callbacks, states):
-    """Gives callbacks back what `get` found; warns if it knows no more."""
+def put(callbacks: Callbacks, states: dict[str, dict]) -> None:
+    """Sets callbacks to what `get` found; warns of those without a state."""
     new = []
     for name, callback in _named(callbacks):
         state = states.get(name, {})
@@ -83,25 +84,28 @@ def put(callbacks, states):
                 setattr(callback, key, copy.deepcopy(state[key]))
         if isinstance(callback, keras.callbacks.History):
             callback.model.history = callback
-        if "own" in state and _has(callback, "set_state"):
-            callback.set_state(copy.deepcopy(state["own"]))
-        elif _has(callback, "set_state"):
-            new.append(name)
+        if _has(callback, "set_state"):
+            if "own" in state:
+                callback.set_state(copy.deepcopy(state["own"]))
+            else:
+                new.append(name)
     if new:
         warnings.warn(
-            "The checkpoint knows nothing of these callbacks, which begin "
-            f"anew: {new}.",
+            "The checkpoint has no state of these callbacks, which start "
+            f"without one: {new}.",
             stacklevel=2,
         )
 
 
 def _has(callback: keras.callbacks.Callback, name: str) -> bool:
-    """Whether a callback, also one not built on ours, has a hook of state."""
+    """Whether a callback, of ours or not, has a method of state of its own."""
     hook = getattr(callback, name, None)
     return hook is not None and not keras_callbacks.is_default_hook(hook)
 
 
-def _named(callbacks):
+def _named(
+    callbacks: Callbacks,
+) -> Iterator[tuple[str, keras.callbacks.Callback]]:
     """Callbacks under a name: the class, and which one of it."""
     counts: dict[str, int] = {}
     for callback in callbacks:
@@ -110,18 +114,12 @@ def _named(callbacks):
         yield f"{kind} {counts[kind]}", callback
 
 
-def _size(logger):
+def _size(logger: keras.callbacks.CSVLogger) -> int:
     """How long the file of a `CSVLogger` is, in bytes."""
-    if logger.csv_file is not None and not logger.csv_file.closed:
-        logger.csv_file.flush()
-        if hasattr(logger.csv_file, "fileno"):  # Wherever its path leads now
-            return os.fstat(logger.csv_file.fileno()).st_size
-    if not os.path.exists(logger.filename):
-        return 0
-    return os.path.getsize(logger.filename)
-
-
-def _cut(path, size):
-    """Drops what was written to a file later."""
-    if os.path.exists(path) and os.path.getsize(path) > size:
-        os.truncate(path, size)
+    file = logger.csv_file
+    if file is not None and not file.closed:
+        file.flush()
+        if hasattr(file, "fileno"):  # Which a remote file lacks
+            return os.fstat(file.fileno()).st_size  # Even if it was renamed
+    path = logger.filename
+    return os.path.getsize(path) if os.path.exists(path) else 0

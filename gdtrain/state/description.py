@@ -1,4 +1,4 @@
-"""What an object was made to be, in words and numbers that tell it from others.
+"""What an object was made to be, in words and numbers.
 
 The same program has the same description in each process: no addresses, no
 names that Keras counts, no seeds that are drawn, nothing that training moves.
@@ -10,7 +10,7 @@ import pathlib
 import random
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import keras
@@ -19,18 +19,11 @@ import tensorflow as tf
 
 from gdtrain.data import data_fingerprint, pipeline
 from gdtrain.keras_bridge import layers
-from gdtrain.state import own_code
+from gdtrain.state import own_code, reach
 
 _LISTED = 16  # Items of a plain list that a user is shown
 _DEEPEST = 12
-_GENERATORS = (
-    np.random.Generator,
-    np.random.RandomState,
-    random.Random,
-    tf.random.Generator,
-    keras.random.SeedGenerator,
-)
-_VARIABLES = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 # Of a config: what Keras counts or draws, and what only a built layer has
 _NOT_ASKED = frozenset(
     ["name", "seed", "shared_object_id", "build_config", "registered_name"]
@@ -55,7 +48,7 @@ class Description:
     0.9
     """
 
-    def __init__(self, skipped: Iterable[Any] = ()):
+    def __init__(self, skipped: Iterable[Any] = ()) -> None:
         self.leaves: dict[str, Any] = {}
         # Kept alive, so that no other object gets the address of one.
         self._seen = {id(one): one for one in skipped}
@@ -86,12 +79,12 @@ class Description:
         }
         self.add("model", model)
 
-    def _set(self, path, leaf):
+    def _set(self, path: str, leaf: Any) -> None:
         if isinstance(leaf, str):
             leaf = self._names.get(leaf, leaf)
         self.leaves.setdefault(path, leaf)
 
-    def _add_parts(self, path, value):
+    def _add_parts(self, path: str, value: Any) -> None:
         """Describes what consists of others."""
         function = own_code.plain(value)
         if function is not None:
@@ -101,10 +94,8 @@ class Description:
         elif isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
             self._set(path, value.__name__)
         elif isinstance(value, functools.partial):
-            self._add_items(
-                path,
-                {"": value.func, "args": value.args, **value.keywords},
-            )
+            self.add(path, value.func)
+            self._add_items(path, {"args": value.args, **value.keywords})
         elif isinstance(value, type):
             self._set(path, value.__name__)
             self._add_class(value)
@@ -115,18 +106,16 @@ class Description:
         elif isinstance(value, tf.data.Dataset):
             for name, leaf in pipeline.of(value).items():
                 self._set(f"{path}: {name}", leaf)
-        elif isinstance(value, keras.layers.Layer):
-            self._add_layer(path, value)
-        elif hasattr(value, "get_config"):
+        elif hasattr(value, "get_config"):  # As any class of Keras may have
             self._add_configured(path, value)
         else:
             self._add_object(path, value)
 
-    def _add_items(self, path, items):
+    def _add_items(self, path: str, items: dict[str, Any]) -> None:
         for key, item in items.items():
-            self.add(f"{path}.{key}" if key else path, item)
+            self.add(f"{path}.{key}", item)
 
-    def _add_dict(self, path, items):
+    def _add_dict(self, path: str, items: dict[Any, Any]) -> None:
         """A dict; one that stands for a Keras object, under its class."""
         kind = items.get("class_name")
         if isinstance(kind, str) and "config" in items:
@@ -137,9 +126,9 @@ class Description:
                 place = f".{key}" if isinstance(key, str) else f"[{key!r}]"
                 self.add(path + place, item)
 
-    def _add_serialized(self, path, kind, config):
+    def _add_serialized(self, path: str, kind: str, config: Any) -> None:
         if kind in ("__lambda__", "__keras_tensor__"):
-            return  # The code of the first is told by the object that has it.
+            return  # Of the first, the object that has it says the code.
         if kind == "function":
             self._set(path, config)
         elif kind.endswith("DTypePolicy"):
@@ -149,40 +138,37 @@ class Description:
             if isinstance(config, dict):
                 self._add_dict(path, config)
 
-    def _add_list(self, path, items):
+    def _add_list(self, path: str, items: Collection[Any]) -> None:
         leaves = [_leaf(item) for item in items]
-        unordered = isinstance(items, (set, frozenset))
         if all(
             (leaf is not None or item is None)
             and not data_fingerprint.parsed(leaf)
             for leaf, item in zip(leaves, items, strict=True)
         ):
-            leaves = sorted(leaves, key=repr) if unordered else leaves
+            if isinstance(items, (set, frozenset)):
+                leaves.sort(key=repr)
             self._set(path, _listed(leaves))
             return
-        items = sorted(items, key=_sorting) if unordered else items
-        for index, item in enumerate(items):
+        for index, item in enumerate(own_code.in_order(items)):
             self.add(f"{path}[{index}]", item)
 
-    def _add_function(self, path, function):
+    def _add_function(self, path: str, function: Callable) -> None:
         if not own_code.is_own(function):
             self._set(path, function.__name__)
             return
         self._set(path, own_code.of(function))
         for name, value in own_code.refers_to(function):
             inner = own_code.plain(value)
-            is_plain = _leaf(value) is not None or isinstance(
+            if _leaf(value) is not None or isinstance(
                 value, (dict, list, tuple, functools.partial)
-            )
-            if is_plain:
+            ):
                 self.add(f"{path}.{name}", value)
-            elif inner is not None or isinstance(value, type):
-                if own_code.is_own(inner or value):
-                    self.add(name, value)
-            else:
+            elif inner is None and not isinstance(value, type):
                 self._add_attribute(f"{path}.{name}", value)
+            elif own_code.is_own(inner or value):
+                self.add(name, value)
 
-    def _add_class(self, kind):
+    def _add_class(self, kind: type) -> None:
         """The code of the user's own classes that one is made of."""
         for base in kind.__mro__:
             if own_code.is_own(base) and id(base) not in self._seen:
@@ -193,33 +179,32 @@ class Description:
                     if _leaf(value) is not None and not name.startswith("__"):
                         self.add(f"{base.__name__}.{name}", value)
 
-    def _add_layer(self, path, layer):
-        self._set(path, type(layer).__name__)
-        self._add_class(type(layer))
-        if not isinstance(layer, keras.Sequential):
-            self._add_config(path, layer)
-        start = "" if path == "model" else f"{path}."
-        within = [
-            one
-            for one in layers.child_layers(layer)
-            if not isinstance(one, keras.layers.InputLayer)
-        ]
-        for index, one in enumerate(within):
-            self.add(f"{start}layers[{index}]", one)
-        self._add_attributes(path, layer)
-
-    def _add_configured(self, path, value):
+    def _add_configured(self, path: str, value: Any) -> None:
+        """An object by its class, its config and the user's attributes."""
         self._set(path, type(value).__name__)
         self._add_class(type(value))
-        told = self._add_config(path, value)
+        # A Sequential's config says what its layers do.
+        known = isinstance(value, keras.Sequential) or self._add_config(
+            path, value
+        )
+        if isinstance(value, keras.layers.Layer):
+            start = "" if path == "model" else f"{path}."
+            within = [
+                one
+                for one in layers.child_layers(value)
+                if not isinstance(one, keras.layers.InputLayer)
+            ]
+            for index, one in enumerate(within):
+                self.add(f"{start}layers[{index}]", one)
+            known = True
         self._add_attributes(path, value)
-        if not told:
+        if not known:
             for name, item in vars(value).items():
                 if not name.startswith("_") and _leaf(item) is not None:
                     self._set(f"{path}.{name}", _leaf(item))
 
-    def _add_config(self, path, value):
-        """The arguments that an object was made of, if it can tell them."""
+    def _add_config(self, path: str, value: Any) -> bool:
+        """The arguments that an object was made of; whether it has a config."""
         try:
             config = value.get_config()
         except Exception:  # Whatever code of the user's raises
@@ -230,29 +215,26 @@ class Description:
             self._add_dict(path, config)
         return True
 
-    def _add_connections(self, path, config):
+    def _add_connections(self, path: str, config: dict[str, Any]) -> None:
         """Which layer of a functional model gets the output of which."""
-        text = repr(
-            [
-                [layer.get("inbound_nodes") for layer in config["layers"]],
-                config["input_layers"],
-                config["output_layers"],
-            ]
-        )
+        parts = config["layers"]
         names = {
-            layer["name"]: f"#{i}"
-            for i, layer in enumerate(config["layers"])
+            layer["name"]: f"#{number}"
+            for number, layer in enumerate(parts)
             if "name" in layer
         }
+        nodes = [layer.get("inbound_nodes") for layer in parts]
         text = re.sub(
-            r"'([^']*)'", lambda match: names.get(match[1], match[0]), text
+            r"'([^']*)'",
+            lambda match: names.get(match[1], match[0]),
+            repr([nodes, config["input_layers"], config["output_layers"]]),
         )
         self._set(
             "connections of layers" if path == "model" else f"{path}.layers",
             data_fingerprint.digest("structure", "connections", text.encode()),
         )
 
-    def _add_attributes(self, path, value):
+    def _add_attributes(self, path: str, value: Any) -> None:
         """Attributes of the user's own: those that no library sets.
 
         Of an object of a library, what is the user's own code.
@@ -263,7 +245,7 @@ class Description:
                 by_library |= own_code.attributes_set_by(base)
         whole = own_code.is_own(type(value))
         if isinstance(value, keras.utils.PyDataset):
-            # What it says of itself is restored, and may be another one.
+            # What it says of itself is restored, and may differ.
             by_library |= set(getattr(value, "get_state", dict)())
         for name, item in getattr(value, "__dict__", {}).items():
             is_own = own_code.is_own(own_code.plain(item) or type(item))
@@ -271,16 +253,15 @@ class Description:
             if is_own or (chosen and not name.startswith("_self_")):
                 self._add_attribute(f"{path}.{name.lstrip('_')}", item)
 
-    def _add_attribute(self, path, value):
+    def _add_attribute(self, path: str, value: Any) -> None:
         """What may be a part of an object's meaning."""
         if isinstance(value, (keras.layers.Layer, keras.optimizers.Optimizer)):
-            return  # Told of elsewhere
+            return  # Described elsewhere
         function = own_code.plain(value)
-        if function is not None and not own_code.is_own(function):
-            return
-        self.add(path, value)
+        if function is None or own_code.is_own(function):
+            self.add(path, value)
 
-    def _add_object(self, path, value):
+    def _add_object(self, path: str, value: Any) -> None:
         """An object of which nothing is known but its attributes."""
         kind = type(value)
         if own_code.is_own(kind):
@@ -293,45 +274,44 @@ class Description:
             self._set(path, f"#unknown {kind.__module__}.{kind.__qualname__}")
 
 
-def _leaf(value):
+def _leaf(value: Any) -> Any:
     """The leaf of a value that consists of no others; `None` if it does."""
-    if isinstance(value, enum.Enum):
+    if isinstance(
+        value,
+        (enum.Enum, tf.DType, np.dtype, tf.TensorShape, pathlib.Path),
+    ):
         return str(value)
-    if isinstance(value, (bool, int, float, str)):
-        return _number(value)
     if isinstance(value, np.generic):
-        return _number(value.item())
+        value = value.item()
+    if isinstance(value, (bool, int, float, str, complex)):
+        return _number(value)
     if isinstance(value, bytes):
         return data_fingerprint.digest("data", f"bytes[{len(value)}]", value)
-    if isinstance(value, _VARIABLES):
+    if isinstance(value, reach.VARIABLES):
         kind = tf.as_dtype(value.dtype).name
         return f"a variable {kind}{list(map(str, value.shape))}"
-    if isinstance(value, np.ndarray) or isinstance(value, tf.Tensor):
+    if isinstance(value, tf.Tensor):
         is_symbolic = tf.is_symbolic_tensor(value)
         return "a tensor" if is_symbolic else data_fingerprint.content(value)
     if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
-        return repr(
-            data_fingerprint.contents(
-                "", tf.nest.flatten(value, expand_composites=True)
-            )
-        )
-    if isinstance(value, (tf.DType, np.dtype, tf.TensorShape, pathlib.Path)):
-        return str(value)
+        parts = tf.nest.flatten(value, expand_composites=True)
+        return repr(data_fingerprint.contents("", parts))
     if isinstance(value, re.Pattern):
         return value.pattern
     if isinstance(value, keras.DTypePolicy):
         return value.name
-    if isinstance(value, _GENERATORS):
+    if isinstance(value, _GENERATORS + reach.GENERATORS):
         return type(value).__name__
     if isinstance(value, types.GeneratorType):
         return "#unknown a generator"
+    # Arrays of NumPy and of other libraries
     if hasattr(value, "__array__") and hasattr(value, "shape"):
         return data_fingerprint.content(np.asarray(value))
     return None
 
 
-def _number(value):
-    """A number that JSON can hold; of subclasses, the plain one."""
+def _number(value: Any) -> Any:
+    """A value that JSON can hold; of subclasses, the plain one."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bool):
@@ -343,14 +323,9 @@ def _number(value):
     return float(value)
 
 
-def _listed(leaves):
+def _listed(leaves: list[Any]) -> Any:
     """A list of leaves, or its digest if it is long."""
     if len(leaves) <= _LISTED:
         return leaves
     label = f"list of {len(leaves)}"
     return data_fingerprint.digest("data", label, repr(leaves).encode())
-
-
-def _sorting(value):
-    """By what the items of a set are sorted."""
-    return type(value).__name__, str(getattr(value, "name", ""))

@@ -1,4 +1,4 @@
-"""Code that is the user's own: what tells it, and what it refers to."""
+"""Code that is the user's own: how to know it, and what it refers to."""
 
 import dis
 import functools
@@ -7,15 +7,16 @@ import pathlib
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gdtrain.data import data_fingerprint
 
-_LIBRARIES = tuple(
-    sysconfig.get_paths()[name]
-    for name in ("stdlib", "platstdlib", "purelib", "platlib")
-) + (str(pathlib.Path(__file__).parents[1]), "<frozen")
+_LIBRARIES = (
+    *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(pathlib.Path(__file__).parents[1]),
+    "<frozen",
+)
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -28,14 +29,14 @@ def is_own(value: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_own_class(kind):
+def _is_own_class(kind: type) -> bool:
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None) or ""
     return kind.__module__ != "builtins" and not _is_library(file)
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_library(file):
+def _is_library(file: str) -> bool:
     parts = pathlib.PurePath(file).parts
     return file.startswith(_LIBRARIES) or any(p in parts for p in _INSTALLED)
 
@@ -57,7 +58,7 @@ def of(function: Callable) -> str:
     return data_fingerprint.digest("code", name, text.encode())
 
 
-def _parts(code, docstring=None):
+def _parts(code: types.CodeType, docstring: str | None = None) -> tuple:
     """What a code object executes, as nested tuples that print alike."""
     constants = list(code.co_consts)
     if docstring is not None and constants and constants[0] == docstring:
@@ -71,7 +72,7 @@ def _parts(code, docstring=None):
     )
 
 
-def _constant(value):
+def _constant(value: Any) -> Any:
     if isinstance(value, types.CodeType):
         return _parts(value)
     if isinstance(value, frozenset):  # Its order differs from run to run
@@ -80,10 +81,10 @@ def _constant(value):
 
 
 def refers_to(function: Callable) -> Iterator[tuple[str, Any]]:
-    """Names and values that a function has from elsewhere.
+    """Names and values that a function takes from elsewhere.
 
     Those of its closure, its defaults, and the globals that it reads, also
-    by functions within it; each as far as it is set.
+    in functions within it; each if it is set.
     """
     code = function.__code__
     cells = function.__closure__ or ()
@@ -101,6 +102,19 @@ def refers_to(function: Callable) -> Iterator[tuple[str, Any]]:
             yield name, function.__globals__[name]
 
 
+def in_order(items: Iterable[Any]) -> list[Any]:
+    """Items as they come; those of a set by type and name."""
+    if not isinstance(items, (set, frozenset)):
+        return list(items)
+    return sorted(
+        items,
+        key=lambda item: (
+            type(item).__name__,
+            str(getattr(item, "name", getattr(item, "__name__", ""))),
+        ),
+    )
+
+
 def functions_of(kind: type) -> Iterator[tuple[str, Callable]]:
     """Names and functions that a class defines: methods and properties."""
     for name, value in vars(kind).items():
@@ -110,7 +124,7 @@ def functions_of(kind: type) -> Iterator[tuple[str, Callable]]:
 
 
 def plain(value: Any) -> Callable | None:
-    """The Python function behind a value; `None` if there is none."""
+    """The Python function that a value wraps or is; `None` if none."""
     for attribute in ("__func__", "fget", "python_function", "__wrapped__"):
         inner = getattr(value, attribute, None)
         if inner is not None and not isinstance(value, types.FunctionType):
@@ -131,12 +145,12 @@ def attributes_set_by(kind: type) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _globals_read(code):
+def _globals_read(code: types.CodeType) -> list[str]:
     """Names of the globals that a code object, or one within it, reads."""
     return sorted(_arguments(code, "LOAD_GLOBAL", "LOAD_NAME"))
 
 
-def _arguments(code, *operations):
+def _arguments(code: types.CodeType, *operations: str) -> set[str]:
     """What some operations of a code object, or one within it, are given."""
     found = {
         instruction.argval

@@ -1,7 +1,9 @@
-"""The generators of random numbers that belong to no layer."""
+"""The states of random generators that belong to no layer."""
 
 import contextlib
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,13 +11,13 @@ import tensorflow as tf
 from gdtrain.keras_bridge import randomness
 
 
-def get():
+def get() -> dict[str, Any]:
     """The states of Python's, NumPy's, TensorFlow's and Keras's generator.
 
     What TensorFlow's older operations count by themselves, such as
-    `tf.random.normal`, cannot be asked for.
+    `tf.random.normal`, cannot be read.
     """
-    # One that is made draws from Python's; so it is not made here.
+    # Making one draws from Python's; so it is not made here.
     of_keras = randomness.global_random_generator()
     return {
         "python": random.getstate(),
@@ -25,7 +27,7 @@ def get():
     }
 
 
-def put(states):
+def put(states: dict[str, Any]) -> None:
     """Sets the generators to what `get` found."""
     if states["keras"] is None:
         randomness.set_global_random_generator(None)
@@ -37,11 +39,11 @@ def put(states):
 
 
 @contextlib.contextmanager
-def kept():
-    """Sets the generators and seeds back, at the end, to what they are now.
+def kept() -> Iterator[None]:
+    """Sets generators and seeds back, at the end, to what they are now.
 
-    Keras's, if it is not made yet, is made again when it is needed: from what
-    Python's gives then, as if nothing had been.
+    If Keras's is not made yet, it is made when it is needed, from what
+    Python's gives then, as if nothing had happened.
     """
     of_keras = randomness.global_random_generator()
     states, seeds = get(), randomness.seeds()

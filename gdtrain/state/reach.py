@@ -8,7 +8,7 @@ from the model on. Objects of libraries are not looked into.
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -32,7 +32,7 @@ _FOUND = (
 )
 
 
-def of(model: keras.Model) -> list[tuple[str, Any]]:
+def of(model: keras.Model) -> Reached:
     """Names and objects that are reached, each once, in a fixed order.
 
     Args:
@@ -54,9 +54,9 @@ def of(model: keras.Model) -> list[tuple[str, Any]]:
 class _Search:
     """Collects what is found on the way."""
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self.found: list[tuple[str, Any]] = []
+        self.found: Reached = []
         self._seen: dict[int, Any] = {}  # Kept alive, by their addresses
 
     def into(self, path: str, value: Any) -> None:
@@ -69,16 +69,15 @@ class _Search:
             self.found.append((path, value))
         function = own_code.plain(value)
         if isinstance(value, dict):
-            for key, item in value.items():
-                self.into(_below(path, key), item)
+            self._into_each(path, value.items())
         elif isinstance(value, (list, tuple, set, frozenset)):
-            for index, item in enumerate(_in_order(value)):
-                self.into(_below(path, index), item)
+            self._into_each(path, enumerate(own_code.in_order(value)))
         elif isinstance(value, functools.partial):
             self.into(path, [value.func, value.args, value.keywords])
         elif function is not None:
-            self._into_function(path, function)
-            self.into(path, getattr(value, "__self__", None))
+            if own_code.is_own(function):
+                self._into_each("", own_code.refers_to(function))
+            self.into(path, getattr(value, "__self__", None))  # Of a method
         elif isinstance(value, type):
             if own_code.is_own(value):
                 self._into_class(path, value)
@@ -90,31 +89,31 @@ class _Search:
         self._seen[id(value)] = value
         is_own = _is_own(value)
         if not is_own:
-            for layer in layers.child_layers(value):
-                self.into(_below(path, layer.name), layer)
+            within = layers.child_layers(value)
+            self._into_each(path, [(layer.name, layer) for layer in within])
+        # What a library's object has, its variables say, but for the user's
+        # own code in it.
+        is_whole = is_own or value is self._model
         for name, item in _attributes(value):
             kind: Any = type(item)
-            # What a library's object has, it tells by its variables, but for
-            # the user's own code in it.
-            if is_own or value is self._model or _is_code(kind):
+            if is_whole or _is_code(kind):
                 self.into(_below(path, name), item)
         for base in type(value).__mro__:
             if own_code.is_own(base):
                 self.into(base.__name__, base)
 
-    def _into_class(self, path, kind):
+    def _into_class(self, path: str, kind: type) -> None:
         for name, item in vars(kind).items():
             if not name.startswith("__") or own_code.plain(item):
                 self.into(_below(path, name), item)
 
-    def _into_function(self, path, function):
-        if own_code.is_own(function):
-            for name, item in own_code.refers_to(function):
-                self.into(name, item)
+    def _into_each(self, path: str, items: Iterable[tuple[Any, Any]]) -> None:
+        for key, item in items:
+            self.into(_below(path, key), item)
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_of_interest(kind):
+def _is_of_interest(kind: type) -> bool:
     """Whether something may be found in, or through, values of a type."""
     looked_through = (
         *_FOUND,
@@ -130,13 +129,13 @@ def _is_of_interest(kind):
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_code(kind):
+def _is_code(kind: type) -> bool:
     """Whether values of a type may be code of the user's own."""
     functions = types.FunctionType, types.MethodType, functools.partial
     return issubclass(kind, functions) or own_code.is_own(kind)
 
 
-def _attributes(value):
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     """Names and values of an object's attributes, also those in slots."""
     yield from list(getattr(value, "__dict__", {}).items())
     for base in type(value).__mro__:
@@ -146,21 +145,10 @@ def _attributes(value):
                 yield name, getattr(value, name)
 
 
-def _is_own(value):
+def _is_own(value: Any) -> bool:
     own = isinstance(value, types.SimpleNamespace)
     return own or own_code.is_own(type(value))
 
 
-def _in_order(items) -> Iterator[Any]:
-    """Items; those of a set by what they are called."""
-    if isinstance(items, (set, frozenset)):
-        return iter(sorted(items, key=_called))
-    return iter(items)
-
-
-def _called(item):
-    return type(item).__name__, str(getattr(item, "name", ""))
-
-
-def _below(path, key):
+def _below(path: str, key: Any) -> str:
     return f"{path}.{key}" if path else str(key)

@@ -144,7 +144,7 @@ def test_callback_without_a_state_is_told_of_once_and_left_out():
     with pytest.warns(UserWarning) as caught:
         fit(Speechless(), csv())
     (message,) = told(caught)
-    assert "What `Speechless` remembers cannot be saved" in message
+    assert "The state of `Speechless` cannot be saved" in message
     assert "of the user's" in message
     with pytest.warns(UserWarning, match="begin anew: .'Speechless 0'"):
         fit(Speechless(), csv(), epochs=5)
