@@ -1,7 +1,7 @@
 """Finds out why a step was not finite, by running it again in parts."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -15,18 +15,19 @@ from gdtrain.autopsy.nonfinite_values import (
     kind_of,
     nonfinite_variables,
 )
-from gdtrain.autopsy.replay import LossRaised, StepReplay, first_sentence
+from gdtrain.autopsy.replay import (
+    LossRaised,
+    StepReplay,
+    Weights,
+    first_sentence,
+)
 
 _log = logging.getLogger("gdtrain")
 
 _GROWN = 100  # Times that no healthy training makes weights larger
 
 
-def find(
-    model: keras.Model,
-    data: Any,
-    start: Sequence[np.ndarray] | None = None,
-) -> Cause:
+def find(model: keras.Model, data: Any, start: Weights = None) -> Cause:
     """Finds the first part of a step that is not as it should be.
 
     In this order: the learning rate, the weights before the step, the growth

@@ -16,6 +16,9 @@ from gdtrain.descent import gradients, microbatches, update
 from gdtrain.keras_bridge import layers, losses, randomness
 from gdtrain.state import variables
 
+#: Values of the trained weights
+Weights = Sequence[np.ndarray] | None
+
 _TRIALS = 1000  # Parts of a batch tried, at most, to find its bad examples
 
 
@@ -64,12 +67,7 @@ class StepReplay:
             user's own `train_step`.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        data: Any,
-        start: Sequence[np.ndarray] | None,
-    ) -> None:
+    def __init__(self, model: keras.Model, data: Any, start: Weights) -> None:
         self.model, self.start = model, start
         self.is_repeatable = model.repeated_loss is not None
         if self.is_repeatable:
@@ -78,16 +76,11 @@ class StepReplay:
             keras.tree.map_structure(_as_tensor, data)
         )
         self.batch_size = int(microbatches.examples_in(self.data[0]))
-        # By id, for those that more than one part of the model has
+        before = [v for some in variables.of(model).values() for v in some]
+        before.append(randomness.global_random_state())
+        # By id, as one may be found twice
         self._before: dict[int, tuple[Any, tf.Tensor]] = {
-            id(variable): (
-                variable,
-                tf.identity(tf.convert_to_tensor(variable)),
-            )
-            for variable in [
-                *(v for some in variables.of(model).values() for v in some),
-                randomness.global_random_state(),
-            ]
+            id(v): (v, tf.identity(tf.convert_to_tensor(v))) for v in before
         }
         self.optimizers = variables.optimizers(model)
         self._largest = _largest(model.trainable_variables)
@@ -98,9 +91,7 @@ class StepReplay:
         for variable, value in self._before.values():
             variable.assign(value)
 
-    def forward(
-        self, data: Any, weights: Sequence[np.ndarray] | None = None
-    ) -> Forward:
+    def forward(self, data: Any, weights: Weights = None) -> Forward:
         """A forward pass.
 
         Args:
@@ -160,10 +151,7 @@ class StepReplay:
         return names, self.gradients(forward, tensors)
 
     def is_finite(
-        self,
-        data: Any,
-        weights: Sequence[np.ndarray] | None = None,
-        backward: bool = True,
+        self, data: Any, weights: Weights = None, backward: bool = True
     ) -> bool | None:
         """Whether a step is finite: outputs, loss and gradients.
 
@@ -323,10 +311,9 @@ def _tensors(output: Any) -> list[tf.Tensor]:
 
 
 def _largest(weights: Iterable[Any]) -> LargestWeight | None:
-    found: LargestWeight | None = None
+    found = []
     for weight in weights:
         values = np.abs(np.asarray(weight.numpy(), "float64"))
         value = float(values[np.isfinite(values)].max(initial=0.0))
-        if found is None or value > found["value"]:
-            found = {"path": weight.path, "value": value}
-    return found
+        found.append(LargestWeight(path=weight.path, value=value))
+    return max(found, key=lambda one: one["value"], default=None)

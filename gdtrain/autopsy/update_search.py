@@ -112,7 +112,7 @@ def _changes(
     # Not every optimizer of Keras has an epsilon.
     if any(getattr(one, "epsilon", None) == 0 for one in parts):
         yield (
-            _attribute(parts, "epsilon", 1e-7),
+            _changed(parts, "epsilon", [1e-7] * len(parts)),
             "With an epsilon of 1e-7 in the place of 0, the same update is "
             "finite.",
             "Give the optimizer an epsilon that is not 0.",
@@ -121,7 +121,7 @@ def _changes(
         decay = max(_decay(one, name) for one in parts)
         if decay:
             yield (
-                _attribute(parts, name, None),
+                _changed(parts, name, [None] * len(parts)),
                 f"Without `{name}` ({decay:g}), the same update is finite.",
                 f"Make `{name}` times the learning rate less than 1: it is "
                 f"{decay:g} times {rates_in_use([optimizer])}.",
@@ -129,7 +129,7 @@ def _changes(
     if all(isinstance(o.learning_rate, keras.Variable) for o in parts):
         smaller = [min(1e-3, _rate(o) / 1e3) for o in parts]
         yield (
-            _rates(parts, smaller),
+            _changed(parts, "learning_rate", smaller),
             f"The learning rate is {rates_in_use([optimizer])}; with "
             f"{min(smaller):g}, the same update is finite.",
             "A learning rate that is too large does this. Try a smaller one, "
@@ -164,28 +164,17 @@ def _divided(gradient: Any, norm: tf.Tensor) -> tf.Tensor | None:
 
 
 @contextlib.contextmanager
-def _attribute(
-    optimizers: _Optimizers, name: str, value: Any
+def _changed(
+    optimizers: _Optimizers, name: str, values: Iterable[Any]
 ) -> Iterator[None]:
-    """While open, an attribute of optimizers has another value."""
-    before = [(o, getattr(o, name)) for o in optimizers if hasattr(o, name)]
-    for one, _ in before:
+    """While open, a setting of optimizers has other values."""
+    some = [(o, v) for o, v in zip(optimizers, values) if hasattr(o, name)]
+    is_rate = name == "learning_rate"  # Whose variable changes
+    before = [(o, _rate(o) if is_rate else getattr(o, name)) for o, _ in some]
+    for one, value in some:
         setattr(one, name, value)
     try:
         yield
     finally:
-        for one, old in before:
-            setattr(one, name, old)
-
-
-@contextlib.contextmanager
-def _rates(optimizers: _Optimizers, rates: Iterable[float]) -> Iterator[None]:
-    """While open, optimizers have other learning rates."""
-    before = [(one, _rate(one)) for one in optimizers]
-    for (one, _), rate in zip(before, rates, strict=True):
-        one.learning_rate.assign(rate)
-    try:
-        yield
-    finally:
-        for one, rate in before:
-            one.learning_rate.assign(rate)
+        for one, value in before:
+            setattr(one, name, value)

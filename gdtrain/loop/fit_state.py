@@ -20,11 +20,9 @@ from gdtrain.state import (
 )
 from gdtrain.state.fingerprint import Differences
 
-_VERSIONS = {
-    "keras": keras.__version__,
-    "numpy": np.__version__,
-    "tensorflow": tf.__version__,
-}
+#: What `FitState.capture` returns
+State = dict[str, Any]
+
 _BUILT = ("weight", "optimizer", "metric")  # Others may come with a step
 _OF_BATCHES = {"data", "fit"}  # Groups of a fingerprint that change batches
 
@@ -45,7 +43,7 @@ class Rollback(Exception):
         state: What `FitState.capture` returned.
     """
 
-    def __init__(self, state: dict[str, Any]) -> None:
+    def __init__(self, state: State) -> None:
         super().__init__()
         self.state = state
 
@@ -97,7 +95,7 @@ class FitState:
         self.logs: dict[str, Any] | None = None
         self.is_stopped = self.is_over = self.is_finished = False
         self.has_failed = False
-        self.resumed_from: dict[str, Any] | None = None
+        self.resumed_from: State | None = None
         self._begin_epoch = callbacks.on_epoch_begin
         self._arguments = arguments
         self._compared: tuple[Any, Differences] = None, Differences()
@@ -111,7 +109,7 @@ class FitState:
         return self.model._step_hooks.steps_done
 
     @functools.cached_property
-    def fingerprint(self) -> dict[str, dict[str, Any]]:
+    def fingerprint(self) -> fingerprint.Groups:
         """What this fit is asked to do.
 
         Training changes it: read it before training, to save states later.
@@ -151,7 +149,7 @@ class FitState:
             )
         return found
 
-    def capture(self, exactly: bool = True) -> dict[str, Any]:
+    def capture(self, exactly: bool = True) -> State:
         """The whole state: nested dicts of numbers and arrays.
 
         Args:
@@ -181,7 +179,6 @@ class FitState:
             "callbacks": callback_states.get(self.callbacks, self._unsaved),
             "fingerprint": self.fingerprint,
             "rates": fingerprint.rates(self.model, reached),
-            "versions": _VERSIONS,
         }
 
     def _data_position(self, exactly: bool) -> Any:
@@ -192,7 +189,7 @@ class FitState:
                 raise
             return None
 
-    def differences(self, state: dict[str, Any]) -> Differences:
+    def differences(self, state: State) -> Differences:
         """What this fit is asked to do otherwise than the one of a state."""
         there = state["fingerprint"]
         if self._compared[0] != there:
@@ -207,7 +204,7 @@ class FitState:
             self._compared = there, found
         return self._compared[1]
 
-    def resume(self, state: dict[str, Any]) -> None:
+    def resume(self, state: State) -> None:
         """Chooses, before training begins, the state to continue from.
 
         Where this fit is asked for something else than the one of the state,
@@ -219,7 +216,7 @@ class FitState:
         self._move_to(state)
         callback_states.prepare(self.callbacks, state["callbacks"])
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Makes everything as it was when `state` was captured.
 
         Within an epoch, it calls `on_epoch_begin` for that epoch, too.
@@ -253,7 +250,7 @@ class FitState:
             self._begin_epoch(self.epoch)
             self._assign(state)
 
-    def _move_to(self, state: dict[str, Any]) -> None:
+    def _move_to(self, state: State) -> None:
         """Sets the position."""
         differs = self.differences(state).groups() & _OF_BATCHES
         self.epoch = state["epoch"]
@@ -263,7 +260,7 @@ class FitState:
         self.is_finished = state["is_finished"]
         self.model._step_hooks.steps_done = state["steps_done"]
 
-    def _assign(self, state: dict[str, Any]) -> None:
+    def _assign(self, state: State) -> None:
         """Sets variables, states of callbacks and random generators."""
         strategy = self.model.distribute_strategy
         found = self.differences(state)
@@ -282,9 +279,7 @@ class FitState:
         callback_states.put(self.callbacks, state["callbacks"])
         random_state.put(state["random"])
 
-    def _mismatch(
-        self, state: dict[str, Any], kinds: Iterable[str]
-    ) -> str | None:
+    def _mismatch(self, state: State, kinds: Iterable[str]) -> str | None:
         """What keeps variables from being set to those of a state."""
         here = variables.of(self.model)
         found = (

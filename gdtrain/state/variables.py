@@ -1,7 +1,7 @@
 """All variables that training a model changes, and their values."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ KINDS = ("weight", "optimizer", "metric", "other")
 Variable = Any
 #: An array, or a tuple of one for each replica if they differ
 Value = Any
+Strategy: TypeAlias = tf.distribute.Strategy
 
 
 def build(model: keras.Model, batch_spec: Any) -> bool:
@@ -108,8 +109,8 @@ def _tracked(model: keras.Model) -> list[Variable]:
         for loss in keras.tree.flatten(model.loss)
         for value in getattr(loss, "__dict__", {}).values()
     ]
-    found = tf.train.TrackableView(model).descendants()
-    return [one for one in [*found, *kept] if isinstance(one, reach.VARIABLES)]
+    found = [*tf.train.TrackableView(model).descendants(), *kept]
+    return [one for one in found if isinstance(one, reach.VARIABLES)]
 
 
 def _apart(objects: Iterable[Any]) -> list[Variable]:
@@ -168,18 +169,14 @@ def _keys(variable: Variable) -> set[int]:
     )
 
 
-def parts(
-    variable: Variable, strategy: tf.distribute.Strategy
-) -> tuple[tf.Variable, ...]:
+def parts(variable: Variable, strategy: Strategy) -> tuple[tf.Variable, ...]:
     """The TensorFlow variable on each replica of this process."""
     if isinstance(variable, keras.Variable):
         variable = variable.value
     return strategy.experimental_local_results(variable)
 
 
-def values(
-    variables: Iterable[Variable], strategy: tf.distribute.Strategy
-) -> list[Value]:
+def values(variables: Iterable[Variable], strategy: Strategy) -> list[Value]:
     """Values of some variables.
 
     A variable that is not the same on all replicas has an array for each, a
@@ -195,9 +192,7 @@ def values(
 
 
 def assign(
-    variables: Iterable[Variable],
-    found: Iterable[Value],
-    strategy: tf.distribute.Strategy,
+    variables: Iterable[Variable], found: Iterable[Value], strategy: Strategy
 ) -> None:
     """Sets variables to what `values` found."""
     for variable, value in zip(variables, found, strict=True):
