@@ -64,7 +64,7 @@ def test_blocks_print_what_the_readme_says(pasted):
         )
         if language == "python"
     ]
-    assert len(PYTHON) == 6 and any(expected)
+    assert len(PYTHON) == 7 and any(expected)
     assert printed[:-1] == expected
     assert list(folder.glob("output/logs/events*"))
 
