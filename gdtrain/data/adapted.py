@@ -8,6 +8,7 @@ import tensorflow as tf
 from gdtrain.data import data_fingerprint, iterator_state, pipeline
 from gdtrain.data.iterator_state import NoPosition
 from gdtrain.data.iterators import IteratorSource
+from gdtrain.data.protocols import Position
 from gdtrain.keras_bridge import data, randomness
 
 
@@ -58,7 +59,7 @@ class AdaptedData(IteratorSource):
             return pipeline.of(dataset)
         return {"x": f"#unknown {type(dataset).__name__}"}
 
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Position:
         if self._taken is not None:
             raise NoPosition("a batch was taken that is still to be trained on")
         if self._iterator is None:
@@ -88,7 +89,7 @@ class AdaptedData(IteratorSource):
             return reason
         return f"maps of the pipeline use {', '.join(names)}: {reason}"
 
-    def _iterator_at(self, position: dict[str, Any]) -> Iterator | None:
+    def _iterator_at(self, position: Position) -> Iterator | None:
         """The iterator at a position.
 
         A pipeline counts its passes, and shuffles by that count. The

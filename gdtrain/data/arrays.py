@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gdtrain.data import data_fingerprint
 from gdtrain.data.order import Order
-from gdtrain.data.protocols import Structure
+from gdtrain.data.protocols import Position, Structure
 
 
 class ArrayInputs(NamedTuple):
@@ -139,10 +139,7 @@ class ArrayPlan:
         return tf.less(cursor.step, opened.steps - int(opened.uneven))
 
     def advance(
-        self,
-        opened: OpenedArrays,
-        cursor: ArrayCursor,
-        wanted: bool | tf.Tensor,
+        self, opened: OpenedArrays, cursor: ArrayCursor, wanted: Any
     ) -> ArrayCursor:
         return ArrayCursor(cursor.step + 1, cursor.place + self._batch_size)
 
@@ -337,12 +334,10 @@ class DeviceArrays:
         copies = self._strategy.experimental_local_results
         return [copies(array)[0] for array in self._arrays]
 
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Position:
         return {"order": self._order.state()}
 
-    def go_to(
-        self, epoch: int, step: int, position: dict[str, Any] | None
-    ) -> None:
+    def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         if position is not None:
             self._order.set_state(position["order"])
 

@@ -4,12 +4,14 @@ import abc
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from gdtrain.data.iterator_state import NoPosition
-from gdtrain.data.protocols import Structure
+from gdtrain.data.protocols import Position, Structure
+
+_Next: TypeAlias = tf.experimental.Optional  # The next batch, if there is one
 
 
 class IteratorInputs(NamedTuple):
@@ -46,32 +48,24 @@ class IteratorPlan:
     def open(self, source: IteratorInputs, static: bool) -> IteratorInputs:
         return source
 
-    def first(self, opened: IteratorInputs) -> tf.experimental.Optional:
+    def first(self, opened: IteratorInputs) -> _Next:
         if opened.taken is not None:
             return opened.taken
         return opened.iterator.get_next_as_optional()
 
-    def has_batch(
-        self, opened: IteratorInputs, cursor: tf.experimental.Optional
-    ) -> tf.Tensor:
+    def has_batch(self, opened: IteratorInputs, cursor: _Next) -> tf.Tensor:
         return cursor.has_value()
 
     def advance(
-        self,
-        opened: IteratorInputs,
-        cursor: tf.experimental.Optional,
-        wanted: bool | tf.Tensor,
-    ) -> tf.experimental.Optional:
+        self, opened: IteratorInputs, cursor: _Next, wanted: Any
+    ) -> _Next:
         """A batch is taken from the iterator only if `wanted`."""
         return tf.cond(
             wanted, opened.iterator.get_next_as_optional, lambda: cursor
         )
 
     def fetch(
-        self,
-        opened: IteratorInputs,
-        cursor: tf.experimental.Optional,
-        last: bool = False,
+        self, opened: IteratorInputs, cursor: _Next, last: bool = False
     ) -> Structure:
         return cursor.get_value()
 
@@ -118,28 +112,27 @@ class IteratorSource(abc.ABC):
         """See `DataSource.fingerprint`."""
 
     @abc.abstractmethod
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Position:
         """See `DataSource.position`; has `seen` and `ran_out`."""
 
     @abc.abstractmethod
-    def _iterator_at(self, position: dict[str, Any]) -> Iterator | None:
+    def _iterator_at(self, position: Position) -> Iterator | None:
         """The iterator at a position; `None` if the next epoch makes one."""
 
     @abc.abstractmethod
     def _begin_pass(self) -> int | None:
         """Called before each new iterator; returns the number of batches."""
 
-    @abc.abstractmethod
+    # Notifications of the data, which may need none
+
     def _on_epoch_begin(self, epoch: int) -> None:
-        """Notifies the data."""
+        pass
 
-    @abc.abstractmethod
     def _on_epoch_end(self) -> None:
-        """Notifies the data."""
+        pass
 
-    @abc.abstractmethod
     def _abandon_epoch(self) -> None:
-        """Ends an epoch that the data are not notified of."""
+        pass
 
     # What they have in common
 
@@ -194,9 +187,7 @@ class IteratorSource(abc.ABC):
         self._leave()
         self._iterator = self._taken = None
 
-    def go_to(
-        self, epoch: int, step: int, position: dict[str, Any] | None
-    ) -> None:
+    def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         self._leave()
         if step:
             self._enter(epoch)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gdtrain.data.adapted import AdaptedData, first_batches
 from gdtrain.data.order import Order
+from gdtrain.data.protocols import Position
 
 
 class OrderedBatches(keras.utils.PyDataset):
@@ -133,7 +134,7 @@ class OrderedData(AdaptedData):
     def _content(self) -> dict[str, Any]:
         return first_batches(self._ordered.first_batches)
 
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Position:
         return {
             "passes": self._passes,
             "seen": self._seen,
@@ -142,9 +143,7 @@ class OrderedData(AdaptedData):
             "state": self._ordered.get_state(),
         }
 
-    def go_to(
-        self, epoch: int, step: int, position: dict[str, Any] | None
-    ) -> None:
+    def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         if position is not None:
             self._ordered.set_state(position["state"], epoch)
             self._passes, self._known = position["passes"], position["known"]
@@ -153,7 +152,7 @@ class OrderedData(AdaptedData):
             )
         super().go_to(epoch, step, position)
 
-    def _iterator_at(self, position: dict[str, Any]) -> Iterator | None:
+    def _iterator_at(self, position: Position) -> Iterator | None:
         # The next epoch makes an iterator of the next pass.
         over = position["ran_out"] or position["seen"] in (0, self._known)
         return None if over else iter(self._dataset)

@@ -17,6 +17,7 @@ Inputs = Any  # What a plan makes batches of; its kind of `NamedTuple`
 Opened = Any  # What stays the same from step to step of a block
 Cursor = Any  # The position of a block
 Fetched = Any  # A batch before it is split among replicas
+Position = dict[str, Any]
 
 
 class BatchPlan(Protocol):
@@ -63,10 +64,8 @@ class BatchPlan(Protocol):
             last: Whether it is the uneven last batch of an epoch.
         """
 
-    def advance(
-        self, opened: Opened, cursor: Cursor, wanted: bool | tf.Tensor
-    ) -> Cursor:
-        """The cursor at the next step, if that is `wanted`."""
+    def advance(self, opened: Opened, cursor: Cursor, wanted: Any) -> Cursor:
+        """The cursor at the next step, if that is `wanted`, a bool."""
 
     def take(self, fetched: Fetched) -> Structure:
         """A batch, or this replica's part of it."""
@@ -163,16 +162,14 @@ class DataSource(Protocol):
     def fingerprint(self) -> dict[str, Any]:
         """What other data differ in; see `gdtrain.data.data_fingerprint`."""
 
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Position:
         """The position between two blocks, beside (epoch, step).
 
         Raises:
             NoPosition: if it could not be restored.
         """
 
-    def go_to(
-        self, epoch: int, step: int, position: dict[str, Any] | None
-    ) -> None:
+    def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         """Goes to a position, that of another process too.
 
         Args:

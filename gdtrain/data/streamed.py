@@ -11,7 +11,7 @@ from gdtrain.data import data_fingerprint
 from gdtrain.data.arrays import ArrayLeaves, as_float
 from gdtrain.data.iterators import IteratorSource
 from gdtrain.data.order import Order
-from gdtrain.data.protocols import Structure
+from gdtrain.data.protocols import Position, Structure
 
 _AHEAD = 2  # Batches that are gathered while a step runs
 
@@ -59,21 +59,19 @@ class HostArrays(IteratorSource):
         parts = map(tf.constant, self._gathered(indices))
         return self._leaves.pack(parts), indices
 
-    def position(self) -> dict[str, Any]:
+    def position(self) -> Position:
         return {
             "order": self._order.state(),
             "seen": self._seen,
             "ran_out": self._ran_out,
         }
 
-    def go_to(
-        self, epoch: int, step: int, position: dict[str, Any] | None
-    ) -> None:
+    def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         if position is not None:
             self._order.set_state(position["order"])
         super().go_to(epoch, step, position)
 
-    def _iterator_at(self, position: dict[str, Any]) -> Iterator | None:
+    def _iterator_at(self, position: Position) -> Iterator | None:
         seen = position["seen"]
         if seen in (0, self._batches):
             return None
@@ -85,14 +83,6 @@ class HostArrays(IteratorSource):
     def _on_epoch_begin(self, epoch: int) -> None:
         if self._order.shuffle:
             self._indices = self._order.of_epochs(epoch, 1)[0]
-
-    # Arrays are notified of nothing.
-
-    def _on_epoch_end(self) -> None:
-        pass
-
-    def _abandon_epoch(self) -> None:
-        pass
 
     def _distributed(self, start: int = 0) -> Any:
         # Each worker gathers what its own replicas take, and no more.

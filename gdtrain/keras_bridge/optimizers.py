@@ -2,21 +2,23 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
+Optimizer: TypeAlias = keras.optimizers.Optimizer
+Variables = Sequence[keras.Variable]
 _Slot = Any  # A `keras.Variable`, or whatever an optimizer keeps per weight
 
 
-def _inner(optimizer: keras.optimizers.Optimizer) -> Any:
+def _inner(optimizer: Optimizer) -> Any:
     """The optimizer that one for loss scaling wraps, or itself."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def slot(
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: Optimizer,
     slots: Sequence[_Slot],
     variable: keras.Variable,
 ) -> _Slot:
@@ -29,7 +31,7 @@ def slot(
 
 
 def unknown_weights(
-    optimizer: keras.optimizers.Optimizer, weights: Sequence[keras.Variable]
+    optimizer: Optimizer, weights: Variables
 ) -> list[keras.Variable]:
     """Those of some weights that a built optimizer was not built for.
 
@@ -43,9 +45,7 @@ def unknown_weights(
     return [w for w in weights if inner._var_key(w) not in known]
 
 
-def optimized_weights(
-    optimizer: keras.optimizers.Optimizer,
-) -> list[keras.Variable]:
+def optimized_weights(optimizer: Optimizer) -> list[keras.Variable]:
     """The weights that an optimizer was built for; empty if it is not built.
 
     Needs `_trainable_variables`; without it, an update that names no weights
@@ -54,7 +54,7 @@ def optimized_weights(
     return list(getattr(optimizer, "_trainable_variables", None) or [])
 
 
-def reset_empty_build(optimizer: keras.optimizers.Optimizer) -> None:
+def reset_empty_build(optimizer: Optimizer) -> None:
     """Lets an optimizer that was built for no weights be built again.
 
     Keras builds it so where all weights were frozen, and where it reads an
@@ -66,9 +66,7 @@ def reset_empty_build(optimizer: keras.optimizers.Optimizer) -> None:
         inner.built = optimizer.built = False
 
 
-def squared_gradients(
-    optimizer: keras.optimizers.Optimizer,
-) -> list[keras.Variable]:
+def squared_gradients(optimizer: Optimizer) -> list[keras.Variable]:
     """The averages whose root Adam, AdamW or RMSprop divide by, per weight.
 
     Needs `_velocities` and `_velocity_hats`; without them the preconditioner
@@ -80,7 +78,7 @@ def squared_gradients(
 
 
 def clip_gradients(
-    optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]
+    optimizer: Optimizer, gradients: list[tf.Tensor]
 ) -> list[tf.Tensor]:
     """Clips by the optimizer's clipnorm, global_clipnorm or clipvalue.
 
@@ -90,7 +88,7 @@ def clip_gradients(
     return optimizer._clip_gradients(gradients)
 
 
-def excludes_from_weight_decay(optimizer: keras.optimizers.Optimizer) -> bool:
+def excludes_from_weight_decay(optimizer: Optimizer) -> bool:
     """Whether `exclude_from_weight_decay` was called with some weights.
 
     Needs `_exclude_from_weight_decay` and `_exclude_from_weight_decay_pattern`;
@@ -102,9 +100,7 @@ def excludes_from_weight_decay(optimizer: keras.optimizers.Optimizer) -> bool:
     )
 
 
-def learning_rate_variable(
-    optimizer: keras.optimizers.Optimizer,
-) -> keras.Variable | None:
+def learning_rate_variable(optimizer: Optimizer) -> keras.Variable | None:
     """The variable of an optimizer's learning rate; `None` if it is scheduled.
 
     Needs `_learning_rate`, as `learning_rate` gives the value of a schedule;
@@ -116,7 +112,7 @@ def learning_rate_variable(
 
 @contextlib.contextmanager
 def replaced_learning_rate(
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: Optimizer,
     schedule: keras.optimizers.schedules.LearningRateSchedule,
 ) -> Iterator[None]:
     """While open, an optimizer follows a schedule instead of its own rate.
