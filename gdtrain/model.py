@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from gdtrain.descent import reductions, update
+from gdtrain.descent import reductions, settings, update
 from gdtrain.keras_bridge import models, saving
 from gdtrain.mistakes import labels
 from gdtrain.trainer import DescentTrainer
@@ -98,7 +98,9 @@ def from_keras(model: _Model) -> _Model:
     model.predict_function = None
     if not model.jit_compile:
         # Keras does not say whether the user has set it.
-        model.asked_for_jit_compile = "auto", model.jit_compile
+        model._descent_settings = settings.Settings(
+            resolved_jit_compile=model.jit_compile
+        )
     return model
 
 

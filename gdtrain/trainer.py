@@ -1,7 +1,10 @@
 """The mixin that makes a Keras model descend: one step, readable."""
 
+import dataclasses
 import os
 import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,13 +16,14 @@ from gdtrain.descent import (
     gradients,
     microbatches,
     reductions,
+    settings,
     update,
 )
 from gdtrain.keras_bridge import losses, randomness, saving
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
 from gdtrain.step import step_context
-from gdtrain.step.measuring import RepeatedLoss
+from gdtrain.step.measuring import Update
 
 # Under which key of an optimizer's config `get_compile_config` has them
 _OWN_SETTINGS = "gdtrain"
@@ -49,10 +53,10 @@ class DescentTrainer(StepRunner):
     ([9.0], 3.0)
     """
 
-    global_clipnorm: float | None = None
+    _descent_settings = settings.Settings()
     _warned_of: frozenset[str] = frozenset()  # Weights without a gradient
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         """One step: forward, loss, gradient, update.
 
         Args:
@@ -69,24 +73,20 @@ class DescentTrainer(StepRunner):
         losses.track_loss(self, loss, microbatches.examples_in(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
-    def loss_again(self, data):
-        """The loss of a batch, forward alone, as `train_step` finds it."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        y_pred = self(x, training=True)
-        return losses.compute_loss(self, x, y, y_pred, sample_weight)
-
     @property
-    def repeated_loss(self):
-        """Gives the loss of a batch after the update; see `telemetry`.
-
-        `None` for a `train_step` of your own, which cannot be repeated.
-        """
-        if type(self).train_step is not DescentTrainer.train_step:
-            return None
-        return RepeatedLoss(self)
+    def _uses_default_step(self) -> bool:
+        """Whether `train_step` is the one above, which can be repeated."""
+        return type(self).train_step is DescentTrainer.train_step
 
     @tracebacks.filtered
-    def descend(self, tape, loss, weights=None, optimizer=None, name=None):
+    def descend(
+        self,
+        tape: tf.GradientTape,
+        loss: tf.Tensor,
+        weights: Sequence[keras.Variable] | None = None,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        name: str | None = None,
+    ) -> None:
         """Moves the weights one step against the gradient of a loss.
 
             gradients = tape.gradient(loss, weights)
@@ -136,7 +136,7 @@ class DescentTrainer(StepRunner):
         """
         step = step_context.current()
         step.begin_descent(name)
-        weights = self.trainable_weights if weights is None else weights
+        weights = list(self.trainable_weights if weights is None else weights)
         optimizer = optimizer or getattr(self, "optimizer", None)
         update.prepare(optimizer, weights)
 
@@ -146,36 +146,35 @@ class DescentTrainer(StepRunner):
         if not step.updates_now:
             return
         loss, *gradient = step.mean_over_replicas([loss, *gradient])
-        clipped = clipping.clip(gradient, self.global_clipnorm, optimizer)
+        clipnorm = settings.of(self).global_clipnorm
+        clipped = clipping.clip(gradient, clipnorm, optimizer)
 
-        with step.measuring(name, self, loss, gradient, weights, optimizer):
+        step.check_loss(loss)
+        with step.measuring(
+            Update(name, self, loss, gradient, weights, optimizer)
+        ):
             update.apply(optimizer, clipped, weights)
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        *args,
-        global_clipnorm=None,
-        microbatches=1,
-        steps_per_execution="auto",
-        jit_compile="auto",
-        **kwargs,
-    ):
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int | Literal["auto"] = "auto",
+        jit_compile: bool | Literal["auto"] = "auto",
+        auto_scale_loss: bool = True,
+        *,
+        global_clipnorm: float | None = None,
+        microbatches: int = 1,
+    ) -> None:
         """Configures the model for training.
 
         Args:
-            optimizer: As in `keras.Model.compile`.
-            loss: As in `keras.Model.compile`.
-            *args: As in `keras.Model.compile`.
-            global_clipnorm: Longest gradient that is descended as it is; a
-                longer one is scaled down to this norm, after the mean over
-                micro-batches and replicas. Defaults to `None`, no clipping.
-            microbatches: Into how many parts a batch is split, one after
-                another, for one update by their mean: a large batch in the
-                memory of a small one (as a graph; XLA may still hold all
-                parts at once). Schedules count updates. Batch normalization
-                sees each part by itself. Defaults to 1.
+            optimizer, loss, loss_weights, metrics, weighted_metrics,
+                run_eagerly, auto_scale_loss: As in `keras.Model.compile`.
             steps_per_execution: How many steps run as one program: a number,
                 obeyed as in Keras, or `"auto"`, the default: until something
                 in Python must see the model (`gdtrain.loop.pacing` says
@@ -187,7 +186,14 @@ class DescentTrainer(StepRunner):
                 two runs that are to be equal to the last bit need `True` or
                 `False`. Steps over arrays are compiled a block as a whole,
                 others one by one.
-            **kwargs: As in `keras.Model.compile`.
+            global_clipnorm: Longest gradient that is descended as it is; a
+                longer one is scaled down to this norm, after the mean over
+                micro-batches and replicas. Defaults to `None`, no clipping.
+            microbatches: Into how many parts a batch is split, one after
+                another, for one update by their mean: a large batch in the
+                memory of a small one (as a graph; XLA may still hold all
+                parts at once). Schedules count updates. Batch normalization
+                sees each part by itself. Defaults to 1.
 
         Raises:
             TypeError, ValueError: if an argument cannot be used; the model
@@ -208,21 +214,27 @@ class DescentTrainer(StepRunner):
         super().compile(
             optimizer,
             loss,
-            *args,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            run_eagerly=run_eagerly,
             # Keras's own loops know no "auto".
             steps_per_execution=(
                 1 if steps_per_execution == "auto" else steps_per_execution
             ),
             jit_compile=jit_compile,
-            **kwargs,
+            auto_scale_loss=auto_scale_loss,
         )
         labels.watch_losses(self)
-        self.asked_for_steps = steps_per_execution
-        self.asked_for_jit_compile = jit_compile, self.jit_compile
-        self.global_clipnorm = global_clipnorm
-        self.microbatches = microbatches
+        self._descent_settings = settings.Settings(
+            global_clipnorm,
+            microbatches,
+            steps_per_execution,
+            jit_compile,
+            self.jit_compile,
+        )
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile`, as a dict that can be saved.
 
         A plain Keras model can be compiled with it: what only gdtrain knows
@@ -238,7 +250,7 @@ class DescentTrainer(StepRunner):
             config["optimizer"][_OWN_SETTINGS] = self._own_settings()
         return config
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` says; called by `load_model`."""
         if type(self).compile is not DescentTrainer.compile:
             super().compile_from_config(config)  # Says what a user must do.
@@ -254,11 +266,16 @@ class DescentTrainer(StepRunner):
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """Pickles and copies as Keras does, with the class as it is."""
         return saving.reduce_model(self, super().__reduce__()[1])
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        **kwargs: Any,
+    ) -> None:
         """Saves the model; as `keras.Model.save`.
 
         An HDF5 file comes back as a model that descends, too. As Keras reads
@@ -269,38 +286,33 @@ class DescentTrainer(StepRunner):
         super().save(filepath, overwrite=overwrite, **kwargs)
         if writes and str(filepath).endswith((".h5", ".hdf5")):
             saving.fix_hdf5_config(type(self), filepath)
-            self._warn_of_lost_settings()
+            now, default = settings.of(self), settings.Settings()
+            lost = [
+                name
+                for name in ("global_clipnorm", "microbatches")
+                if getattr(now, name) != getattr(default, name)
+            ]
+            if lost:
+                warnings.warn(
+                    f"An HDF5 file does not keep {' and '.join(lost)}. Save "
+                    "as `.keras`, or call `compile` after loading.",
+                    stacklevel=2,
+                )
 
-    def _warn_of_lost_settings(self):
-        """Names what an HDF5 file does not say of `compile`."""
-        lost = [
-            name
-            for name in ("global_clipnorm", "microbatches")
-            if getattr(self, name) != getattr(DescentTrainer, name)
-        ]
-        if lost:
-            warnings.warn(
-                f"An HDF5 file does not keep {' and '.join(lost)}. Save as "
-                "`.keras`, or call `compile` after loading.",
-                stacklevel=3,
-            )
-
-    def _own_settings(self):
-        """What a model that descends is compiled with beside Keras's."""
-        settings = {
-            "global_clipnorm": self.global_clipnorm,
-            "microbatches": self.microbatches,
-            "steps_per_execution": self.steps_setting,
-            "jit_compile": self.jit_compile_setting,
-        }
+    def _own_settings(self) -> dict[str, Any]:
+        """What `compile_from_config` needs and Keras does not keep."""
+        found = dataclasses.asdict(settings.of(self))
+        del found["resolved_jit_compile"]  # Keras finds it again.
         if saving.is_saving():
-            settings["random_states"] = [
+            found["random_states"] = [
                 np.asarray(state).tolist()
                 for state in randomness.random_states(self)
             ]
-        return settings
+        return found
 
-    def _warn_of_missing(self, gradient, weights):
+    def _warn_of_missing(
+        self, gradient: list[Any], weights: list[keras.Variable]
+    ) -> None:
         """Names weights that the loss does not depend on, each once."""
         new = set(update.missing(gradient, weights)) - self._warned_of
         if new:

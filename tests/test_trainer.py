@@ -1,5 +1,6 @@
 """Steps of one's own, and what `compile` and `descend` refuse."""
 
+import inspect
 import warnings
 
 import keras
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.descent import settings
 from tests import models
 
 X, Y = models.regression_data(40)
@@ -491,7 +493,7 @@ def test_bad_argument_of_compile_is_refused_and_nothing_is_lost(case):
     with pytest.raises(error, match="Received: .*"):
         model.compile(**arguments)
     assert model.optimizer is optimizer
-    assert model.microbatches == 2
+    assert settings.of(model).microbatches == 2
 
 
 def test_error_about_accumulation_says_what_to_write():
@@ -513,3 +515,59 @@ def test_steps_go_on_after_compile_and_after_a_second_fit():
         for _ in range(2):
             model.fit(X, Y, batch_size=20, verbose=0, callbacks=[telemetry])
     assert telemetry.steps.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+# What a gdtrain model has beside what Keras's has, all documented for users
+PUBLIC_NAMES = {"descend"}
+
+
+def test_models_get_no_public_names_but_the_documented():
+    model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    other = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    other.compile("sgd", "mse")
+    other.fit(X, Y, verbose=0)
+    new = {name for name in set(dir(model)) - set(dir(other))}
+    assert {name for name in new if name[0] != "_"} == PUBLIC_NAMES
+    for name in PUBLIC_NAMES:
+        assert inspect.getdoc(getattr(type(model), name))
+
+
+def test_compile_shows_the_arguments_of_keras_in_their_order():
+    ours = list(inspect.signature(gdtrain.Model.compile).parameters)
+    keras_s = list(inspect.signature(keras.Model.compile).parameters)
+    assert ours[: len(keras_s)] == keras_s
+    assert ours[len(keras_s) :] == ["global_clipnorm", "microbatches"]
+
+
+NAMES_OF_USERS = (
+    "asked_for_jit_compile asked_for_steps global_clipnorm jit_compile_setting "
+    "label_rules loss_again microbatches own_loop repeated_loss settings "
+    "step_observers steps_setting uses_default_step validation_feed"
+).split()
+
+
+@pytest.mark.parametrize("compiled_first", [False, True])
+def test_attributes_of_users_stay_and_change_nothing(compiled_first):
+    def trained(names):
+        keras.utils.set_random_seed(0)
+        model = models.network()
+        if compiled_first:
+            model.compile("sgd", "mse", microbatches=2, jit_compile=False)
+        for name in names:
+            setattr(model, name, "the user's")
+        if not compiled_first:
+            model.compile("sgd", "mse", microbatches=2, jit_compile=False)
+        telemetry = gdtrain.callbacks.Telemetry("full")
+        model.fit(
+            X, Y, validation_data=(X, Y), verbose=0, callbacks=[telemetry]
+        )
+        model.evaluate(X, Y, verbose=0)
+        assert all(getattr(model, name) == "the user's" for name in names)
+        return model.get_weights(), telemetry["loss_change"]
+
+    (weights, change), (expected, known) = trained(NAMES_OF_USERS), trained([])
+    np.testing.assert_array_equal(change, known)
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

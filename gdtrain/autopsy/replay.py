@@ -69,7 +69,7 @@ class StepReplay:
 
     def __init__(self, model: keras.Model, data: Any, start: Weights) -> None:
         self.model, self.start = model, start
-        self.is_repeatable = model.repeated_loss is not None
+        self.is_repeatable = model._uses_default_step
         if self.is_repeatable:
             update.prepare(model.optimizer, model.trainable_variables)
         self.data = keras.utils.unpack_x_y_sample_weight(

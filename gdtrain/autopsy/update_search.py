@@ -11,7 +11,7 @@ import tensorflow as tf
 from gdtrain.autopsy.cause import Cause
 from gdtrain.autopsy.nonfinite_values import any_nonfinite, kind_of
 from gdtrain.autopsy.replay import StepReplay
-from gdtrain.descent import clipping
+from gdtrain.descent import clipping, settings
 from gdtrain.descent.gradients import dense
 from gdtrain.descent.optimizers import by_name
 
@@ -82,7 +82,8 @@ def in_update(step: StepReplay, gradient: list[Any]) -> Cause | None:
         gradient: The gradient of each trained weight, finite.
     """
     optimizer = step.model.optimizer
-    gradient = clipping.clip(gradient, step.model.global_clipnorm, optimizer)
+    clipnorm = settings.of(step.model).global_clipnorm
+    gradient = clipping.clip(gradient, clipnorm, optimizer)
     variable = step.nonfinite_after_update(gradient)
     if variable is None:
         return None

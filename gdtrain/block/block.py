@@ -1,37 +1,39 @@
 """A block: steps that run as one compiled program and bring back their rows."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.block.rollback import BlockWatch, Watch
+from gdtrain.block.rollback import BlockRollback
 from gdtrain.block.traced_loop import EpochEnd, TracedLoop
 from gdtrain.descent import replicas
-from gdtrain.step import guard
-from gdtrain.telemetry import clock
+from gdtrain.step.guard import HALTS
+from gdtrain.step.replicated_step import ReplicatedStep
+from gdtrain.telemetry.clock import StepClock
 
 
-class Steps(NamedTuple):
+class BlockResult(NamedTuple):
     """What a block brings back.
 
     Args:
         logs: What the last step returned; `None` if that is all in its row.
         rows: Float32 `[steps, numbers]`.
-        ends: For each epoch that ended, what `EpochEnd.results` gave,
-            float64 `[epochs, results]`; `None` if that is not part of it.
+        epoch_results: For each epoch that ended, the results of its metrics,
+            float64 `[epochs, results]`; `None` if the program ends no epochs.
         halted: Whether the guard ended it.
-        last: The batch of the last step, if it was kept, else `None`.
-        is_finite: Whether it was; if not, nothing of it is left. Only what is
-            watched may be so.
+        last_batch: The batch of the last step, if it was kept, else `None`.
+        is_finite: Whether all of it was; if not, it was rolled back, and
+            nothing of it is left.
     """
 
     logs: Any
-    rows: Any
-    ends: Any
+    rows: np.ndarray
+    epoch_results: np.ndarray | None
     halted: bool = False
-    last: Any = None
+    last_batch: Any = None
     is_finite: bool = True
 
 
@@ -40,171 +42,173 @@ class Block:
 
     Args:
         model: A `DescentTrainer`, compiled.
-        step: A `ReplicatedStep`.
+        step: The step.
         plan: The plan of the feeds that it serves; see `gdtrain.data`.
-        room: For XLA, how many steps it may have at most; `None` for a graph.
+        max_steps: For XLA, how many steps it may have; `None` for a graph.
     """
 
-    def __init__(self, model, step, plan, room=None):
-        self.room = room
-        self.ends_epochs = False  # Whether it may go on into the next epoch
+    def __init__(
+        self,
+        model: keras.Model,
+        step: ReplicatedStep,
+        plan: Any,
+        max_steps: int | None = None,
+    ) -> None:
+        self.max_steps = max_steps
         self._model = model
         self._step = step
         self._plan = plan
-        self._logs = None  # As the step returns them
         self._program: Any = None
+        self._logs: Any = None  # As the step returns them
+        self._ends_epochs = False
+        self._rollback: BlockRollback | None = None
         #: Variables that the step was seen to read or write
-        self.variables: list = []
-        self._watch: Any = None  # A `BlockWatch`, if its steps have a `Watch`
+        self.variables: list[tf.Variable] = []
 
-    def __call__(self, source, steps, moment):
-        """Runs steps.
+    def run(self, source: Any, steps: int, clock: list[int]) -> BlockResult:
+        """Runs steps. Outside of eager mode, call `trace` before.
 
         Args:
             source: What the feed says to be the source of these steps.
             steps: How many; fewer if there are no more batches.
-            moment: Of the first step; see `gdtrain.telemetry.clock.numbers`.
-
-        Returns:
-            `Steps`.
+            clock: Of the first step; see `StepClock.encode`.
         """
-        with replicas.undivided_losses(self._model.distribute_strategy):
-            if self._model.run_eagerly:
-                return self._eagerly(source, steps, moment)
-            self.trace(source, moment)
-            try:
-                (logs, rows, done, ends, ended, last), is_finite = (
-                    self._program(source, tf.constant([steps, *moment]))
-                )
-            except tf.errors.OpError:
-                if self._watch is None:
-                    raise
-                is_finite = False  # It may have failed at NaN.
-        if not is_finite:
-            self._watch.put_back()
-            return Steps(None, np.zeros([0, 1]), None, is_finite=False)
-        rows = rows.numpy()[: done.numpy()]
+        if self._model.run_eagerly:
+            return self._run_eagerly(source, steps, clock)
+        try:
+            outputs, is_finite = self._program(
+                source, tf.constant([steps, *clock])
+            )
+        except tf.errors.OpError:
+            if self._rollback is None:
+                raise
+            is_finite = False  # It may have failed at NaN.
+        if self._rollback is not None and not is_finite:
+            self._rollback.revert()
+            return BlockResult(None, np.zeros([0, 1]), None, is_finite=False)
+        rows = outputs.rows.numpy()[: outputs.steps.numpy()]
         halted = self._has_halted(rows)
-        return Steps(
-            self._packed(logs),
+        ended = outputs.epochs.numpy() if self._ends_epochs else 0
+        last = outputs.last_cursor
+        has_last = halted and not isinstance(last, tuple)
+        return BlockResult(
+            self._packed(outputs.logs),
             rows,
-            ends.numpy()[: ended.numpy()] if self.ends_epochs else None,
+            outputs.epoch_results.numpy()[:ended]
+            if self._ends_epochs
+            else None,
             halted,
-            self._batch_at(last) if halted else None,
+            self._plan.fetch(None, last) if has_last else None,
         )
 
-    def _batch_at(self, cursor):
-        """The batch at a cursor; `None` if none was kept."""
-        if isinstance(cursor, tuple):
-            return None
-        return self._plan.fetch(None, cursor)
-
-    def _has_halted(self, rows):
-        """Whether the guard found that training must not go on."""
-        return bool(self._step.guard and len(rows)) and bool(
-            self._step.layout.verdicts(rows[-1]) >= guard.HALTS
+    def _has_halted(self, rows: Sequence[np.ndarray]) -> bool:
+        """Whether the guard found that training must not continue."""
+        return bool(self._step.check and len(rows)) and bool(
+            self._step.layout.verdicts(rows[-1]) >= HALTS
         )
 
-    def trace(self, source, moment):
-        """Makes the program, with the variables that its step makes."""
-        if self._program is None and not self._model.run_eagerly:
-            with replicas.undivided_losses(self._model.distribute_strategy):
-                self._program = self._traced(source, len(moment))
+    def trace(self, source: Any, clock: list[int]) -> None:
+        """Makes the program, with the variables that its step makes, once."""
+        if self._program is not None or self._model.run_eagerly:
+            return
+        xla = self.max_steps is not None
+        step, plan = self._step, self._plan
+        signature = plan.signature(source, xla)
+        numbers = tf.TensorSpec([len(clock)], tf.int32)
 
-    def _eagerly(self, source, steps, moment):
-        """The loop over steps, when Python drives it."""
-        first = clock.parse(tf.constant(moment))
-        opened = self._plan.open(source, False)
-        cursor = self._plan.first(opened)
-        logs = fetched = None
-        rows: list[Any] = []
-        while len(rows) < steps and self._plan.has_batch(opened, cursor):
-            fetched = self._plan.fetch(opened, cursor)
-            logs, row = self._step.run(fetched, first.after(len(rows)))
-            rows.append(row.numpy())
-            if self._has_halted(rows):
-                break
-            cursor = self._plan.advance(opened, cursor, len(rows) < steps)
-        halted = self._has_halted(rows)
-        keeps_last = halted and not self._plan.epochs_can_follow
-        last = fetched if keeps_last else None
-        return Steps(logs, np.array(rows), None, halted, last)
+        def first(source: Any, clock: tf.Tensor) -> Any:
+            opened = plan.open(source, xla)
+            fetched = plan.fetch(opened, plan.first(opened))
+            return step.run(fetched, StepClock.decode(clock), xla)
 
-    def _traced(self, source, numbers):
-        """The program, given so many numbers of the time."""
-        xla = self.room is not None
-        signature = self._plan.signature(source, xla)
-
-        def step(fetched, clock):
-            return self._step.run(fetched, clock, xla)
-
-        def first(source, moment):
-            opened = self._plan.open(source, xla)
-            cursor = self._plan.first(opened)
-            return step(self._plan.fetch(opened, cursor), clock.parse(moment))
-
-        def traced_first():
-            # Tells what the step returns; the loop uses the same trace of it.
-            function = tf.function(first, autograph=False)
-            return function.get_concrete_function(
-                signature, tf.TensorSpec([numbers], tf.int32)
+        with replicas.undivided_losses(self._model.distribute_strategy):
+            # It shows what the step returns; the loop uses the same trace.
+            traced = tf.function(first, autograph=False).get_concrete_function(
+                signature, numbers
+            )
+            if step.is_incomplete:
+                # What the first trace has made is there before the second.
+                step.forget_traces()
+                traced = tf.function(
+                    first, autograph=False
+                ).get_concrete_function(signature, numbers)
+            self._logs, _ = traced.structured_outputs
+            self.variables = _captured_variables(traced)
+            self._program = tf.function(
+                self._program_of(self._loop(xla)),
+                autograph=False,
+                jit_compile=xla or None,
+            ).get_concrete_function(
+                signature, tf.TensorSpec([1 + len(clock)], tf.int32)
             )
 
-        traced = traced_first()
-        if self._step.is_incomplete:
-            # What the first trace has made is there before the second.
-            self._step.begin()
-            traced = traced_first()
-        self._logs, _ = traced.structured_outputs
-        self.variables = _used(traced)
+    def _loop(self, xla: bool) -> TracedLoop:
+        """The loop over the traced step."""
+        step = self._step
         end = None
-        if self._plan.epochs_can_follow and self._step.returns_scalars:
-            results = self._step.origins.results.values()
-            end = EpochEnd(self._model, list(results))
+        if self._plan.epochs_can_follow and step.returns_scalars:
+            end = EpochEnd(self._model, list(step.origins.results.values()))
             end = end if end.can_be_compiled() else None
-        self.ends_epochs = end is not None
-        loop = TracedLoop(
-            step,
+        self._ends_epochs = end is not None
+        return TracedLoop(
+            lambda fetched, clock: step.run(fetched, clock, xla),
             self._plan,
             end,
             self._logs,
-            self._step.layout,
-            self.room,
-            self._step.guard is guard.Guard,
+            step.layout,
+            self.max_steps,
+            step.check is not None and step.check.reverts_steps,
         )
 
-        return tf.function(
-            self._watched(loop), autograph=False, jit_compile=xla or None
-        ).get_concrete_function(
-            signature, tf.TensorSpec([1 + numbers], tf.int32)
-        )
-
-    def _watched(self, loop):
+    def _program_of(self, loop: TracedLoop) -> Any:
         """A function that runs the loop and says whether it was finite."""
 
         # Not a lambda: TensorFlow says where the operations of a function were
         # made only if its name is an identifier.
-        def unwatched(source, numbers):
+        def unchecked(source: Any, numbers: tf.Tensor) -> Any:
             return loop(source, numbers), True
 
-        if self._step.guard is not Watch:
-            return unwatched
-        watch = self._watch = BlockWatch(self._model)
+        if self._step.check is None or self._step.check.reverts_steps:
+            return unchecked
+        rollback = self._rollback = BlockRollback(self._model)
         verdicts = self._step.layout.verdicts
 
-        def program(source, numbers):
-            watch.begin()
-            done = loop(source, numbers)
-            return done, watch.end(verdicts(done[1]))
+        def checked(source: Any, numbers: tf.Tensor) -> Any:
+            rollback.begin()
+            outputs = loop(source, numbers)
+            return outputs, rollback.end(verdicts(outputs.rows))
 
-        return program
+        return checked
 
-    def used(self):
-        """Names of the operations that the program uses, a set."""
+    def _run_eagerly(
+        self, source: Any, steps: int, clock: list[int]
+    ) -> BlockResult:
+        """The loop over steps, when Python drives it."""
+        first = StepClock.decode(tf.constant(clock))
+        opened = self._plan.open(source, False)
+        cursor = self._plan.first(opened)
+        logs = fetched = None
+        rows: list[np.ndarray] = []
+        halted = False
+        with replicas.undivided_losses(self._model.distribute_strategy):
+            while len(rows) < steps and self._plan.has_batch(opened, cursor):
+                fetched = self._plan.fetch(opened, cursor)
+                logs, row = self._step.run(fetched, first.after(len(rows)))
+                rows.append(row.numpy())
+                halted = self._has_halted(rows)
+                if halted:
+                    break  # Before the next batch is taken
+                cursor = self._plan.advance(opened, cursor, len(rows) < steps)
+        keeps_last = halted and not self._plan.epochs_can_follow
+        last = fetched if keeps_last else None
+        return BlockResult(logs, np.array(rows), None, halted, last)
+
+    def operation_names(self) -> set[str]:
+        """Names of the operations that the program uses."""
         library = self._program.graph.as_graph_def().library
         return {node.op for f in library.function for node in f.node_def}
 
-    def _packed(self, logs):
+    def _packed(self, logs: list[tf.Tensor]) -> Any:
         """What the step returned, with the values of the last one."""
         rest = iter(logs)
         return keras.tree.map_structure(
@@ -213,7 +217,7 @@ class Block:
         )
 
 
-def _used(function):
+def _captured_variables(function: Any) -> list[tf.Variable]:
     """The variables that a traced function captures, in their order."""
     places = {id(one): i for i, one in enumerate(function.captured_inputs)}
     some = [v for v in function.variables if id(v.handle) in places]

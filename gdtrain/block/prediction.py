@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain.block import xla_choice
-from gdtrain.block.xla_choice import Programs, Speed
+from gdtrain.block.plan_cache import PlanCache, settings_key
+from gdtrain.block.xla_choice import Speed
 from gdtrain.mistakes import inputs
 
 
@@ -20,7 +20,7 @@ class PredictBlock:
             batches.
     """
 
-    def __init__(self, model, plan=None):
+    def __init__(self, model: keras.Model, plan: Any = None) -> None:
         self._model = model
         self._plan = plan
         self._take = plan.take if plan else lambda batch: batch
@@ -36,11 +36,11 @@ class PredictBlock:
             )
 
     @property
-    def has_one_batch(self):
+    def has_one_batch(self) -> bool:
         """Whether each call predicts one batch, whatever it is asked for."""
         return self._model.run_eagerly or not self._can_concatenate
 
-    def __call__(self, source, steps):
+    def __call__(self, source: Any, steps: int) -> tuple[Any, int]:
         """Predicts batches.
 
         Args:
@@ -59,7 +59,7 @@ class PredictBlock:
         outputs, done = self._program(source, tf.constant(steps))
         return (outputs, int(done)) if done else (None, 0)
 
-    def _one(self, source):
+    def _one(self, source: Any) -> tuple[Any, int]:
         """The next batch."""
         opened = self._plan.open(source, False)
         cursor = self._plan.first(opened)
@@ -67,10 +67,10 @@ class PredictBlock:
             return None, 0
         return self.step(self._plan.fetch(opened, cursor)), 1
 
-    def _trace(self, source):
+    def _trace(self, source: Any) -> None:
         """Makes the program, if outputs can be put one after another."""
 
-        def first(source):
+        def first(source: Any) -> Any:
             opened = self._plan.open(source, False)
             cursor = self._plan.first(opened)
             return self.step(self._plan.fetch(opened, cursor))
@@ -95,7 +95,7 @@ class PredictBlock:
             self._loop, autograph=False
         ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
 
-    def _loop(self, source, steps):
+    def _loop(self, source: Any, steps: tf.Tensor) -> tuple[Any, tf.Tensor]:
         plan = self._plan
         opened = plan.open(source, False)
         arrays = [
@@ -109,10 +109,10 @@ class PredictBlock:
             for leaf in keras.tree.flatten(self._outputs)
         ]
 
-        def more(i, cursor, arrays):
+        def more(i: Any, cursor: Any, arrays: Any) -> tf.Tensor:
             return tf.less(i, steps) & plan.has_batch(opened, cursor)
 
-        def one(i, cursor, arrays):
+        def one(i: Any, cursor: Any, arrays: Any) -> tuple[Any, Any, Any]:
             outputs = self.step(plan.fetch(opened, cursor))
             arrays = [
                 array.write(i, leaf)
@@ -130,7 +130,7 @@ class PredictBlock:
         )
         return outputs, done
 
-    def _on_all_replicas(self, fetched):
+    def _on_all_replicas(self, fetched: Any) -> Any:
         strategy = self._model.distribute_strategy
         outputs = strategy.run(self._on_replica, args=(fetched,))
         if strategy.num_replicas_in_sync == 1:
@@ -139,7 +139,7 @@ class PredictBlock:
             lambda leaf: strategy.gather(leaf, axis=0), outputs
         )
 
-    def _on_replica(self, fetched):
+    def _on_replica(self, fetched: Any) -> Any:
         batch = keras.tree.map_structure(
             lambda leaf: (
                 None if isinstance(leaf, tf.experimental.Optional) else leaf
@@ -157,12 +157,14 @@ class PredictFunction:
         model: A `DescentTrainer`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._programs = Programs()
-        self._on_batches = {}  # By settings
+        self._blocks: PlanCache[tuple[PredictBlock, Speed]] = PlanCache()
+        self._on_batches: dict[tuple, PredictBlock] = {}  # By settings
 
-    def run(self, feed, step, pace, left):
+    def run(
+        self, feed: Any, step: int, pace: Any, left: float | None
+    ) -> tuple[Any, int]:
         """Runs a block.
 
         Args:
@@ -174,9 +176,9 @@ class PredictFunction:
         Returns:
             `(outputs, steps)`.
         """
-        block, speed = self._programs.of(
+        block, speed = self._blocks.get(
             feed.plan,
-            xla_choice.settings_of(self._model),
+            settings_key(self._model),
             lambda: (PredictBlock(self._model, feed.plan), Speed()),
         )
         start = time.perf_counter()
@@ -193,19 +195,19 @@ class PredictFunction:
         speed.add(count, time.perf_counter() - start)
         return _joined(outputs), count
 
-    def __call__(self, data):
+    def __call__(self, data: list[Any]) -> Any:
         """Predicts batches that are at hand, as Keras calls it.
 
         Args:
             data: A list of batches.
         """
-        key = xla_choice.settings_of(self._model)
+        key = settings_key(self._model)
         if key not in self._on_batches:
             self._on_batches[key] = PredictBlock(self._model)
         return _joined([self._on_batches[key].step(batch) for batch in data])
 
 
-def _joined(outputs):
+def _joined(outputs: list[Any]) -> Any:
     """Outputs of batches, one after another; `None` if there are none."""
     if len(outputs) < 2:
         return outputs[0] if outputs else None

@@ -1,16 +1,19 @@
-"""Runs a block of steps without guarding each, and rolls it back if needed.
+"""Rolls back a block of steps that was not finite, to run it again guarded.
 
-Checking a block at its end costs next to nothing, where leaving out a single
-step costs each step some time: values from before must be kept, and nothing
-may go on until it is known what the step made. So a block whose steps can be
-run again is checked at its end; if it was not finite, its variables are put
-back, and the same steps run again, each with a `Guard`. What remains is the
-same, to the bit.
+Checking a block at its end costs next to nothing, where guarding each step
+costs each step some time: values from before must be kept, and nothing may
+continue until it is known what the step made. So a block whose steps can be
+run again is checked at its end. If it was not finite, its variables are
+restored, and the same steps run again, each with a `StepGuard`. What remains
+is the same, to the bit.
 
-The end tells of every step before it: in a weight or a slot of the optimizers
-below, what is not finite stays so, as each becomes a sum with what it was.
+Checking after the block suffices for weights and slots: with the optimizers
+below each becomes a sum with its own value, so that NaN and infinity persist.
 Other variables, which a step may overwrite, are checked in each step.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,6 +22,8 @@ from gdtrain.keras_bridge import layers
 from gdtrain.optimizers import GradientDescent
 from gdtrain.state import variables
 from gdtrain.step import guard
+from gdtrain.step.guard import StepCheck
+from gdtrain.telemetry.step_variables import StepVariables
 
 # Read in Keras 3.15.1, by exact type: each weight and each slot becomes a sum
 # with, or a multiple of, its own value, whatever the arguments: NaN stays NaN,
@@ -43,46 +48,38 @@ _KEEPING = (
 )
 
 
-class Watch:
-    """In the place of a `Guard`, notes whether what passes is finite.
+class OverwritableCheck(StepCheck):
+    """Finds whether what a later step may overwrite was not finite."""
 
-    Args:
-        model: A `DescentTrainer`, compiled.
-    """
+    reverts_steps = False
 
-    def __init__(self, model):
-        self._model = model
-        self._losses = guard.Losses()
-
-    def look(self, loss, gradients, optimizer):
-        """Notes the loss of an update that is about to be made."""
-        self._losses.note(loss)
-
-    def leave_out(self, returned):
-        """0 if all that passes is finite, else NaN.
+    def check(self, returned: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """0 if all of it is finite, else NaN.
 
         It is also NaN where a square overflows, or for an infinity that was
-        there before: then the `Guard` decides.
+        there before: then the `StepGuard` decides.
         """
         total = guard.sum_of_squares(
-            _passing(self._model), self._losses.of(returned)
+            _overwritable(self._model), self.losses(returned)
         )
         return total - total
 
     @staticmethod
-    def verdict(left_out, step, memory):
-        """What a row says of the step, as that of a `Guard`."""
-        return left_out
+    def verdict(
+        checked: tf.Tensor, step: tf.Tensor, memory: StepVariables
+    ) -> tf.Tensor:
+        """The same number."""
+        return checked
 
 
-class BlockWatch:
-    """Checks blocks whose steps have a `Watch`, and rolls them back.
+class BlockRollback:
+    """Checks blocks whose steps have an `OverwritableCheck`; reverts them.
 
     Args:
         model: A `DescentTrainer`, compiled, whose step was traced.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         memory = model._step_hooks.memory.variables
         self._moved = [
             _local(variable, model)
@@ -101,16 +98,17 @@ class BlockWatch:
             for some in guard.checked(model)
         )
 
-    def begin(self):
-        """Keeps what is before the block. Traced."""
+    def begin(self) -> int:
+        """Keeps the values before the block. Traced, also in a `tf.cond`."""
         for kept, variable in zip(self._before, self._moved, strict=True):
             kept.assign(variable)
+        return 0  # A branch must return something.
 
-    def end(self, verdicts):
+    def end(self, verdicts: tf.Tensor) -> tf.Tensor:
         """Whether the block was finite, a bool scalar. Traced.
 
         Args:
-            verdicts: Those of a `Watch` on its steps, `[steps]`.
+            verdicts: Those of the `OverwritableCheck`, `[steps]`.
         """
         kept = dict(zip(map(id, self._moved), self._before, strict=True))
         is_finite = ~(
@@ -120,26 +118,26 @@ class BlockWatch:
             )
         )
         # What is kept is what is there: no memory until the next block.
-        tf.cond(is_finite, lambda: (self.begin(), 0)[1], lambda: 0)
+        tf.cond(is_finite, self.begin, lambda: 0)
         return is_finite
 
-    def put_back(self):
-        """Makes all as it was before the block."""
+    def revert(self) -> None:
+        """Restores all values from before the block."""
         for variable, kept in zip(self._moved, self._before, strict=True):
             variable.assign(kept)
 
 
-def serves(model) -> bool:
-    """Whether blocks of a model can be watched, if they can be run again."""
+def can_roll_back(model: keras.Model) -> bool:
+    """Whether blocks of a model can be rolled back, if they can run again."""
     return (
         model.built
         and not model.run_eagerly
         and model.distribute_strategy.num_replicas_in_sync == 1
-        and model.repeated_loss is not None  # Its steps are `descend` alone.
+        and model._uses_default_step  # Its steps are `descend` alone.
     )
 
 
-def _passing(model) -> list:
+def _overwritable(model: keras.Model) -> list[Any]:
     """Float variables in which what is not finite may be overwritten.
 
     What layers and losses keep; and weights and slots, if the optimizer is
@@ -153,7 +151,7 @@ def _passing(model) -> list:
     return [v for v in found if tf.as_dtype(v.dtype).is_floating]
 
 
-def _keeps(model) -> bool:
+def _keeps(model: keras.Model) -> bool:
     """Whether a weight or slot that is not finite stays so."""
     inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     several = getattr(inner, "optimizers", [inner])
@@ -163,5 +161,5 @@ def _keeps(model) -> bool:
     )
 
 
-def _local(variable, model):
+def _local(variable: Any, model: keras.Model) -> tf.Variable:
     return variables.parts(variable, model.distribute_strategy)[0]

@@ -1,15 +1,18 @@
 """The loop over steps, as a graph: epochs, and within them batches."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from gdtrain.step import guard
-from gdtrain.telemetry import clock
+from gdtrain.step.guard import HALTS
+from gdtrain.step.provenance import MetricResult
+from gdtrain.telemetry.clock import StepClock, when
+from gdtrain.telemetry.row_layout import RowLayout
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gdtrain")
 
 
 class EpochEnd:
@@ -20,16 +23,17 @@ class EpochEnd:
         results: The `MetricResult`s that its step returns, a list.
     """
 
-    def __init__(self, model, results):
+    def __init__(self, model: keras.Model, results: list[MetricResult]) -> None:
         self._model = model
         self._results = results
         self.width = len(results)
 
-    def begin(self):
-        """Resets the metrics."""
+    def reset_metrics(self) -> int:
+        """Resets the metrics, as an epoch begins; may be in a `tf.cond`."""
         self._model.reset_metrics()
+        return 0  # A branch must return something.
 
-    def results(self):
+    def results(self) -> tf.Tensor:
         """Results of the metrics, float64 of as many."""
         if not self._results:
             return tf.zeros([0], tf.float64)
@@ -37,15 +41,15 @@ class EpochEnd:
             [tf.cast(result(), tf.float64) for result in self._results]
         )
 
-    def can_be_compiled(self):
+    def can_be_compiled(self) -> bool:
         """Whether the metrics' own code can be traced.
 
         A metric of the user's may do in Python what no graph can, such as
         reading a value. Then epochs end between two programs.
         """
 
-        def end():
-            self.begin()
+        def end() -> tf.Tensor:
+            self.reset_metrics()
             return self.results()
 
         try:
@@ -61,7 +65,28 @@ class EpochEnd:
         return True
 
 
-class Done(NamedTuple):
+class LoopOutputs(NamedTuple):
+    """What the loop returns.
+
+    Args:
+        logs: What the last step returned, a list of tensors.
+        rows: A row for each step, `[steps or max_steps, numbers]`.
+        steps: How many steps there were.
+        epoch_results: Results of the metrics, `[epochs or more, results]`.
+        epochs: How many epochs ended.
+        last_cursor: Of the last step, if its batch can be fetched only once
+            and may have to be explained; else `()`.
+    """
+
+    logs: list[tf.Tensor]
+    rows: tf.Tensor
+    steps: Any
+    epoch_results: Any
+    epochs: Any
+    last_cursor: Any
+
+
+class _State(NamedTuple):
     """What the loop carries from step to step.
 
     Args:
@@ -69,16 +94,30 @@ class Done(NamedTuple):
         cursor: Where the feed is.
         logs: What the last step returned, a list of tensors.
         rows: A row for each step, a `tf.TensorArray`.
-        goes_on: Whether the guard, if there is one, lets training go on.
+        goes_on: Whether the guard, if there is one, lets training continue.
         last: The cursor of the last step, if it is to be kept.
     """
 
     steps: Any
     cursor: Any
-    logs: Any
-    rows: Any
+    logs: list[tf.Tensor]
+    rows: tf.TensorArray
     goes_on: Any
     last: Any
+
+
+class _Run(NamedTuple):
+    """What does not change within one run of the loop.
+
+    Args:
+        opened: What the plan's `open` gave.
+        steps: How many steps to run.
+        clock: Of the first step.
+    """
+
+    opened: Any
+    steps: tf.Tensor
+    clock: StepClock
 
 
 class TracedLoop:
@@ -90,139 +129,142 @@ class TracedLoop:
         end: An `EpochEnd`, or `None` if epochs end outside the program.
         logs: What a step returns, an example.
         layout: The `RowLayout` of a row.
-        room: For XLA, how many steps there may be; `None` for a graph.
-        guarded: Whether the verdict in a row may halt training.
+        max_steps: For XLA, how many steps there may be; `None` for a graph.
+        may_halt: Whether the verdict in a row may halt training.
     """
 
-    def __init__(self, step, plan, end, logs, layout, room, guarded=False):
+    def __init__(
+        self,
+        step: Callable[[Any, StepClock], tuple[Any, tf.Tensor]],
+        plan: Any,
+        end: EpochEnd | None,
+        logs: Any,
+        layout: RowLayout,
+        max_steps: int | None,
+        may_halt: bool,
+    ) -> None:
         self._step = step
         self._plan = plan
         self._end = end
-        self._logs = tensors(logs)
+        self._logs = _tensors(logs)
         self._layout = layout
-        self._room = room
-        self._guarded = guarded
-        self._clock: Any = None  # The time of the first step
+        self._max_steps = max_steps
+        self._may_halt = may_halt
 
-    def __call__(self, source, numbers):
+    def __call__(self, source: Any, numbers: tf.Tensor) -> LoopOutputs:
         """Runs steps.
 
         Args:
             source: The source of the feed.
-            numbers: How many, and the time of the first, an int32 vector; see
-                `gdtrain.telemetry.clock.numbers`.
-
-        Returns:
-            `(logs, rows, steps, ends, ended, last)`: what the last step
-            returned, a list; `[steps or room, numbers]`; how many steps there
-            were; results of epochs; how many epochs ended; and the cursor of
-            the last step, if a batch can be had but once, to be explained.
+            numbers: How many, then the clock of the first, an int32 vector;
+                see `StepClock.encode`.
         """
-        steps = numbers[0]
-        self._clock = clock.parse(numbers[1:])
-        opened = self._plan.open(source, self._room is not None)
-        room = steps if self._room is None else self._room
-        cursor = self._plan.first(opened)
-        keeps_last = self._guarded and not self._plan.epochs_can_follow
-        done = Done(
+        steps, clock = numbers[0], StepClock.decode(numbers[1:])
+        plan = self._plan
+        opened = plan.open(source, self._max_steps is not None)
+        size = steps if self._max_steps is None else self._max_steps
+        cursor = plan.first(opened)
+        keeps_last = self._may_halt and not plan.epochs_can_follow
+        state = _State(
             steps=0,
             cursor=cursor,
             goes_on=True,
             last=cursor if keeps_last else (),
             logs=[tf.zeros(t.shape, t.dtype) for t in self._logs],
             rows=tf.TensorArray(
-                tf.float32, room, element_shape=[self._layout.width]
+                tf.float32, size, element_shape=[self._layout.width]
             ),
         )
-        if not self._plan.epochs_can_follow:
-            done = self._batches(opened, steps, done)
-            return done.logs, done.rows.stack(), done.steps, 0, 0, done.last
+        run = _Run(opened, steps, clock)
+        if not plan.epochs_can_follow:
+            state = self._batches(run, state)
+            rows = state.rows.stack()
+            return LoopOutputs(state.logs, rows, state.steps, 0, 0, state.last)
         width = self._end.width if self._end else 0
-        ends = tf.TensorArray(tf.float64, room, element_shape=[width])
-        done, ended, ends = tf.while_loop(
-            lambda done, ended, ends: self._has_more(steps, done),
-            lambda *state: self._epoch(opened, steps, *state),
-            (done, 0, ends),
+        ends = tf.TensorArray(tf.float64, size, element_shape=[width])
+        state, ended, ends = tf.while_loop(
+            lambda state, ended, ends: self._has_more(run, state),
+            lambda *carried: self._epoch(run, *carried),
+            (state, 0, ends),
         )
-        rows, ends = done.rows.stack(), ends.stack()
-        return done.logs, rows, done.steps, ends, ended, done.last
+        rows, ends = state.rows.stack(), ends.stack()
+        return LoopOutputs(
+            state.logs, rows, state.steps, ends, ended, state.last
+        )
 
-    def _has_more(self, steps, done):
+    def _has_more(self, run: _Run, state: _State) -> tf.Tensor:
         """Whether there is a step to be run, if there is a batch."""
-        more = tf.less(done.steps, steps)
-        return more & done.goes_on if self._guarded else more
+        more = tf.less(state.steps, run.steps)
+        return more & state.goes_on if self._may_halt else more
 
-    def _epoch(self, opened, steps, done, ended, ends):
+    def _epoch(
+        self, run: _Run, state: _State, ended: Any, ends: tf.TensorArray
+    ) -> tuple[_State, Any, tf.TensorArray]:
         """An epoch, or what is wanted of it."""
-        plan = self._plan
-        if self._end:
-            _when(
-                plan.starts_epoch(done.cursor),
-                lambda: (self._end.begin(), 0)[1],
+        plan, end = self._plan, self._end
+        if end:
+            when(
+                plan.starts_epoch(state.cursor),
+                end.reset_metrics,
                 lambda: 0,
             )
         if plan.has_one_batch:
-            done = self._one(opened, steps, done)
+            state = self._one(run, state)
         else:
-            done = self._batches(opened, steps, done)
-        if plan.has_uneven_last(opened):
-            done = tf.cond(
-                self._has_more(steps, done),
-                lambda: self._one(opened, steps, done, last=True),
-                lambda: done,
+            state = self._batches(run, state)
+        if plan.has_uneven_last(run.opened):
+            state = tf.cond(
+                self._has_more(run, state),
+                lambda: self._one(run, state, last=True),
+                lambda: state,
             )
-        if self._end:
-            ended, ends = _when(
-                plan.ends_epoch(opened, done.cursor),
-                lambda: (ended + 1, ends.write(ended, self._end.results())),
+        if end:
+            ended, ends = when(
+                plan.ends_epoch(run.opened, state.cursor),
+                lambda: (ended + 1, ends.write(ended, end.results())),
                 lambda: (ended, ends),
             )
-        cursor = plan.next_epoch(opened, done.cursor)
-        return done._replace(cursor=cursor), ended, ends
+        cursor = plan.next_epoch(run.opened, state.cursor)
+        return state._replace(cursor=cursor), ended, ends
 
-    def _batches(self, opened, steps, done):
+    def _batches(self, run: _Run, state: _State) -> _State:
         """The batches of an epoch, but for an uneven last."""
         return tf.while_loop(
-            lambda done: (
-                self._has_more(steps, done)
-                & self._plan.has_batch(opened, done.cursor)
+            lambda state: (
+                self._has_more(run, state)
+                & self._plan.has_batch(run.opened, state.cursor)
             ),
-            lambda done: (self._one(opened, steps, done),),
-            (done,),
+            lambda state: (self._one(run, state),),
+            (state,),
         )[0]
 
-    def _one(self, opened, steps, done, last=False):
+    def _one(self, run: _Run, state: _State, last: bool = False) -> _State:
         """One step."""
-        batch = self._plan.fetch(opened, done.cursor, last)
-        logs, row = self._step(batch, self._clock.after(done.steps))
+        batch = self._plan.fetch(run.opened, state.cursor, last)
+        logs, row = self._step(batch, run.clock.after(state.steps))
         # A batch is fetched after the update, never beside it: an error of
         # the data finds the weights whole.
         with tf.control_dependencies([row]):
-            more = done.steps + 1 < steps
+            more = state.steps + 1 < run.steps
             goes_on = True
-            if self._guarded:
-                goes_on = self._layout.verdicts(row) < guard.HALTS
+            if self._may_halt:
+                goes_on = self._layout.verdicts(row) < HALTS
             cursor = self._plan.advance(
-                opened, done.cursor, more & goes_on if self._guarded else more
+                run.opened,
+                state.cursor,
+                more & goes_on if self._may_halt else more,
             )
-        return Done(
-            done.steps + 1,
+        return _State(
+            state.steps + 1,
             cursor,
-            tensors(logs),
-            done.rows.write(done.steps, row),
+            _tensors(logs),
+            state.rows.write(state.steps, row),
             goes_on,
-            () if isinstance(done.last, tuple) else done.cursor,
+            () if isinstance(state.last, tuple) else state.cursor,
         )
 
 
-def tensors(structure):
-    """The tensors in a structure that a step returned, a list."""
+def _tensors(structure: Any) -> list[tf.Tensor]:
+    """The tensors in a structure that a step returned."""
     leaves = keras.tree.flatten(structure)
     return [leaf for leaf in leaves if tf.is_tensor(leaf)]
-
-
-def _when(condition, then, otherwise):
-    """`tf.cond`, but for what is known while tracing."""
-    if condition is True:
-        return then()
-    return tf.cond(condition, then, otherwise)

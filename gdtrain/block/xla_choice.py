@@ -1,51 +1,26 @@
-"""Programs by what they serve, and whether XLA compiles them."""
+"""Runs blocks of a step as a graph or by XLA: as asked for, or the faster."""
 
+import logging
 import math
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
-from gdtrain.keras_bridge import layers
+import keras
+import tensorflow as tf
 
+from gdtrain.block.block import Block, BlockResult
+from gdtrain.descent import settings
+from gdtrain.step.replicated_step import ReplicatedStep
 
-class Same:
-    """A hashable reference to an object, equal to those to the same object.
+_log = logging.getLogger("gdtrain")
 
-    Weights compare by their values, and an id may be used again once an
-    object is gone; this keeps the object.
-
-    Example:
-
-    >>> one, other = [1], [1]
-    >>> Same(one) == Same(one), Same(one) == Same(other)
-    (True, False)
-    """
-
-    __slots__ = ("_thing",)
-
-    def __init__(self, thing):
-        self._thing = thing
-
-    def __eq__(self, other):
-        return isinstance(other, Same) and self._thing is other._thing
-
-    def __hash__(self):
-        return id(self._thing)
-
-
-def settings_of(model):
-    """The settings of a model that its programs depend on, a hashable tuple.
-
-    Args:
-        model: A `DescentTrainer`.
-    """
-    return (
-        model.run_eagerly,
-        model.jit_compile,
-        model.jit_compile_setting,
-        model.microbatches,
-        getattr(model, "global_clipnorm", None),
-        Same(getattr(model, "optimizer", None)),
-        *map(Same, layers.frozen_parts(model)),
-    )
+# XLA is tried when training by the graph takes this many times as long as it
+# took to make the graph, which is roughly how long XLA will take.
+_WORTH_TRYING = 3
+_TRIALS = 3  # Blocks each way; the best counts, the first warms up.
+_TRIAL = 0.02  # Seconds that the graph would take for the steps of a trial
+_HOPELESS = 3  # Times slower than the graph: one trial is enough
+_MAX_STEPS = 2**12  # That a block may have under XLA
 
 
 class Speed:
@@ -65,34 +40,34 @@ class Speed:
 
     _GROWTH = 8
 
-    def __init__(self):
-        self.first: Any = None  # Seconds of the first block, compiled then
-        self.seconds_per_step: Any = None
-        self.best = math.inf  # The least seconds a step of any block
+    def __init__(self) -> None:
+        self.first: float | None = None  # Seconds of the first, with compiling
+        self.seconds_per_step: float | None = None
+        self.best = math.inf  # Seconds a step of the fastest block
         self.blocks = self.steps = 0  # But for the first block
         self._most = 1
 
-    def add(self, steps, seconds):
-        """Takes note of a block of steps."""
+    def add(self, steps: int, seconds: float) -> None:
+        """Adds a block of steps."""
         if self.first is None:
             self.first = seconds
             return
         self.blocks += 1
         self.steps += steps
-        # A block of few steps, such as what is left of a run, tells more of
-        # the time around them.
+        # A block of few steps, such as the last of a fit, shows the time
+        # around them rather than theirs.
         if steps >= self._most / 2:
             self.seconds_per_step = seconds / steps
             self.best = min(self.best, self.seconds_per_step)
             self._most = steps
 
-    def seconds(self, steps):
+    def seconds(self, steps: float) -> float:
         """How long so many steps take; infinite if that is not known."""
         if self.seconds_per_step is None:
             return math.inf
         return steps * self.seconds_per_step
 
-    def steps_in(self, seconds):
+    def steps_in(self, seconds: float) -> int:
         """How many steps to run in about so many seconds, at least 1."""
         if self.seconds_per_step is None:
             return 1
@@ -100,36 +75,193 @@ class Speed:
         return max(1, min(steps, self._GROWTH * self._most))
 
 
-class Programs:
-    """Makes a program for each kind of plan.
+class BlockRequest(NamedTuple):
+    """Steps to run as one block.
 
-    A feed of one batch of everything has a program for its very size. A
-    second such feed, of another size, has one made for any size: models that
-    are given a few more examples each time are not traced each time.
+    Args:
+        feed: The feed.
+        epoch, step: Where to begin.
+        steps: How many.
+        max_steps: How many may be asked for at once.
+        steps_left: How many are left of the fit, as far as that is known.
     """
 
-    def __init__(self):
-        self._made = {}
-        self._families = set()
+    feed: Any
+    epoch: int
+    step: int
+    steps: float
+    max_steps: float
+    steps_left: float
 
-    def __iter__(self):
-        """Those that were made."""
-        return iter(self._made.values())
 
-    def of(self, plan, circumstances, make):
-        """The program that serves a plan.
+class CompilerChoice:
+    """Runs blocks of a step over all feeds that have one plan.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+        step: The step, which XLA may compile by itself.
+        plan: The plan of the feeds.
+        may_measure: Whether `jit_compile="auto"` may choose by measured
+            times, which are never the same twice; else it is a graph.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        step: ReplicatedStep,
+        plan: Any,
+        may_measure: bool = True,
+    ) -> None:
+        asked = settings.of(model).jit_compile
+        is_whole = compiles_whole_blocks(model, plan)
+        self._model = model
+        self.step = step
+        self._blocks: dict[tuple, Block] = {}  # By max_steps and size of data
+        self._uses_xla = asked is True and is_whole
+        self._undecided = asked == "auto" and is_whole and may_measure
+        self._on_trial = False
+        self._graph, self._xla = Speed(), Speed()
+
+    @property
+    def may_stretch(self) -> bool:
+        """Whether it may measure less often than asked for."""
+        return any(group.stretchable for group in self.step.groups)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether its steps take the time that they will take."""
+        return self.speed.first is not None and not self._on_trial
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Variables that its step was seen to use."""
+        blocks = self._blocks.values()
+        return [variable for block in blocks for variable in block.variables]
+
+    @property
+    def speed(self) -> Speed:
+        """How long steps take, the way they are run now."""
+        return self._xla if self._uses_xla else self._graph
+
+    def run(self, request: BlockRequest, clock: list[int]) -> BlockResult:
+        """Runs steps.
 
         Args:
-            plan: The plan of the feed; see `gdtrain.data`.
-            circumstances: What else a program depends on, a tuple.
-            make: Makes a program for a feed like this.
+            request: Which.
+            clock: Of the first; see `StepClock.encode`.
+
+        Returns:
+            The result of fewer steps than asked for if the data ran out or
+            the block may not have as many.
         """
-        family = plan.family, *circumstances
-        if (plan.key, *circumstances) not in self._made:
-            if family in self._families:
-                plan.take_any_size()
-            self._families.add(family)
-        key = plan.key, *circumstances
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+        feed, epoch, step, steps, max_steps, left = request
+        if self._undecided and max_steps > 1 and self._is_worth_trying(left):
+            self._try_xla(request, clock)
+        if self._on_trial:
+            # The time of fewer steps would be mostly that around them.
+            enough = min(self._graph.steps_in(_TRIAL), max_steps)
+            self._uses_xla = steps >= enough
+            if max_steps == math.inf:  # Else so many were asked for
+                steps = min(steps, enough)
+        start = time.perf_counter()
+        block = self._block(feed, max_steps)
+        count = int(min(steps, block.max_steps or steps))
+        source = feed.source(epoch, step, count, block.max_steps)
+        block.trace(source, clock)
+        result = block.run(source, count, clock)
+        self.speed.add(len(result.rows), time.perf_counter() - start)
+        if self._on_trial and self._uses_xla and result.is_finite:
+            self._decide()
+        return result
+
+    def trace(self, request: BlockRequest, clock: list[int]) -> Block:
+        """The block for a request, compiled but not run."""
+        block = self._block(request.feed, request.max_steps)
+        nothing = request.feed.source(
+            request.epoch, request.step, 0, block.max_steps
+        )
+        block.trace(nothing, clock)
+        return block
+
+    def _block(self, feed: Any, max_steps: float) -> Block:
+        """The block that runs up to so many steps of a feed."""
+        limit = size = None
+        if self._uses_xla:  # Which knows no array of any size
+            limit = int(min(_MAX_STEPS, max_steps, feed.most_steps))
+            size = feed.plan.examples
+        if (limit, size) not in self._blocks:
+            self._blocks[limit, size] = Block(
+                self._model, self.step, feed.plan, limit
+            )
+        return self._blocks[limit, size]
+
+    def _is_worth_trying(self, left: float) -> bool:
+        """Whether enough is done or to be done to pay for a trial of XLA."""
+        graph = self._graph
+        # The best, as a machine that does something else now and then must
+        # not make the graph look slow.
+        if graph.blocks < _TRIALS or graph.steps * graph.best < 2 * _TRIAL:
+            return False
+        if self._has_convolutions() and not _has_accelerator():
+            return False
+        seconds = (graph.steps + left) * graph.best
+        return seconds > _WORTH_TRYING * (graph.first or 0.0)
+
+    def _has_convolutions(self) -> bool:
+        """Whether there are any. On a CPU, XLA is 5 to 100 times slower at
+        them (TensorFlow 2.21), so that finding out would take long.
+        """
+        names = self._blocks[None, None].operation_names()
+        return any("Conv" in name for name in names)
+
+    def _try_xla(self, request: BlockRequest, clock: list[int]) -> None:
+        """Compiles by XLA; the next steps run that way, to be timed."""
+        self._undecided = False
+        self._uses_xla = self._on_trial = True
+        start = time.perf_counter()
+        try:
+            block = self.trace(request, clock)
+            feed, epoch, step, *_ = request
+            block.run(feed.source(epoch, step, 0, block.max_steps), 0, clock)
+        except Exception as error:  # As many kinds as there are operations
+            self._uses_xla = self._on_trial = False
+            _log.warning(
+                "XLA cannot compile %s, which goes on as a graph: %s",
+                self._model.name,
+                str(error).partition("\n")[0],
+            )
+        self._xla.add(0, time.perf_counter() - start)
+
+    def _decide(self) -> None:
+        """Keeps to the faster way, after some trials."""
+        graph, xla = self._graph.best, self._xla.best
+        if self._xla.blocks < _TRIALS and xla < _HOPELESS * graph:
+            return
+        self._on_trial = False
+        self._uses_xla = xla < graph
+        _log.info(
+            'jit_compile="auto": %s. A step of %s takes %.1f microseconds by '
+            "XLA and %.1f as a graph; XLA took %.1f s to compile.",
+            "XLA" if self._uses_xla else "a graph",
+            self._model.name,
+            1e6 * xla,
+            1e6 * graph,
+            self._xla.first,
+        )
+
+
+def compiles_whole_blocks(model: keras.Model, plan: Any) -> bool:
+    """Whether XLA compiles a block as a whole; else it compiles each step.
+
+    It does if the data are on the device.
+    """
+    return (
+        plan.epochs_can_follow
+        and not model.run_eagerly
+        and model.distribute_strategy.num_replicas_in_sync == 1
+    )
+
+
+def _has_accelerator() -> bool:
+    """Whether steps run on something else than a CPU."""
+    return bool(tf.config.list_logical_devices("GPU"))

@@ -19,6 +19,7 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import failures
+from gdtrain.descent import settings
 from gdtrain.keras_bridge import models
 from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
@@ -188,13 +189,13 @@ def _evaluated(name: str) -> str:
     return f"evaluation_{re.escape(name)}_vs_iterations$"
 
 
-# Arguments of `compile` that are gdtrain's own, and where a model has them
-_OWN = {
-    "global_clipnorm": "global_clipnorm",
-    "microbatches": "microbatches",
-    "steps_per_execution": "steps_setting",
-    "jit_compile": "jit_compile_setting",
-}
+# Arguments of `compile` that are gdtrain's own
+_OWN = (
+    "global_clipnorm",
+    "microbatches",
+    "steps_per_execution",
+    "jit_compile",
+)
 
 
 def describe(
@@ -350,7 +351,8 @@ def _own_settings(model: keras.Model) -> dict[str, Any]:
     """Arguments of `compile` that are gdtrain's; empty for Keras's models."""
     if not isinstance(model, DescentTrainer):
         return {}
-    return {name: getattr(model, name_of) for name, name_of in _OWN.items()}
+    current = settings.of(model)
+    return {name: getattr(current, name) for name in _OWN}
 
 
 def _compiled(model: keras.Model) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gdtrain.curvature import lanczos, preconditioner
 from gdtrain.curvature.hessian import Hessian, Preconditioner
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stable_learning_rate import Limit
-from gdtrain.descent import clipping, optimizers, update
+from gdtrain.descent import clipping, optimizers, settings, update
 
 _log = logging.getLogger("gdtrain")
 
@@ -214,7 +214,7 @@ class WhatIf:
         ):
             ours.assign(theirs)
         _, gradient = objective.gradient(before)
-        clipnorm = getattr(self._model, "global_clipnorm", None)
+        clipnorm = settings.of(self._model).global_clipnorm
         gradient = clipping.clip(gradient, clipnorm, self._copy)
         update.apply(self._copy, gradient, self._weights)
         moves = [

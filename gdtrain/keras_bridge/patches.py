@@ -54,7 +54,7 @@ def dispatch_to_model(mixin: type, name: str) -> None:
     """Lets Keras's own `fit`, `evaluate` or `predict` run a model's loop.
 
     From now on, called with a model of the class `mixin`, it first asks
-    `model.own_loop(name, arguments)` for a loop, and runs that if there is
+    `model._own_loop(name, arguments)` for a loop, and runs that if there is
     one. Other models are trained as before.
 
     Needs that the method is wrapped by `filter_traceback`, in whose closure
@@ -62,7 +62,7 @@ def dispatch_to_model(mixin: type, name: str) -> None:
     that need that of gdtrain say so.
 
     Args:
-        mixin: The class of models that have `own_loop`.
+        mixin: The class of models that have `_own_loop`.
         name: `"fit"`, `"evaluate"` or `"predict"`.
     """
     function = _LOOPS[name]
@@ -72,7 +72,7 @@ def dispatch_to_model(mixin: type, name: str) -> None:
     def run(model: keras.Model, *args: Any, **kwargs: Any) -> Any:
         loop = None
         if isinstance(model, mixin):
-            loop = model.own_loop(name, kwargs)  # type: ignore[attr-defined]
+            loop = model._own_loop(name, kwargs)  # type: ignore[attr-defined]
         return (loop or original)(model, *args, **kwargs)
 
     for cell in function.__closure__ or ():

@@ -1,13 +1,21 @@
-"""Steps that have run, handed out slice by slice, with the logs of epochs."""
+"""A queue of blocks that have run, taken slice by slice by the epoch loop."""
 
 import collections
+import math
 import os
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
+from gdtrain.block.block import BlockResult
+from gdtrain.block.block_runner import BlockRunner
+from gdtrain.block.xla_choice import BlockRequest
 from gdtrain.common.signals import Interrupts
+from gdtrain.loop.pacing import Pace
 from gdtrain.step.provenance import Origins
+from gdtrain.step.replicated_step import ReplicatedStep
 
 
 class EpochMeans:
@@ -28,10 +36,18 @@ class EpochMeans:
     array([5.])
     """
 
-    def __init__(self):
-        self._sums = None  # Of the epoch that has begun; examples first
+    def __init__(self) -> None:
+        self._sums: np.ndarray | None = (
+            None  # Of the epoch that has begun; examples first
+        )
 
-    def add(self, examples, values, lengths, states=()):
+    def add(
+        self,
+        examples: np.ndarray,
+        values: np.ndarray,
+        lengths: Sequence[int],
+        states: Sequence[int] = (),
+    ) -> np.ndarray:
         """Adds steps.
 
         Args:
@@ -48,9 +64,8 @@ class EpochMeans:
         values = np.asarray(values, np.float64)
         weighted = np.concatenate([examples, values * examples], 1)
         sums = np.zeros([len(lengths), weighted.shape[1]])
-        lengths = np.asarray(lengths)
-        present = lengths > 0
-        starts = (np.cumsum(lengths) - lengths)[present]
+        present = np.asarray(lengths) > 0
+        starts = (np.cumsum(lengths) - np.asarray(lengths, int))[present]
         sums[present] = np.add.reduceat(weighted, starts, axis=0)
         if self._sums is not None:
             sums[0] += self._sums
@@ -59,7 +74,14 @@ class EpochMeans:
         self._sums = sums[-1]
         return _means(sums[:-1])
 
-    def _keep_last(self, sums, examples, values, lengths, states):
+    def _keep_last(
+        self,
+        sums: np.ndarray,
+        examples: np.ndarray,
+        values: np.ndarray,
+        lengths: Sequence[int],
+        states: list[int],
+    ) -> None:
         """Makes the last value of some scalars the mean that comes out."""
         ends = np.cumsum(lengths)
         for epoch, (count, end) in enumerate(zip(lengths, ends, strict=True)):
@@ -73,21 +95,21 @@ class EpochMeans:
             weighted = sums[epoch, 1:]  # A view
             weighted[states] = last * sums[epoch, 0]
 
-    def get_state(self):
+    def get_state(self) -> np.ndarray | None:
         """The sums of the epoch that has begun, or `None`."""
         return self._sums
 
-    def set_state(self, state):
-        """Goes on from what `get_state` gave."""
+    def set_state(self, state: np.ndarray | None) -> None:
+        """Continues from what `get_state` gave."""
         self._sums = state
 
-    def so_far(self):
-        """Means of the epoch that has begun, `[width]`; starts anew."""
+    def so_far(self) -> np.ndarray | None:
+        """Means of the epoch that has begun, `[scalars]`; ends it."""
         sums, self._sums = self._sums, None
         return None if sums is None else _means(sums)
 
 
-def _means(sums):
+def _means(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return sums[..., 1:] / sums[..., :1]
 
@@ -96,7 +118,7 @@ def logs_of_epoch(logs: Any, origins: Origins, means: dict[str, float]) -> Any:
     """The logs of an epoch, from those of its last step.
 
     Args:
-        logs: What the last step returned; passed on if it is no dict.
+        logs: What the last step returned; returned as it is if it is no dict.
         origins: Where the scalars in it come from.
         means: Means over the epoch, or last values of states, by name.
 
@@ -113,8 +135,8 @@ def logs_of_epoch(logs: Any, origins: Origins, means: dict[str, float]) -> Any:
     }
 
 
-class Section(NamedTuple):
-    """Steps of one epoch, as callbacks hear of them.
+class LogSlice(NamedTuple):
+    """Consecutive steps of one epoch, of which callbacks get one call.
 
     Args:
         steps: How many.
@@ -122,223 +144,238 @@ class Section(NamedTuple):
             many, as in Keras.
         logs: A function that gives what the last of them returned.
         epoch_logs: What `History` shows of the epoch that ends with them;
-            `None` if it does not, or if that is still to be found out.
+            `None` if none does, or if Python has to find that out.
     """
 
     steps: int
     counted: int
-    logs: Any
-    epoch_logs: Any
+    logs: Callable[[], Any]
+    epoch_logs: dict[str, float] | None
 
 
-class Ahead:
-    """Runs blocks, which may run ahead of what is handed out.
+class BlockQueue:
+    """Runs blocks, which may be ahead of what callbacks have seen.
 
     Args:
         model: A `DescentTrainer`, compiled.
-        made: Returns the `Execution` that runs the steps. It is asked before
-            each block, as callbacks may have a new one made.
+        runner: Returns the `BlockRunner`. It is called before each block, as
+            callbacks may have the model make another one.
         feed: The feed.
         pace: The `Pace`.
-        horizon: Given an epoch, says how many epochs, with it, end before
-            something in Python must see the model, and how many are left.
+        epochs_until_sync: Given an epoch, returns how many epochs, with it,
+            end before Python must see the model, and how many are left.
     """
 
-    def __init__(self, model, made, feed, pace, horizon):
+    def __init__(
+        self,
+        model: keras.Model,
+        runner: Callable[[], BlockRunner],
+        feed: Any,
+        pace: Pace,
+        epochs_until_sync: Callable[[int], tuple[int, int]],
+    ) -> None:
         self._model = model
-        self._made = made
+        self._runner = runner
         self._feed = feed
         self._pace = pace
-        self._horizon = horizon
-        self._ready: collections.deque = collections.deque()
+        self._epochs_until_sync = epochs_until_sync
+        self._slices: collections.deque[LogSlice] = collections.deque()
         self._means = EpochMeans()
         self._names: tuple[str, ...] | None = None  # Of what it means
-        self._logs = {}  # What the last step returned
-        self._step: Any = None  # The `ReplicatedStep` that ran last
-        self._spans = False
+        self._logs: Any = {}  # What the last step returned
+        self._step: ReplicatedStep | None = None  # That ran last
+        self._spans_epochs = False  # Whether blocks end epochs
         self._ran_out = False  # The data, in this epoch
         self._process = os.getpid()
         self._interrupts = Interrupts()
         self.last_batch: Any = None  # Of the step that the guard halted at
 
     @property
-    def is_idle(self):
-        """Whether all steps that have run were handed out."""
-        return not self._ready
+    def is_idle(self) -> bool:
+        """Whether callbacks have seen all steps that have run."""
+        return not self._slices
 
-    def get_state(self):
-        """What it knows of the epoch that has begun."""
+    def get_state(self) -> dict[str, Any]:
+        """What is known of the epoch that has begun."""
         logs = self._logs
         # Others than a dict of numbers are known again after the next block.
         known = self._step is not None and self._step.returns_scalars
         return {"sums": self._means.get_state(), "logs": logs if known else {}}
 
-    def set_state(self, state):
-        """Goes on from what `get_state` gave, with nothing handed out."""
-        self._ready.clear()
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from what `get_state` gave, with an empty queue."""
+        self._slices.clear()
         self._means.set_state(state["sums"])
         self._names = None
         self._logs = dict(state["logs"])
-        self._spans = self._ran_out = False
+        self._spans_epochs = self._ran_out = False
 
-    def trace(self, epoch, step):
-        """Has the program made, with its variables, without running it."""
-        self._step = self._made().trace(
-            self._feed, epoch, step, self._pace.most
+    def trace(self, epoch: int, step: int) -> None:
+        """Compiles the block, with its variables, without running it."""
+        max_steps = self._pace.most
+        self._step = self._runner().trace(
+            BlockRequest(self._feed, epoch, step, 0, max_steps, 0)
         )
 
-    def has_next(self, epoch, step):
-        """Whether there is a section that begins there."""
-        if self._ready or self._ran_out:
-            return bool(self._ready)
+    def has_next(self, epoch: int, step: int) -> bool:
+        """Whether there is a slice that begins there."""
+        if self._slices or self._ran_out:
+            return bool(self._slices)
         return self._feed.has_batch(epoch, step)
 
-    def next(self, epoch, step, is_last=False):
-        """The section that begins there; `None` if the data ran out.
+    def pop(self) -> LogSlice | None:
+        """The next slice; `None` if the data ran out."""
+        return self._slices.popleft() if self._slices else None
 
-        Args:
-            epoch, step: Where.
-            is_last: Whether it is known to be the last one: then no more
-                steps are run than an execution has.
-        """
-        if not self._ready and not self._ran_out:
-            self._run(epoch, step, is_last)
-        return self._ready.popleft() if self._ready else None
-
-    def end(self):
+    def raise_interrupt(self) -> None:
         """Raises a Ctrl-C that came in the last block."""
         self._interrupts.raise_pending()
 
-    def begin_epoch(self):
+    def begin_epoch(self) -> None:
         """Resets the metrics, unless the program does."""
         self._ran_out = False
-        if not self._spans and not self._ready:
+        if not self._spans_epochs and not self._slices:
             self._model.reset_metrics()
 
-    def epoch_logs(self):
+    def epoch_logs(self) -> Any:
         """What `History` shows of an epoch that is broken off or just over."""
-        if self._step is None:
-            return {}
-        means = self._means.so_far()
-        if means is None:
+        means = None if self._step is None else self._means.so_far()
+        if self._step is None or means is None:
             return {}
         names = self._step.layout.returned
         named = dict(zip(names, means.tolist(), strict=True))
         return logs_of_epoch(self._logs, self._step.origins, named)
 
-    def _run(self, epoch, step, is_last):
-        """Runs the next block."""
+    def fill(self, epoch: int, step: int, is_last: bool = False) -> None:
+        """Runs a block if the queue is empty, unless the data ran out.
+
+        Args:
+            epoch, step: Where it begins.
+            is_last: Whether it is known to be the last one: then no more
+                steps are run than an execution has.
+        """
+        if self._slices or self._ran_out:
+            return
+        self._check_process()
+        self._interrupts.raise_pending()
+        runner = self._runner()
+        compiled = runner.compiled_for(self._feed)
+        if self._spans_epochs and compiled.step is not self._step:
+            # It has yet to be seen whether it resets metrics by itself.
+            self._spans_epochs = False
+            if step == 0:
+                self._model.reset_metrics()
+        length = self._feed.steps_per_epoch
+        in_epoch = until_sync = None
+        left = 0
+        if length is not None:
+            epochs_until_sync, epochs_left = self._epochs_until_sync(epoch)
+            in_epoch = until_sync = length - step
+            left = in_epoch + (epochs_left - 1) * length
+            if self._spans_epochs and self._pace.may_span_epochs(
+                compiled.speed, length
+            ):
+                until_sync += (epochs_until_sync - 1) * length
+        steps = min(
+            self._pace.steps(compiled.speed, in_epoch, until_sync),
+            self._feed.most_steps,
+            runner.steps_until_sync(),
+            (self._pace.counted or 1) if is_last else math.inf,
+        )
+        with self._interrupts.held_back():
+            # Not asked again: each of several workers has a pace of its own.
+            result, self._step = runner.run(
+                compiled,
+                BlockRequest(
+                    self._feed, epoch, step, steps, self._pace.most, left
+                ),
+            )
+            self._spans_epochs = result.epoch_results is not None
+            self.last_batch = result.last_batch
+            self._ran_out = (
+                not self._feed.plan.epochs_can_follow
+                and len(result.rows) < steps
+                and not result.halted
+            )
+            if len(result.rows):
+                self._slice(result, self._step, in_epoch, length)
+
+    def _check_process(self) -> None:
+        """Refuses to train in a forked process."""
         if os.getpid() != self._process:
             raise RuntimeError(
                 "Training must go on in the process that began it. Received: "
                 f"process {os.getpid()}, forked from process {self._process}, "
                 "which goes on by itself. End a forked process by `os._exit`."
             )
-        self._interrupts.raise_pending()
-        in_epoch = until_seen = left = None
-        length = self._feed.steps_per_epoch
-        if length is not None:
-            epochs_until_seen, epochs_left = self._horizon(epoch)
-            in_epoch = until_seen = length - step
-            left = in_epoch + (epochs_left - 1) * length
-        execution = self._made()
-        program = execution.program(self._feed)
-        if self._spans and program.step is not self._step:
-            # It has yet to be seen whether it resets metrics by itself.
-            self._spans = False
-            if step == 0:
-                self._model.reset_metrics()
-        if self._spans and self._pace.may_span_epochs(program.speed, length):
-            until_seen = in_epoch + (epochs_until_seen - 1) * length
-        steps = self._pace.steps(program.speed, in_epoch, until_seen)
-        until_look = execution.steps_until_sync()
-        steps = min(steps, self._feed.most_steps, until_look)
-        if is_last:
-            steps = min(steps, self._pace.counted or 1)
-        with self._interrupts.held_back():
-            done, self._spans = execution.run(
-                program,
-                self._feed,
-                epoch,
-                step,
-                steps,
-                self._pace.most,
-                left or 0,
-            )
-            self._step = program.step
-            # Whoever asks again would, on several workers, ask alone: each
-            # has a pace of its own.
-            self.last_batch = done.last
-            self._ran_out = (
-                not self._feed.plan.epochs_can_follow
-                and len(done.rows) < steps
-                and not done.halted
-            )
-            if len(done.rows):
-                self._cut(done, in_epoch, length)
 
-    def _cut(self, done, in_epoch, length):
-        """Cuts what a block brought into epochs, and those into sections."""
-        names = self._step.layout.returned
+    def _slice(
+        self,
+        result: BlockResult,
+        step: ReplicatedStep,
+        in_epoch: int | None,
+        length: int | None,
+    ) -> None:
+        """Cuts the steps of a block into epochs, and those into slices."""
+        names = step.layout.returned
         if self._names not in (None, names):
             # The model was compiled within an epoch; this is a new sum.
             self._means = EpochMeans()
         self._names = names
-        lengths, epoch_logs = [len(done.rows)], []
-        ended = 0 if done.ends is None else len(done.ends)
-        if ended:
+        count = len(result.rows)
+        ended = 0 if result.epoch_results is None else len(result.epoch_results)
+        lengths = [count]
+        if in_epoch is not None and length is not None and ended:
             lengths = [in_epoch] + [length] * (ended - 1)
-            lengths.append(len(done.rows) - sum(lengths))
-        origins = self._step.origins
-        examples, values = self._counting(done.rows)
-        means = self._means.add(
-            examples,
-            values,
-            lengths,
-            [names.index(name) for name in origins.states],
-        )
+            lengths.append(count - sum(lengths))
+        examples, values = _counting(step, result.rows)
+        states = [names.index(name) for name in step.origins.states]
+        means = self._means.add(examples, values, lengths, states)
+        epoch_logs: list[dict[str, float] | None] = []
         if ended:
             shown = means.copy()
-            of_metrics = [names.index(name) for name in origins.results]
-            shown[:, of_metrics] = done.ends
+            of_metrics = [names.index(name) for name in step.origins.results]
+            shown[:, of_metrics] = result.epoch_results
             # In the order in which Keras's callbacks get them
             by_name = np.argsort(names)
-            names = sorted(names)
             epoch_logs = [
-                dict(zip(names, values))
+                dict(zip(sorted(names), values))
                 for values in shown[:, by_name].tolist()
             ]
-        last, piece = 0, self._pace.piece
-        for count, logs in zip(lengths, [*epoch_logs, None], strict=True):
-            while count:
-                steps = min(count, piece)
-                count -= steps
+        last, at_once = 0, self._pace.piece
+        for left, logs in zip(lengths, [*epoch_logs, None], strict=True):
+            while left:
+                steps = int(min(left, at_once))
+                left -= steps
                 last += steps
-                self._ready.append(
-                    Section(
+                self._slices.append(
+                    LogSlice(
                         steps,
                         self._pace.counted or steps,
-                        self._logs_at(done, last - 1),
-                        None if count else logs,
+                        self._logs_at(result, step, last - 1),
+                        None if left else logs,
                     )
                 )
 
-    def _counting(self, rows):
-        """Examples and scalars of steps; zeros for those that were left out."""
-        layout = self._step.layout
-        examples, values = layout.examples(rows), layout.returned_values(rows)
-        if not self._step.guard:
-            return examples, values
-        counts = ~(layout.verdicts(rows) > 0)
-        return np.where(counts, examples, 0), np.where(
-            counts[:, None], values, 0
-        )
-
-    def _logs_at(self, done, index):
+    def _logs_at(
+        self, result: BlockResult, step: ReplicatedStep, index: int
+    ) -> Callable[[], Any]:
         """A function that gives what a step returned."""
-        self._logs = done.logs
-        if self._step.returns_scalars:
-            layout = self._step.layout
+        self._logs = result.logs
+        if step.returns_scalars:
+            layout = step.layout
             self._logs = dict.fromkeys(layout.returned)
-            return lambda: layout.logs(done.rows[index])
-        return lambda: done.logs
+            return lambda: layout.logs(result.rows[index])
+        return lambda: result.logs
+
+
+def _counting(
+    step: ReplicatedStep, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Examples and scalars of steps; zeros for those that were reverted."""
+    layout = step.layout
+    examples, values = layout.examples(rows), layout.returned_values(rows)
+    if step.check is None:
+        return examples, values
+    counts = ~(layout.verdicts(rows) > 0)
+    return np.where(counts, examples, 0), np.where(counts[:, None], values, 0)

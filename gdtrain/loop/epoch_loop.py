@@ -1,23 +1,26 @@
 """The loop over the steps of an epoch, and the callbacks that it calls."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 
 from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop import pacing
+from gdtrain.loop.block_queue import BlockQueue
 
 
 class CallbackList(keras.callbacks.CallbackList):
     """Keras's list, without what takes most of its time.
 
-    Keras looks at each number of each epoch's logs to see whether it is a
-    tensor, which takes longer than a small epoch. Logs that come from a block
-    are Python's numbers already.
+    Keras tests each number of each epoch's logs for being a tensor, which
+    takes longer than a small epoch. Logs of a block are Python's numbers.
     """
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Tells all of them of the end of an epoch."""
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Calls `on_epoch_end` of all callbacks."""
         if not _are_numbers(logs):
             super().on_epoch_end(epoch, logs)
             return
@@ -26,8 +29,10 @@ class CallbackList(keras.callbacks.CallbackList):
             callback.on_epoch_end(epoch, logs)
 
 
-def tell_steps(callbacks, steps):
-    """Tells callbacks of an epoch with another number of steps than before.
+def set_steps(
+    callbacks: keras.callbacks.CallbackList, steps: int | None
+) -> None:
+    """Sets the number of steps of an epoch, where it differs from before.
 
     Args:
         callbacks: A `keras.callbacks.CallbackList`.
@@ -42,12 +47,19 @@ def tell_steps(callbacks, steps):
             callback.progbar.target = steps  # Made with the epoch
 
 
-def _are_numbers(logs):
+def _are_numbers(logs: dict[str, Any] | None) -> bool:
     """Whether logs are in the order and of the kind that callbacks get."""
-    return bool(logs) and all(type(v) is float for v in logs.values())
+    return all(type(v) is float for v in logs.values()) if logs else False
 
 
-def callback_list(model, callbacks, verbose, feed, epochs=1, add_history=False):
+def callback_list(
+    model: keras.Model,
+    callbacks: Any,
+    verbose: Any,
+    feed: Any,
+    epochs: int = 1,
+    add_history: bool = False,
+) -> keras.callbacks.CallbackList:
     """A `keras.callbacks.CallbackList`, with those that Keras adds.
 
     Args:
@@ -71,34 +83,39 @@ def callback_list(model, callbacks, verbose, feed, epochs=1, add_history=False):
     )
 
 
-class Hooks(NamedTuple):
-    """What is called around the steps that run between two looks.
+class BatchHooks(NamedTuple):
+    """What is called around each slice of steps.
 
     Args:
-        begin: `begin(step)`, or `None` if nobody wants to know.
-        end: `end(step, logs)` with the last of the steps.
-        stopped: `stopped()` says whether to break off.
-        reached: `reached(epoch, step)` is told how far it is, within an
-            epoch, or `None` if nobody wants to know.
+        begin: `begin(step)`, or `None` if no callback has that hook.
+        end: `end(step, logs)` with the last of the steps, or `None`.
+        stopped: Returns whether to break off.
+        reached: `reached(epoch, step)` sets the position within an epoch, or
+            `None`.
     """
 
-    begin: Any
-    end: Any
-    stopped: Any
-    reached: Any = None
+    begin: Callable[[int], Any] | None
+    end: Callable[[int, Any], Any] | None
+    stopped: Callable[[], bool]
+    reached: Callable[[int, int], Any] | None = None
 
 
-def hooks_of(callbacks, mode, stopped, reached=None):
-    """`Hooks` of a `CallbackList`.
+def hooks_of(
+    callbacks: keras.callbacks.CallbackList,
+    mode: str,
+    stopped: Callable[[], bool],
+    reached: Callable[[int, int], Any] | None = None,
+) -> BatchHooks:
+    """`BatchHooks` of a `CallbackList`.
 
     Args:
         callbacks: The list.
         mode: `"train"`, `"test"` or `"predict"`.
-        stopped, reached: As in `Hooks`.
+        stopped, reached: As in `BatchHooks`.
     """
     if not pacing.hooks_batches(callbacks.callbacks, mode):
-        return Hooks(None, None, stopped, reached)
-    return Hooks(
+        return BatchHooks(None, None, stopped, reached)
+    return BatchHooks(
         getattr(callbacks, f"on_{mode}_batch_begin"),
         getattr(callbacks, f"on_{mode}_batch_end"),
         stopped,
@@ -106,13 +123,19 @@ def hooks_of(callbacks, mode, stopped, reached=None):
     )
 
 
-def run(ahead, feed, hooks, epoch=0, step=0):
+def run_epoch(
+    queue: BlockQueue,
+    feed: Any,
+    hooks: BatchHooks,
+    epoch: int = 0,
+    step: int = 0,
+) -> Any:
     """Runs one epoch, or what is left of it.
 
     Args:
-        ahead: The `Ahead` that runs the steps.
+        queue: Runs the steps.
         feed: Its feed.
-        hooks: `Hooks`.
+        hooks: `BatchHooks`.
         epoch: Which one.
         step: Where to begin.
 
@@ -120,28 +143,29 @@ def run(ahead, feed, hooks, epoch=0, step=0):
         What `History` shows of the epoch.
     """
     if step == 0:
-        ahead.begin_epoch()
-    section = None
+        queue.begin_epoch()
+    steps = None
     feed.begin_epoch(epoch, step)
     length = feed.steps_per_epoch
     while length is None or step < length:
         if hooks.begin:
-            # None is told of a step that there is no batch for.
-            if not ahead.has_next(epoch, step):
-                section = None
+            # No hook is called for a step that there is no batch for.
+            if not queue.has_next(epoch, step):
+                steps = None
                 break
             hooks.begin(step)
-        section = ahead.next(epoch, step, is_last=hooks.stopped())
-        if section is None:
+        queue.fill(epoch, step, is_last=hooks.stopped())
+        steps = queue.pop()
+        if steps is None:
             break
         if hooks.end:
-            hooks.end(step + section.counted - 1, section.logs())
-        step += section.steps
+            hooks.end(step + steps.counted - 1, steps.logs())
+        step += steps.steps
         if hooks.reached and step != length:
             hooks.reached(epoch, step)
         if hooks.stopped():
             break
-    feed.end_epoch(step, ran_out=section is None)
-    if section is not None and section.epoch_logs is not None:
-        return section.epoch_logs
-    return ahead.epoch_logs()
+    feed.end_epoch(step, ran_out=steps is None)
+    if steps is not None and steps.epoch_logs is not None:
+        return steps.epoch_logs
+    return queue.epoch_logs()

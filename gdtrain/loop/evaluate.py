@@ -1,29 +1,35 @@
 """What `evaluate` does: `test_step` over the data once, in blocks of steps."""
 
+from typing import Any
+
+import keras
+
+from gdtrain.block.block_runner import BlockRunner
 from gdtrain.common import checks
 from gdtrain.data import choice
 from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, pacing
-from gdtrain.loop.block_queue import Ahead
+from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.mistakes import arrays, labels
 
 
 def evaluate(
-    model,
-    x=None,
-    y=None,
-    batch_size=None,
-    verbose="auto",
-    sample_weight=None,
-    steps=None,
-    callbacks=None,
-    return_dict=False,
-    within_fit=False,
-):
+    model: keras.Model,
+    x: Any = None,
+    y: Any = None,
+    batch_size: int | None = None,
+    verbose: Any = "auto",
+    sample_weight: Any = None,
+    steps: int | None = None,
+    callbacks: Any = None,
+    return_dict: bool = False,
+    _use_cached_eval_dataset: bool = False,
+) -> Any:
     """Evaluates; arguments and return value are `keras.Model.evaluate`'s.
 
     Args:
-        within_fit: Whether `fit` asks for it, which does so again and again.
+        _use_cached_eval_dataset: Whether `fit` validates, which keeps the
+            feed from one epoch to the next. Keras's name.
 
     Raises:
         ValueError: if the model is not compiled, or data or an argument
@@ -31,7 +37,8 @@ def evaluate(
     """
     models.assert_compiled(model, "evaluate")
     checks.at_least_one("steps", steps)
-    feed = model.validation_feed if within_fit else None
+    within_fit = _use_cached_eval_dataset
+    feed = model._validation_feed if within_fit else None
     if feed is None:
         with arrays.explained(model, x, y, sample_weight):
             feed = choice.feed(
@@ -44,7 +51,7 @@ def evaluate(
             )
         models.build_under_strategy(model, feed.batch_spec)
     if within_fit:
-        model.validation_feed = feed
+        model._validation_feed = feed
     feed.rewind()
     callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
     with labels.checked(model, feed):
@@ -52,29 +59,31 @@ def evaluate(
     return logs if return_dict else metrics.flat_metrics(model, logs)
 
 
-def _run(model, feed, callbacks):
+def _run(
+    model: keras.Model, feed: Any, callbacks: keras.callbacks.CallbackList
+) -> dict[str, Any]:
     """One pass over the data; returns Python numbers by name."""
     model.make_test_function()
     model.stop_evaluating = False
     callbacks.on_test_begin()
-    ahead = Ahead(
+    queue = BlockQueue(
         model,
         lambda: _test_function(model),
         feed,
         pacing.Pace(model, callbacks.callbacks, "test"),
-        horizon=lambda epoch: (1, 1),
+        epochs_until_sync=lambda epoch: (1, 1),
     )
     hooks = epoch_loop.hooks_of(
         callbacks, "test", stopped=lambda: model.stop_evaluating
     )
-    logs = epoch_loop.run(ahead, feed, hooks)
-    ahead.end()
+    logs = epoch_loop.run_epoch(queue, feed, hooks)
+    queue.raise_interrupt()
     logs = metrics.pythonify_logs(logs)
     callbacks.on_test_end(logs)
     return logs
 
 
-def _test_function(model):
+def _test_function(model: keras.Model) -> BlockRunner:
     """The model's; a new one if a callback has compiled the model."""
     if model.test_function is None:
         model.make_test_function()

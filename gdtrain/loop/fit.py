@@ -1,13 +1,16 @@
 """`fit`: training, epoch by epoch, with validation."""
 
+from typing import Any
+
 import keras
 
+from gdtrain.block.block_runner import BlockRunner
 from gdtrain.common import checks
 from gdtrain.data import choice
 from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, hooks, pacing
-from gdtrain.loop.block_queue import Ahead
+from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.loop.fit_state import FitState, Rollback
 from gdtrain.mistakes import arrays, labels
 from gdtrain.state import variables
@@ -26,7 +29,7 @@ class Validation:
         ValueError: if `frequency` is neither.
     """
 
-    def __init__(self, data, frequency, **arguments):
+    def __init__(self, data: Any, frequency: Any, **arguments: Any) -> None:
         if not isinstance(frequency, (int, list, tuple, set, range)):
             raise ValueError(
                 "Expected `validation_freq` to be a list or int. Received: "
@@ -36,19 +39,21 @@ class Validation:
         self._frequency = frequency
         self._arguments = arguments
 
-    def is_due(self, epoch):
+    def is_due(self, epoch: int) -> bool:
         """Whether an epoch, counted from 0, is followed by validation."""
         if isinstance(self._frequency, int):
             return (epoch + 1) % self._frequency == 0
         return epoch + 1 in self._frequency
 
-    def until_due(self, epoch, most):
-        """How many epochs, with this one, end before it is due."""
+    def until_due(self, epoch: int, most: int) -> int:
+        """How many epochs, with this one, end until it is due."""
         return next(
             (n for n in range(1, most) if self.is_due(epoch + n - 1)), most
         )
 
-    def logs(self, model, callbacks):
+    def logs(
+        self, model: keras.Model, callbacks: keras.callbacks.CallbackList
+    ) -> dict[str, Any]:
         """Evaluates, and returns the results as `fit` logs them."""
         x, y, sample_weight = self._data
         logs = model.evaluate(
@@ -64,16 +69,16 @@ class Validation:
         return {f"val_{name}": value for name, value in logs.items()}
 
 
-def train(
-    model,
-    feed,
-    callbacks,
-    first_epoch,
-    epochs,
-    validation,
-    arguments,
-):
-    """Trains.
+def _run(
+    model: keras.Model,
+    feed: Any,
+    callbacks: keras.callbacks.CallbackList,
+    first_epoch: int,
+    epochs: int,
+    validation: Validation | None,
+    arguments: dict[str, Any],
+) -> keras.callbacks.History:
+    """Runs all epochs.
 
     Args:
         model: A `DescentTrainer`, compiled.
@@ -87,22 +92,25 @@ def train(
     model.make_train_function()
     model.train_function.begin()
     pace = pacing.Pace(model, callbacks.callbacks)
-    queue = Ahead(
-        model,
-        lambda: _train_function(model),
-        feed,
-        pace,
-        _horizon(pace, epochs, validation),
+
+    def epochs_until_sync(epoch: int) -> tuple[int, int]:
+        left = epochs - epoch
+        if pace.sync != "never":
+            return 1, left
+        return (validation.until_due(epoch, left) if validation else left), left
+
+    queue = BlockQueue(
+        model, lambda: _train_function(model), feed, pace, epochs_until_sync
     )
     listeners = hooks.own(callbacks.callbacks)
-    fit = FitState(
+    state = FitState(
         model, feed, queue, callbacks, listeners, first_epoch, epochs, arguments
     )
     for callback in listeners:
-        callback.on_fit_begin(fit)
-    if not fit.is_finished:
+        callback.on_fit_begin(state)
+    if not state.is_finished:
         callbacks.on_train_begin()
-    fit.epoch = models.initial_epoch(model) or fit.epoch
+    state.epoch = models.initial_epoch(model) or state.epoch
     required = model._step_hooks.required
     has_memory = required.requests or required.guards_steps
     if not model.built and (has_memory or not model.run_eagerly):
@@ -112,96 +120,91 @@ def train(
         variables.build(model, feed.batch_spec)
     elif has_memory and not metrics.are_metrics_built(model):
         models.build(model, feed.batch_spec)
-    if fit.resumed_from is not None:
-        fit.restore(fit.resumed_from)
-    if fit.is_finished:
+    if state.resumed_from is not None:
+        state.restore(state.resumed_from)
+    if state.is_finished:
         return model.history
     batch_hooks = epoch_loop.hooks_of(
-        callbacks, "train", lambda: model.stop_training, fit.reached
+        callbacks, "train", lambda: model.stop_training, state.reached
     )
-    fit.reached(fit.epoch, fit.step)
-    while fit.epoch < epochs and not fit.is_stopped:
+    state.reached(state.epoch, state.step)
+    while state.epoch < epochs and not state.is_stopped:
         try:
-            _one_epoch(fit, callbacks, batch_hooks, validation)
+            _one_epoch(state, callbacks, batch_hooks, validation)
         except Rollback as rollback:
-            fit.restore(rollback.state)
-    queue.end()
-    _end(fit, callbacks)
+            state.restore(rollback.state)
+    queue.raise_interrupt()
+    _end(state, callbacks)
     return model.history
 
 
-def _train_function(model):
+def _train_function(model: keras.Model) -> BlockRunner:
     """The model's; a new one if a callback has compiled the model."""
     if model.train_function is None:
         model.make_train_function()
     return model.train_function
 
 
-def _horizon(pace, epochs, validation):
-    """Makes a function of an epoch: see `horizon` of `Ahead`."""
-
-    def horizon(epoch):
-        left = epochs - epoch
-        if pace.sync != "never":
-            return 1, left
-        return (validation.until_due(epoch, left) if validation else left), left
-
-    return horizon
-
-
-def _one_epoch(fit, callbacks, batch_hooks, validation):
+def _one_epoch(
+    state: FitState,
+    callbacks: keras.callbacks.CallbackList,
+    batch_hooks: epoch_loop.BatchHooks,
+    validation: Validation | None,
+) -> None:
     """Runs an epoch, or what is left of it."""
-    epoch = fit.epoch
-    if fit.step == 0:  # Else `restore` has begun it.
+    epoch = state.epoch
+    if state.step == 0:  # Else `restore` has begun it.
         callbacks.on_epoch_begin(epoch)
-    fit.feed.begin_epoch(epoch, fit.step)
-    epoch_loop.tell_steps(callbacks, fit.feed.steps_per_epoch)
-    logs = epoch_loop.run(fit.queue, fit.feed, batch_hooks, epoch, fit.step)
+    state.feed.begin_epoch(epoch, state.step)
+    epoch_loop.set_steps(callbacks, state.feed.steps_per_epoch)
+    logs = epoch_loop.run_epoch(
+        state.queue, state.feed, batch_hooks, epoch, state.step
+    )
     logs = dict(logs)
     if validation and validation.is_due(epoch):
-        logs.update(validation.logs(fit.model, callbacks))
+        logs.update(validation.logs(state.model, callbacks))
     callbacks.on_epoch_end(epoch, logs)
-    fit.logs = metrics.pythonify_logs(logs)
-    fit.is_stopped = fit.model.stop_training
-    fit.reached(epoch + 1, 0)
-    fit.is_stopped = fit.model.stop_training
+    state.logs = metrics.pythonify_logs(logs)
+    state.is_stopped = state.model.stop_training
+    state.reached(epoch + 1, 0)
+    state.is_stopped = state.model.stop_training
 
 
-def _end(fit, callbacks):
-    """Ends training, twice told: before callbacks end it and after."""
-    optimizer = fit.model.optimizer
-    weights = fit.model.trainable_weights
-    fit.is_over = True
-    _train_function(fit.model).warn_if_still()
-    fit.reached(fit.epoch, 0)
+def _end(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:
+    """Ends training; the position is reached before and after callbacks do."""
+    optimizer = state.model.optimizer
+    weights = state.model.trainable_weights
+    state.is_over = True
+    _train_function(state.model).warn_if_still()
+    state.reached(state.epoch, 0)
     is_keras = isinstance(optimizer, keras.optimizers.Optimizer)
     # One that is not built has no averages to end with.
-    if is_keras and optimizer.built and weights and fit.epochs > 0:
+    if is_keras and optimizer.built and weights and state.epochs > 0:
         optimizer.finalize_variable_values(weights)
-    callbacks.on_train_end(logs=fit.logs)
-    fit.is_finished = True
-    fit.reached(fit.epoch, 0)
+    callbacks.on_train_end(logs=state.logs)
+    state.is_finished = True
+    state.reached(state.epoch, 0)
 
 
 def fit(
-    model,
-    x=None,
-    y=None,
-    batch_size=None,
-    epochs=1,
-    verbose="auto",
-    callbacks=None,
-    validation_split=0.0,
-    validation_data=None,
-    shuffle=True,
-    class_weight=None,
-    sample_weight=None,
-    initial_epoch=0,
-    steps_per_epoch=None,
-    validation_steps=None,
-    validation_batch_size=None,
-    validation_freq=1,
-):
+    model: keras.Model,
+    x: Any = None,
+    y: Any = None,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    verbose: Any = "auto",
+    callbacks: Any = None,
+    validation_split: float = 0.0,
+    validation_data: Any = None,
+    shuffle: Any = True,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
+    validation_batch_size: int | None = None,
+    validation_freq: Any = 1,
+) -> keras.callbacks.History:
     """Trains; arguments and return value are `keras.Model.fit`'s.
 
     Raises:
@@ -260,7 +263,7 @@ def fit(
             labels.checked(model, feed),
             model._step_hooks.registered(callbacks.callbacks),
         ):
-            return train(
+            return _run(
                 model,
                 feed,
                 callbacks,
@@ -270,10 +273,10 @@ def fit(
                 arguments,
             )
     finally:
-        model.validation_feed = None
+        model._validation_feed = None
 
 
-def _steps_done(model):
+def _steps_done(model: keras.Model) -> int:
     """How many updates a model has behind it, also one that was loaded."""
     if model.optimizer is not None:
         iterations = int(model.optimizer.iterations.numpy())

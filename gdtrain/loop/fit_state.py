@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.data.iterator_state import NoPosition
-from gdtrain.loop.block_queue import Ahead
+from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.state import (
     callback_states,
     fingerprint,
@@ -79,7 +79,7 @@ class FitState:
         self,
         model: keras.Model,
         feed: Any,
-        queue: Ahead,
+        queue: BlockQueue,
         callbacks: keras.callbacks.CallbackList,
         listeners: Sequence[Listener],
         epoch: int,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import keras
 
+from gdtrain.descent import settings
 from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop.callback import Callback, Sync
 
@@ -102,8 +103,8 @@ class Pace:
     What is set of the model in the meantime counts from the next block on.
 
     Args:
-        model: A `DescentTrainer`; its `steps_setting` is `"auto"`, or the
-            number of steps of each execution.
+        model: A `DescentTrainer`; its `steps_per_execution` is `"auto"`,
+            or the number of steps of each execution.
         callbacks: A list of callbacks.
         mode: `"train"`, `"test"` or `"predict"`.
     """
@@ -126,7 +127,7 @@ class Pace:
     @property
     def setting(self):
         """`"auto"`, or the number of steps of each execution."""
-        asked = self._model.steps_setting
+        asked = settings.of(self._model).steps_per_execution
         return 1 if self.sync == "batch" and asked == "auto" else asked
 
     @property

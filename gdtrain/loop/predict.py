@@ -1,7 +1,11 @@
 """What `predict` does: `predict_step` over the data once, in blocks."""
 
 import math
+from typing import Any
 
+import keras
+
+from gdtrain.block.prediction import PredictFunction
 from gdtrain.common import checks
 from gdtrain.common.signals import Interrupts
 from gdtrain.data import choice
@@ -11,8 +15,13 @@ from gdtrain.mistakes import arrays
 
 
 def predict(
-    model, x, batch_size=None, verbose="auto", steps=None, callbacks=None
-):
+    model: keras.Model,
+    x: Any,
+    batch_size: int | None = None,
+    verbose: Any = "auto",
+    steps: int | None = None,
+    callbacks: Any = None,
+) -> Any:
     """Predicts; arguments and return value are `keras.Model.predict`'s.
 
     Raises:
@@ -40,14 +49,17 @@ def predict(
     return data.concatenate_outputs(outputs)
 
 
-def _run(model, feed, callbacks):
+def _run(
+    model: keras.Model, feed: Any, callbacks: keras.callbacks.CallbackList
+) -> list[Any]:
     """Outputs of each block, a list."""
     pace = pacing.Pace(model, callbacks.callbacks, "predict")
     hooks = epoch_loop.hooks_of(
         callbacks, "predict", stopped=lambda: model.stop_predicting
     )
     interrupts = Interrupts()
-    outputs, step, length = [], 0, feed.steps_per_epoch
+    outputs: list[Any] = []
+    step, length = 0, feed.steps_per_epoch
     while length is None or step < length:
         interrupts.raise_pending()
         if hooks.begin:
@@ -73,7 +85,7 @@ def _run(model, feed, callbacks):
     return outputs
 
 
-def _predict_function(model):
+def _predict_function(model: keras.Model) -> PredictFunction:
     """The model's; a new one if a callback has compiled the model."""
     if model.predict_function is None:
         model.make_predict_function()

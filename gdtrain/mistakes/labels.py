@@ -22,9 +22,9 @@ _NAMES = {0: "x", 1: "y", 2: "sample_weight"}  # By place in a batch
 
 def watch_losses(model: Any) -> None:
     """Lets the losses that a model was compiled with explain mistakes."""
-    model.label_rules = LabelRules()
+    model._label_rules = LabelRules()
     losses.replace_compiled_loss(
-        model, model.label_rules.explained, label_rules.mismatch
+        model, model._label_rules.explained, label_rules.mismatch
     )
 
 
@@ -36,7 +36,7 @@ def checked(
     Raises:
         ValueError: if a loss of the model cannot use them.
     """
-    rules = model.label_rules
+    rules = model._label_rules
     return rules.checked(source) if rules else contextlib.nullcontext()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gdtrain.data import data_fingerprint
 from gdtrain.data.data_fingerprint import FIRST_BATCHES
+from gdtrain.descent import settings
 from gdtrain.keras_bridge import models, optimizers, randomness
 from gdtrain.state import variables
 from gdtrain.state.description import Description
@@ -89,10 +90,11 @@ def _compiled(model: keras.Model) -> dict[str, Any]:
     arguments = models.compile_arguments(model)
     for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
         description.add(name, arguments.get(name))
-    description.add("global_clipnorm", model.global_clipnorm)
-    description.add("microbatches", model.microbatches)
+    current = settings.of(model)
+    description.add("global_clipnorm", current.global_clipnorm)
+    description.add("microbatches", current.microbatches)
     # XLA rounds otherwise; "auto" is a graph wherever a fit is saved.
-    description.add("jit_compile", model.jit_compile_setting is True)
+    description.add("jit_compile", current.jit_compile is True)
     found = {}
     for name, leaf in description.leaves.items():
         short = name.removeprefix("optimizer.")

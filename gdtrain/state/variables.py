@@ -31,7 +31,7 @@ def build(model: keras.Model, batch_spec: Any) -> bool:
         Whether they are made. What a user's own `train_step` makes is not
         known before it runs.
     """
-    if model.repeated_loss is None:
+    if not model._uses_default_step:
         return False
     return models.build(model, batch_spec)
 

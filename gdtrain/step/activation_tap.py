@@ -1,4 +1,7 @@
-"""Notes activations, and gradients of micro-batches, within a step."""
+"""Collects activations, and gradients of micro-batches, within a step."""
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,21 +20,28 @@ class BatchNotes:
         graph: The graph of the step; `None` when running eagerly.
     """
 
-    def __init__(self, if_due, graph):
+    def __init__(
+        self,
+        if_due: Callable[[str, Callable[[], tf.Tensor]], tf.Tensor | None],
+        graph: tf.Graph | None,
+    ) -> None:
         self._if_due = if_due
         self._graph = graph
-        self._share = 1.0
-        self._outputs = {}  # By layer: its outputs since the last summary
-        self._activations = []  # (share, `Activations`) of each micro-batch
-        self._parts = []  # (share, squared norm of its gradient)
+        self._share: float | tf.Tensor = 1.0
+        # By layer: its outputs since the last summary
+        self._outputs: dict[str, list[tf.Tensor]] = {}
+        # (share, `Activations`) of each micro-batch
+        self._activations: list[tuple[Any, activations.Activations]] = []
+        # (share, squared norm of its gradient)
+        self._parts: list[tuple[Any, tf.Tensor]] = []
 
-    def begin_microbatch(self, share):
+    def begin_microbatch(self, share: float | tf.Tensor) -> None:
         """Begins a micro-batch that has a share of the batch's examples."""
         self.end_microbatch()
         self._share = share
 
-    def note_output(self, layer, output):
-        """Remembers what a layer put out.
+    def note_output(self, layer: str, output: Any) -> None:
+        """Keeps an output of a layer.
 
         Args:
             layer: The layer's name.
@@ -48,14 +58,14 @@ class BatchNotes:
         ):
             self._outputs.setdefault(layer, []).append(output)
 
-    def end_microbatch(self):
-        """Sums up what layers put out in the micro-batch."""
+    def end_microbatch(self) -> None:
+        """Sums up the outputs of layers in the micro-batch."""
         outputs, self._outputs = self._outputs, {}
         if not outputs:
             return
-        layers = []
+        layers: list[activations.Activations] = []
 
-        def numbers():
+        def numbers() -> tf.Tensor:
             layers.append(activations.summarize(outputs))
             return layers[-1].pack()
 
@@ -63,8 +73,8 @@ class BatchNotes:
         if packed is not None:
             self._activations.append((self._share, layers[-1].unpack(packed)))
 
-    def note_gradients(self, gradients):
-        """Remembers the length of the gradient of the micro-batch."""
+    def note_gradients(self, gradients: list[Any]) -> None:
+        """Keeps the squared norm of the gradient of the micro-batch."""
         present = [g for g in gradients if g is not None]
         squares = self._if_due(
             "parts",
@@ -73,7 +83,7 @@ class BatchNotes:
         if squares is not None:
             self._parts.append((self._share, squares))
 
-    def parts(self, examples, microbatches):
+    def parts(self, examples: Any, microbatches: int) -> Parts | None:
         """`Parts` of the batch; `None` if batches have but one.
 
         Args:
@@ -97,7 +107,7 @@ class BatchNotes:
             replicas.total(examples), replicas.total(count), squares[0]
         )
 
-    def activations(self, examples):
+    def activations(self, examples: Any) -> activations.Activations | None:
         """`Activations` of the batch; `None` if there are none.
 
         Args:
@@ -108,7 +118,7 @@ class BatchNotes:
         if len(noted) * replicas.count() <= 1:
             return noted[0][1] if noted else None
 
-        def mean(lists):
+        def mean(lists: list[list[tf.Tensor]]) -> list[tf.Tensor]:
             total = None
             for (share, _), tensors in zip(noted, lists, strict=True):
                 total = microbatches.add(total, tensors, share)

@@ -1,87 +1,113 @@
-"""Leaves out a step that is not finite: nothing of it stays.
+"""Reverts a step that is not finite, in the graph: nothing of it stays.
 
     variables <- variables before the step, if one of them is not finite after
 
 Checked is what the step has written: the weights, the optimizer's variables,
-moving averages and whatever else layers keep, and the loss. Undone are all
+moving averages and whatever else layers keep, and the loss. Reverted are all
 variables, with metrics and the states of random generators. Both happen in
-the graph, in that very step, equally on all replicas.
+that very step, equally on all replicas.
 
-Used where a block cannot be rolled back (see `watch`), and after a rollback.
-The values from before cost a copy of each variable that the step moves. The
+Used where a block cannot be rolled back (see `gdtrain.block.rollback`), and
+after a rollback. It costs a copy of each variable that the step moves. The
 check is one sum of squares for each variable; only where such a sum is not
 finite, as that of a finite 1e20 is not, are all values looked at.
 """
 
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
 import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.state import variables
 from gdtrain.step.measuring import current_graph
+from gdtrain.telemetry.step_variables import StepVariables
 
 GOES_ON, LEFT_OUT, HALTS = 0, 1, 2
 
 
-class Losses:
-    """The losses of the updates of one step.
-
-    Those of updates within `tf.cond` cannot leave it; what such an update
-    writes is checked all the same.
-    """
-
-    def __init__(self):
-        self._graph = current_graph()
-        self._noted: list = []
-
-    def note(self, loss):
-        """Notes the loss of an update; `None` if it is unknown."""
-        if loss is not None and current_graph() is self._graph:
-            loss = tf.cast(loss, tf.float32)
-            # A gradient may be taken of a loss that is no scalar.
-            self._noted.append(tf.reduce_sum(loss) if loss.shape.rank else loss)
-
-    def of(self, returned) -> list:
-        """The losses noted, or else the one among what the step returned."""
-        if not self._noted and "loss" in returned:
-            return [returned["loss"]]
-        return self._noted
-
-
-class Guard:
-    """Guards one step on one replica, while it is traced or runs eagerly.
+class StepCheck(abc.ABC):
+    """Checks one step on one replica, while it is traced or runs eagerly.
 
     Args:
         model: A `DescentTrainer`, compiled, as it is before the step.
     """
 
-    def __init__(self, model):
-        _build_optimizer(model)
-        kinds = variables.of(model)
-        # Such a step makes none: it is not asked again what there is.
-        is_ours = model.built and model.repeated_loss is not None
-        self._kinds = kinds if is_ours else None
-        self._variables = [
-            _local(v) for kind in variables.KINDS for v in kinds[kind]
-        ]
-        self._before = [tf.convert_to_tensor(v) for v in self._variables]
+    #: Whether a step that is not finite is reverted, or only found, so that
+    #: the block that it is part of must be rolled back.
+    reverts_steps: ClassVar[bool]
+
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._losses = Losses()
+        self._graph = current_graph()
+        self._losses: list[tf.Tensor] = []
 
-    def look(self, loss, gradients, optimizer):
-        """Notes the loss of an update that is about to be made."""
-        self._losses.note(loss)
+    def note_loss(self, loss: tf.Tensor | None) -> None:
+        """Notes the loss of an update; `None` if it is unknown.
 
-    def leave_out(self, returned):
-        """Undoes the step if it was not finite.
+        That of an update within `tf.cond` cannot leave it; what such an
+        update writes is checked all the same.
+        """
+        if loss is not None and current_graph() is self._graph:
+            loss = tf.cast(loss, tf.float32)
+            # A gradient may be taken of a loss that is no scalar.
+            self._losses.append(
+                tf.reduce_sum(loss) if loss.shape.rank else loss
+            )
+
+    def losses(self, returned: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """The losses noted, or else the one among what the step returned."""
+        if not self._losses and "loss" in returned:
+            return [returned["loss"]]
+        return self._losses
+
+    @abc.abstractmethod
+    def check(self, returned: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Checks the step at its end.
 
         Args:
             returned: The scalars that the step returned, by name.
 
         Returns:
-            1 if it was left out, else 0: a float32 scalar, equal on all
-            replicas.
+            0 if all was finite: a float32 scalar, equal on all replicas.
         """
-        losses = self._losses.of(returned)
+
+    @staticmethod
+    @abc.abstractmethod
+    def verdict(
+        checked: tf.Tensor, step: tf.Tensor, memory: StepVariables
+    ) -> tf.Tensor:
+        """What the row of the step says: a float32 scalar.
+
+        Args:
+            checked: What `check` returned.
+            step: The step's number, an int32 scalar.
+            memory: The `StepVariables` of the model.
+        """
+
+
+class StepGuard(StepCheck):
+    """Reverts its step if it was not finite."""
+
+    reverts_steps = True
+
+    def __init__(self, model: keras.Model) -> None:
+        _build_optimizer(model)
+        kinds = variables.of(model)
+        # Such a step makes no variables: they need not be found again.
+        is_fixed = model.built and model._uses_default_step
+        self._kinds = kinds if is_fixed else None
+        self._variables = [
+            _local(v) for kind in variables.KINDS for v in kinds[kind]
+        ]
+        self._before = [tf.convert_to_tensor(v) for v in self._variables]
+        super().__init__(model)
+
+    def check(self, returned: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Reverts the step if it was not finite; returns 1 if so, else 0."""
+        losses = self.losses(returned)
         # A step of the user's own may have made more.
         strict, others = (
             [_local(v) for v in some]
@@ -89,7 +115,7 @@ class Guard:
         )
         known = dict(zip(map(id, self._variables), self._before))
 
-        def look_closely():
+        def look_closely() -> tf.Tensor:
             before = [known.get(id(variable)) for variable in others]
             return tf.cast(
                 any_nonfinite([*losses, *strict])
@@ -100,58 +126,58 @@ class Guard:
         total = sum_of_squares([*strict, *others], losses)
         is_sure, none = tf.math.is_finite(total), lambda: tf.zeros(())
         if replicas.count() == 1:
-            return tf.cond(is_sure, none, lambda: self._undo_if(look_closely()))
+            return tf.cond(
+                is_sure, none, lambda: self._revert_if(look_closely())
+            )
         # Replicas exchange numbers only outside of `tf.cond`.
         bad = tf.cond(is_sure, none, look_closely)
-        return self._undo_if(tf.minimum(replicas.total(bad), 1.0))
+        return self._revert_if(tf.minimum(replicas.total(bad), 1.0))
 
-    def _undo_if(self, bad):
-        """Undoes the step if `bad` is not 0; returns it."""
+    def _revert_if(self, bad: tf.Tensor) -> tf.Tensor:
+        """Reverts the step if `bad` is not 0; returns it."""
 
-        def undo():
+        def revert() -> int:
             for variable, value in zip(
                 self._variables, self._before, strict=True
             ):
                 variable.assign(value)
             return 0  # A branch must return something.
 
-        tf.cond(bad > 0, undo, lambda: 0)
+        tf.cond(bad > 0, revert, lambda: 0)
         return bad
 
     @staticmethod
-    def verdict(left_out, step, memory):
-        """What becomes of training after a step: a float32 scalar.
+    def verdict(
+        checked: tf.Tensor, step: tf.Tensor, memory: StepVariables
+    ) -> tf.Tensor:
+        """`HALTS` if more steps were left out in a row than `allow` said.
 
-        `HALTS` if more steps were left out in a row than `allow` said, else
-        `LEFT_OUT` or `GOES_ON`.
-
-        Args:
-            left_out: Whether the step was, a scalar that is not 0 if so.
-            step: Its number, an int32 scalar.
-            memory: The `Memory` of the model, which keeps the count.
+        Else `LEFT_OUT` or `GOES_ON`.
         """
 
-        def count():
+        def count() -> tf.Tensor:
             in_a_row, last, most = _counts(memory)
             in_a_row.assign(tf.where(last + 1 == step, in_a_row + 1, 1))
             last.assign(step)
             return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
 
-        halts = tf.cond(left_out > 0, count, lambda: float(GOES_ON))
+        halts = tf.cond(checked > 0, count, lambda: float(GOES_ON))
         return tf.convert_to_tensor(halts)
 
 
-def allow(most, memory):
+def allow(most: int, memory: StepVariables) -> None:
     """Says how many steps may be left out in a row."""
     _counts(memory)[2].assign(most)
 
 
-def _counts(memory):
+def _counts(memory: StepVariables) -> list[tf.Variable]:
     """Steps left out in a row, the last of them, and how many may be."""
     return memory.keep(("guard",), lambda: [tf.constant(0)] * 3)
 
 
-def checked(model, kinds=None) -> tuple[list, list]:
+def checked(
+    model: keras.Model, kinds: dict[str, list[Any]] | None = None
+) -> tuple[list[Any], list[Any]]:
     """The float variables that must stay finite.
 
     Args:
@@ -172,11 +198,13 @@ def checked(model, kinds=None) -> tuple[list, list]:
     return _floats(strict), _floats([*rest, *kinds["other"]])
 
 
-def _floats(some):
+def _floats(some: Iterable[Any]) -> list[Any]:
     return [v for v in some if tf.as_dtype(v.dtype).is_floating]
 
 
-def sum_of_squares(tensors, scalars=()):
+def sum_of_squares(
+    tensors: Sequence[Any], scalars: Iterable[Any] = ()
+) -> tf.Tensor:
     """A float32 scalar that is finite only if all numbers are.
 
     Half the sum of the squares of `tensors`, plus the sum of `scalars`. One
@@ -192,12 +220,14 @@ def sum_of_squares(tensors, scalars=()):
     )
 
 
-def any_nonfinite(tensors):
+def any_nonfinite(tensors: Iterable[Any]) -> tf.Tensor:
     """Whether any number is NaN or infinite, a bool scalar."""
     return _any([~tf.math.is_finite(tensor) for tensor in tensors])
 
 
-def any_turned_nonfinite(after, before):
+def any_turned_nonfinite(
+    after: Sequence[Any], before: Sequence[Any]
+) -> tf.Tensor:
     """Whether any number that was finite is so no more, a bool scalar.
 
     Args:
@@ -214,27 +244,27 @@ def any_turned_nonfinite(after, before):
     )
 
 
-def _any(flags):
+def _any(flags: Iterable[tf.Tensor]) -> tf.Tensor:
     """Whether any of some bool tensors is true anywhere."""
     return tf.reduce_any(
         tf.stack([tf.constant(False), *map(tf.reduce_any, flags)])
     )
 
 
-def _build_optimizer(model):
+def _build_optimizer(model: keras.Model) -> None:
     """Makes the optimizer's variables ahead of their first step.
 
-    They could not be undone else where steps run eagerly. A step of the
-    user's own may want them for other weights, and is left to itself.
+    Else they could not be reverted where steps run eagerly. A user's own step
+    may need them for other weights, so that it makes them itself.
     """
     optimizer, weights = model.optimizer, model.trainable_variables
-    if model.repeated_loss is None or not weights or optimizer.built:
+    if not model._uses_default_step or not weights or optimizer.built:
         return
     with tf.init_scope():
         optimizer.build(weights)
 
 
-def _local(variable):
+def _local(variable: Any) -> tf.Variable:
     """The TensorFlow variable on this replica, which it may set by itself."""
     parts = variables.parts(variable, tf.distribute.get_strategy())
     context = tf.distribute.get_replica_context()

@@ -3,20 +3,51 @@
 import contextlib
 import dataclasses
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
-from gdtrain.descent import replicas
+from gdtrain.descent import replicas, settings
 from gdtrain.descent.optimizers import learning_rates
+from gdtrain.keras_bridge import losses
 from gdtrain.step.activation_tap import BatchNotes
 from gdtrain.telemetry import measurement
-from gdtrain.telemetry.clock import when
+from gdtrain.telemetry.clock import StepClock, when
 from gdtrain.telemetry.layer_names import layer_of
 from gdtrain.telemetry.record import Record
+from gdtrain.telemetry.requests import RequestGroup
 from gdtrain.telemetry.row_layout import Column
+from gdtrain.telemetry.step_variables import StepVariables
 
 
-class RepeatedLoss:
+class Update(NamedTuple):
+    """An update of some weights.
+
+    Args:
+        name: Its name; `None` where a step has but one.
+        model: The model.
+        loss: Its loss, a scalar; `None` if it is not known.
+        gradients: A tensor for each weight, before clipping; `None` where the
+            loss does not depend on it.
+        weights: The weights.
+        optimizer: The Keras optimizer; `None` if there is none.
+    """
+
+    name: str | None
+    model: keras.Model
+    loss: tf.Tensor | None
+    gradients: list[Any]
+    weights: list[Any]
+    optimizer: keras.optimizers.Optimizer | None
+
+
+_Parts = Sequence[tuple[Any, Any]]  # Micro-batches, each with its share
+_State = list[tuple[tf.Variable, tf.Tensor]]
+
+
+class _RepeatedLoss:
     """Repeats the forward pass of a step, leaving no trace.
 
     With the same random numbers, and moving averages as they were before it.
@@ -25,12 +56,12 @@ class RepeatedLoss:
         model: A `DescentTrainer`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._parts = []
-        self._before = []
+        self._parts: _Parts = ()
+        self._before: _State = []
 
-    def begin(self, parts):
+    def begin(self, parts: _Parts) -> None:
         """Remembers how things are before the step.
 
         Args:
@@ -39,13 +70,13 @@ class RepeatedLoss:
         self._parts = parts
         self._before = self._state()
 
-    def __call__(self):
+    def __call__(self) -> tf.Tensor:
         """The mean loss of the micro-batches, a float32 scalar."""
         now = self._state()
         self._set(self._before)
         loss = sum(
             tf.math.multiply_no_nan(
-                tf.cast(self._model.loss_again(part), tf.float32),
+                tf.cast(self._loss(part), tf.float32),
                 tf.cast(share, tf.float32),
             )
             for part, share in self._parts
@@ -53,7 +84,14 @@ class RepeatedLoss:
         self._set(now)
         return loss
 
-    def _state(self):
+    def _loss(self, part: Any) -> tf.Tensor:
+        """The loss of a micro-batch, as the default `train_step` finds it."""
+        model = self._model
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(part)
+        y_pred = model(x, training=True)
+        return losses.compute_loss(model, x, y, y_pred, sample_weight)
+
+    def _state(self) -> _State:
         """What a forward pass may change: `(variable, value)` of each."""
         model = self._model
         variables = {
@@ -65,7 +103,7 @@ class RepeatedLoss:
         }
         return [(v, tf.identity(v)) for v in variables.values()]
 
-    def _set(self, state):
+    def _set(self, state: _State) -> None:
         for variable, value in state:
             variable.assign(value)
 
@@ -74,78 +112,79 @@ class Measuring:
     """What is measured in one step, while it is traced or runs eagerly.
 
     Args:
-        groups: The `Group`s of quantities to measure, a tuple.
-        clock: The `Clock` of the step.
-        memory: The `Memory` of the model's quantities.
-        repeated_loss: A `RepeatedLoss`; `None` if a step cannot be repeated.
+        groups: The `RequestGroup`s of quantities to measure, a tuple.
+        clock: The `StepClock` of the step.
+        memory: The `StepVariables` of the model's quantities.
+        model: A `DescentTrainer`, whose loss after the step can be measured
+            if it has the default `train_step`.
+        parts: The batch in micro-batches, a list of `(part, share)`.
     """
 
-    def __init__(self, groups=(), clock=None, memory=None, repeated_loss=None):
-        self.measured = {}  # By update and group: (columns, vector)
+    def __init__(
+        self,
+        groups: tuple[RequestGroup, ...] = (),
+        clock: StepClock | None = None,
+        memory: StepVariables | None = None,
+        model: keras.Model | None = None,
+        parts: _Parts = (),
+    ) -> None:
+        #: By update and group: (columns, vector)
+        self.measured: dict[tuple, tuple[list[Column], tf.Tensor]] = {}
         self._groups = groups
         self.clock = clock
         self._memory = memory
         self._repeated_loss = None
-        if any(
-            "loss_after" in quantity.needs
-            for group in groups
-            for quantity in group.quantities
-        ):
-            self._repeated_loss = repeated_loss
+        needs = {n for g in groups for q in g.quantities for n in q.needs}
+        if "loss_after" in needs and model and model._uses_default_step:
+            self._repeated_loss = _RepeatedLoss(model)
+            self._repeated_loss.begin(parts)
         self._graph = current_graph()
         self.notes = BatchNotes(self._if_due, self._graph)
 
-    def begin(self, parts):
-        """Begins the step.
-
-        Args:
-            parts: The batch in micro-batches, a list of `(part, share)`.
-        """
-        if self._repeated_loss is not None:
-            self._repeated_loss.begin(parts)
-
     @contextlib.contextmanager
-    def update(
-        self, name, model, loss, gradients, weights, optimizer, examples
-    ):
-        """Surrounds one update, and measures the quantities of it.
+    def around(self, made: Update, examples: Any) -> Iterator[None]:
+        """Surrounds the optimizer's step of an update, and measures it.
+
+        An update later in the step under the same name takes its place.
 
         Args:
-            name: The update's name; `None` for none. An update later in the
-                step under the same name takes its place.
-            model: The model.
-            loss, gradients, weights, optimizer: Of the update.
+            made: The update.
             examples: How many examples this replica has.
         """
-        if not self._groups or not self._can_measure(name):
+        if not self._groups or not self._can_measure(made.name):
             yield
             return
-        rates = learning_rates(optimizer)
-        before = [tf.identity(weight) for weight in weights]
+        rates = learning_rates(made.optimizer)
+        before = [tf.identity(weight) for weight in made.weights]
         yield
-        self.note(
-            name, model, loss, gradients, weights, before, rates, examples
-        )
+        self.measure(made, before, rates, examples)
 
     @property
-    def can_note(self):
+    def can_measure(self) -> bool:
         """Whether anything is to be measured, and can be here."""
-        return bool(self._groups) and self.is_outermost
+        return bool(self._groups) and self._is_outermost
 
-    def note(
-        self, name, model, loss, gradients, weights, before, rates, examples
-    ):
+    def measure(
+        self,
+        made: Update,
+        before: list[tf.Tensor],
+        rates: dict[str, tf.Tensor],
+        examples: Any,
+    ) -> None:
         """Measures an update that has been made.
 
         Args:
-            name, model, loss, gradients, weights, examples: As in `update`;
-                `loss` is `None` if it is not known.
+            made: The update.
             before: What the weights were before it.
             rates: Its learning rates by name; none if there is no optimizer.
+            examples: How many examples this replica has.
         """
+        name, model, loss, gradients, weights, _ = made
         layers = [layer_of(weight, model.name) for weight in weights]
         # Other weights, as after a layer was frozen, have a memory of theirs.
         kept_by = (name, *layers)
+        assert self.clock is not None and self._memory is not None
+        keep = self._memory.keep
         record = Record(
             loss=loss,
             learning_rates=rates,
@@ -158,38 +197,28 @@ class Measuring:
             layers=layers,
             weights=before if self._graph is None else weights,
             step=self.clock.step,
-            keep=lambda key, initial: self._memory.keep(
-                (key, kept_by), initial
-            ),
-            parts=self.notes.parts(examples, model.microbatches),
+            keep=lambda key, initial: keep((key, kept_by), initial),
+            parts=self.notes.parts(examples, settings.of(model).microbatches),
             activations=self.notes.activations(examples),
             loss_after=self._loss_after(examples),
         )
         for index, group in enumerate(self._groups):
-            self.measured[name, index] = self._measure(index, group, record)
+            due = self.clock.is_due(index, group)
+            self.measured[name, index] = _measure_group(due, group, record)
 
-    def _measure(self, index, group, record):
-        """Measures a group, if it is due: `(columns, vector)`."""
-        # What a record works out within tf.cond is for that branch alone.
-        record = dataclasses.replace(record)
-        columns: list[Column] = []
-
-        def numbers():
-            found, vector = measurement.measure(group.quantities, record)
-            columns[:] = found
-            return vector
-
-        due = self.clock.is_due(index, group)
-        return columns, _or_zeros(due, numbers)
-
-    def _if_due(self, need, numbers):
+    def _if_due(
+        self, need: str, numbers: Callable[[], tf.Tensor]
+    ) -> tf.Tensor | None:
         """`numbers()` if a quantity is due that needs it, else zeros.
 
         Returns:
             A vector; `None` if no quantity ever needs it.
         """
+        clock = self.clock
+        if clock is None:
+            return None
         due = [
-            self.clock.is_due(index, group)
+            clock.is_due(index, group)
             for index, group in enumerate(self._groups)
             if any(need in quantity.needs for quantity in group.quantities)
         ]
@@ -199,23 +228,22 @@ class Measuring:
             return numbers()
         return _or_zeros(tf.reduce_any(tf.stack(due)), numbers)
 
-    def _loss_after(self, examples):
+    def _loss_after(self, examples: Any) -> tf.Tensor | None:
         """The loss of the batch after the update; `None` if unknown."""
-        if self._repeated_loss is None:
+        repeated = self._repeated_loss
+        if repeated is None:
             return None
-        loss = self._if_due(
-            "loss_after", lambda: self._repeated_loss()[tf.newaxis]
-        )
+        loss = self._if_due("loss_after", lambda: repeated()[tf.newaxis])
         return replicas.mean([loss], examples)[0][0]
 
     @property
-    def is_outermost(self):
+    def _is_outermost(self) -> bool:
         """Whether what is made now can leave the step."""
         return current_graph() is self._graph
 
-    def _can_measure(self, name):
+    def _can_measure(self, name: str | None) -> bool:
         """Whether what is measured now can leave the step; warns if not."""
-        if self.is_outermost:
+        if self._is_outermost:
             return True
         warnings.warn(
             f"The update {name or ''} is made within tf.cond, a loop or a "
@@ -227,11 +255,28 @@ class Measuring:
         return False
 
 
-def _or_zeros(due, numbers):
+def _measure_group(
+    due: Any, group: RequestGroup, record: Record
+) -> tuple[list[Column], tf.Tensor]:
+    """Measures a group, if it is due: `(columns, vector)`."""
+    # What a record works out within tf.cond is for that branch alone.
+    record = dataclasses.replace(record)
+    columns: list[Column] = []
+
+    def numbers() -> tf.Tensor:
+        found, vector = measurement.measure(group.quantities, record)
+        columns[:] = found
+        return vector
+
+    vector = _or_zeros(due, numbers)
+    return columns, vector
+
+
+def _or_zeros(due: Any, numbers: Callable[[], tf.Tensor]) -> tf.Tensor:
     """A vector, or zeros in its place where it is not due."""
     size: list[int] = []
 
-    def then():
+    def then() -> tf.Tensor:
         vector = numbers()
         size[:] = vector.shape
         return vector
@@ -239,7 +284,7 @@ def _or_zeros(due, numbers):
     return when(due, then, lambda: tf.zeros(size))
 
 
-def current_graph():
+def current_graph() -> Any:
     """The graph that is being traced; `None` when running eagerly."""
     if tf.executing_eagerly():
         return None

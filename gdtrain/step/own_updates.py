@@ -24,16 +24,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain.descent import clipping, gradients, update
+from gdtrain.descent import clipping, gradients, settings, update
 from gdtrain.keras_bridge import optimizers
 from gdtrain.step import step_context
+from gdtrain.step.measuring import Update
 
 
 def _apply(original: Callable) -> Callable:
     """The wrapper of an optimizer's `apply`."""
 
     @functools.wraps(original)
-    def apply(optimizer, grads, trainable_variables=None, **kwargs):
+    def apply(
+        optimizer: Any,
+        grads: Any,
+        trainable_variables: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         step = step_context.inside()
         if step is None or step.is_updating or kwargs:
             return original(optimizer, grads, trainable_variables, **kwargs)
@@ -70,8 +76,12 @@ def _update(
     (loss,) = step.mean_over_replicas([loss])
     # Over replicas a Keras optimizer adds up: what such steps are written for.
     gradient = step.sum_over_replicas(gradient)
-    clipped = clipping.clip(gradient, step.model.global_clipnorm, optimizer)
-    with step.measuring(name, step.model, loss, gradient, weights, optimizer):
+    clipnorm = settings.of(step.model).global_clipnorm
+    clipped = clipping.clip(gradient, clipnorm, optimizer)
+    step.check_loss(loss)
+    with step.measuring(
+        Update(name, step.model, loss, gradient, weights, optimizer)
+    ):
         optimizer.apply(update.as_taken(optimizer, clipped), weights)
 
 
@@ -84,22 +94,17 @@ def measure_by_hand(step: step_context.StepContext) -> None:
     """
     if step.descents:
         return
-    calls = [call for call in step.tape_notes.calls if call.values]
-    if not calls:
+    call = next((c for c in step.tape_notes.calls[::-1] if c.values), None)
+    if call is None or call.values is None:
         return
-    call = calls[-1]
     loss, *gradient = step.mean_over_replicas(
         [step.tape_notes.loss(call), *call.found]
     )
-    step.telemetry.note(
-        None,
-        step.model,
-        loss,
-        gradient,
-        call.sources,
-        call.values,
-        {},
-        step.examples,
+    step.telemetry.measure(
+        Update(None, step.model, loss, gradient, call.sources, None),
+        before=call.values,
+        rates={},
+        examples=step.examples,
     )
 
 
@@ -124,12 +129,18 @@ def _gradient(original: Callable) -> Callable:
     """The wrapper of `GradientTape.gradient`."""
 
     @functools.wraps(original)
-    def gradient(tape, target, sources, *args, **kwargs):
+    def gradient(
+        tape: tf.GradientTape,
+        target: Any,
+        sources: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         found = original(tape, target, sources, *args, **kwargs)
         step = step_context.inside()
         if step is not None:
             step.tape_notes.note_gradient(
-                target, sources, found, step.telemetry.can_note
+                target, sources, found, step.telemetry.can_measure
             )
         return found
 
@@ -140,7 +151,7 @@ def _scale_loss(original: Callable) -> Callable:
     """The wrapper of an optimizer's `scale_loss`."""
 
     @functools.wraps(original)
-    def scale_loss(optimizer, loss):
+    def scale_loss(optimizer: Any, loss: Any) -> Any:
         scaled = original(optimizer, loss)
         step = step_context.inside()
         if step is not None and scaled is not loss:

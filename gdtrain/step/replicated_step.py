@@ -1,19 +1,85 @@
-"""One step on all replicas: a batch to its logs and its row of numbers.
+"""One step on all replicas: a batch to its logs and its row of numbers."""
 
-`RowLayout` says what is in a row; it is known once the step was traced.
-"""
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from gdtrain.common import compilation
-from gdtrain.descent import replicas
-from gdtrain.step import layer_outputs, one_step, own_updates, provenance
+from gdtrain.descent import microbatches, replicas
+from gdtrain.keras_bridge import layers
+from gdtrain.mistakes import inputs, labels
+from gdtrain.step import own_updates, provenance, step_context
+from gdtrain.step.guard import StepCheck
 from gdtrain.step.measuring import Measuring
 from gdtrain.telemetry import skipped
+from gdtrain.telemetry.clock import StepClock
+from gdtrain.telemetry.layer_names import path_within
 from gdtrain.telemetry.loss import Loss
 from gdtrain.telemetry.measurement import joined, stacked
-from gdtrain.telemetry.row_layout import RowLayout
+from gdtrain.telemetry.requests import RequestGroup
+from gdtrain.telemetry.row_layout import Column, RowLayout
+
+
+def check_returned(logs: Any, method: str) -> Any:
+    """Returns what `train_step` or `test_step` returned, a dict.
+
+    Args:
+        logs: What it returned.
+        method: The name of the method.
+
+    Raises:
+        TypeError: if it is not a dict.
+
+    Example:
+
+    >>> check_returned({"loss": 1.0}, "train_step")
+    {'loss': 1.0}
+    >>> check_returned(None, "train_step")
+    Traceback (most recent call last):
+    TypeError: `train_step` must return a dict of numbers by name. Received...
+    """
+    if hasattr(logs, "items"):  # Whatever kind of mapping the user returns
+        return logs
+    if logs is None:
+        received = "nothing (None)"
+    elif tf.is_tensor(logs):
+        received = f"a tensor of shape {logs.shape} and dtype {logs.dtype.name}"
+    else:
+        received = f"{logs!r} of type {type(logs).__name__}"
+    raise TypeError(
+        f"`{method}` must return a dict of numbers by name. Received: "
+        f'{received}. End it with `return {{"loss": loss}}`, or with '
+        "`return self.compute_metrics(x, y, y_pred)`."
+    )
+
+
+class _Result(NamedTuple):
+    """What the step returned on one replica, and what was measured.
+
+    Args:
+        logs: What it returned, for its last micro-batch.
+        returned: The scalars in it, float32 by name: means over micro-batches.
+        measured: What its updates measured, a list of `(columns, vector)`.
+        has_moved: Whether a weight has another value after the step, a bool
+            scalar; `None` if the step made a known update.
+    """
+
+    logs: Any
+    returned: dict[str, tf.Tensor]
+    measured: list[tuple[list[Column], tf.Tensor]]
+    has_moved: tf.Tensor | None
+
+    @property
+    def names(self) -> set[str]:
+        """Names of what was measured, and of the loss.
+
+        These come before scalars that the step returned under the same name.
+        """
+        names = {c.name for columns, _ in self.measured for c in columns}
+        return names | {Loss.name} if self.measured else names
 
 
 class ReplicatedStep:
@@ -21,47 +87,46 @@ class ReplicatedStep:
 
     Args:
         model: A `DescentTrainer`, compiled.
-        step_function: Its `train_step` or `test_step`.
+        method: `"train_step"` or `"test_step"`.
         take: Makes a replica's part of the batch of what a feed fetched.
-        groups: The `Group`s of quantities to measure, a tuple.
+        groups: The `RequestGroup`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
         xla: Whether XLA compiles the step by itself.
-        guard: `Guard`, by which it is left out if it is not finite, or
-            `Watch`; its row then has a verdict. `None` for neither.
+        check: The class of its `StepCheck`; `None` for none.
         before: What to do with the model ahead of it, a tuple of functions.
     """
 
     def __init__(
         self,
-        model,
-        step_function,
-        take,
-        groups,
-        microbatches,
-        xla,
-        guard=None,
-        before=(),
-    ):
+        model: keras.Model,
+        method: str,
+        take: Callable[[Any], Any],
+        groups: tuple[RequestGroup, ...],
+        microbatches: int,
+        xla: bool,
+        check: type[StepCheck] | None = None,
+        before: tuple[Callable[[keras.Model], None], ...] = (),
+    ) -> None:
         self._model = model
-        self._step_function = step_function
+        self._method = method
         self._take = take
         self.groups = groups
         self._microbatches = microbatches
         self._xla = xla
-        self.guard = guard
+        self.check = check
         self._before = before
-        self.begin()
+        self.forget_traces()
 
-    def begin(self):
-        """Begins anew, as if it had never been traced."""
+    def forget_traces(self) -> None:
+        """Resets the step to what it was before it was traced."""
         # These are set while the step is traced.
-        self.layout = RowLayout()  # Of its rows
         self._is_traced = False
+        self.layout = RowLayout()  # Of its rows
         self.returns_scalars = False  # And nothing else
         self.origins = provenance.Origins({}, ())  # Of those scalars
         self._of_batch: tuple[str, ...] = ()  # Names of metrics' batch results
         self.is_incomplete = False  # Whether another trace would show more
-        self.run = self._on_all_replicas
+        self.run: Callable[..., Any] = self._on_all_replicas
         if not self._model.run_eagerly:
             self.run = tf.function(
                 self._on_all_replicas,
@@ -70,22 +135,21 @@ class ReplicatedStep:
                 jit_compile=self._xla or None,
             )
 
-    def _on_all_replicas(self, fetched, clock, xla=False):
+    def _on_all_replicas(
+        self, fetched: Any, clock: StepClock, xla: bool = False
+    ) -> tuple[Any, tf.Tensor]:
         """One step, of a batch at a time: `(logs, row)`.
 
         Args:
             fetched: What a feed fetched.
-            clock: The `Clock`.
+            clock: The `StepClock`.
             xla: Whether XLA compiles the block that the step is part of.
         """
         strategy = self._model.distribute_strategy
         for change in self._before:
             change(self._model)
-        with (
-            layer_outputs.noted(self._model, self.groups),
-            own_updates.found(),
-        ):
-            logs, local, measured, left_out = strategy.run(
+        with _outputs_tapped(self._model, self.groups), own_updates.found():
+            logs, local, measured, checked = strategy.run(
                 self._on_replica, args=(fetched, clock, xla or self._xla)
             )
         if strategy.num_replicas_in_sync > 1:
@@ -104,65 +168,100 @@ class ReplicatedStep:
             local = tf.concat(
                 [examples, tf.math.divide_no_nan(sums, examples)], 0
             )
-            measured, left_out = (
+            measured, checked = (
                 strategy.experimental_local_results(one)[0]
-                for one in (measured, left_out)
+                for one in (measured, checked)
             )
         row = [local, measured]
-        if self.guard:
+        if self.check:
             memory = self._model._step_hooks.memory
-            verdict = self.guard.verdict(left_out, clock.step, memory)
+            verdict = self.check.verdict(checked, clock.step, memory)
             row.append(verdict[tf.newaxis])
         return logs, tf.concat(row, 0)
 
-    def _on_replica(self, fetched, clock, xla):
+    def _on_replica(
+        self, fetched: Any, clock: StepClock, xla: bool
+    ) -> tuple[Any, tf.Tensor, tf.Tensor, tf.Tensor]:
         """One step on one replica.
 
         Returns:
-            `(logs, local, measured, left_out)`: its logs; the number of its
+            `(logs, local, measured, checked)`: its logs; the number of its
             examples and the scalars that it returned, which on several
             replicas are multiplied by that number; what it measured, and what
-            the guard found, equal on all.
+            its check found, equal on all.
         """
-        telemetry = Measuring(
-            self.groups,
-            clock,
-            self._model._step_hooks.memory,
-            self._model.repeated_loss,
-        )
-        guarding = self.guard(self._model) if self.guard else None
-        with compilation.tracing(xla and not self._model.run_eagerly):
-            counted = (
-                provenance.BatchMetrics(self._model) if self.groups else None
+        model = self._model
+        check = self.check(model) if self.check else None
+        with compilation.tracing(xla and not model.run_eagerly):
+            counted = provenance.BatchMetrics(model) if self.groups else None
+            batch = keras.tree.map_structure(
+                _without_optional, self._take(fetched)
             )
-            result = one_step.run(
-                self._model,
-                self._step_function,
-                self._take(fetched),
-                self._microbatches,
-                telemetry,
-                guarding,
+            parts = microbatches.split(batch, self._microbatches)
+            memory = model._step_hooks.memory
+            context = step_context.StepContext(
+                Measuring(self.groups, clock, memory, model, parts),
+                microbatches.examples_in(batch),
+                len(parts),
+                check,
+                model,
+            )
+            returned: dict[str, Any] = {}
+            with step_context.entered(context):
+                for part, share in parts:
+                    with (
+                        context.microbatch(share),
+                        self._training(context),
+                        inputs.explained(model, part),
+                        labels.in_step(part),
+                    ):
+                        logs = check_returned(
+                            getattr(model, self._method)(part), self._method
+                        )
+                    returned = _add_scalars(returned, logs, share, len(parts))
+                own_updates.measure_by_hand(context)
+            result = _Result(
+                logs, returned, context.measured(), context.has_moved
             )
             vectors = self._vectors(result, counted)
-            left_out = tf.zeros(())
-            if guarding:  # What the step counted is known by now.
-                left_out = guarding.leave_out(result.returned)
-        examples = tf.cast(result.examples, tf.float32)
-        returned = stacked(result.returned.values())
+            checked = tf.zeros(())
+            if check:  # What the step counted is known by now.
+                checked = check.check(result.returned)
+        examples = tf.cast(context.examples, tf.float32)
+        scalars = stacked(result.returned.values())
         if replicas.count() > 1:
-            returned = tf.math.multiply_no_nan(returned, examples)
+            scalars = tf.math.multiply_no_nan(scalars, examples)
         return (
             None if self.returns_scalars else result.logs,
-            tf.concat([examples[tf.newaxis], returned], 0),
+            tf.concat([examples[tf.newaxis], scalars], 0),
             joined(vectors),
-            left_out,
+            checked,
         )
 
-    def _vectors(self, result, counted):
+    @contextlib.contextmanager
+    def _training(self, step: step_context.StepContext) -> Iterator[None]:
+        """Surrounds a `train_step`: what must hold after it is seen to."""
+        if self._method != "train_step":
+            yield
+            return
+        model = self._model
+        statistics = layers.moving_statistics(model)
+        before = [tf.convert_to_tensor(v) for v in statistics]
+        if not model._uses_default_step:
+            step.keep_weights(model.trainable_variables)
+        yield
+        step.compare_weights(model.trainable_variables)
+        # A layer that is built in its first step has new ones.
+        replicas.equalize(layers.moving_statistics(model), step.examples)
+        step.seal(statistics, before)
+
+    def _vectors(
+        self, result: _Result, counted: provenance.BatchMetrics | None
+    ) -> list[tf.Tensor]:
         """What is measured in a step, a list of vectors.
 
         Args:
-            result: The `Result` of the step; scalars in it that are states of
+            result: The `_Result` of the step; scalars in it that are states of
                 metrics become what they are after the last micro-batch.
             counted: The `BatchMetrics` of the step, or `None`.
         """
@@ -171,11 +270,17 @@ class ReplicatedStep:
             self.origins = provenance.of(result.logs, self._model)
         for name in (*self.origins.results, *self.origins.states):
             if name in result.returned:  # A result may be a vector.
-                result.returned[name] = one_step.scalar(result.logs[name])
+                result.returned[name] = scalar(result.logs[name])
         vectors = [vector for _, vector in result.measured]
         of_batch = {}
         if counted:
-            of_batch = counted.of(self._to_count(result), replicas.sums)
+            shown = set(result.returned) - result.names
+            results = {
+                name: found
+                for name, found in self.origins.results.items()
+                if name in shown
+            }
+            of_batch = counted.of(results, replicas.sums)
             if not is_first:  # The layout of a row stays.
                 of_batch = {name: of_batch[name] for name in self._of_batch}
             vectors.append(stacked(of_batch.values()))
@@ -183,23 +288,14 @@ class ReplicatedStep:
         if result.has_moved is not None:
             vectors.append(stacked([result.has_moved]))
         if is_first:
-            self._name_columns(result, tuple(of_batch))
+            self._set_layout(result, tuple(of_batch))
         return vectors
 
-    def _to_count(self, result):
-        """The results of metrics of which the batch's own are shown."""
-        shown = set(result.returned) - _names(result)
-        return {
-            name: found
-            for name, found in self.origins.results.items()
-            if name in shown
-        }
-
-    def _name_columns(self, result, of_batch):
+    def _set_layout(self, result: _Result, of_batch: tuple[str, ...]) -> None:
         """Says which number of a row is what. Called while tracing.
 
         Args:
-            result: The `Result` of the step.
+            result: The `_Result` of the step.
             of_batch: Names of the results of metrics of the batch alone.
         """
         self._is_traced = True
@@ -220,19 +316,68 @@ class ReplicatedStep:
             [columns for columns, _ in result.measured],
             of_batch,
             # A state of a metric is a number of the epoch, not of the step.
-            _names(result).union(self.origins.results, self.origins.states),
+            result.names.union(self.origins.results, self.origins.states),
             result.has_moved is not None,
-            self.guard is not None,
+            self.check is not None,
         )
 
 
-def _names(result):
-    """Names of what updates measured, and of the loss that they could have.
+def _outputs_tapped(
+    model: keras.Model, groups: Iterable[RequestGroup]
+) -> contextlib.AbstractContextManager:
+    """A context in which outputs of layers are noted, if that is needed.
 
-    That comes before what the step returned under the same name: the loss of
-    a step is a quantity, there for those who ask for it.
+    Of layers with weights of their own, and of activations.
+
+    Args:
+        model: The model.
+        groups: The `RequestGroup`s of quantities to measure.
     """
-    names = {
-        column.name for columns, _ in result.measured for column in columns
-    }
-    return names | {Loss.name} if result.measured else names
+    if not any("activations" in q.needs for g in groups for q in g.quantities):
+        return contextlib.nullcontext()
+
+    def note(layer: keras.layers.Layer, output: Any) -> None:
+        step_context.current().telemetry.notes.note_output(
+            path_within(layer.path or layer.name, model.name), output
+        )
+
+    return layers.observe_outputs(model, note)
+
+
+def _without_optional(leaf: Any) -> Any:
+    """`None` for what `tf.data` passes in the place of a missing array."""
+    return None if isinstance(leaf, tf.experimental.Optional) else leaf
+
+
+def _add_scalars(
+    total: dict[str, Any], logs: Any, share: Any, parts: int
+) -> dict[str, Any]:
+    """Adds the scalars in `logs` to their running mean over micro-batches."""
+    if not isinstance(logs, dict):
+        return {}
+    scalars = {key: scalar(value) for key, value in logs.items()}
+    scalars = {k: v for k, v in scalars.items() if v is not None}
+    if parts == 1:
+        return scalars
+    sums = microbatches.add(
+        [total[key] for key in scalars] if total else None,
+        list(scalars.values()),
+        share,
+    )
+    return dict(zip(scalars, sums, strict=True))
+
+
+def scalar(value: Any) -> tf.Tensor | None:
+    """`value` as a float32 scalar, or `None` if it is not a real scalar."""
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    try:
+        tensor = tf.convert_to_tensor(value)
+    except (TypeError, ValueError):
+        return None
+    kind = tensor.dtype
+    if tensor.shape.rank != 0 or not (
+        kind.is_floating or kind.is_integer or kind.is_bool
+    ):
+        return None
+    return tf.cast(tensor, tf.float32)

@@ -1,97 +1,20 @@
-"""What the gradient tapes of a step were asked for."""
+"""What one step of one replica knows while it is traced or runs eagerly."""
 
 import contextlib
 import dataclasses
 import threading
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from gdtrain.common import compilation
 from gdtrain.descent import microbatches, replicas
-from gdtrain.step.measuring import Measuring
-
-
-class GradientCall(NamedTuple):
-    """One call of `tape.gradient`.
-
-    Args:
-        target: What was differentiated.
-        sources: With respect to what, a flat list.
-        found: The gradients, a flat list.
-        values: Values of the sources at the time; `None` if they were not
-            asked for, or if some are no variables.
-    """
-
-    target: Any
-    sources: list[Any]
-    found: list[Any]
-    values: list[Any] | None
-
-
-class TapeNotes:
-    """What the tapes and loss scales of one step were asked for."""
-
-    def __init__(self) -> None:
-        self.calls: list[GradientCall] = []
-        self._unscaled: list[tuple[Any, Any]] = []  # (scaled loss, loss)
-
-    def note_gradient(
-        self, target: Any, sources: Any, found: Any, keep_values: bool
-    ) -> None:
-        """Remembers a call of `tape.gradient`."""
-        sources = keras.tree.flatten(sources)
-        values = None
-        if keep_values and all(map(_is_variable, sources)):
-            values = [tf.identity(source) for source in sources]
-        call = GradientCall(target, sources, _flat_gradients(found), values)
-        self.calls.append(call)
-
-    def note_scaled(self, loss: Any, scaled: Any) -> None:
-        """Remembers a loss that was scaled against underflow of float16."""
-        self._unscaled.append((scaled, loss))
-
-    def loss_of(self, gradient: list[Any], weights: list[Any]) -> Any:
-        """The loss that gradients belong to, a scalar; `None` if unknown.
-
-        That of the call which returned them; if they were changed since, that
-        of the last call for the same weights.
-        """
-        given = {id(g) for g in gradient if g is not None}
-        moved = {id(weight) for weight in weights}
-        calls = self.calls[::-1]
-        same = [c for c in calls if given & {id(g) for g in c.found}]
-        alike = [c for c in calls if moved <= {id(s) for s in c.sources}]
-        return self.loss(next(iter(same or alike), None))
-
-    def loss(self, call: GradientCall | None) -> Any:
-        """The loss of a call of `tape.gradient`, without any loss scale."""
-        if call is None:
-            return None
-        target = call.target
-        for scaled, loss in self._unscaled:
-            if scaled is target:
-                target = loss
-        parts = [tf.convert_to_tensor(t) for t in keras.tree.flatten(target)]
-        if not parts or not all(t.dtype.is_floating for t in parts):
-            return None
-        return tf.add_n([tf.reduce_mean(tf.cast(t, tf.float32)) for t in parts])
-
-
-def _is_variable(source: Any) -> bool:
-    kinds = keras.Variable, tf.Variable, tf.distribute.DistributedValues
-    return isinstance(source, kinds)
-
-
-def _flat_gradients(found: Any) -> list[Any]:
-    """Gradients as a flat list; indexed slices are not taken apart."""
-    if isinstance(found, dict):
-        found = list(found.values())
-    if isinstance(found, (list, tuple)):
-        return [each for one in found for each in _flat_gradients(one)]
-    return [found]
-
+from gdtrain.step.guard import StepCheck
+from gdtrain.step.measuring import Measuring, Update
+from gdtrain.step.tape_notes import TapeNotes
+from gdtrain.telemetry.row_layout import Column
 
 _state = threading.local()  # MirroredStrategy: a thread for each replica
 
@@ -103,41 +26,45 @@ class StepContext:
         telemetry: The `Measuring` of the step; `None` to measure nothing.
         examples: How many examples this replica's part of the batch has.
         microbatches: How many micro-batches share one update.
-        guard: The `Guard` of the step, or `None`.
+        guard: The guard of the step, or `None`.
         model: The model whose step it is; `None` outside of `fit`.
     """
 
     def __init__(
         self,
-        telemetry=None,
-        examples=1,
-        microbatches=1,
-        guard=None,
-        model=None,
-    ):
+        telemetry: Measuring | None = None,
+        examples: int | tf.Tensor = 1,
+        microbatches: int = 1,
+        guard: StepCheck | None = None,
+        model: keras.Model | None = None,
+    ) -> None:
         self.telemetry = telemetry or Measuring()
         self.model = model
         self.tape_notes = TapeNotes()
         self.is_updating = False  # Whether an optimizer moves weights now
-        self.has_moved = None  # Whether a step without an update moved any
+        self.has_moved: tf.Tensor | None = (
+            None  # Whether a step without an update moved any
+        )
         self.examples = examples
         self.microbatches = microbatches
         self._guard = guard
         self.descents = 0  # Updates in this micro-batch
-        self._names = set()  # Of updates by `descend`
-        self._own_names = {}  # Of others: by optimizer's name and weights
+        self._names: set[str | None] = set()  # Of updates by `descend`
+        # Of others: by optimizer's name and weights
+        self._own_names: dict[tuple, str] = {}
         self._seen = 0  # Micro-batches seen, with this one
         self._share = 1.0
-        self._total = None
-        self._weights = []  # With their values before the step
+        self._total: list[Any] | None = None
+        # With their values before the step
+        self._weights: list[tuple[keras.Variable, tf.Tensor]] = []
 
     @property
-    def updates_now(self):
+    def updates_now(self) -> bool:
         """Whether this is the micro-batch that completes the update."""
         return self.microbatches == 1 or self._seen == self.microbatches
 
     @contextlib.contextmanager
-    def microbatch(self, share):
+    def microbatch(self, share: float | tf.Tensor) -> Iterator[None]:
         """Surrounds the forward and backward pass of one micro-batch.
 
         Args:
@@ -161,16 +88,16 @@ class StepContext:
                 "`self.descend` in it, or leave out `microbatches`."
             )
 
-    def watch_weights(self, weights):
-        """Keeps what weights are before the step; see `look_at_weights`."""
+    def keep_weights(self, weights: list[keras.Variable]) -> None:
+        """Keeps values before the step, for `compare_weights`."""
         self._weights = [(w, tf.convert_to_tensor(w)) for w in weights]
 
-    def look_at_weights(self, weights):
-        """Finds out whether a step moved weights that made no known update.
+    def compare_weights(self, weights: list[keras.Variable]) -> None:
+        """Sets `has_moved`, if the step made no known update.
 
         Args:
-            weights: All of them; of those that the step has made, nothing is
-                known.
+            weights: All trainable weights. If the step has made some of them,
+                it is not known whether it moved any.
         """
         if self.descents or len(weights) > len(self._weights):
             return
@@ -180,7 +107,7 @@ class StepContext:
         ]
         self.has_moved = tf.reduce_any(tf.stack([tf.constant(False), *moved]))
 
-    def begin_descent(self, name):
+    def begin_descent(self, name: str | None) -> None:
         """Counts an update of this step, and checks that it can be told apart.
 
         Raises:
@@ -196,7 +123,9 @@ class StepContext:
             )
         self._names.add(name)
 
-    def begin_own_update(self, optimizer_name, weights):
+    def begin_own_update(
+        self, optimizer_name: str, weights: list[keras.Variable]
+    ) -> str:
         """Counts an update that the step makes without `descend`.
 
         Args:
@@ -218,7 +147,7 @@ class StepContext:
             self._own_names[moved] = f"{optimizer_name}{number}"
         return self._own_names[moved]
 
-    def _count_update(self):
+    def _count_update(self) -> None:
         self.descents += 1
         if self.descents > 1 and self.microbatches > 1:
             raise ValueError(
@@ -227,7 +156,7 @@ class StepContext:
                 "Compile with microbatches=1."
             )
 
-    def measured(self):
+    def measured(self) -> list[tuple[list[Column], tf.Tensor]]:
         """What was measured: a list of `(columns, vector)`.
 
         The names of an update's numbers begin with the update's name. An
@@ -246,7 +175,9 @@ class StepContext:
             found.append((columns, vector))
         return found
 
-    def mean_over_microbatches(self, loss, gradients):
+    def mean_over_microbatches(
+        self, loss: tf.Tensor | None, gradients: list[Any]
+    ) -> list[Any]:
         """The mean over the micro-batches seen so far.
 
         Args:
@@ -263,25 +194,27 @@ class StepContext:
         self._total = microbatches.add(self._total, tensors, self._share)
         return self._total
 
-    def mean_over_replicas(self, tensors):
+    def mean_over_replicas(self, tensors: list[Any]) -> list[Any]:
         """The mean of tensors over replicas, weighted by their examples."""
         return self._sealed(replicas.mean(tensors, self.examples))
 
-    def sum_over_replicas(self, gradients):
+    def sum_over_replicas(self, gradients: list[Any]) -> list[Any]:
         """The sum over replicas of what an optimizer would add up."""
         return self._sealed(replicas.sums(gradients))
 
-    def _sealed(self, tensors):
-        """Who looks at gradients must not change what becomes of them."""
+    def _sealed(self, tensors: list[Any]) -> list[Any]:
+        """Tensors that XLA rounds equally whether or not they are measured."""
         if not self._is_by_xla:
             return tensors
         return [compilation.sealed(tensor, self._zero) for tensor in tensors]
 
-    def seal(self, variables, before):
-        """Keeps variables from coming out otherwise where they are guarded.
+    def seal(
+        self, variables: list[keras.Variable], before: list[tf.Tensor]
+    ) -> None:
+        """Makes XLA round variables equally with and without a guard.
 
-        XLA rounds a moving average otherwise if it may be set back in the end
-        (seen in TensorFlow 2.21 for CPUs). So it always may.
+        XLA rounds a moving average differently if it may be reset at the end
+        of the step (seen in TensorFlow 2.21 for CPUs). So it always may.
 
         Args:
             variables: Float variables that the step has moved.
@@ -294,37 +227,33 @@ class StepContext:
             variable.assign(tf.where(self._zero > 0, value, now))
 
     @property
-    def _is_by_xla(self):
+    def _is_by_xla(self) -> bool:
         return compilation.by_xla() and self.telemetry.clock is not None
 
     @property
-    def _zero(self):
+    def _zero(self) -> tf.Tensor:
         """0, which XLA cannot know."""
-        return tf.cast(self.telemetry.clock.step < 0, tf.int32)
+        clock = self.telemetry.clock
+        return tf.cast(clock is not None and clock.step < 0, tf.int32)
+
+    def check_loss(self, loss: tf.Tensor | None) -> None:
+        """Shows the guard the loss of the update that comes next."""
+        if self._guard is not None:
+            self._guard.note_loss(loss)
 
     @contextlib.contextmanager
-    def measuring(self, name, model, loss, gradients, weights, optimizer):
-        """Surrounds one update: measures it, and shows it to the guard.
-
-        Args:
-            name: The update's name; `None` for none.
-            model: The model.
-            loss, gradients, weights, optimizer: Of the update.
-        """
-        if self._guard is not None:
-            self._guard.look(loss, gradients, optimizer)
+    def measuring(self, made: Update) -> Iterator[None]:
+        """Surrounds the optimizer's step of an update, and measures it."""
         outer, self.is_updating = self.is_updating, True
         try:
-            with self.telemetry.update(
-                name, model, loss, gradients, weights, optimizer, self.examples
-            ):
+            with self.telemetry.around(made, self.examples):
                 yield
         finally:
             self.is_updating = outer
 
 
 @contextlib.contextmanager
-def entered(context):
+def entered(context: StepContext) -> Iterator[StepContext]:
     """While open, `current` gives `context` in this thread."""
     outer = getattr(_state, "context", None)
     _state.context = context
@@ -334,7 +263,7 @@ def entered(context):
         _state.context = outer
 
 
-def current():
+def current() -> StepContext:
     """The context of the step that this thread is in.
 
     Outside any step, as in a loop of the user's own, a new one: a step by
@@ -343,6 +272,6 @@ def current():
     return inside() or StepContext()
 
 
-def inside():
+def inside() -> StepContext | None:
     """The context of the step that this thread is in; `None` outside."""
     return getattr(_state, "context", None)

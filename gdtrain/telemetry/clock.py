@@ -1,14 +1,17 @@
 """Which step it is, and which quantities are due at it."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from gdtrain.telemetry.requests import RequestGroup
+
 _RANGE = 2**30  # Step numbers within a program are modulo this, to be int32.
 
 
-class Clock(NamedTuple):
-    """The time, within a program.
+class StepClock(NamedTuple):
+    """The number of a step and what is due at it, within a program.
 
     Args:
         step: The number of the step, an int32 scalar.
@@ -18,20 +21,39 @@ class Clock(NamedTuple):
             due last, int32 `[groups]`.
     """
 
-    step: Any
-    strides: Any
-    phases: Any
+    step: tf.Tensor
+    strides: tf.Tensor
+    phases: tf.Tensor
 
-    def after(self, steps):
+    @staticmethod
+    def encode(step: int, strides: Sequence[int]) -> list[int]:
+        """The clock of a step as integers, to be given to a program.
+
+        Args:
+            step: Its number, from 1.
+            strides: For each group, every how many steps it is measured.
+
+        Returns:
+            `1 + 2 * groups` integers.
+        """
+        return [step % _RANGE, *strides, *(step % stride for stride in strides)]
+
+    @classmethod
+    def decode(cls, vector: tf.Tensor) -> "StepClock":
+        """The clock of what `encode` gave, as an int32 vector."""
+        groups = (vector.shape[0] - 1) // 2
+        return cls(vector[0], vector[1 : 1 + groups], vector[1 + groups :])
+
+    def after(self, steps: Any) -> "StepClock":
         """The time so many steps later."""
-        return Clock(self.step + steps, self.strides, self.phases + steps)
+        return StepClock(self.step + steps, self.strides, self.phases + steps)
 
-    def is_due(self, index, group):
+    def is_due(self, index: int, group: RequestGroup) -> Any:
         """Whether a group is measured at this step.
 
         Args:
             index: Its place in `strides`.
-            group: The `Group`.
+            group: The `RequestGroup`.
 
         Returns:
             `True` if that is known before the step, else a bool scalar.
@@ -47,22 +69,8 @@ class Clock(NamedTuple):
         return due
 
 
-def numbers(step, strides):
-    """The time of a step as a list of integers, to be given to a program.
-
-    Args:
-        step: Its number, from 1.
-        strides: For each group, every how many steps it is measured.
-    """
-    return [step % _RANGE, *strides, *(step % stride for stride in strides)]
-
-
-def parse(vector):
-    """The `Clock` of numbers that `numbers` made, int32 `[1 + 2 * groups]`."""
-    groups = (vector.shape[0] - 1) // 2
-    return Clock(vector[0], vector[1 : 1 + groups], vector[1 + groups :])
-
-
-def when(due, then, otherwise):
+def when(
+    due: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
+) -> Any:
     """`tf.cond`, but for what is known before the step."""
     return then() if due is True else tf.cond(due, then, otherwise)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.data.protocols import DataSource
+from gdtrain.descent import settings
 from gdtrain.keras_bridge import models
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import stacked_model
@@ -279,9 +280,9 @@ def _why_not(
         return "it has a step of its own"
     if any(v.constraint is not None for v in model.trainable_variables):
         return "a weight has a constraint"
-    if model.microbatches > 1:
+    if settings.of(model).microbatches > 1:
         return "it has micro-batches"
-    if model.run_eagerly or model.jit_compile_setting is True:
+    if model.run_eagerly or settings.of(model).jit_compile is True:
         return "it was compiled to run eagerly or by XLA"
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return "it has several replicas"

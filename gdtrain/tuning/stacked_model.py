@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.descent import gradients, microbatches, update
+from gdtrain.descent import gradients, microbatches, settings, update
 from gdtrain.keras_bridge import losses as keras_losses
 from gdtrain.keras_bridge import optimizers, randomness
 from gdtrain.optimizers import GradientDescent
@@ -156,7 +156,9 @@ class StackedModel:
         self._optimizer.build(self._weights.stacks)
         # Clips as `compile(global_clipnorm=)` does, by operations that can be
         # vectorized; those of `tf.clip_by_global_norm` cannot.
-        self._clip = keras.optimizers.SGD(global_clipnorm=model.global_clipnorm)
+        self._clip = keras.optimizers.SGD(
+            global_clipnorm=settings.of(model).global_clipnorm
+        )
 
     def train_step(self, data: Any) -> tf.Tensor:
         """One step of each run; returns their losses, float32 `[runs]`."""

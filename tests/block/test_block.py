@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.block import program
-from gdtrain.block.runner import Execution
+from gdtrain.block import xla_choice
+from gdtrain.block.block_runner import BlockRunner
 from gdtrain.block.xla_choice import Speed
 from gdtrain.loop import pacing
 from gdtrain.loop.pacing import Pace
@@ -30,15 +30,15 @@ def network(layers=(), **arguments):
 @pytest.fixture
 def blocks(monkeypatch):
     """How many steps each block of training had, a list."""
-    counts, run = [], Execution.run
+    counts, run = [], BlockRunner.run
 
     def counted(self, *arguments):
-        done, ends = run(self, *arguments)
-        if self._observers is not None:
-            counts.append(len(done.rows))
-        return done, ends
+        result, step = run(self, *arguments)
+        if self._method == "train_step":
+            counts.append(len(result.rows))
+        return result, step
 
-    monkeypatch.setattr(Execution, "run", counted)
+    monkeypatch.setattr(BlockRunner, "run", counted)
     return counts
 
 
@@ -195,8 +195,8 @@ def test_pace_fills_its_time_and_stops_where_it_has_to():
 @pytest.fixture
 def impatient(monkeypatch):
     """XLA is tried at once."""
-    monkeypatch.setattr(program, "_WORTH_TRYING", 0)
-    monkeypatch.setattr(program, "_TRIAL", 1e-4)
+    monkeypatch.setattr(xla_choice, "_WORTH_TRYING", 0)
+    monkeypatch.setattr(xla_choice, "_TRIAL", 1e-4)
 
 
 def fit(model, **arguments):
@@ -227,7 +227,7 @@ def test_choice_of_a_compiler_is_told_once_and_changes_nothing(
 def test_trials_are_as_long_as_was_asked_for(
     impatient, monkeypatch, blocks, caplog
 ):
-    monkeypatch.setattr(program, "_TRIAL", 1e-9)  # As of a single step
+    monkeypatch.setattr(xla_choice, "_TRIAL", 1e-9)  # As of a single step
     caplog.set_level(logging.INFO, "gdtrain")
     model = network(jit_compile="auto", steps_per_execution=3)
     fit(model, epochs=20, batch_size=4)
@@ -240,15 +240,15 @@ class Clock:
 
     def __init__(self, monkeypatch, stalls):
         self.now, self.blocks, self.stalls = 0.0, 0, stalls
-        monkeypatch.setattr(program, "time", self)
-        call = program.Block.__call__
+        monkeypatch.setattr(xla_choice, "time", self)
+        call = xla_choice.Block.run
 
         def timed(block, source, steps, moment):
             self.blocks += 1
             self.now += 1e-3 * steps + self.stalls.get(self.blocks, 0.0)
             return call(block, source, steps, moment)
 
-        monkeypatch.setattr(program.Block, "__call__", timed)
+        monkeypatch.setattr(xla_choice.Block, "run", timed)
 
     def perf_counter(self):
         return self.now

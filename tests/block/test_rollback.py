@@ -42,11 +42,11 @@ def fit(model, x, y, preset="full", **arguments):
     guard = gdtrain.callbacks.NonfiniteGuard(policy="skip")
     telemetry = gdtrain.callbacks.Telemetry(preset, budget=None)
     with mock.patch.object(
-        rollback.BlockWatch,
-        "put_back",
+        rollback.BlockRollback,
+        "revert",
         autospec=True,
-        side_effect=rollback.BlockWatch.put_back,
-    ) as put_back:
+        side_effect=rollback.BlockRollback.revert,
+    ) as revert:
         history = model.fit(
             x,
             y,
@@ -67,11 +67,11 @@ def fit(model, x, y, preset="full", **arguments):
         if name not in ("examples_per_second", "device_memory")
     }
     values = [np.asarray(variable).tobytes() for variable in variables]
-    return (history, guard.skipped_steps, values, numbers), put_back.call_count
+    return (history, guard.skipped_steps, values, numbers), revert.call_count
 
 
 def guarded_step_by_step():
-    return mock.patch.object(rollback, "serves", lambda model: False)
+    return mock.patch.object(rollback, "can_roll_back", lambda model: False)
 
 
 WAYS = {
@@ -196,7 +196,7 @@ def test_an_error_of_its_own_is_raised_with_the_weights_before_it():
     assert outcomes[0] == outcomes[1]
 
 
-init = rollback.BlockWatch.__init__
+init = rollback.BlockRollback.__init__
 
 
 def test_nothing_is_held_between_blocks():
@@ -204,7 +204,7 @@ def test_nothing_is_held_between_blocks():
     guard = gdtrain.callbacks.NonfiniteGuard()
     made = []
     with mock.patch.object(
-        rollback.BlockWatch,
+        rollback.BlockRollback,
         "__init__",
         autospec=True,
         side_effect=lambda self, m: (made.append(self), init(self, m))[1],
@@ -228,10 +228,10 @@ class OwnStep(gdtrain.Model):
 
 
 def test_what_cannot_be_run_again_is_guarded_step_by_step(two_replicas):
-    assert rollback.serves(network())
-    assert not rollback.serves(network(run_eagerly=True))
-    assert not rollback.serves(OwnStep())
+    assert rollback.can_roll_back(network())
+    assert not rollback.can_roll_back(network(run_eagerly=True))
+    assert not rollback.can_roll_back(OwnStep())
     with two_replicas.scope():
         model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
         model.compile("adam", "mse")
-    assert not rollback.serves(model)
+    assert not rollback.can_roll_back(model)

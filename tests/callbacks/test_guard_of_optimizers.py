@@ -213,7 +213,7 @@ def test_variable_that_a_later_step_overwrites_is_checked_in_each():
         guard = gdtrain.callbacks.NonfiniteGuard("skip")
         with pytest.MonkeyPatch.context() as patch:
             if not can_roll_back:
-                patch.setattr(rollback, "serves", lambda model: False)
+                patch.setattr(rollback, "can_roll_back", lambda model: False)
             fit(model, guard, x=x)
         assert guard.skipped_steps == [2]
         assert is_finite(model)

@@ -146,14 +146,14 @@ def test_training_again_goes_on_with_the_count():
 
 def test_blocks_are_as_long_as_without(monkeypatch):
     calls = []
-    run = block.Block.__call__
+    run = block.Block.run
 
     def noted(self, source, steps, moment):
         done = run(self, source, steps, moment)
         calls.append(len(done.rows))
         return done
 
-    monkeypatch.setattr(block.Block, "__call__", noted)
+    monkeypatch.setattr(block.Block, "run", noted)
     train(0.05, epochs=50)
     without, calls[:] = len(calls), []
     train(7.0, [by_step(Decay(0.05, 5, 0.8))], epochs=50)

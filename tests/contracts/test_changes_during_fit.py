@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.block import program
+from gdtrain.block import xla_choice
 from gdtrain.common import compilation
 from tests.contracts.fit_cases import Calls, X, Y, close, compiled, half
 
@@ -172,11 +172,14 @@ def test_microbatches_and_clipping_set_between_fits_count():
     model = deep(gdtrain, scale)
     fit(model, epochs=1)
     before, once = first_weights(model), len(scale.traces)
-    model.global_clipnorm = 1e-3  # Five steps of at most 1e-3 times the rate
+    # Five steps of at most 1e-3 times the rate
+    model.compile(model.optimizer, model.loss, global_clipnorm=1e-3)
     fit(model, epochs=1)
     assert 0 < np.abs(first_weights(model) - before).max() < 5.1e-3 * 0.02
     clipped = len(scale.traces) - once
-    model.microbatches = 2
+    model.compile(
+        model.optimizer, model.loss, global_clipnorm=1e-3, microbatches=2
+    )
     fit(model, epochs=1)  # Its program has the layer twice.
     assert len(scale.traces) - once - clipped == 2 * clipped
 
@@ -279,8 +282,8 @@ def test_who_watches_or_keeps_a_run_bears_a_change(tmp_path, change, hook):
 
 
 def test_choice_of_a_compiler_after_a_change_is_of_what_is_trained(monkeypatch):
-    monkeypatch.setattr(program, "_WORTH_TRYING", 0)
-    monkeypatch.setattr(program, "_TRIAL", 1e-4)
+    monkeypatch.setattr(xla_choice, "_WORTH_TRYING", 0)
+    monkeypatch.setattr(xla_choice, "_TRIAL", 1e-4)
     model = deep(gdtrain, jit_compile="auto")
     once = Once(freeze, "on_epoch_end", 5)
     fit(model, once, epochs=60)

@@ -1,0 +1,287 @@
+"""Runs steps in blocks, or one by one, and reports what they measured."""
+
+import itertools
+import math
+import numbers
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain.block import rollback
+from gdtrain.block.block import BlockResult
+from gdtrain.block.plan_cache import PlanCache, settings_key
+from gdtrain.block.xla_choice import (
+    BlockRequest,
+    CompilerChoice,
+    compiles_whole_blocks,
+)
+from gdtrain.descent import replicas, settings
+from gdtrain.state import variables
+from gdtrain.step.guard import StepCheck, StepGuard
+from gdtrain.step.replicated_step import ReplicatedStep
+from gdtrain.telemetry.clock import StepClock
+from gdtrain.telemetry.requests import RequestGroup
+
+
+def batch_as_tensors(batch: Any) -> Any:
+    """A batch as tensors of the dtypes that its arrays have; `None` stays.
+
+    A step that runs eagerly gets what a compiled one gets. A list of numbers
+    is one tensor, as the `y` of a batch, not a structure of scalars.
+
+    Args:
+        batch: A tuple `(x, y, sample_weight)`, each an array, a tensor, or a
+            structure of these.
+
+    Example:
+
+    >>> batch = [[1, 2], [3, 4]], {"sign": [0.5]}, None
+    >>> x, y, nothing = batch_as_tensors(batch)
+    >>> x.shape.as_list(), y["sign"].dtype.name, nothing
+    ([2, 2], 'float32', None)
+    """
+    return keras.tree.map_structure(
+        _tensor, keras.tree.traverse(_array_of_numbers, batch)
+    )
+
+
+def _tensor(leaf: Any) -> Any:
+    return leaf if leaf is None else tf.convert_to_tensor(leaf)
+
+
+def _array_of_numbers(part: Any) -> Any:
+    """A list of numbers as a tensor; `None` to look into what it has."""
+    if not isinstance(part, list) or not part:
+        return None
+    if all(isinstance(n, numbers.Number) for n in keras.tree.flatten(part)):
+        return tf.convert_to_tensor(part)
+    return None
+
+
+class BlockRunner:
+    """What `make_train_function` and `make_test_function` make.
+
+    A step is compiled for each kind of feed, for each set of quantities that
+    is requested, so that training without telemetry pays nothing for it, and
+    for each of the model's settings; see `settings_key`.
+
+    Args:
+        model: A `DescentTrainer`, compiled.
+        method: `"train_step"` or `"test_step"`.
+        hooks: The `Hooks` that get every step; `None` where steps do not
+            train.
+    """
+
+    def __init__(
+        self, model: keras.Model, method: str, hooks: Any = None
+    ) -> None:
+        self._model = model
+        self._method = method
+        self._hooks = hooks
+        self._compiled: PlanCache[CompilerChoice] = PlanCache()
+        self._steps_on_batches: dict[tuple, ReplicatedStep] = {}
+        # By settings: whether blocks are rolled back rather than steps
+        self._rolls_back: dict[tuple, bool] = {}
+        self._still_steps = 0.0  # While none has moved a weight
+
+    def compiled_for(self, feed: Any) -> CompilerChoice:
+        """What runs a feed and measures what is requested now."""
+        plan, model = feed.plan, self._model
+        groups, before = self._groups(), self._before()
+        is_exact = (
+            self._hooks is not None and self._hooks.required.deterministic
+        )
+        key = settings_key(model)
+        check = self._check(plan, key)
+
+        def make() -> CompilerChoice:
+            by_itself = not compiles_whole_blocks(model, plan)
+            step = ReplicatedStep(
+                model,
+                self._method,
+                plan.take,
+                groups,
+                self._microbatches,
+                xla=model.jit_compile and by_itself,
+                check=check,
+                before=before,
+            )
+            return CompilerChoice(model, step, plan, may_measure=not is_exact)
+
+        return self._compiled.get(
+            plan, (key, groups, is_exact, check, before), make
+        )
+
+    @property
+    def _microbatches(self) -> int:
+        """Into how many micro-batches to split a batch."""
+        if self._hooks is None:
+            return 1
+        return settings.of(self._model).microbatches
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Variables that traced steps were seen to use, in their order."""
+        return [v for compiled in self._compiled for v in compiled.variables]
+
+    def steps_until_sync(self) -> float:
+        """How many steps until a callback must see the model.
+
+        A number of steps that was asked for is obeyed: it sees it afterwards.
+        """
+        if (
+            self._hooks is None
+            or settings.of(self._model).steps_per_execution != "auto"
+        ):
+            return math.inf
+        return self._hooks.steps_until_sync()
+
+    def run(
+        self, compiled: CompilerChoice, request: BlockRequest
+    ) -> tuple[BlockResult, ReplicatedStep]:
+        """Runs steps by what `compiled_for` gave. See `CompilerChoice.run`.
+
+        Returns:
+            The result, and the step that ran: another one after a rollback.
+        """
+        is_steady = compiled.is_steady
+        clock, strides = self._clock(compiled.step.groups)
+        start = time.perf_counter()
+        result = compiled.run(request, clock)
+        if not result.is_finite:
+            self._rolls_back[settings_key(self._model)] = is_steady = False
+            compiled = self.compiled_for(request.feed)
+            result = compiled.run(request, clock)
+        seconds = time.perf_counter() - start
+        if self._hooks and is_steady and compiled.may_stretch:
+            self._hooks.budget.add(len(result.rows), seconds)
+        self._observe(compiled.step, result.rows, strides, seconds)
+        return result, compiled.step
+
+    def trace(self, request: BlockRequest) -> ReplicatedStep:
+        """Compiles what runs a request, without running it; gives its step."""
+        compiled = self.compiled_for(request.feed)
+        clock, _ = self._clock(compiled.step.groups)
+        compiled.trace(request, clock)
+        return compiled.step
+
+    def __call__(self, iterator: Iterator[Any]) -> Any:
+        """Runs steps on batches that are at hand, as Keras calls it.
+
+        Args:
+            iterator: Yields batches; up to `model.steps_per_execution` are
+                taken.
+
+        Returns:
+            What the last step returned.
+
+        Raises:
+            StopIteration: if there is no batch.
+        """
+        step = self._step_on_batch()
+        logs = row = None
+        with replicas.undivided_losses(self._model.distribute_strategy):
+            for data in itertools.islice(
+                iterator, self._model.steps_per_execution
+            ):
+                data = batch_as_tensors(data)
+                if not (self._model.built or self._model.run_eagerly):
+                    variables.build(self._model, data)  # As `fit` does
+                clock, strides = self._clock(step.groups)
+                start = time.perf_counter()
+                logs, row = step.run(data, StepClock.decode(tf.constant(clock)))
+                rows = row.numpy()[None]
+                seconds = time.perf_counter() - start
+                self._observe(step, rows, strides, seconds)
+        if row is None:
+            raise StopIteration
+        return step.layout.logs(row.numpy()) if step.returns_scalars else logs
+
+    def _step_on_batch(self) -> ReplicatedStep:
+        """The step on a batch that is at hand."""
+        groups, before = self._groups(), self._before()
+        key = groups, settings_key(self._model), before
+        if key not in self._steps_on_batches:
+            self._steps_on_batches[key] = ReplicatedStep(
+                self._model,
+                self._method,
+                lambda batch: batch,
+                groups,
+                self._microbatches,
+                xla=self._model.jit_compile,
+                before=before,
+            )
+        return self._steps_on_batches[key]
+
+    def _groups(self) -> tuple[RequestGroup, ...]:
+        """What callbacks want measured now."""
+        if self._hooks is None:
+            return ()
+        return self._hooks.required.groups
+
+    def _check(self, plan: Any, key: tuple) -> type[StepCheck] | None:
+        """How steps on feeds of a plan are checked, if they are."""
+        if self._hooks is None or not self._hooks.required.guards_steps:
+            return None
+        if not plan.epochs_can_follow:  # Its steps cannot be run again.
+            return StepGuard
+        if key not in self._rolls_back:
+            self._rolls_back[key] = rollback.can_roll_back(self._model)
+        return (
+            rollback.OverwritableCheck if self._rolls_back[key] else StepGuard
+        )
+
+    def _before(self) -> tuple[Callable[[keras.Model], None], ...]:
+        """What callbacks do before each step."""
+        return () if self._hooks is None else self._hooks.required.before_step
+
+    def _clock(
+        self, groups: tuple[RequestGroup, ...]
+    ) -> tuple[list[int], dict[str, int]]:
+        """The clock of the next step, and the strides of quantities by name."""
+        if self._hooks is None:
+            return StepClock.encode(0, []), {}
+        stretch = self._hooks.budget.stretch
+        strides = [group.stride(stretch) for group in groups]
+        by_name = {
+            quantity.name: stride
+            for group, stride in zip(groups, strides, strict=True)
+            for quantity in group.quantities
+        }
+        return StepClock.encode(self._hooks.steps_done + 1, strides), by_name
+
+    def begin(self) -> None:
+        """Begins to count steps that move no weight."""
+        self._still_steps = 0.0
+
+    def warn_if_still(self) -> None:
+        """Warns if no weight has moved since `begin`."""
+        if self._still_steps > 0:
+            warnings.warn(
+                f"No weight of {self._model.name} has moved in "
+                f"{self._still_steps:.0f} steps: its `train_step` makes no "
+                "update. Call `self.descend(tape, loss)` in it, or the "
+                "`apply` of an optimizer.",
+                stacklevel=2,
+            )
+
+    def _observe(
+        self,
+        step: ReplicatedStep,
+        rows: np.ndarray,
+        strides: dict[str, int],
+        seconds: float,
+    ) -> None:
+        """Reports steps that have run."""
+        if not len(rows):
+            return
+        if step.layout.may_have_moved(rows):
+            self._still_steps = -math.inf
+        self._still_steps += len(rows)
+        if self._hooks:
+            self._hooks.on_block(step.layout, rows, strides, seconds)
