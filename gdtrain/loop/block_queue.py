@@ -4,16 +4,15 @@ import collections
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 
 from gdtrain.block.block import BlockResult
 from gdtrain.block.block_runner import BlockRunner
-from gdtrain.block.xla_choice import BlockRequest
+from gdtrain.block.xla_choice import BlockRequest, Speed
 from gdtrain.common.signals import Interrupts
-from gdtrain.loop.pacing import Pace
 from gdtrain.step.provenance import Origins
 from gdtrain.step.replicated_step import ReplicatedStep
 
@@ -153,6 +152,30 @@ class LogSlice(NamedTuple):
     epoch_logs: dict[str, float] | None
 
 
+class Pacing(Protocol):
+    """How many steps blocks and slices have; see `gdtrain.loop.pacing.Pace`."""
+
+    @property
+    def counted(self) -> int | None:
+        """How many steps an execution counts for; `None`: those it has."""
+
+    @property
+    def most(self) -> float:
+        """How many steps a block may have."""
+
+    @property
+    def piece(self) -> float:
+        """How many steps a slice may have."""
+
+    def may_span_epochs(self, speed: Speed, length: int) -> bool:
+        """Whether a block may continue in the next epoch."""
+
+    def steps(
+        self, speed: Speed, in_epoch: int | None, until_seen: int | None
+    ) -> float:
+        """How many steps the next block has."""
+
+
 class BlockQueue:
     """Runs blocks, which may be ahead of what callbacks have seen.
 
@@ -171,7 +194,7 @@ class BlockQueue:
         model: keras.Model,
         runner: Callable[[], BlockRunner],
         feed: Any,
-        pace: Pace,
+        pace: Pacing,
         epochs_until_sync: Callable[[int], tuple[int, int]],
     ) -> None:
         self._model = model
