@@ -35,9 +35,7 @@ class Hessian:
     """
 
     def __init__(
-        self,
-        objective: Objective,
-        preconditioner: Preconditioner | None = None,
+        self, objective: Objective, preconditioner: Preconditioner | None = None
     ) -> None:
         self._objective = objective
         self._preconditioner = preconditioner
@@ -51,20 +49,24 @@ class Hessian:
 
     def refresh(self) -> None:
         """Takes the weights and the preconditioner as they are now."""
-        self._values = self._read()
+        values, divided_by = self._read()
+        # By NumPy: a graph would replace it by a less exact operation.
+        scale = None
+        if divided_by is not None:
+            scale = tf.constant(1 / np.sqrt(divided_by.numpy()))
+        self._at = values, scale
 
     def __call__(self, vector: np.ndarray) -> np.ndarray:
         """The product, an array `[size]`, as `vector` is."""
-        return self._multiply(tf.constant(vector), *self._values).numpy()
+        return self._multiply(tf.constant(vector), *self._at).numpy()
 
     def _values_now(self) -> tuple[list[tf.Tensor], tf.Tensor | None]:
-        """The values of the weights, and P**-0.5 as one vector."""
+        """The values of the weights, and P as one vector."""
         values = self._objective.values()
         divided_by = self._preconditioner and self._preconditioner()
         if divided_by is None:
             return values, None
-        scale = tf.math.rsqrt(_joined(divided_by))
-        return values, tf.cast(scale, self._objective.dtype)
+        return values, tf.cast(_joined(divided_by), self._objective.dtype)
 
     def _multiplied(
         self, vector: tf.Tensor, values: list[tf.Tensor], scale: tf.Tensor

@@ -85,18 +85,17 @@ def hessian_vector_product(
 
 
 def check_model(model: keras.Model) -> None:
-    """Refuses a model whose loss cannot be had.
+    """Refuses a model whose loss cannot be computed.
 
     Raises:
         RuntimeError: if it is not compiled or not built.
         ValueError: if it has no trainable weights.
     """
-    is_compiled = getattr(model, "compiled", False)
-    if not is_compiled or not model.built:
+    if not model.compiled or not model.built:
         raise RuntimeError(
             "The model must be built and compiled with a loss. Received: "
             f"model {model.name!r}, which is not "
-            f"{'built' if is_compiled else 'compiled'}. Call "
+            f"{'built' if model.compiled else 'compiled'}. Call "
             "`model.compile(optimizer, loss)`, and `model(x[:1])`."
         )
     if not model.trainable_variables:
@@ -115,7 +114,7 @@ def check_parts(model: keras.Model, examples: int, batch_size: int) -> None:
     if examples <= batch_size:
         return
     for loss in keras.tree.flatten(model.loss):
-        if getattr(loss, "reduction", None) == "sum":
+        if isinstance(loss, keras.losses.Loss) and loss.reduction == "sum":
             raise ValueError(
                 "A loss over several parts must be a mean over examples. "
                 f"Received: {type(loss).__name__}(reduction='sum') with "
@@ -201,14 +200,14 @@ class Objective:
             Defaults to `False`: nothing is dropped out, and moving averages
             are used, so that the loss is a function of the weights alone. If
             `True`, each part of `batch_size` examples is normalized by its
-            own statistics, and what is dropped out is the same at each call.
+            own statistics, and dropout is the same at each call.
 
     Raises:
         RuntimeError: if the model is not compiled or not built.
         ValueError: if it has no trainable weights, a loss is a sum and there
             are several parts, or the data have no examples; at the first
             call, if it has no loss.
-        TypeError: if the data are of another kind.
+        TypeError: if the data are of a wrong type.
 
     Example:
 
@@ -254,7 +253,7 @@ class Objective:
         #: How many numbers they are, an `int`.
         self.size = sum(self._sizes)
         is_double = any(w.dtype == "float64" for w in self.weights)
-        #: What is computed in: float32, or float64 where weights are.
+        #: Of the computation: float32, or float64 where weights are.
         self.dtype = tf.float64 if is_double else tf.float32
         self._seeds = [
             (variable, variable.numpy())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from keras.optimizers import Optimizer
 
 from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
@@ -11,7 +12,7 @@ from gdtrain.state import variables
 
 
 def of(
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: Optimizer,
     weights: list[keras.Variable],
     strategy: tf.distribute.Strategy | None = None,
 ) -> list[tf.Tensor] | None:

@@ -44,9 +44,7 @@ class Sharpness:
     """
 
     def __init__(
-        self,
-        objective: Objective,
-        preconditioner: Preconditioner | None = None,
+        self, objective: Objective, preconditioner: Preconditioner | None = None
     ) -> None:
         self._objective = objective
         self._preconditioner = preconditioner

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import keras
+from keras.optimizers import Optimizer
 
 from gdtrain.descent.optimizers import unwrapped
 from gdtrain.optimizers import GradientDescent
@@ -42,8 +43,7 @@ class Limit(NamedTuple):
 
 
 def limit_of(
-    optimizer: keras.optimizers.Optimizer | None,
-    minibatch_noise: bool = False,
+    optimizer: keras.optimizers.Optimizer | None, minibatch_noise: bool = False
 ) -> Limit:
     """The product of learning rate and sharpness at the edge of stability.
 
@@ -98,15 +98,14 @@ def limit_of(
         return Limit(None, False, "the model has no optimizer")
     optimizer = unwrapped(optimizer)
     name = type(optimizer).__name__
-    # The very classes: a subclass may do something else.
-    if type(optimizer) in _DESCENT:
+    # Exactly these classes: a subclass may differ.
+    if type(optimizer) in (keras.optimizers.SGD, GradientDescent):
         return _of_descent(optimizer, name, minibatch_noise)
     if type(optimizer) in _ADAPTIVE:
         return _of_adaptive(optimizer, name, minibatch_noise)
     return Limit(None, False, f"the limit of {name} is not known")
 
 
-_DESCENT = (keras.optimizers.SGD, GradientDescent)
 _ADAPTIVE = (
     keras.optimizers.Adam,
     keras.optimizers.AdamW,
@@ -115,41 +114,39 @@ _ADAPTIVE = (
 
 
 def _of_descent(
-    optimizer: keras.optimizers.Optimizer, name: str, minibatch_noise: bool
+    optimizer: Optimizer, name: str, minibatch_noise: bool
 ) -> Limit:
     """The limit of descent on the gradient itself."""
     momentum = optimizer.momentum
     if not momentum:
         return Limit(2.0, False, f"2 / sharpness, for {name}")
-    kind = f"{name} with momentum={momentum:g}"
     if optimizer.nesterov and minibatch_noise:
-        return Limit(
-            None,
-            False,
-            "the limit of Nesterov's momentum with small batches is not known",
-        )
+        words = "Nesterov's momentum with small batches"
+        return Limit(None, False, f"the limit of {words} is not known")
+    product, words, kind = 2 * (1 + momentum), "2 (1 + momentum)", ""
     if minibatch_noise:
-        words = f"2 (1 - momentum) / sharpness, for {kind}, small batches"
-        return Limit(2 * (1 - momentum), False, words)
-    if optimizer.nesterov:
-        product = 2 * (1 + momentum) / (1 + 2 * momentum)
-        words = f"2 (1 + momentum) / (1 + 2 momentum) / sharpness, for {kind}"
-        return Limit(product, False, f"{words}, nesterov")
-    words = f"2 (1 + momentum) / sharpness, for {kind}"
-    return Limit(2 * (1 + momentum), False, words)
+        product, words = 2 * (1 - momentum), "2 (1 - momentum)"
+        kind = ", small batches"
+    elif optimizer.nesterov:
+        product /= 1 + 2 * momentum
+        words, kind = f"{words} / (1 + 2 momentum)", ", nesterov"
+    words = f"{words} / sharpness, for {name} with momentum={momentum:g}{kind}"
+    return Limit(product, False, words)
 
 
 def _of_adaptive(
-    optimizer: keras.optimizers.Optimizer, name: str, minibatch_noise: bool
+    optimizer: Optimizer, name: str, minibatch_noise: bool
 ) -> Limit:
     """The limit of descent on a preconditioned gradient."""
+    is_rmsprop = isinstance(optimizer, keras.optimizers.RMSprop)
+    unknown = ""
     if minibatch_noise:
-        return Limit(
-            None, True, f"the limit of {name} with small batches is not known"
-        )
-    if getattr(optimizer, "centered", False):
-        return Limit(None, True, f"the limit of centered {name} is not known")
-    if isinstance(optimizer, keras.optimizers.RMSprop):
+        unknown = f"{name} with small batches"
+    elif is_rmsprop and optimizer.centered:
+        unknown = f"centered {name}"
+    if unknown:
+        return Limit(None, True, f"the limit of {unknown} is not known")
+    if is_rmsprop:
         product = 2 * (1 + optimizer.momentum)
         words = "2 (1 + momentum)" if optimizer.momentum else "2"
     else:

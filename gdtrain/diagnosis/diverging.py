@@ -134,7 +134,7 @@ def _diverging(run: Run, rise: Growth, sure: float) -> Verdict:
         evidence["learning_rate"] = rate
         text = f"learning_rate {rate:.3g}: {text}"
     limit = limit_of_rise(run, rate, rise) if rate else None
-    # Of all data; where that is larger, small batches have another.
+    # It is of all data; where it is larger, that of small batches differs.
     if rate and limit and limit.value < rate:
         evidence["stable_learning_rate"] = limit.value
         text = (

@@ -94,7 +94,7 @@ def _worth_to_come(run: Run) -> np.ndarray:
 LEFT = 0.5  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
 STILL = 0.03  # Length of the whole path, as a share of the weights
-GOES_ON = 0.7  # The same, where the loss hardly tells
+GOES_ON = 0.7  # The same, where the loss hardly shows it
 STEADY = 0.9  # Share of the path of the weights' lengths that stays
 KEPT = 0.2  # Length of the last updates, as a share of the first
 SHARE = 0.6  # Of the stable limit, to stay clear of it
@@ -204,16 +204,14 @@ def fastest(loss: np.ndarray, steps: np.ndarray, course: Trend) -> float | None:
     size = max(len(loss) // 50, 1)
     if course.is_noisy:
         size = max(len(loss) // 8, 1)
-    means = np.array([part.mean() for part in _parts(loss, size)])
-    at = np.array([part.mean() for part in _parts(steps, size)])
-    if len(means) < 2:
+    count = max(len(loss) // size, 1)
+    if count < 2:
         return None
+    means, at = (
+        np.array([part.mean() for part in np.array_split(values, count)])
+        for values in (loss, steps)
+    )
     return float(np.max(-np.diff(means) / np.diff(at)) / whole)
-
-
-def _parts(values: np.ndarray, size: int) -> list[np.ndarray]:
-    """Divided into parts of about that size."""
-    return np.array_split(values, max(len(values) // size, 1))
 
 
 def steps_needed(steps: np.ndarray, course: Trend) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.optimizers import Optimizer
 
 from gdtrain.common import checks, tracebacks
 from gdtrain.curvature.curvature import curvature as measure_curvature
@@ -44,9 +45,7 @@ def _check_model(model: keras.Model) -> None:
 
 
 def _check_apply(
-    apply: bool | str | None,
-    curvature: bool,
-    optimizer: keras.optimizers.Optimizer,
+    apply: bool | str | None, curvature: bool, optimizer: Optimizer
 ) -> None:
     """Refuses what cannot be applied, before the test.
 
@@ -66,7 +65,7 @@ def _check_apply(
             "`apply` needs an optimizer whose learning rate can be set. "
             f"Received: apply={apply!r}, and a {type(optimizer).__name__} "
             "that follows a schedule. Compile it with a number as its "
-            "learning_rate, or make the schedule of what is suggested."
+            "learning_rate, or make a schedule of the suggested rate."
         )
 
 
@@ -94,7 +93,7 @@ def _rates(low: float, high: float, steps: int | None) -> dict[str, Any]:
     return {"low": low, "high": high, "steps": steps}
 
 
-# The curvature of so many examples, to 1% or so: enough to halve it
+# Of the curvature: an error of about 1% suffices, as half of it is suggested
 _EXAMPLES, _TOLERANCE = 256, 0.05
 
 
@@ -282,9 +281,7 @@ def _stable_limit(
 
 
 def _apply(
-    found: RangeTestResult,
-    method: bool | str,
-    optimizer: keras.optimizers.Optimizer,
+    found: RangeTestResult, method: bool | str, optimizer: Optimizer
 ) -> None:
     """Sets the learning rate to a suggestion."""
     name = found.method if method is True else method

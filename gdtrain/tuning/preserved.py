@@ -187,9 +187,7 @@ def _copy_of_dataset(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return tf.data.experimental.from_variant(copied, dataset.element_spec)
 
 
-def _copy_of_sequence(
-    sequence: keras.utils.PyDataset,
-) -> keras.utils.PyDataset:
+def _copy_of_sequence(sequence: keras.utils.PyDataset) -> keras.utils.PyDataset:
     """A copy of a `PyDataset`.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers import Optimizer
 
 from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
@@ -40,7 +41,7 @@ class Ramp(keras.optimizers.schedules.LearningRateSchedule):
         return {}
 
 
-def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer:
+def optimizer_of(model: keras.Model) -> Optimizer:
     """The optimizer whose rates are tried, within one for loss scaling.
 
     Raises:
@@ -48,7 +49,8 @@ def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer:
     """
     optimizer = model.optimizer
     inner = unwrapped(optimizer)
-    if not hasattr(inner, "iterations") or hasattr(inner, "optimizers"):
+    is_one = isinstance(inner, Optimizer)
+    if not is_one or isinstance(inner, keras.optimizers.MultiOptimizer):
         raise ValueError(
             "The model must be compiled with one optimizer, whose rates are "
             f"to be tried. Received: optimizer={optimizer!r}. Write for "
@@ -59,16 +61,11 @@ def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer:
 
 # Their momentum accumulates steps, each with its own rate; that of Adam and
 # others accumulates gradients. Exactly these classes: a subclass may differ.
-_ACCUMULATE_STEPS = (
-    keras.optimizers.SGD,
-    keras.optimizers.RMSprop,
-    GradientDescent,
-)
+_NESTEROV = (keras.optimizers.SGD, GradientDescent)  # May have it
+_ACCUMULATE_STEPS = (*_NESTEROV, keras.optimizers.RMSprop)
 
 
-def constant_share(
-    optimizer: keras.optimizers.Optimizer, growth: float
-) -> float:
+def constant_share(optimizer: Optimizer, growth: float) -> float:
     """The constant rate that moves as far as a rising one, as a share of it.
 
     Momentum accumulates steps. If the rate rises by the factor `growth` from
@@ -101,7 +98,7 @@ def constant_share(
         return 1.0
     momentum = optimizer.momentum
     kept = 1 / (1 - momentum / growth)
-    if getattr(optimizer, "nesterov", False):
+    if type(optimizer) in _NESTEROV and optimizer.nesterov:
         kept = 1 + momentum * kept
     return (1 - momentum) * kept
 

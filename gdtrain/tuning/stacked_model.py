@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers import Optimizer
 
 from gdtrain.descent import gradients, microbatches, settings, update
 from gdtrain.keras_bridge import losses as keras_losses
@@ -86,7 +87,7 @@ _KNOWN = (
 )
 
 
-def why_not_stacked(optimizer: keras.optimizers.Optimizer) -> str | None:
+def why_not_stacked(optimizer: Optimizer) -> str | None:
     """Why an optimizer cannot serve several runs; `None` if it can."""
     name = type(optimizer).__name__
     if type(optimizer) not in _KNOWN:
@@ -101,8 +102,8 @@ def why_not_stacked(optimizer: keras.optimizers.Optimizer) -> str | None:
 
 
 def stacked_optimizer(
-    optimizer: keras.optimizers.Optimizer, learning_rates: Sequence[float]
-) -> keras.optimizers.Optimizer:
+    optimizer: Optimizer, learning_rates: Sequence[float]
+) -> Optimizer:
     """The same optimizer for weights `[runs, size]`, without clipping.
 
     Clipping is done in the step of each run.

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.callbacks.weight_path import WeightPath
 from gdtrain.curvature.objective import Objective
 from gdtrain.telemetry.layer_names import path_within
 
@@ -19,19 +20,12 @@ class LossSurvey:
 
     Args:
         model: A `keras.Model`, built and compiled with a loss.
-        x, y, sample_weight: The data, as in `keras.Model.fit`.
+        data: `x`, `y` and `sample_weight`, as in `keras.Model.fit`.
         options: `examples`, `batch_size` and `training` of `Objective`.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        **options: Any,
-    ) -> None:
-        self._objective = Objective(model, x, y, sample_weight, **options)
+    def __init__(self, model: keras.Model, *data: Any, **options: Any) -> None:
+        self._objective = Objective(model, *data, **options)
         #: The model.
         self.model = model
         #: The trainable weights, a list of `keras.Variable`.
@@ -177,8 +171,7 @@ def filter_normalized(
         for _ in range(2)
     ]
     return Directions(
-        np.stack(vectors),
-        ("random direction 1", "random direction 2"),
+        np.stack(vectors), ("random direction 1", "random direction 2")
     )
 
 
@@ -235,8 +228,8 @@ def paths_by_label(path: Any, size: int) -> dict[str, np.ndarray]:
     """Paths as arrays, by label.
 
     Args:
-        path: A `gdtrain.callbacks.WeightPath` or another object with
-            `weights`, an array, a dict of such, or `None`.
+        path: A `gdtrain.callbacks.WeightPath`, an array, a dict of such, or
+            `None`.
         size: How many weights the model has.
 
     Returns:
@@ -257,7 +250,8 @@ def paths_by_label(path: Any, size: int) -> dict[str, np.ndarray]:
         path = {"": path}
     paths = {}
     for label, one in path.items():
-        points = np.asarray(getattr(one, "weights", one), np.float64)
+        one = one.weights if isinstance(one, WeightPath) else one
+        points = np.asarray(one, np.float64)
         if points.ndim != 2 or points.shape[1] != size or not len(points):
             raise ValueError(
                 f"`path` must be points [n, {size}], one number for each "
