@@ -190,7 +190,7 @@ class PredictFunction:
             if more:
                 outputs.append(some)
             count += more
-            if not more or not block.has_one_batch or pace.counted is None:
+            if not more or not block.has_one_batch or pace.fixed_steps is None:
                 break
         speed.add(count, time.perf_counter() - start)
         return _joined(outputs), count

@@ -156,22 +156,22 @@ class Pacing(Protocol):
     """How many steps blocks and slices have; see `gdtrain.loop.pacing.Pace`."""
 
     @property
-    def counted(self) -> int | None:
+    def fixed_steps(self) -> int | None:
         """How many steps an execution counts for; `None`: those it has."""
 
     @property
-    def most(self) -> float:
+    def max_steps(self) -> float:
         """How many steps a block may have."""
 
     @property
-    def piece(self) -> float:
+    def max_slice(self) -> float:
         """How many steps a slice may have."""
 
     def may_span_epochs(self, speed: Speed, length: int) -> bool:
         """Whether a block may continue in the next epoch."""
 
     def steps(
-        self, speed: Speed, in_epoch: int | None, until_seen: int | None
+        self, speed: Speed, in_epoch: int | None, until_sync: int | None
     ) -> float:
         """How many steps the next block has."""
 
@@ -235,7 +235,7 @@ class BlockQueue:
 
     def trace(self, epoch: int, step: int) -> None:
         """Compiles the block, with its variables, without running it."""
-        max_steps = self._pace.most
+        max_steps = self._pace.max_steps
         self._step = self._runner().trace(
             BlockRequest(self._feed, epoch, step, 0, max_steps, 0)
         )
@@ -303,14 +303,14 @@ class BlockQueue:
             self._pace.steps(compiled.speed, in_epoch, until_sync),
             self._feed.most_steps,
             runner.steps_until_sync(),
-            (self._pace.counted or 1) if is_last else math.inf,
+            (self._pace.fixed_steps or 1) if is_last else math.inf,
         )
         with self._interrupts.held_back():
             # Not asked again: each of several workers has a pace of its own.
             result, self._step = runner.run(
                 compiled,
                 BlockRequest(
-                    self._feed, epoch, step, steps, self._pace.most, left
+                    self._feed, epoch, step, steps, self._pace.max_steps, left
                 ),
             )
             self._spans_epochs = result.epoch_results is not None
@@ -365,7 +365,7 @@ class BlockQueue:
                 dict(zip(sorted(names), values))
                 for values in shown[:, by_name].tolist()
             ]
-        last, at_once = 0, self._pace.piece
+        last, at_once = 0, self._pace.max_slice
         for left, logs in zip(lengths, [*epoch_logs, None], strict=True):
             while left:
                 steps = int(min(left, at_once))
@@ -374,7 +374,7 @@ class BlockQueue:
                 self._slices.append(
                     LogSlice(
                         steps,
-                        self._pace.counted or steps,
+                        self._pace.fixed_steps or steps,
                         self._logs_at(result, step, last - 1),
                         None if left else logs,
                     )

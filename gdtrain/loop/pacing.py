@@ -2,10 +2,11 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 
+from gdtrain.block.xla_choice import Speed
 from gdtrain.descent import settings
 from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop.callback import Callback, Sync
@@ -98,18 +99,23 @@ _PROGRESS_BAR = keras.callbacks.ProgbarLogger
 
 
 class Pace:
-    """Says how many steps to run before Python looks again.
+    """How many steps blocks and slices of a block have.
 
-    What is set of the model in the meantime counts from the next block on.
+    What a callback changes of the model takes effect with the next block.
 
     Args:
-        model: A `DescentTrainer`; its `steps_per_execution` is `"auto"`,
-            or the number of steps of each execution.
-        callbacks: A list of callbacks.
+        model: A `DescentTrainer`; its `steps_per_execution` is `"auto"`, or
+            the number of steps of each execution.
+        callbacks: Keras callbacks.
         mode: `"train"`, `"test"` or `"predict"`.
     """
 
-    def __init__(self, model, callbacks, mode="train"):
+    def __init__(
+        self,
+        model: keras.Model,
+        callbacks: Sequence[keras.callbacks.Callback],
+        mode: str = "train",
+    ) -> None:
         self._model = model
         self._callbacks, self._mode = callbacks, mode
 
@@ -120,59 +126,55 @@ class Pace:
         return sync_of(self._callbacks, self._mode)
 
     @functools.cached_property
-    def _tells_each(self) -> bool:
+    def _hooks_each(self) -> bool:
         others = [c for c in self._callbacks if type(c) is not _PROGRESS_BAR]
         return hooks_batches(others, self._mode)
 
     @property
-    def setting(self):
-        """`"auto"`, or the number of steps of each execution."""
-        asked = settings.of(self._model).steps_per_execution
-        return 1 if self.sync == "batch" and asked == "auto" else asked
+    def fixed_steps(self) -> int | None:
+        """The number of steps of each execution; `None` if not fixed."""
+        setting = settings.of(self._model).steps_per_execution
+        if setting == "auto":
+            return 1 if self.sync == "batch" else None
+        return setting
 
     @property
-    def counted(self):
-        """How many steps an execution counts for; `None` if those it has."""
-        return None if self.setting == "auto" else self.setting
+    def max_steps(self) -> float:
+        """How many steps a block may have."""
+        return self.fixed_steps or math.inf
 
     @property
-    def most(self):
-        """How many steps a block may have at most."""
-        return math.inf if self.setting == "auto" else self.setting
+    def max_slice(self) -> float:
+        """How many steps one call of hooks of batches may stand for.
 
-    @property
-    def piece(self):
-        """How many steps callbacks are told of at once, at most.
-
-        Each, if one of them is told of batches; but the progress bar is
-        content to hear of the last step of a block.
+        One, if a callback has such hooks, except for the progress bar: it
+        needs the last step of a block only.
         """
-        if self.setting != "auto":
-            return self.setting
-        return 1 if self._tells_each else math.inf
+        return self.fixed_steps or (1 if self._hooks_each else math.inf)
 
-    def may_span_epochs(self, speed, length):
-        """Whether a block may go on from one epoch into the next.
+    def may_span_epochs(self, speed: Speed, length: int) -> bool:
+        """Whether a block may continue in the next epoch.
 
-        Where epochs are longer than the time around a block, nothing would be
-        gained; and callbacks that look at a clock see when epochs end.
+        Only epochs that are shorter than the overhead of a block gain by it;
+        with longer ones, callbacks that read a clock see when epochs end.
 
         Args:
-            speed: How fast steps are, a `Speed`.
+            speed: How fast steps are.
             length: How many steps an epoch has.
         """
-        return self.setting == "auto" and speed.seconds(length) < SHORT_EPOCH
+        return self.fixed_steps is None and speed.seconds(length) < SHORT_EPOCH
 
-    def steps(self, speed, in_epoch, until_seen):
+    def steps(
+        self, speed: Speed, in_epoch: int | None, until_sync: int | None
+    ) -> float:
         """How many steps the next block has.
 
         Args:
-            speed: How fast steps are, a `Speed`.
+            speed: How fast steps are.
             in_epoch: How many are left in this epoch; `None` if unknown.
-            until_seen: How many are left until something in Python must see
-                the model; `None` if unknown.
+            until_sync: How many are left until Python must see the model;
+                `None` if unknown.
         """
-        setting = self.setting
-        if setting != "auto":
-            return min(setting, in_epoch or math.inf)
-        return min(speed.steps_in(SECONDS), until_seen or math.inf)
+        if self.fixed_steps is not None:
+            return min(self.fixed_steps, in_epoch or math.inf)
+        return min(speed.steps_in(SECONDS), until_sync or math.inf)

@@ -68,14 +68,14 @@ def _run(
             hooks.begin(step)
         left = None if length is None else length - step
         if hooks.stopped():  # As in Keras, after one more execution
-            left = min(pace.counted or 1, left or math.inf)
+            left = min(pace.fixed_steps or 1, left or math.inf)
         with interrupts.held_back():
             some, count = _predict_function(model).run(feed, step, pace, left)
         if not count:
             break
         outputs.append(some)
         if hooks.end:
-            last = step + (pace.counted or count) - 1
+            last = step + (pace.fixed_steps or count) - 1
             hooks.end(last, {"outputs": some})
         step += count
         if hooks.stopped():

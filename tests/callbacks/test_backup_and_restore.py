@@ -386,7 +386,7 @@ def wider():
         ({"model": wider}, r"(?s)kernel.*\(3, 2\).*\(3, 1\)"),
         (
             {"feed": lambda: {"x": X, "y": Y + 1, "batch_size": 6}},
-            "Received: the data in y differ: delete the folder",
+            "Received: the data in y differ. Delete the folder",
         ),
         (
             {"feed": lambda: {"x": X[1:], "y": Y[1:], "batch_size": 6}},
@@ -394,13 +394,13 @@ def wider():
         ),
         (
             {"feed": lambda: {"x": X, "y": Y, "batch_size": 5}},
-            "Received: batch_size was 6, is 5: delete",
+            "Received: batch_size was 6, is 5. Delete",
         ),
         (
             {"feed": FEEDS["tf.data"]},
             "the data were arrays, are a tf.data.Dataset",
         ),
-        ({}, "Received: seed was 4, is 3: delete"),
+        ({}, "Received: seed was 4, is 3. Delete"),
     ],
     ids=["model", "content", "length", "batch size", "feed", "seed"],
 )
