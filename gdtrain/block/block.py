@@ -38,12 +38,12 @@ class BlockResult(NamedTuple):
 
 
 class Block:
-    """Steps over a feed, on all replicas, as one program.
+    """Steps over a data source, on all replicas, as one program.
 
     Args:
         model: A `DescentTrainer`, compiled.
         step: The step.
-        plan: The plan of the feeds that it serves; see `gdtrain.data`.
+        plan: The plan of the data sources that it serves; see `data.protocols`.
         max_steps: For XLA, how many steps it may have; `None` for a graph.
     """
 
@@ -65,19 +65,21 @@ class Block:
         #: Variables that the step was seen to read or write
         self.variables: list[tf.Variable] = []
 
-    def run(self, source: Any, steps: int, clock: list[int]) -> BlockResult:
+    def run(
+        self, block_inputs: Any, steps: int, clock: list[int]
+    ) -> BlockResult:
         """Runs steps. Outside of eager mode, call `trace` before.
 
         Args:
-            source: What the feed says to be the source of these steps.
+            block_inputs: What the data source gives for these steps.
             steps: How many; fewer if there are no more batches.
             clock: Of the first step; see `StepClock.encode`.
         """
         if self._model.run_eagerly:
-            return self._run_eagerly(source, steps, clock)
+            return self._run_eagerly(block_inputs, steps, clock)
         try:
             outputs, is_finite = self._program(
-                source, tf.constant([steps, *clock])
+                block_inputs, tf.constant([steps, *clock])
             )
         except tf.errors.OpError:
             if self._rollback is None:
@@ -107,17 +109,17 @@ class Block:
             self._step.layout.verdicts(rows[-1]) >= HALTS
         )
 
-    def trace(self, source: Any, clock: list[int]) -> None:
+    def trace(self, block_inputs: Any, clock: list[int]) -> None:
         """Makes the program, with the variables that its step makes, once."""
         if self._program is not None or self._model.run_eagerly:
             return
         xla = self.max_steps is not None
         step, plan = self._step, self._plan
-        signature = plan.signature(source, xla)
+        signature = plan.signature(block_inputs, xla)
         numbers = tf.TensorSpec([len(clock)], tf.int32)
 
-        def first(source: Any, clock: tf.Tensor) -> Any:
-            opened = plan.open(source, xla)
+        def first(block_inputs: Any, clock: tf.Tensor) -> Any:
+            opened = plan.open(block_inputs, xla)
             fetched = plan.fetch(opened, plan.first(opened))
             return step.run(fetched, StepClock.decode(clock), xla)
 
@@ -165,27 +167,27 @@ class Block:
 
         # Not a lambda: TensorFlow says where the operations of a function were
         # made only if its name is an identifier.
-        def unchecked(source: Any, numbers: tf.Tensor) -> Any:
-            return loop(source, numbers), True
+        def unchecked(block_inputs: Any, numbers: tf.Tensor) -> Any:
+            return loop(block_inputs, numbers), True
 
         if self._step.check is None or self._step.check.reverts_steps:
             return unchecked
         rollback = self._rollback = BlockRollback(self._model)
         verdicts = self._step.layout.verdicts
 
-        def checked(source: Any, numbers: tf.Tensor) -> Any:
+        def checked(block_inputs: Any, numbers: tf.Tensor) -> Any:
             rollback.begin()
-            outputs = loop(source, numbers)
+            outputs = loop(block_inputs, numbers)
             return outputs, rollback.end(verdicts(outputs.rows))
 
         return checked
 
     def _run_eagerly(
-        self, source: Any, steps: int, clock: list[int]
+        self, block_inputs: Any, steps: int, clock: list[int]
     ) -> BlockResult:
         """The loop over steps, when Python drives it."""
         first = StepClock.decode(tf.constant(clock))
-        opened = self._plan.open(source, False)
+        opened = self._plan.open(block_inputs, False)
         cursor = self._plan.first(opened)
         logs = fetched = None
         rows: list[np.ndarray] = []

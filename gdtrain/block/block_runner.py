@@ -20,6 +20,7 @@ from gdtrain.block.xla_choice import (
     CompilerChoice,
     compiles_whole_blocks,
 )
+from gdtrain.data.protocols import DataSource
 from gdtrain.descent import replicas, settings
 from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
@@ -66,8 +67,8 @@ def _array_of_numbers(part: Any) -> Any:
 class BlockRunner:
     """What `make_train_function` and `make_test_function` make.
 
-    A step is compiled for each kind of feed, for each set of quantities that
-    is requested, so that training without telemetry pays nothing for it, and
+    A step is compiled for each kind of data source, for each set of requested
+    quantities, so that training without telemetry pays nothing for it, and
     for each of the model's settings; see `settings_key`.
 
     Args:
@@ -89,9 +90,9 @@ class BlockRunner:
         self._rolls_back: dict[tuple, bool] = {}
         self._still_steps = 0.0  # While none has moved a weight
 
-    def compiled_for(self, feed: Any) -> CompilerChoice:
-        """What runs a feed and measures what is requested now."""
-        plan, model = feed.plan, self._model
+    def compiled_for(self, data_source: DataSource) -> CompilerChoice:
+        """What runs a data source and measures what is requested now."""
+        plan, model = data_source.plan, self._model
         groups, before = self._groups(), self._before()
         is_exact = (
             self._hooks is not None and self._hooks.required.deterministic
@@ -155,7 +156,7 @@ class BlockRunner:
         result = compiled.run(request, clock)
         if not result.is_finite:
             self._rolls_back[settings_key(self._model)] = is_steady = False
-            compiled = self.compiled_for(request.feed)
+            compiled = self.compiled_for(request.data_source)
             result = compiled.run(request, clock)
         seconds = time.perf_counter() - start
         if self._hooks and is_steady and compiled.may_stretch:
@@ -165,7 +166,7 @@ class BlockRunner:
 
     def trace(self, request: BlockRequest) -> ReplicatedStep:
         """Compiles what runs a request, without running it; gives its step."""
-        compiled = self.compiled_for(request.feed)
+        compiled = self.compiled_for(request.data_source)
         clock, _ = self._clock(compiled.step.groups)
         compiled.trace(request, clock)
         return compiled.step
@@ -225,7 +226,7 @@ class BlockRunner:
         return self._hooks.required.groups
 
     def _check(self, plan: Any, key: tuple) -> type[StepCheck] | None:
-        """How steps on feeds of a plan are checked, if they are."""
+        """How steps on data sources of a plan are checked, if they are."""
         if self._hooks is None or not self._hooks.required.guards_steps:
             return None
         if not plan.epochs_can_follow:  # Its steps cannot be run again.

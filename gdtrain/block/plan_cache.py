@@ -58,9 +58,9 @@ def settings_key(model: keras.Model) -> tuple[Hashable, ...]:
 class PlanCache(Generic[Made]):
     """Makes something for each kind of plan, once.
 
-    A feed of one batch of everything has a program for its very size. A
-    second such feed, of another size, has one made for any size: models that
-    are given a few more examples each time are not traced each time.
+    A data source of one batch of everything has a program for its size. A
+    second one, of another size, has a program for any size: a model that is
+    given a few more examples each time is not traced each time.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class PlanCache(Generic[Made]):
         """What serves a plan.
 
         Args:
-            plan: The plan of the feed; see `gdtrain.data`.
+            plan: The plan of the data source; see `data.protocols`.
             circumstances: What else it depends on.
             make: Makes it.
         """

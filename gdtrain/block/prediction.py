@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gdtrain.block.plan_cache import PlanCache, settings_key
 from gdtrain.block.xla_choice import Speed
+from gdtrain.data.protocols import DataSource
 from gdtrain.mistakes import inputs
 
 
@@ -16,8 +17,8 @@ class PredictBlock:
 
     Args:
         model: A `DescentTrainer`.
-        plan: The plan of the feed; `None` if `step` alone is called, with
-            batches.
+        plan: The plan of the data source; `None` if only `step` is called,
+            with batches.
     """
 
     def __init__(self, model: keras.Model, plan: Any = None) -> None:
@@ -40,11 +41,11 @@ class PredictBlock:
         """Whether each call predicts one batch, whatever it is asked for."""
         return self._model.run_eagerly or not self._can_concatenate
 
-    def __call__(self, source: Any, steps: int) -> tuple[Any, int]:
+    def __call__(self, block_inputs: Any, steps: int) -> tuple[Any, int]:
         """Predicts batches.
 
         Args:
-            source: What the feed says to be the source of these steps.
+            block_inputs: What the data source gives for these steps.
             steps: How many; one if their outputs are no dense tensors of one
                 shape, and fewer if there are no more batches.
 
@@ -53,29 +54,29 @@ class PredictBlock:
             `(None, 0)` if there is no batch.
         """
         if self._program is None and not self._model.run_eagerly:
-            self._trace(source)
+            self._trace(block_inputs)
         if self.has_one_batch:
-            return self._one(source)
-        outputs, done = self._program(source, tf.constant(steps))
+            return self._one(block_inputs)
+        outputs, done = self._program(block_inputs, tf.constant(steps))
         return (outputs, int(done)) if done else (None, 0)
 
-    def _one(self, source: Any) -> tuple[Any, int]:
+    def _one(self, block_inputs: Any) -> tuple[Any, int]:
         """The next batch."""
-        opened = self._plan.open(source, False)
+        opened = self._plan.open(block_inputs, False)
         cursor = self._plan.first(opened)
         if not self._plan.has_batch(opened, cursor):
             return None, 0
         return self.step(self._plan.fetch(opened, cursor)), 1
 
-    def _trace(self, source: Any) -> None:
+    def _trace(self, block_inputs: Any) -> None:
         """Makes the program, if outputs can be put one after another."""
 
-        def first(source: Any) -> Any:
-            opened = self._plan.open(source, False)
+        def first(block_inputs: Any) -> Any:
+            opened = self._plan.open(block_inputs, False)
             cursor = self._plan.first(opened)
             return self.step(self._plan.fetch(opened, cursor))
 
-        signature = self._plan.signature(source, False)
+        signature = self._plan.signature(block_inputs, False)
         outputs = (
             tf.function(first, autograph=False)
             .get_concrete_function(signature)
@@ -95,9 +96,11 @@ class PredictBlock:
             self._loop, autograph=False
         ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
 
-    def _loop(self, source: Any, steps: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    def _loop(
+        self, block_inputs: Any, steps: tf.Tensor
+    ) -> tuple[Any, tf.Tensor]:
         plan = self._plan
-        opened = plan.open(source, False)
+        opened = plan.open(block_inputs, False)
         arrays = [
             tf.TensorArray(
                 leaf.dtype,
@@ -151,7 +154,7 @@ class PredictBlock:
 
 
 class PredictFunction:
-    """Predicts by blocks; a program is made for each kind of feed.
+    """Predicts by blocks; a program is made for each kind of data source.
 
     Args:
         model: A `DescentTrainer`.
@@ -163,12 +166,12 @@ class PredictFunction:
         self._on_batches: dict[tuple, PredictBlock] = {}  # By settings
 
     def run(
-        self, feed: Any, step: int, pace: Any, left: float | None
+        self, data_source: DataSource, step: int, pace: Any, left: float | None
     ) -> tuple[Any, int]:
         """Runs a block.
 
         Args:
-            feed: The feed.
+            data_source: The data.
             step: Where it begins.
             pace: The `Pace`.
             left: How many steps are left; `None` if unknown.
@@ -177,16 +180,18 @@ class PredictFunction:
             `(outputs, steps)`.
         """
         block, speed = self._blocks.get(
-            feed.plan,
+            data_source.plan,
             settings_key(self._model),
-            lambda: (PredictBlock(self._model, feed.plan), Speed()),
+            lambda: (PredictBlock(self._model, data_source.plan), Speed()),
         )
         start = time.perf_counter()
-        steps = min(pace.steps(speed, left, left), feed.most_steps)
+        steps = min(pace.steps(speed, left, left), data_source.most_steps)
         outputs, count = [], 0
         while count < steps:
             most = steps - count
-            some, more = block(feed.source(0, step + count, most), most)
+            some, more = block(
+                data_source.block_inputs(0, step + count, most), most
+            )
             if more:
                 outputs.append(some)
             count += more

@@ -91,7 +91,7 @@ class _State(NamedTuple):
 
     Args:
         steps: How many are done.
-        cursor: Where the feed is.
+        cursor: The position in the data.
         logs: What the last step returned, a list of tensors.
         rows: A row for each step, a `tf.TensorArray`.
         goes_on: Whether the guard, if there is one, lets training continue.
@@ -121,11 +121,11 @@ class _Run(NamedTuple):
 
 
 class TracedLoop:
-    """Steps over a feed. Its calls are traced into a program.
+    """Steps over a data source. Its calls are traced into a program.
 
     Args:
         step: A function of a fetched batch and the clock: `(logs, row)`.
-        plan: The plan of the feed; see `gdtrain.data`.
+        plan: The plan of the data source; see `data.protocols`.
         end: An `EpochEnd`, or `None` if epochs end outside the program.
         logs: What a step returns, an example.
         layout: The `RowLayout` of a row.
@@ -151,17 +151,17 @@ class TracedLoop:
         self._max_steps = max_steps
         self._may_halt = may_halt
 
-    def __call__(self, source: Any, numbers: tf.Tensor) -> LoopOutputs:
+    def __call__(self, block_inputs: Any, numbers: tf.Tensor) -> LoopOutputs:
         """Runs steps.
 
         Args:
-            source: The source of the feed.
+            block_inputs: What the data source gives for these steps.
             numbers: How many, then the clock of the first, an int32 vector;
                 see `StepClock.encode`.
         """
         steps, clock = numbers[0], StepClock.decode(numbers[1:])
         plan = self._plan
-        opened = plan.open(source, self._max_steps is not None)
+        opened = plan.open(block_inputs, self._max_steps is not None)
         size = steps if self._max_steps is None else self._max_steps
         cursor = plan.first(opened)
         keeps_last = self._may_halt and not plan.epochs_can_follow

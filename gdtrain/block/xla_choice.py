@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.block.block import Block, BlockResult
+from gdtrain.data.protocols import DataSource
 from gdtrain.descent import settings
 from gdtrain.step.replicated_step import ReplicatedStep
 
@@ -79,14 +80,14 @@ class BlockRequest(NamedTuple):
     """Steps to run as one block.
 
     Args:
-        feed: The feed.
+        data_source: The data.
         epoch, step: Where to begin.
         steps: How many.
         max_steps: How many may be asked for at once.
         steps_left: How many are left of the fit, as far as that is known.
     """
 
-    feed: Any
+    data_source: DataSource
     epoch: int
     step: int
     steps: float
@@ -95,12 +96,12 @@ class BlockRequest(NamedTuple):
 
 
 class CompilerChoice:
-    """Runs blocks of a step over all feeds that have one plan.
+    """Runs blocks of a step over all data sources that have one plan.
 
     Args:
         model: A `DescentTrainer`, compiled.
         step: The step, which XLA may compile by itself.
-        plan: The plan of the feeds.
+        plan: The plan of the data sources.
         may_measure: Whether `jit_compile="auto"` may choose by measured
             times, which are never the same twice; else it is a graph.
     """
@@ -154,7 +155,7 @@ class CompilerChoice:
             The result of fewer steps than asked for if the data ran out or
             the block may not have as many.
         """
-        feed, epoch, step, steps, max_steps, left = request
+        data_source, epoch, step, steps, max_steps, left = request
         if self._undecided and max_steps > 1 and self._is_worth_trying(left):
             self._try_xla(request, clock)
         if self._on_trial:
@@ -164,11 +165,13 @@ class CompilerChoice:
             if max_steps == math.inf:  # Else so many were asked for
                 steps = min(steps, enough)
         start = time.perf_counter()
-        block = self._block(feed, max_steps)
+        block = self._block(data_source, max_steps)
         count = int(min(steps, block.max_steps or steps))
-        source = feed.source(epoch, step, count, block.max_steps)
-        block.trace(source, clock)
-        result = block.run(source, count, clock)
+        block_inputs = data_source.block_inputs(
+            epoch, step, count, block.max_steps
+        )
+        block.trace(block_inputs, clock)
+        result = block.run(block_inputs, count, clock)
         self.speed.add(len(result.rows), time.perf_counter() - start)
         if self._on_trial and self._uses_xla and result.is_finite:
             self._decide()
@@ -176,22 +179,22 @@ class CompilerChoice:
 
     def trace(self, request: BlockRequest, clock: list[int]) -> Block:
         """The block for a request, compiled but not run."""
-        block = self._block(request.feed, request.max_steps)
-        nothing = request.feed.source(
+        block = self._block(request.data_source, request.max_steps)
+        nothing = request.data_source.block_inputs(
             request.epoch, request.step, 0, block.max_steps
         )
         block.trace(nothing, clock)
         return block
 
-    def _block(self, feed: Any, max_steps: float) -> Block:
-        """The block that runs up to so many steps of a feed."""
+    def _block(self, data_source: DataSource, max_steps: float) -> Block:
+        """The block that runs up to so many steps of a data source."""
         limit = size = None
         if self._uses_xla:  # Which knows no array of any size
-            limit = int(min(_MAX_STEPS, max_steps, feed.most_steps))
-            size = feed.plan.examples
+            limit = int(min(_MAX_STEPS, max_steps, data_source.most_steps))
+            size = data_source.plan.examples
         if (limit, size) not in self._blocks:
             self._blocks[limit, size] = Block(
-                self._model, self.step, feed.plan, limit
+                self._model, self.step, data_source.plan, limit
             )
         return self._blocks[limit, size]
 
@@ -221,8 +224,12 @@ class CompilerChoice:
         start = time.perf_counter()
         try:
             block = self.trace(request, clock)
-            feed, epoch, step, *_ = request
-            block.run(feed.source(epoch, step, 0, block.max_steps), 0, clock)
+            data_source, epoch, step, *_ = request
+            block.run(
+                data_source.block_inputs(epoch, step, 0, block.max_steps),
+                0,
+                clock,
+            )
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False
             _log.warning(

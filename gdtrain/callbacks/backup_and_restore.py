@@ -207,7 +207,7 @@ class BackupAndRestore(Callback):
         self._backups = Backups(folder, self.keep)
         self._backups.check_writable()
         self._lock = FolderLock(folder)
-        _check_position(fit_state.feed, self.at_epochs_only)
+        _check_position(fit_state.data_source, self.at_epochs_only)
         fit_state.fingerprint  # noqa: B018  Training changes what it is taken of
         found = self.newest(fit_state.epochs)
         if found is not None:

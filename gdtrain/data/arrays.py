@@ -82,7 +82,7 @@ class ArrayPlan:
         self._batch_size = batch_size
         self._shuffled = shuffled
         self._replicas = replicas
-        self.examples = specs[0].shape[0]
+        self.examples: int = specs[0].shape[0]
         self._even = self.examples % batch_size == 0
         self.has_one_batch = self.examples == batch_size
         any_size = [tf.TensorSpec([None, *s.shape[1:]], s.dtype) for s in specs]
@@ -101,29 +101,31 @@ class ArrayPlan:
         self._specs = self._any_size
         self.key = repr((self.family, self._specs))
 
-    def signature(self, source: ArrayInputs, static: bool) -> ArrayInputs:
+    def signature(self, block_inputs: ArrayInputs, static: bool) -> ArrayInputs:
         if static:
-            return source
+            return block_inputs
         arrays = [
             _for_each_replica(spec, array)
-            for spec, array in zip(self._specs, source.arrays, strict=True)
+            for spec, array in zip(
+                self._specs, block_inputs.arrays, strict=True
+            )
         ]
         return ArrayInputs(arrays, tf.TensorSpec([None], tf.int64))
 
     # What follows is traced. It depends on the size of the data only where
     # `static` says that it may.
 
-    def open(self, source: ArrayInputs, static: bool) -> OpenedArrays:
+    def open(self, block_inputs: ArrayInputs, static: bool) -> OpenedArrays:
         """XLA must know how many examples a batch has.
 
         There, the last batch of an epoch is fetched separately unless it is
         as large as the others.
         """
-        examples = self.examples if static else source.numbers[0]
+        examples = self.examples if static else block_inputs.numbers[0]
         steps = 1 if self.has_one_batch else -(-examples // self._batch_size)
         uneven = static and not self._even
         return OpenedArrays(
-            source.arrays, source.numbers, examples, steps, uneven
+            block_inputs.arrays, block_inputs.numbers, examples, steps, uneven
         )
 
     def has_uneven_last(self, opened: OpenedArrays) -> bool:
@@ -305,7 +307,7 @@ class DeviceArrays:
             return math.inf
         return max(1, _LARGEST_ORDER // self._batch_size)
 
-    def source(
+    def block_inputs(
         self, epoch: int, step: int, steps: int, room: int | None = None
     ) -> ArrayInputs:
         length = (room or steps) * self._batch_size if self._shuffled else 0

@@ -59,7 +59,7 @@ def _container(path: str) -> float:
         return math.inf
 
 
-def feed(
+def data_source(
     x: Any,
     y: Any = None,
     sample_weight: Any = None,

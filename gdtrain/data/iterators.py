@@ -37,16 +37,21 @@ class IteratorPlan:
         is_taken: Whether inputs have the next batch separately.
     """
 
+    examples: int | None = None
     epochs_can_follow = False
 
     def __init__(self, element_spec: Structure, is_taken: bool) -> None:
         self.family = self.key = repr(("dataset", element_spec, is_taken))
 
-    def signature(self, source: IteratorInputs, static: bool) -> IteratorInputs:
-        return source
+    def signature(
+        self, block_inputs: IteratorInputs, static: bool
+    ) -> IteratorInputs:
+        return block_inputs
 
-    def open(self, source: IteratorInputs, static: bool) -> IteratorInputs:
-        return source
+    def open(
+        self, block_inputs: IteratorInputs, static: bool
+    ) -> IteratorInputs:
+        return block_inputs
 
     def first(self, opened: IteratorInputs) -> _Next:
         if opened.taken is not None:
@@ -172,7 +177,7 @@ class IteratorSource(abc.ABC):
             self._taken = self._iterator.get_next_as_optional()
         return bool(self._taken.has_value())
 
-    def source(
+    def block_inputs(
         self, epoch: int, step: int, steps: int, room: int | None = None
     ) -> IteratorInputs:
         if not steps:  # Nothing is taken: any iterator will do.

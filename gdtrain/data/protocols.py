@@ -3,7 +3,7 @@
 A data source is what `fit` makes of its data. Its batch plan is the part that
 is traced into a program; it depends on no data, so that one program serves
 all sources whose plans have the same `key`. The two meet at each block: the
-source gives the `inputs` that the plan makes batches of.
+source gives the `block_inputs` that the plan makes batches of.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ class BatchPlan(Protocol):
     Attributes:
         key: What programs depend on: plans with equal keys share programs.
         family: The key without the size of a batch of everything.
+        examples: How many examples an epoch has; `None` if unknown.
         epochs_can_follow: Whether a block may continue into the next epoch,
             and its steps may be run again. Then it is an `EpochPlan`.
     """
@@ -37,15 +38,18 @@ class BatchPlan(Protocol):
     family: str
     epochs_can_follow: bool
 
-    def signature(self, source: Inputs, static: bool) -> Any:
+    @property
+    def examples(self) -> int | None: ...
+
+    def signature(self, block_inputs: Inputs, static: bool) -> Any:
         """What a program is traced for.
 
         Args:
-            source: Inputs of a block.
+            block_inputs: Those of a block.
             static: Whether sizes of data must be known, as XLA needs it.
         """
 
-    def open(self, source: Inputs, static: bool) -> Opened:
+    def open(self, block_inputs: Inputs, static: bool) -> Opened:
         """What stays the same from step to step; see `signature`."""
 
     def first(self, opened: Opened) -> Cursor:
@@ -75,11 +79,9 @@ class EpochPlan(BatchPlan, Protocol):
     """A plan that knows where epochs start and end.
 
     Attributes:
-        examples: How many examples there are.
         has_one_batch: Whether an epoch is one batch of everything.
     """
 
-    examples: int
     has_one_batch: bool
 
     def take_any_size(self) -> None:
@@ -128,7 +130,7 @@ class DataSource(Protocol):
     def has_batch(self, epoch: int, step: int) -> bool:
         """Whether there is a batch for this step."""
 
-    def source(
+    def block_inputs(
         self, epoch: int, step: int, steps: int, room: int | None = None
     ) -> Inputs:
         """The inputs of a block.

@@ -13,6 +13,7 @@ from gdtrain.block.block import BlockResult
 from gdtrain.block.block_runner import BlockRunner
 from gdtrain.block.xla_choice import BlockRequest, Speed
 from gdtrain.common.signals import Interrupts
+from gdtrain.data.protocols import DataSource
 from gdtrain.step.provenance import Origins
 from gdtrain.step.replicated_step import ReplicatedStep
 
@@ -183,7 +184,7 @@ class BlockQueue:
         model: A `DescentTrainer`, compiled.
         runner: Returns the `BlockRunner`. It is called before each block, as
             callbacks may have the model make another one.
-        feed: The feed.
+        data_source: The data.
         pace: The `Pace`.
         epochs_until_sync: Given an epoch, returns how many epochs, with it,
             end before Python must see the model, and how many are left.
@@ -193,13 +194,13 @@ class BlockQueue:
         self,
         model: keras.Model,
         runner: Callable[[], BlockRunner],
-        feed: Any,
+        data_source: DataSource,
         pace: Pacing,
         epochs_until_sync: Callable[[int], tuple[int, int]],
     ) -> None:
         self._model = model
         self._runner = runner
-        self._feed = feed
+        self._data_source = data_source
         self._pace = pace
         self._epochs_until_sync = epochs_until_sync
         self._slices: collections.deque[LogSlice] = collections.deque()
@@ -237,14 +238,14 @@ class BlockQueue:
         """Compiles the block, with its variables, without running it."""
         max_steps = self._pace.max_steps
         self._step = self._runner().trace(
-            BlockRequest(self._feed, epoch, step, 0, max_steps, 0)
+            BlockRequest(self._data_source, epoch, step, 0, max_steps, 0)
         )
 
     def has_next(self, epoch: int, step: int) -> bool:
         """Whether there is a slice that begins there."""
         if self._slices or self._ran_out:
             return bool(self._slices)
-        return self._feed.has_batch(epoch, step)
+        return self._data_source.has_batch(epoch, step)
 
     def pop(self) -> LogSlice | None:
         """The next slice; `None` if the data ran out."""
@@ -282,13 +283,13 @@ class BlockQueue:
         self._check_process()
         self._interrupts.raise_pending()
         runner = self._runner()
-        compiled = runner.compiled_for(self._feed)
+        compiled = runner.compiled_for(self._data_source)
         if self._spans_epochs and compiled.step is not self._step:
             # It has yet to be seen whether it resets metrics by itself.
             self._spans_epochs = False
             if step == 0:
                 self._model.reset_metrics()
-        length = self._feed.steps_per_epoch
+        length = self._data_source.steps_per_epoch
         in_epoch = until_sync = None
         left = 0
         if length is not None:
@@ -301,7 +302,7 @@ class BlockQueue:
                 until_sync += (epochs_until_sync - 1) * length
         steps = min(
             self._pace.steps(compiled.speed, in_epoch, until_sync),
-            self._feed.most_steps,
+            self._data_source.most_steps,
             runner.steps_until_sync(),
             (self._pace.fixed_steps or 1) if is_last else math.inf,
         )
@@ -310,13 +311,18 @@ class BlockQueue:
             result, self._step = runner.run(
                 compiled,
                 BlockRequest(
-                    self._feed, epoch, step, steps, self._pace.max_steps, left
+                    self._data_source,
+                    epoch,
+                    step,
+                    steps,
+                    self._pace.max_steps,
+                    left,
                 ),
             )
             self._spans_epochs = result.epoch_results is not None
             self.last_batch = result.last_batch
             self._ran_out = (
-                not self._feed.plan.epochs_can_follow
+                not self._data_source.plan.epochs_can_follow
                 and len(result.rows) < steps
                 and not result.halted
             )

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop import pacing
 from gdtrain.loop.block_queue import BlockQueue
@@ -56,7 +57,7 @@ def callback_list(
     model: keras.Model,
     callbacks: Any,
     verbose: Any,
-    feed: Any,
+    data_source: DataSource,
     epochs: int = 1,
     add_history: bool = False,
 ) -> keras.callbacks.CallbackList:
@@ -66,7 +67,7 @@ def callback_list(
         model: The model.
         callbacks: What the user gave: a list, a `CallbackList` or `None`.
         verbose: As in `keras.Model.fit`.
-        feed: The data.
+        data_source: The data.
         epochs: How many there will be.
         add_history: Whether to add a `History`.
     """
@@ -79,7 +80,7 @@ def callback_list(
         model=model,
         verbose=verbose,
         epochs=epochs,
-        steps=feed.steps_per_epoch,
+        steps=data_source.steps_per_epoch,
     )
 
 
@@ -125,7 +126,7 @@ def hooks_of(
 
 def run_epoch(
     queue: BlockQueue,
-    feed: Any,
+    data_source: DataSource,
     hooks: BatchHooks,
     epoch: int = 0,
     step: int = 0,
@@ -134,7 +135,7 @@ def run_epoch(
 
     Args:
         queue: Runs the steps.
-        feed: Its feed.
+        data_source: The data.
         hooks: `BatchHooks`.
         epoch: Which one.
         step: Where to begin.
@@ -145,8 +146,8 @@ def run_epoch(
     if step == 0:
         queue.begin_epoch()
     steps = None
-    feed.begin_epoch(epoch, step)
-    length = feed.steps_per_epoch
+    data_source.begin_epoch(epoch, step)
+    length = data_source.steps_per_epoch
     while length is None or step < length:
         if hooks.begin:
             # No hook is called for a step that there is no batch for.
@@ -165,7 +166,7 @@ def run_epoch(
             hooks.reached(epoch, step)
         if hooks.stopped():
             break
-    feed.end_epoch(step, ran_out=steps is None)
+    data_source.end_epoch(step, ran_out=steps is None)
     if steps is not None and steps.epoch_logs is not None:
         return steps.epoch_logs
     return queue.epoch_logs()

@@ -7,6 +7,7 @@ import keras
 from gdtrain.block.block_runner import BlockRunner
 from gdtrain.common import checks
 from gdtrain.data import choice
+from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.loop.block_queue import BlockQueue
@@ -29,7 +30,7 @@ def evaluate(
 
     Args:
         _use_cached_eval_dataset: Whether `fit` validates, which keeps the
-            feed from one epoch to the next. Keras's name.
+            data source from one epoch to the next. Keras's name.
 
     Raises:
         ValueError: if the model is not compiled, or data or an argument
@@ -38,10 +39,10 @@ def evaluate(
     models.assert_compiled(model, "evaluate")
     checks.at_least_one("steps", steps)
     within_fit = _use_cached_eval_dataset
-    feed = model._validation_feed if within_fit else None
-    if feed is None:
+    data_source = model._validation_source if within_fit else None
+    if data_source is None:
         with arrays.explained(model, x, y, sample_weight):
-            feed = choice.feed(
+            data_source = choice.data_source(
                 x,
                 y,
                 sample_weight,
@@ -49,18 +50,20 @@ def evaluate(
                 batch_size=batch_size,
                 steps_per_epoch=steps,
             )
-        models.build_under_strategy(model, feed.batch_spec)
+        models.build_under_strategy(model, data_source.batch_spec)
     if within_fit:
-        model._validation_feed = feed
-    feed.rewind()
-    callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
-    with labels.checked(model, feed):
-        logs = _run(model, feed, callbacks)
+        model._validation_source = data_source
+    data_source.rewind()
+    callbacks = epoch_loop.callback_list(model, callbacks, verbose, data_source)
+    with labels.checked(model, data_source):
+        logs = _run(model, data_source, callbacks)
     return logs if return_dict else metrics.flat_metrics(model, logs)
 
 
 def _run(
-    model: keras.Model, feed: Any, callbacks: keras.callbacks.CallbackList
+    model: keras.Model,
+    data_source: DataSource,
+    callbacks: keras.callbacks.CallbackList,
 ) -> dict[str, Any]:
     """One pass over the data; returns Python numbers by name."""
     model.make_test_function()
@@ -69,14 +72,14 @@ def _run(
     queue = BlockQueue(
         model,
         lambda: _test_function(model),
-        feed,
+        data_source,
         pacing.Pace(model, callbacks.callbacks, "test"),
         epochs_until_sync=lambda epoch: (1, 1),
     )
     hooks = epoch_loop.hooks_of(
         callbacks, "test", stopped=lambda: model.stop_evaluating
     )
-    logs = epoch_loop.run_epoch(queue, feed, hooks)
+    logs = epoch_loop.run_epoch(queue, data_source, hooks)
     queue.raise_interrupt()
     logs = metrics.pythonify_logs(logs)
     callbacks.on_test_end(logs)

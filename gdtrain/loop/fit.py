@@ -7,6 +7,7 @@ import keras
 from gdtrain.block.block_runner import BlockRunner
 from gdtrain.common import checks
 from gdtrain.data import choice
+from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import metrics, models
 from gdtrain.loop import epoch_loop, hooks, pacing
@@ -71,7 +72,7 @@ class Validation:
 
 def _run(
     model: keras.Model,
-    feed: Any,
+    data_source: DataSource,
     callbacks: keras.callbacks.CallbackList,
     first_epoch: int,
     epochs: int,
@@ -82,7 +83,7 @@ def _run(
 
     Args:
         model: A `DescentTrainer`, compiled.
-        feed: The training data, a feed.
+        data_source: The training data.
         callbacks: A `keras.callbacks.CallbackList`.
         first_epoch, epochs: Epochs count from the one to below the other.
         validation: A `Validation`, or `None`.
@@ -100,11 +101,22 @@ def _run(
         return (validation.until_due(epoch, left) if validation else left), left
 
     queue = BlockQueue(
-        model, lambda: _train_function(model), feed, pace, epochs_until_sync
+        model,
+        lambda: _train_function(model),
+        data_source,
+        pace,
+        epochs_until_sync,
     )
     listeners = hooks.own(callbacks.callbacks)
     state = FitState(
-        model, feed, queue, callbacks, listeners, first_epoch, epochs, arguments
+        model,
+        data_source,
+        queue,
+        callbacks,
+        listeners,
+        first_epoch,
+        epochs,
+        arguments,
     )
     for callback in listeners:
         callback.on_fit_begin(state)
@@ -117,9 +129,9 @@ def _run(
         # Who compares with what was before the step must find it there, and
         # so must an optimizer that begins with a copy of the weights: a step
         # that is traced has no values yet of weights that it makes.
-        variables.build(model, feed.batch_spec)
+        variables.build(model, data_source.batch_spec)
     elif has_memory and not metrics.are_metrics_built(model):
-        models.build(model, feed.batch_spec)
+        models.build(model, data_source.batch_spec)
     if state.resumed_from is not None:
         state.restore(state.resumed_from)
     if state.is_finished:
@@ -155,10 +167,10 @@ def _one_epoch(
     epoch = state.epoch
     if state.step == 0:  # Else `restore` has begun it.
         callbacks.on_epoch_begin(epoch)
-    state.feed.begin_epoch(epoch, state.step)
-    epoch_loop.set_steps(callbacks, state.feed.steps_per_epoch)
+    state.data_source.begin_epoch(epoch, state.step)
+    epoch_loop.set_steps(callbacks, state.data_source.steps_per_epoch)
     logs = epoch_loop.run_epoch(
-        state.queue, state.feed, batch_hooks, epoch, state.step
+        state.queue, state.data_source, batch_hooks, epoch, state.step
     )
     logs = dict(logs)
     if validation and validation.is_due(epoch):
@@ -241,7 +253,7 @@ def fit(
             steps=validation_steps,
         )
     with arrays.explained(model, x, y, sample_weight):
-        feed = choice.feed(
+        data_source = choice.data_source(
             x,
             y,
             sample_weight,
@@ -252,20 +264,20 @@ def fit(
             class_weight=class_weight,
             steps_done=_steps_done(model),
         )
-    models.build_under_strategy(model, feed.batch_spec)
+    models.build_under_strategy(model, data_source.batch_spec)
     most = keras.config.max_epochs()
     epochs = min(epochs, most) if most else epochs
     callbacks = epoch_loop.callback_list(
-        model, callbacks, verbose, feed, epochs, add_history=True
+        model, callbacks, verbose, data_source, epochs, add_history=True
     )
     try:
         with (
-            labels.checked(model, feed),
+            labels.checked(model, data_source),
             model._step_hooks.registered(callbacks.callbacks),
         ):
             return _run(
                 model,
-                feed,
+                data_source,
                 callbacks,
                 initial_epoch,
                 epochs,
@@ -273,7 +285,7 @@ def fit(
                 arguments,
             )
     finally:
-        model._validation_feed = None
+        model._validation_source = None
 
 
 def _steps_done(model: keras.Model) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.data.iterator_state import NoPosition
+from gdtrain.data.protocols import DataSource
 from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.state import (
     callback_states,
@@ -58,7 +59,7 @@ class FitState:
 
     Args:
         model: A `DescentTrainer`, compiled.
-        feed: The training data, a feed.
+        data_source: The training data.
         queue: Runs the steps.
         callbacks: The callbacks.
         listeners: Those of them whose `on_position` is called.
@@ -78,7 +79,7 @@ class FitState:
     def __init__(
         self,
         model: keras.Model,
-        feed: Any,
+        data_source: DataSource,
         queue: BlockQueue,
         callbacks: keras.callbacks.CallbackList,
         listeners: Sequence[Listener],
@@ -87,7 +88,7 @@ class FitState:
         arguments: dict[str, Any],
     ) -> None:
         self.model = model
-        self.feed = feed
+        self.data_source = data_source
         self.queue = queue
         self.callbacks: list[keras.callbacks.Callback] = callbacks.callbacks
         self.epoch, self.epochs = epoch, epochs
@@ -117,8 +118,8 @@ class FitState:
         if self.model.built:
             # What a step is seen to return depends on which metrics there
             # are: a resumed fit has them before its first step.
-            variables.build(self.model, self.feed.batch_spec)
-        return fingerprint.of(self.model, self.feed, self._arguments)
+            variables.build(self.model, self.data_source.batch_spec)
+        return fingerprint.of(self.model, self.data_source, self._arguments)
 
     def reached(self, epoch: int, step: int) -> None:
         """Sets the position; calls `on_position` of callbacks."""
@@ -135,8 +136,8 @@ class FitState:
         """
         epoch, step = self.epoch, self.step - 1
         if step < 0:
-            epoch, step = epoch - 1, (self.feed.steps_per_epoch or 0) - 1
-        found = self.feed.batch(epoch, step)
+            epoch, step = epoch - 1, (self.data_source.steps_per_epoch or 0) - 1
+        found: Any = self.data_source.batch(epoch, step)
         if found is None and self.queue.last_batch is not None:
             results = self.model.distribute_strategy.experimental_local_results
             # As it was before replicas got their parts.
@@ -183,7 +184,7 @@ class FitState:
 
     def _data_position(self, exactly: bool) -> Any:
         try:
-            return self.feed.position()
+            return self.data_source.position()
         except NoPosition:
             if exactly:
                 raise
@@ -196,7 +197,7 @@ class FitState:
             found = fingerprint.differences(
                 there, self.fingerprint, state["rates"]
             )
-            if variables.build(self.model, self.feed.batch_spec):
+            if variables.build(self.model, self.data_source.batch_spec):
                 kinds = ("weight",) if found else _BUILT
                 mismatch = self._mismatch(state, kinds)
                 if mismatch:
@@ -229,7 +230,7 @@ class FitState:
         changed = self.differences(state).groups()
         self.model._step_hooks.memory.set_state(state["memory"])
         data = None if changed & _OF_BATCHES else state["data"]
-        self.feed.go_to(self.epoch, self.step, data)
+        self.data_source.go_to(self.epoch, self.step, data)
         self.queue.trace(self.epoch, self.step)  # Makes what is missing
         mismatch = self._mismatch(
             state, ("weight",) if changed else variables.KINDS

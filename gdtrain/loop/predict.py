@@ -9,6 +9,7 @@ from gdtrain.block.prediction import PredictFunction
 from gdtrain.common import checks
 from gdtrain.common.signals import Interrupts
 from gdtrain.data import choice
+from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import data
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.mistakes import arrays
@@ -29,17 +30,17 @@ def predict(
     """
     checks.at_least_one("steps", steps)
     with arrays.explained(model, x):
-        feed = choice.feed(
+        data_source = choice.data_source(
             x,
             strategy=model.distribute_strategy,
             batch_size=batch_size,
             steps_per_epoch=steps,
         )
-    callbacks = epoch_loop.callback_list(model, callbacks, verbose, feed)
+    callbacks = epoch_loop.callback_list(model, callbacks, verbose, data_source)
     model.make_predict_function()
     model.stop_predicting = False
     callbacks.on_predict_begin()
-    outputs = _run(model, feed, callbacks)
+    outputs = _run(model, data_source, callbacks)
     callbacks.on_predict_end()
     if not outputs:
         raise ValueError(
@@ -50,7 +51,9 @@ def predict(
 
 
 def _run(
-    model: keras.Model, feed: Any, callbacks: keras.callbacks.CallbackList
+    model: keras.Model,
+    data_source: DataSource,
+    callbacks: keras.callbacks.CallbackList,
 ) -> list[Any]:
     """Outputs of each block, a list."""
     pace = pacing.Pace(model, callbacks.callbacks, "predict")
@@ -59,18 +62,20 @@ def _run(
     )
     interrupts = Interrupts()
     outputs: list[Any] = []
-    step, length = 0, feed.steps_per_epoch
+    step, length = 0, data_source.steps_per_epoch
     while length is None or step < length:
         interrupts.raise_pending()
         if hooks.begin:
-            if not feed.has_batch(0, step):
+            if not data_source.has_batch(0, step):
                 break
             hooks.begin(step)
-        left = None if length is None else length - step
+        left: float | None = None if length is None else length - step
         if hooks.stopped():  # As in Keras, after one more execution
             left = min(pace.fixed_steps or 1, left or math.inf)
         with interrupts.held_back():
-            some, count = _predict_function(model).run(feed, step, pace, left)
+            some, count = _predict_function(model).run(
+                data_source, step, pace, left
+            )
         if not count:
             break
         outputs.append(some)
@@ -80,7 +85,7 @@ def _run(
         step += count
         if hooks.stopped():
             break
-    feed.end_epoch(step, ran_out=length is not None and step < length)
+    data_source.end_epoch(step, ran_out=length is not None and step < length)
     interrupts.raise_pending()
     return outputs
 

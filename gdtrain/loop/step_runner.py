@@ -33,7 +33,7 @@ class StepRunner(_Mixin):
     train_function: Any  # Set by Keras's trainer
     test_function: Any
     predict_function: Any
-    _validation_feed: Any = None  # Kept from one epoch of `fit` to the next
+    _validation_source: Any = None  # Kept from one epoch of `fit` to the next
     _label_rules: Any = None  # `LabelRules`, once it is compiled
 
     # For the signatures alone: Keras documents these on a parent of its own.
@@ -56,7 +56,7 @@ class StepRunner(_Mixin):
         on a batch or fit the same model; the epoch's metrics stay.
         """
         with nesting.entered(
-            self, "history", "stop_training", "_validation_feed"
+            self, "history", "stop_training", "_validation_source"
         ):
             run = self._loop_or_none("fit", kwargs) or super().fit
             return run(*args, **kwargs)

@@ -13,6 +13,7 @@ import numpy as np
 
 from gdtrain.data import data_fingerprint
 from gdtrain.data.data_fingerprint import FIRST_BATCHES
+from gdtrain.data.protocols import DataSource
 from gdtrain.descent import settings
 from gdtrain.keras_bridge import models, optimizers, randomness
 from gdtrain.state import variables
@@ -46,12 +47,14 @@ class Differences(dict[tuple[str, str], str]):
         return text + (f"; and {more} more" if more > 0 else "")
 
 
-def of(model: keras.Model, feed: Any, arguments: dict[str, Any]) -> Groups:
+def of(
+    model: keras.Model, data_source: DataSource, arguments: dict[str, Any]
+) -> Groups:
     """The fingerprint of a `fit`.
 
     Args:
         model: A `DescentTrainer`, compiled.
-        feed: The training data, a feed.
+        data_source: The training data.
         arguments: Of `fit`, by name.
     """
     data, fit, validation = Description(), Description(), Description()
@@ -68,7 +71,7 @@ def of(model: keras.Model, feed: Any, arguments: dict[str, Any]) -> Groups:
     return {
         "python": {"version": "%d.%d" % sys.version_info[:2]},
         "random": {"seed": randomness.random_seed()},
-        "data": data.leaves | feed.fingerprint(),
+        "data": data.leaves | data_source.fingerprint(),
         "fit": fit.leaves,
         "compile": _compiled(model),
         "model": described.leaves,

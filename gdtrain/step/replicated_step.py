@@ -88,7 +88,7 @@ class ReplicatedStep:
     Args:
         model: A `DescentTrainer`, compiled.
         method: `"train_step"` or `"test_step"`.
-        take: Makes a replica's part of the batch of what a feed fetched.
+        take: Makes a replica's part of the batch of what a data source fetched.
         groups: The `RequestGroup`s of quantities to measure, a tuple.
         microbatches: Into how many micro-batches to split a batch.
         xla: Whether XLA compiles the step by itself.
@@ -141,7 +141,7 @@ class ReplicatedStep:
         """One step, of a batch at a time: `(logs, row)`.
 
         Args:
-            fetched: What a feed fetched.
+            fetched: What a data source fetched.
             clock: The `StepClock`.
             xla: Whether XLA compiles the block that the step is part of.
         """

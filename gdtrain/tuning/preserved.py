@@ -18,7 +18,7 @@ _ATTRIBUTES = (
     "stop_training",
     "test_function",
     "train_function",
-    "_validation_feed",
+    "_validation_source",
 )
 
 

@@ -37,12 +37,17 @@ class StackedLoop:
         self._model = model
         self._data = data
         self._validation = validation
-        sources = [data] if validation is None else [data, validation]
+        block_inputs_of_all = (
+            [data] if validation is None else [data, validation]
+        )
         self._program = tf.function(
             self._block,
             autograph=False,
             input_signature=[
-                [s.plan.signature(s.source(0, 0, 0), False) for s in sources],
+                [
+                    s.plan.signature(s.block_inputs(0, 0, 0), False)
+                    for s in block_inputs_of_all
+                ],
                 tf.TensorSpec([], tf.int32),
             ],
         )
@@ -91,17 +96,21 @@ class StackedLoop:
     def _sources(self, epoch: int, count: int) -> list[Any]:
         """The data that the program takes for a block of epochs."""
         steps = count * _steps_per_epoch(self._data)
-        sources = [self._data.source(epoch, 0, steps)]
+        block_inputs_of_all = [self._data.block_inputs(epoch, 0, steps)]
         if self._validation is not None:
             steps = _steps_per_epoch(self._validation)
-            sources.append(self._validation.source(0, 0, steps))
-        return sources
+            block_inputs_of_all.append(
+                self._validation.block_inputs(0, 0, steps)
+            )
+        return block_inputs_of_all
 
-    def _block(self, sources: list[Any], epochs: tf.Tensor) -> tuple:
+    def _block(
+        self, block_inputs_of_all: list[Any], epochs: tf.Tensor
+    ) -> tuple:
         """Some epochs; traced."""
         plan: Any = self._data.plan  # Its epochs can follow.
         steps = _steps_per_epoch(self._data)
-        opened = plan.open(sources[0], False)
+        opened = plan.open(block_inputs_of_all[0], False)
 
         def epoch(
             number: tf.Tensor,
@@ -121,7 +130,7 @@ class StackedLoop:
             )
             found = [self._model.results()]
             if self._validation is not None:
-                found.append(self._validated(sources[1]))
+                found.append(self._validated(block_inputs_of_all[1]))
             results = results.write(number, tf.concat(found, 0))
             return number + 1, plan.next_epoch(opened, cursor), losses, results
 
@@ -139,7 +148,7 @@ class StackedLoop:
         )
         return losses.stack(), results.stack()
 
-    def _validated(self, source: Any) -> tf.Tensor:
+    def _validated(self, block_inputs: Any) -> tf.Tensor:
         """The metrics over the data to validate on."""
         data = self._validation
         assert data is not None
@@ -149,7 +158,7 @@ class StackedLoop:
             return state
 
         self._model.reset_metrics()
-        opened = data.plan.open(source, False)
+        opened = data.plan.open(block_inputs, False)
         _each_batch(data, opened, data.plan.first(opened), step, ())
         return self._model.results()
 
@@ -222,7 +231,7 @@ def train(job: SweepJob, progress: Progress) -> list[SweepRun]:
     model = job.model()
     if not model.built:
         raise NotStackable("it cannot be built before its first step")
-    data, validation = job.feed(), job.validation_feed()
+    data, validation = job.data_source(), job.validation_source()
     reason = _why_not(model, [data, validation], len(job.learning_rates))
     if reason:
         raise NotStackable(reason)

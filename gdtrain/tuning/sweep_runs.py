@@ -101,13 +101,13 @@ class SweepJob:
             )
         model = from_keras(model)
         if not model.built:
-            models.build(model, self.feed().batch_spec)
+            models.build(model, self.data_source().batch_spec)
         return model
 
-    def feed(self) -> DataSource:
+    def data_source(self) -> DataSource:
         """The data, in the order that `fit` takes for the seed."""
         keras.utils.set_random_seed(self.seed)
-        return choice.feed(
+        return choice.data_source(
             self.x,
             self.y,
             self.sample_weight,
@@ -116,11 +116,11 @@ class SweepJob:
             shuffle=self.shuffle,
         )
 
-    def validation_feed(self) -> DataSource | None:
+    def validation_source(self) -> DataSource | None:
         """The data to validate on, or `None`."""
         if self.validation_data is None:
             return None
-        return choice.feed(
+        return choice.data_source(
             *keras.utils.unpack_x_y_sample_weight(self.validation_data),
             strategy=tf.distribute.get_strategy(),
             batch_size=self.batch_size,

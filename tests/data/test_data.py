@@ -59,24 +59,26 @@ def test_shuffling_in_batches_keeps_examples_in_their_batch():
     assert order[0].tolist() != order[1].tolist()
 
 
-def feed_of(**arguments):
+def source_of(**arguments):
     arguments = {"batch_size": 4, **arguments}
-    return choice.feed(strategy=tf.distribute.get_strategy(), **arguments)
+    return choice.data_source(
+        strategy=tf.distribute.get_strategy(), **arguments
+    )
 
 
 def test_arrays_that_fit_are_kept_on_the_device(monkeypatch):
     x = np.zeros([10, 3], "float32")
-    assert type(feed_of(x=x)) is DeviceArrays
+    assert type(source_of(x=x)) is DeviceArrays
     monkeypatch.setattr(choice, "memory_limit", lambda: x.nbytes)
-    assert type(feed_of(x=x)) is DeviceArrays
-    assert type(feed_of(x=x, y=np.zeros([10, 1]))) is HostArrays
+    assert type(source_of(x=x)) is DeviceArrays
+    assert type(source_of(x=x, y=np.zeros([10, 1]))) is HostArrays
 
 
 def test_what_is_no_dense_array_comes_as_keras_brings_it():
     dataset = tf.data.Dataset.range(3)
     ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
-    assert type(feed_of(x=dataset, batch_size=None)) is AdaptedData
-    assert type(feed_of(x=ragged)) is AdaptedData
+    assert type(source_of(x=dataset, batch_size=None)) is AdaptedData
+    assert type(source_of(x=ragged)) is AdaptedData
 
 
 def test_limit_is_a_share_of_this_machine(monkeypatch):
@@ -85,15 +87,15 @@ def test_limit_is_a_share_of_this_machine(monkeypatch):
     assert choice.memory_limit() == int(1000 * choice.MEMORY_SHARE)
 
 
-def batches(feed, epoch):
+def batches(data_source, epoch):
     """The batches of an epoch, taken one by one."""
-    taken, plan = [], feed.plan
-    for step in range(feed.steps_per_epoch):
-        source = feed.source(epoch, step, 1)
-        opened = plan.open(source, False)
+    taken, plan = [], data_source.plan
+    for step in range(data_source.steps_per_epoch):
+        block_inputs = data_source.block_inputs(epoch, step, 1)
+        opened = plan.open(block_inputs, False)
         cursor = plan.first(opened)
         taken.append(plan.take(plan.fetch(opened, cursor)))
-    feed.end_epoch(feed.steps_per_epoch, ran_out=False)
+    data_source.end_epoch(data_source.steps_per_epoch, ran_out=False)
     return taken
 
 
@@ -101,13 +103,14 @@ def batches(feed, epoch):
 def test_arrays_come_in_the_same_batches_wherever_they_are(shuffle):
     x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
     arrays = {"x": x, "pair": (y, None)}
-    feeds = [
+    data_sources = [
         make(arrays, 4, Order(11, 4, shuffle, 3), tf.distribute.get_strategy())
         for make in (DeviceArrays, HostArrays)
     ]
     for epoch in range(3):
         for one, other in zip(
-            *(batches(feed, epoch) for feed in feeds), strict=True
+            *(batches(data_source, epoch) for data_source in data_sources),
+            strict=True,
         ):
             assert one["pair"][1] is None and other["pair"][1] is None
             assert one["x"].dtype == other["x"].dtype == tf.float32
@@ -153,10 +156,10 @@ def test_seed_of_keras_repeats_the_order_and_epochs_differ():
     orders = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
-        feed = feed_of(x=np.arange(20.0), shuffle=True)
+        data_source = source_of(x=np.arange(20.0), shuffle=True)
         orders.append(
             [
-                np.concatenate(batches(feed, epoch)).ravel().tolist()
+                np.concatenate(batches(data_source, epoch)).ravel().tolist()
                 for epoch in range(2)
             ]
         )
@@ -166,10 +169,10 @@ def test_seed_of_keras_repeats_the_order_and_epochs_differ():
 
 def test_no_examples_are_refused():
     with pytest.raises(ValueError, match=r"at least one example.*\(0, 3\)"):
-        feed_of(x=np.zeros([0, 3]))
+        source_of(x=np.zeros([0, 3]))
 
 
 @pytest.mark.parametrize("batch_size", [-1, -32])
 def test_negative_batch_size_is_refused(batch_size):
     with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
-        feed_of(x=np.zeros([3, 3]), batch_size=batch_size)
+        source_of(x=np.zeros([3, 3]), batch_size=batch_size)

@@ -36,8 +36,8 @@ PIPELINES = {
 }
 
 
-def feed_of(make, steps_per_epoch=None):
-    """A new feed, as in another process that set the same seed."""
+def source_of(make, steps_per_epoch=None):
+    """A new data source, as in another process that set the same seed."""
     keras.utils.set_random_seed(3)
     adapter = data.data_adapter(
         make(), None, None, None, steps_per_epoch, False, None
@@ -45,18 +45,23 @@ def feed_of(make, steps_per_epoch=None):
     return AdaptedData(adapter, tf.distribute.get_strategy(), steps_per_epoch)
 
 
-def take(feed, found, epoch=0, step=0, most=None):
+def take(data_source, found, epoch=0, step=0, most=None):
     """Adds batches to `found`; `(epoch, step)`, where it has `most`."""
     while epoch < EPOCHS:
-        while feed.steps_per_epoch is None or step < feed.steps_per_epoch:
+        while (
+            data_source.steps_per_epoch is None
+            or step < data_source.steps_per_epoch
+        ):
             if len(found) == most:
                 return epoch, step
-            batch = next(feed.source(epoch, step, 1).iterator, None)
+            batch = next(
+                data_source.block_inputs(epoch, step, 1).iterator, None
+            )
             if batch is None:
                 break
             found.append(batch.numpy().tolist())
             step += 1
-        feed.end_epoch(step, ran_out=feed.steps_per_epoch != step)
+        data_source.end_epoch(step, ran_out=data_source.steps_per_epoch != step)
         epoch, step = epoch + 1, 0
     return epoch, step
 
@@ -65,17 +70,17 @@ def take(feed, found, epoch=0, step=0, most=None):
 @pytest.mark.filterwarnings("ignore:Your input ran out")
 def test_from_each_step_of_each_pass(name):
     expected = []
-    take(feed_of(*PIPELINES[name]), expected)
+    take(source_of(*PIPELINES[name]), expected)
     assert len(expected) >= 2 * EPOCHS
     for most in range(len(expected)):
-        feed, found = feed_of(*PIPELINES[name]), []
-        feed.position()  # As before training
-        place = take(feed, found, most=most)
-        position = feed.position()
-        feed = feed_of(*PIPELINES[name])
-        feed.position()
-        feed.go_to(*place, position)
-        take(feed, found, *place)
+        data_source, found = source_of(*PIPELINES[name]), []
+        data_source.position()  # As before training
+        place = take(data_source, found, most=most)
+        position = data_source.position()
+        data_source = source_of(*PIPELINES[name])
+        data_source.position()
+        data_source.go_to(*place, position)
+        take(data_source, found, *place)
         assert found == expected
 
 
@@ -87,5 +92,5 @@ def test_shuffling_what_was_shuffled_is_refused():
         return tf.data.Dataset.zip(NUMBERS.shuffle(9), NUMBERS.shuffle(9))
 
     with pytest.raises(NoPosition, match="shuffles twice"):
-        feed_of(twice).position()
-    feed_of(beside).position()
+        source_of(twice).position()
+    source_of(beside).position()

@@ -21,7 +21,7 @@ def scaled(x):
 
 
 class Feed:
-    """In the place of a feed."""
+    """In the place of a data source."""
 
     @staticmethod
     def fingerprint():
