@@ -25,11 +25,10 @@ def network(optimizer="adam"):
     return model
 
 
-def train(model, epochs=2):
+def train(model, epochs=2, **arguments):
     x, y = models.regression_data()
-    return model.fit(
-        x, y, batch_size=8, epochs=epochs, verbose=0, validation_split=0.2
-    )
+    arguments = {"verbose": 0, "validation_split": 0.2} | arguments
+    return model.fit(x, y, batch_size=8, epochs=epochs, **arguments)
 
 
 def everything(model):
@@ -129,16 +128,19 @@ def test_states_of_recurrent_layers_are_as_before():
     assert np.any(before)
 
 
-def test_who_watches_a_model_hears_nothing_of_it():
+def test_callbacks_of_a_fit_get_no_steps_of_the_test():
+    class TestsWithin(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            with preserved_model(self.model):
+                train(self.model)
+
     model = network()
     telemetry = gdtrain.callbacks.Telemetry()
-    telemetry.set_model(model)
-    telemetry.on_train_begin()
-    with preserved_model(model):
-        train(model)
-    assert len(telemetry.steps) == 0
-    train(model, epochs=1)
-    assert telemetry.steps.tolist() == [1, 2, 3, 4, 5]
+    train(model, epochs=2, callbacks=[telemetry, TestsWithin()])
+    assert telemetry.steps.tolist() == list(range(1, 11))
+    plain = gdtrain.callbacks.Telemetry()
+    train(network(), epochs=2, callbacks=[plain])
+    np.testing.assert_array_equal(telemetry["loss"], plain["loss"])
 
 
 def test_optimizers_of_the_user_are_set_back_too():
