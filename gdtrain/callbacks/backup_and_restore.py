@@ -168,7 +168,7 @@ class BackupAndRestore(Callback):
                     "Write one of them."
                 )
             every_steps = checks.positive_integer("save_freq", save_freq)
-        if every_steps is not None:
+        elif every_steps is not None:
             every_steps = checks.positive_integer("every_steps", every_steps)
         if every_seconds is not None:
             every_seconds = checks.positive_number(
@@ -178,12 +178,7 @@ class BackupAndRestore(Callback):
         self.every_seconds = every_seconds
         self.keep = checks.positive_integer("keep", keep)
         self.at_epochs_only = at_epochs_only
-        if on_change not in ON_CHANGE:
-            raise ValueError(
-                f"`on_change` must be one of {ON_CHANGE}. Received: "
-                f"on_change={on_change!r}."
-            )
-        self.on_change = on_change
+        self.on_change = checks.one_of("on_change", on_change, ON_CHANGE)
         self.saves_first = False  # Set to save before the first step
         self._signals = StopSignals()
         self._background = Background()

@@ -3,14 +3,15 @@
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from gdtrain.common import checks
 from gdtrain.descent import optimizers
-from gdtrain.loop.callback import Callback
+from gdtrain.loop.callback import Callback, Logs
 
 UNITS = ("epoch", "step")
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -77,10 +78,7 @@ class LearningRateScheduler(Callback):
         unit: str = "epoch",
     ) -> None:
         super().__init__()
-        if unit not in UNITS:
-            raise ValueError(
-                f"`unit` must be one of {UNITS}. Received: unit={unit!r}."
-            )
+        self.unit = checks.one_of("unit", unit, UNITS)
         if not callable(schedule):
             raise TypeError(
                 "`schedule` must be a function or a schedule. Received: "
@@ -103,7 +101,6 @@ class LearningRateScheduler(Callback):
             _check_schedule(schedule)
         self.schedule = schedule
         self.verbose = verbose
-        self.unit = unit
         self.sync = "epoch" if unit == "epoch" else "never"
         self._begun_at: tuple[int, int] | None = None  # Updates, and steps
 
@@ -127,16 +124,14 @@ class LearningRateScheduler(Callback):
         rate = tf.cast(self.schedule(done), optimizer.learning_rate.dtype)
         optimizer.learning_rate.assign(rate)
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Checks the optimizer."""
         _check_optimizer(self.model.optimizer)
         if self.unit == "step":  # Epochs are those of any Keras model.
             super().on_train_begin(logs)
             self._begun_at = self._counts()
 
-    def on_epoch_begin(
-        self, epoch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Sets the rate of an epoch."""
         if self.unit == "epoch":
             rate = float(self.model.optimizer.learning_rate)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -20,7 +20,7 @@ from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
 from gdtrain.descent import optimizers
-from gdtrain.loop.callback import Callback
+from gdtrain.loop.callback import Callback, State
 from gdtrain.loop.fit_state import FitState, Rollback
 from gdtrain.state import variables
 from gdtrain.step import guard
@@ -114,11 +114,7 @@ class NonfiniteGuard(Callback):
         max_rollbacks: int = 5,
     ) -> None:
         super().__init__()
-        if policy not in POLICIES:
-            raise ValueError(
-                f"`policy` must be one of {POLICIES}. Received: {policy!r}."
-            )
-        self.policy = policy
+        self.policy = checks.one_of("policy", policy, POLICIES)
         self.max_consecutive_skips = checks.positive_integer(
             "max_consecutive_skips", max_consecutive_skips
         )
@@ -180,7 +176,7 @@ class NonfiniteGuard(Callback):
             self._has_explained = True
             self._explain(fit_state)
             if self.policy == "skip":
-                # That step was the first of those that may be left out.
+                # That step was the first of those that may be skipped.
                 self._allow()
                 return
         if self._backup is not None:
@@ -205,7 +201,7 @@ class NonfiniteGuard(Callback):
             "policy": self.policy,
         }
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: State) -> None:
         """Continues from what `get_state` gave."""
         self.skipped_steps = list(state["skipped_steps"])
         # After a rollback, the first cause is not explained a second time.

@@ -7,6 +7,7 @@ and validation.
 """
 
 import contextlib
+import dataclasses
 import inspect
 import json
 import math
@@ -19,9 +20,8 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import failures
-from gdtrain.descent import settings
+from gdtrain.descent import optimizers, settings
 from gdtrain.keras_bridge import models
-from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
 
 _TITLE = "Gradient descent"
@@ -148,7 +148,7 @@ def _known(
                 for one, name in whole
                 if one == update and re.fullmatch(pattern, name)
             ]
-            tags = [_tag(_joined(update, name)) for name in names]
+            tags = [_tag(name, update) for name in names]
             if names == ["loss"] and not update:
                 tags.append(_evaluated("loss"))
             if tags:
@@ -162,7 +162,7 @@ def _others(
     return [
         (
             _titled(_LAST.get(name, name.replace("_", " ")), update),
-            [_tag(_joined(update, name))],
+            [_tag(name, update)],
         )
         for update, name in whole
         if not _is_known(name) and is_wanted(name)
@@ -174,28 +174,14 @@ def _titled(title: str, update: str) -> str:
     return f"{title}: {update}" if update else title
 
 
-def _joined(update: str, name: str) -> str:
-    """The name of a number of one update of several."""
-    return f"{update}/{name}" if update else name
-
-
-def _tag(name: str) -> str:
+def _tag(name: str, update: str = "") -> str:
     """A regular expression for the tag of a number of a step."""
-    return f"step/{re.escape(name)}$"
+    return f"step/{re.escape(f'{update}/{name}' if update else name)}$"
 
 
 def _evaluated(name: str) -> str:
     """A regular expression for the tag of a number of evaluations."""
     return f"evaluation_{re.escape(name)}_vs_iterations$"
-
-
-# Arguments of `compile` that are gdtrain's own
-_OWN = (
-    "global_clipnorm",
-    "microbatches",
-    "steps_per_execution",
-    "jit_compile",
-)
 
 
 def describe(
@@ -275,26 +261,25 @@ def hyperparameters(
     found["batch_size"] = batch_size
     if model.optimizer is not None:
         # Mixed precision wraps another optimizer around the user's.
-        one = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        one = optimizers.unwrapped(model.optimizer)
         found["optimizer"] = type(one).__name__
         with parts.catch("Settings of the optimizer are left out of HParams"):
             found |= _settings(one)
-    own = _own_settings(model)
-    if own.get("microbatches", 1) > 1:
-        found["microbatches"] = own["microbatches"]
-    found["global_clipnorm"] = own.get("global_clipnorm")
+    own = settings.of(model)
+    if own.microbatches > 1:
+        found["microbatches"] = own.microbatches
+    found["global_clipnorm"] = own.global_clipnorm
     found |= entries
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _settings(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     """The settings of an optimizer, or of each of several in it."""
-    if not isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        return _flat(_arguments(optimizer))
     found: dict[str, Any] = {}
-    for part in optimizer.optimizers:
-        found[part.name] = type(part).__name__
-        found |= _flat(_arguments(part), f"{part.name}/")
+    for name, one in optimizers.by_name(optimizer).items():
+        if name:
+            found[name] = type(one).__name__
+        found |= _flat(_arguments(one), f"{name}/" if name else "")
     return found
 
 
@@ -347,17 +332,10 @@ def _summary(model: keras.Model) -> str:
     return "\n".join(lines)
 
 
-def _own_settings(model: keras.Model) -> dict[str, Any]:
-    """Arguments of `compile` that are gdtrain's; empty for Keras's models."""
-    if not isinstance(model, DescentTrainer):
-        return {}
-    current = settings.of(model)
-    return {name: getattr(current, name) for name in _OWN}
-
-
 def _compiled(model: keras.Model) -> dict[str, Any]:
     """What a model was compiled with, by name."""
-    own = _own_settings(model)
+    own = dataclasses.asdict(settings.of(model))
+    del own["resolved_jit_compile"]
     return models.compile_arguments(model) | own
 
 

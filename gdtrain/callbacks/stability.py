@@ -4,7 +4,6 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from gdtrain.common import checks
@@ -13,7 +12,7 @@ from gdtrain.curvature import stability_probe
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import StabilityProbe
 from gdtrain.curvature.stable_learning_rate import Limit, limit_of
-from gdtrain.loop.callback import Callback
+from gdtrain.loop.callback import Callback, Logs, State
 
 _log = logging.getLogger("gdtrain")
 
@@ -200,17 +199,8 @@ class Stability(Callback):
     ) -> None:
         super().__init__()
         self.every_steps = checks.positive_integer("every_steps", every_steps)
-        if budget is not None:
-            budget = checks.positive_number(
-                "budget", budget, "Write 0.05 for 5% of training time."
-            )
-        if what_if not in _WHAT_IF:
-            raise ValueError(
-                f"`what_if` must be one of {_WHAT_IF}. Received: "
-                f"what_if={what_if!r}."
-            )
         self.minibatch_noise = minibatch_noise
-        self._what_if = what_if
+        self._what_if = checks.one_of("what_if", what_if, _WHAT_IF)
         self.probe_names = [*stability_probe.NAMES]
         if what_if:
             self.probe_names.append("best_multiple")
@@ -228,7 +218,9 @@ class Stability(Callback):
             batch_size=batch_size,
             training=training,
         )
-        self._cadence = ProbeCadence(self.every_steps, budget)
+        self._cadence = ProbeCadence(
+            self.every_steps, checks.share_of_time(budget)
+        )
         self._probe: StabilityProbe | None = None  # Made when first needed
         self._made_for: Any = None  # The model's `train_function` then
         self._limit: Limit | None = None
@@ -237,7 +229,7 @@ class Stability(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_probe": None, "_made_for": None}
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Finds the limit of the model's optimizer."""
         super().on_train_begin(logs)
         if self.steps_done < self._steps_before:  # Of another model
@@ -270,7 +262,7 @@ class Stability(Callback):
             "vector": None if self._probe is None else self._probe.get_state(),
         }
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: State) -> None:
         """Continues from what `get_state` gave."""
         self._cadence.next_step = state["next"]
         self._steps_before = self.steps_done

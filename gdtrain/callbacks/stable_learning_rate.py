@@ -1,7 +1,6 @@
 """A learning rate held at a share of what is stable."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +9,7 @@ from gdtrain.callbacks.stability import Stability
 from gdtrain.common import checks
 from gdtrain.curvature.stable_learning_rate import limit_of
 from gdtrain.descent import optimizers
+from gdtrain.loop.callback import Logs
 
 
 class StableLearningRate(Stability):
@@ -97,7 +97,7 @@ class StableLearningRate(Stability):
                 f"rise={rise!r}. Write 1.0 to follow at once."
             )
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Finds the limit of the model's optimizer, and checks both."""
         super().on_train_begin(logs)
         self._check()

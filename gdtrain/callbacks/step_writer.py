@@ -1,12 +1,10 @@
 """Callbacks that pass the numbers of every step to a writer."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gdtrain.common import checks
-from gdtrain.loop.callback import Callback
+from gdtrain.loop.callback import Callback, Quantities, State
 from gdtrain.telemetry import presets
-from gdtrain.telemetry.quantity import Quantity
 from gdtrain.telemetry.step_table import BlockTable
 from gdtrain.writers.background import Background
 from gdtrain.writers.writer import Array, Mask, Names, Writer, restore, state_of
@@ -55,7 +53,7 @@ class StepWriter(Callback):
     def __init__(
         self,
         writer: Writer,
-        quantities: str | Sequence[Quantity | str] = "standard",
+        quantities: Quantities = "standard",
         every_steps: int = 1,
         *,
         budget: float | None = None,
@@ -64,11 +62,7 @@ class StepWriter(Callback):
         self.writer = writer
         self.quantities = presets.resolve(quantities)
         self.every_steps = checks.positive_integer("every_steps", every_steps)
-        if budget is not None:
-            budget = checks.positive_number(
-                "budget", budget, "Write 0.05 for 5% of training time."
-            )
-        self.budget = budget
+        self.budget = checks.share_of_time(budget)
         self._wanted = self.wanted  # For each block, on the writing thread
         self._background = Background(self.flush)
 
@@ -119,7 +113,7 @@ class StepWriter(Callback):
         self.wait()
         return {"writer": state_of(self.writer)}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: State) -> None:
         """Continues from what `get_state` gave."""
         self._background.do(restore, self.writer, state["writer"])
         self.wait()

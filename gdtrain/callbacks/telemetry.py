@@ -1,13 +1,12 @@
 """The numbers of every step, in memory."""
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.common import notebook
-from gdtrain.telemetry.quantity import Quantity
+from gdtrain.loop.callback import Quantities
 from gdtrain.telemetry.step_table import StepTable
 from gdtrain.writers.memory import MemoryWriter
 
@@ -56,7 +55,7 @@ class Telemetry(StepWriter):
 
     def __init__(
         self,
-        quantities: str | Sequence[Quantity | str] = "standard",
+        quantities: Quantities = "standard",
         every_steps: int = 1,
         *,
         budget: float | None = None,

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -15,8 +15,7 @@ from gdtrain.callbacks.pictures import Look, Picture, Pictures, Profile
 from gdtrain.callbacks.step_writer import StepWriter
 from gdtrain.common import checks, failures
 from gdtrain.descent import optimizers
-from gdtrain.loop.callback import Sync
-from gdtrain.telemetry.quantity import Quantity
+from gdtrain.loop.callback import Logs, Quantities, State, Sync
 from gdtrain.telemetry.step_table import BlockTable
 from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
@@ -131,7 +130,7 @@ class TensorBoard(StepWriter):
     def __init__(
         self,
         log_dir: str | os.PathLike = "logs",
-        quantities: str | Sequence[Quantity | str] = "standard",
+        quantities: Quantities = "standard",
         every_steps: int = 1,
         *,
         budget: float | None = None,
@@ -171,7 +170,7 @@ class TensorBoard(StepWriter):
             changes |= optimizers.is_scheduled(self.model.optimizer)
         return "epoch" if changes else "never"
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Keeps other runs from writing to the folder.
 
         Raises:
@@ -184,9 +183,7 @@ class TensorBoard(StepWriter):
         self._is_training = True
         self._has_begun = self._is_described = self._is_complete = False
 
-    def on_epoch_begin(
-        self, epoch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Begins the curves, at the first epoch."""
         if self._has_begun:
             return
@@ -212,9 +209,7 @@ class TensorBoard(StepWriter):
         if self._pictures.is_due(table.first_step, table.last_step):
             self._draw(table.last_step)
 
-    def on_epoch_end(
-        self, epoch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Writes what `History` shows of the epoch, and learning rates."""
         shown = dict(logs or {})
         if "learning_rate" not in shown:
@@ -223,12 +218,12 @@ class TensorBoard(StepWriter):
         if self.writes and self._scalars.add_epoch(epoch, shown):
             self._background.do(self._scalars.write)
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Draws the last pictures."""
         self._is_complete = True
         self._draw(self.steps_done)
 
-    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_test_begin(self, logs: Logs = None) -> None:
         """Keeps other runs from writing to the folder.
 
         Raises:
@@ -237,7 +232,7 @@ class TensorBoard(StepWriter):
         if not self._is_training and self.writes:
             self._runs.lock()
 
-    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_test_end(self, logs: Logs = None) -> None:
         """Writes the results of an evaluation at the current step."""
         # A model that cannot train counts no steps.
         if self.model.optimizer is not None and self.writes:
@@ -261,7 +256,7 @@ class TensorBoard(StepWriter):
         with contextlib.suppress(OSError):
             self._runs.close()
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: State) -> None:
         """Continues from what `get_state` gave."""
         super().set_state(state)
         window = (state["writer"] or {}).get("open")

@@ -1,13 +1,12 @@
 """Where the weights of a small model go."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gdtrain.common import checks
 from gdtrain.common.cadence import EverySteps
-from gdtrain.loop.callback import Callback
+from gdtrain.loop.callback import Callback, Logs, State
 from gdtrain.state import variables
 from gdtrain.telemetry.step_table import BlockTable
 
@@ -74,14 +73,12 @@ class WeightPath(Callback):
         """
         return np.stack(self._points) if self._points else np.zeros([0, 0])
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Begins a part of the path."""
         super().on_train_begin(logs)
         self._is_begun = False
 
-    def on_epoch_begin(
-        self, epoch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Keeps the start, when all weights are made."""
         if not self._is_begun:
             self._is_begun = True
@@ -96,7 +93,7 @@ class WeightPath(Callback):
         if self.next_sync(table.first_step - 1) <= table.last_step:
             self._keep(table.last_step)
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Keeps the end."""
         self._keep(self.steps_done)
 
@@ -108,7 +105,7 @@ class WeightPath(Callback):
             "stride": self._stride,
         }
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: State) -> None:
         """Continues from what `get_state` gave."""
         self._steps = np.asarray(state["steps"]).tolist()
         self._points = list(np.asarray(state["weights"]))

@@ -126,6 +126,36 @@ def positive_number(name: str, value: Any, remedy: str) -> float:
     return number
 
 
+def one_of(name: str, value: Any, choices: tuple) -> Any:
+    """Returns `value`, if it is one of the choices.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+
+    >>> one_of("unit", "step", ("epoch", "step"))
+    'step'
+    """
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {choices}. Received: {name}={value!r}."
+        )
+    return value
+
+
+def share_of_time(budget: float | None) -> float | None:
+    """Returns a `budget`, a positive share of training time, or `None`.
+
+    Raises:
+        TypeError, ValueError: as `positive_number`.
+    """
+    if budget is None:
+        return None
+    remedy = "Write 0.05 for 5% of training time."
+    return positive_number("budget", budget, remedy)
+
+
 def at_least_one(name: str, value: Any) -> None:
     """Checks an optional number.
 

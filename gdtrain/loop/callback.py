@@ -18,6 +18,9 @@ from gdtrain.telemetry.requests import Request
 from gdtrain.telemetry.step_table import BlockTable, Wanted
 
 Sync = Literal["never", "epoch", "batch"]
+Logs = Mapping[str, Any] | None  # As Keras passes them to its hooks
+State = Mapping[str, Any]  # What `get_state` of a callback gives
+Quantities = str | Sequence[Quantity | str]
 
 _CHEAP = frozenset(quantity.name for quantity in presets.PRESETS["standard"])
 
@@ -88,7 +91,7 @@ class Callback(keras.callbacks.Callback):
 
     #: What to measure in each step: a preset (`"minimal"`, `"standard"`,
     #: `"full"`), or a list of quantities and names of quantities.
-    quantities: str | Sequence[Quantity | str] = ()
+    quantities: Quantities = ()
 
     #: Measure at the steps that are multiples of this.
     every_steps: int = 1
@@ -175,7 +178,7 @@ class Callback(keras.callbacks.Callback):
                 where it continues.
         """
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Checks that the model is one of gdtrain's, trained by its own `fit`.
 
         Raises:
@@ -257,7 +260,7 @@ class Callback(keras.callbacks.Callback):
         return {}
 
     @default_hook
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: State) -> None:
         """Continues from what `get_state` gave, after `on_train_begin`.
 
         Args:

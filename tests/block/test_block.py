@@ -187,7 +187,7 @@ def test_pace_fills_its_time_and_stops_where_it_has_to():
     assert pace.steps(speed, 10, 10) == 10
     assert pace.steps(speed, None, None) == 2000
     assert Pace(automatic, SEEN["batch"][:1]).steps(speed, 10, 10) == 1
-    of_seven = Pace(network(steps_per_execution=7), SEEN["epochs"][:1])
+    of_seven = Pace(network(steps_per_execution=7), SEEN["epoch"][:1])
     assert of_seven.steps(speed, 3, 30) == 3
     assert of_seven.steps(speed, 30, 30) == 7
 

@@ -113,7 +113,7 @@ def functional(first, second):
 
 
 CHANGES = {
-    "rate": (sgd(0.001), sgd(0.1), "learning_rate was 0.001, is 0.1: delete"),
+    "rate": (sgd(0.001), sgd(0.1), "learning_rate was 0.001, is 0.1. Delete"),
     "momentum": (sgd(momentum=0.5), sgd(momentum=0.9), "momentum was 0.5, is"),
     "optimizer": (
         compiled(optimizer="sgd"),
