@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import layers
 from gdtrain.optimizers import GradientDescent
 from gdtrain.state import variables
@@ -66,7 +67,7 @@ class OverwritableCheck(StepCheck):
 
     @staticmethod
     def verdict(
-        checked: tf.Tensor, step: tf.Tensor, memory: StepVariables
+        checked: tf.Tensor, step: tf.Tensor, kept: StepVariables
     ) -> tf.Tensor:
         """The same number."""
         return checked
@@ -80,12 +81,12 @@ class BlockRollback:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        memory = model._step_hooks.memory.variables
+        kept = model._step_hooks.step_variables.variables
         self._moved = [
             _local(variable, model)
             for some in variables.of(model).values()
             for variable in some
-        ] + [variable for kept in memory.values() for variable in kept]
+        ] + [variable for some in kept.values() for variable in some]
         with tf.init_scope():
             # An output of the program would be lost if an operation fails.
             # A copy is made when what was copied moves, not before.
@@ -153,7 +154,7 @@ def _overwritable(model: keras.Model) -> list[Any]:
 
 def _keeps(model: keras.Model) -> bool:
     """Whether a weight or slot that is not finite stays so."""
-    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    inner = unwrapped(model.optimizer)
     several = getattr(inner, "optimizers", [inner])
     return all(type(one) in _KEEPING for one in several) and not any(
         weight.constraint or weight.overwrite_with_gradient

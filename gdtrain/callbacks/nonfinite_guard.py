@@ -147,7 +147,7 @@ class NonfiniteGuard(Callback):
             _check_rate(fit_state.model.optimizer, fit_state.callbacks)
         self._begin()
         # The first one halts in any case, to be explained as it was.
-        guard.allow(0, fit_state.model._step_hooks.memory)
+        guard.allow(0, fit_state.model._step_hooks.step_variables)
 
     def on_block(self, table: BlockTable) -> None:
         """Adds the steps that were reverted."""
@@ -212,8 +212,8 @@ class NonfiniteGuard(Callback):
     def _allow(self) -> None:
         """Sets how many steps in a row may be skipped from now on."""
         may_skip = self.policy == "skip" and self._has_explained
-        memory = self.model._step_hooks.memory
-        guard.allow(self.max_consecutive_skips if may_skip else 0, memory)
+        kept = self.model._step_hooks.step_variables
+        guard.allow(self.max_consecutive_skips if may_skip else 0, kept)
 
     def close(self) -> None:
         """Logs which steps were skipped."""

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import dense
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
 
 
@@ -39,7 +40,7 @@ def clip(gradients, global_clipnorm, optimizer):
     if global_clipnorm is not None:
         # The norm of indexed slices would count a repeated row's parts apart.
         present = _clipped([dense(g) for g in present], global_clipnorm)
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = unwrapped(optimizer)
     present = _within_range(present, inner)
     if replicas.count() > 1:
         present = optimizers.clip_gradients(inner, present)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import loss_scale, multiply
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
 
 
@@ -16,7 +17,7 @@ def check_optimizer(optimizer):
         ValueError: if `gradient_accumulation_steps` is set: Keras then runs
             schedules that many times too fast, and fails on several replicas.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = unwrapped(optimizer)
     for one in getattr(inner, "optimizers", [inner]):
         steps = getattr(one, "gradient_accumulation_steps", None)
         if steps:

@@ -173,7 +173,7 @@ class FitState:
                 kind: variables.values(some, strategy)
                 for kind, some in variables.of(self.model, reached).items()
             },
-            "memory": self.model._step_hooks.memory.get_state(),
+            "step_variables": self.model._step_hooks.step_variables.get_state(),
             "queue": copy.deepcopy(self.queue.get_state()),
             "data": self._data_position(exactly),
             "random": random_state.get(),
@@ -228,7 +228,7 @@ class FitState:
         self.resumed_from = None
         self._move_to(state)
         changed = self.differences(state).groups()
-        self.model._step_hooks.memory.set_state(state["memory"])
+        self.model._step_hooks.step_variables.set_state(state["step_variables"])
         data = None if changed & _OF_BATCHES else state["data"]
         self.data_source.go_to(self.epoch, self.step, data)
         self.queue.trace(self.epoch, self.step)  # Makes what is missing

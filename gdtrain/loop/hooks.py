@@ -180,14 +180,14 @@ class Hooks:
 
     Attributes:
         steps_done: Number of the last step; it goes on from fit to fit.
-        memory: What quantities keep from step to step.
+        step_variables: What quantities keep from step to step.
         budget: Of the time that measuring may take.
         required: What the registered callbacks require.
     """
 
     def __init__(self) -> None:
         self.steps_done = 0
-        self.memory = StepVariables()
+        self.step_variables = StepVariables()
         self.budget = Budget()
         self.required = Requirements()
         self._callbacks: list[Callback] = []

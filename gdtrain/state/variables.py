@@ -135,12 +135,12 @@ def _used_by_program(model: keras.Model) -> list[Variable]:
 
 def _keys_elsewhere(model: keras.Model) -> set[int]:
     """Keys of variables that are saved apart from the model's."""
-    memory = model._step_hooks.memory.variables
+    kept = model._step_hooks.step_variables.variables
     generators = [
         randomness.global_random_generator(),
         tf.random.get_global_generator(),
     ]
-    apart = [variable for some in memory.values() for variable in some]
+    apart = [variable for some in kept.values() for variable in some]
     apart += [one.state for one in generators if one is not None]
     return {key for one in apart for key in _keys(one)}
 

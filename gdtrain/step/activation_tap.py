@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from gdtrain.descent import microbatches, replicas
 from gdtrain.telemetry import activations, norms
-from gdtrain.telemetry.record import Parts
+from gdtrain.telemetry.record import GradientParts
 
 
 class BatchNotes:
@@ -77,14 +77,16 @@ class BatchNotes:
         """Keeps the squared norm of the gradient of the micro-batch."""
         present = [g for g in gradients if g is not None]
         squares = self._if_due(
-            "parts",
+            "gradient_parts",
             lambda: tf.reduce_sum(norms.squared_norms(present), keepdims=True),
         )
         if squares is not None:
             self._parts.append((self._share, squares))
 
-    def parts(self, examples: Any, microbatches: int) -> Parts | None:
-        """`Parts` of the batch; `None` if batches have but one.
+    def gradient_parts(
+        self, examples: Any, microbatches: int
+    ) -> GradientParts | None:
+        """`GradientParts` of the batch; `None` if batches have but one.
 
         Args:
             examples: How many examples this replica has.
@@ -103,7 +105,7 @@ class BatchNotes:
             for share, _ in parts
         )
         (squares,) = replicas.mean([squares], examples)
-        return Parts(
+        return GradientParts(
             replicas.total(examples), replicas.total(count), squares[0]
         )
 

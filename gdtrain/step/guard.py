@@ -77,14 +77,14 @@ class StepCheck(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def verdict(
-        checked: tf.Tensor, step: tf.Tensor, memory: StepVariables
+        checked: tf.Tensor, step: tf.Tensor, kept: StepVariables
     ) -> tf.Tensor:
         """What the row of the step says: a float32 scalar.
 
         Args:
             checked: What `check` returned.
             step: The step's number, an int32 scalar.
-            memory: The `StepVariables` of the model.
+            kept: The `StepVariables` of the model.
         """
 
 
@@ -148,7 +148,7 @@ class StepGuard(StepCheck):
 
     @staticmethod
     def verdict(
-        checked: tf.Tensor, step: tf.Tensor, memory: StepVariables
+        checked: tf.Tensor, step: tf.Tensor, kept: StepVariables
     ) -> tf.Tensor:
         """`HALTS` if more steps were left out in a row than `allow` said.
 
@@ -156,7 +156,7 @@ class StepGuard(StepCheck):
         """
 
         def count() -> tf.Tensor:
-            in_a_row, last, most = _counts(memory)
+            in_a_row, last, most = _counts(kept)
             in_a_row.assign(tf.where(last + 1 == step, in_a_row + 1, 1))
             last.assign(step)
             return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
@@ -165,14 +165,14 @@ class StepGuard(StepCheck):
         return tf.convert_to_tensor(halts)
 
 
-def allow(most: int, memory: StepVariables) -> None:
+def allow(most: int, kept: StepVariables) -> None:
     """Says how many steps may be left out in a row."""
-    _counts(memory)[2].assign(most)
+    _counts(kept)[2].assign(most)
 
 
-def _counts(memory: StepVariables) -> list[tf.Variable]:
+def _counts(kept: StepVariables) -> list[tf.Variable]:
     """Steps left out in a row, the last of them, and how many may be."""
-    return memory.keep(("guard",), lambda: [tf.constant(0)] * 3)
+    return kept.keep(("guard",), lambda: [tf.constant(0)] * 3)
 
 
 def checked(

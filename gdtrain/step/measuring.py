@@ -114,7 +114,7 @@ class Measuring:
     Args:
         groups: The `RequestGroup`s of quantities to measure, a tuple.
         clock: The `StepClock` of the step.
-        memory: The `StepVariables` of the model's quantities.
+        step_variables: The `StepVariables` of the model's quantities.
         model: A `DescentTrainer`, whose loss after the step can be measured
             if it has the default `train_step`.
         parts: The batch in micro-batches, a list of `(part, share)`.
@@ -124,7 +124,7 @@ class Measuring:
         self,
         groups: tuple[RequestGroup, ...] = (),
         clock: StepClock | None = None,
-        memory: StepVariables | None = None,
+        step_variables: StepVariables | None = None,
         model: keras.Model | None = None,
         parts: _Parts = (),
     ) -> None:
@@ -132,7 +132,7 @@ class Measuring:
         self.measured: dict[tuple, tuple[list[Column], tf.Tensor]] = {}
         self._groups = groups
         self.clock = clock
-        self._memory = memory
+        self._step_variables = step_variables
         self._repeated_loss = None
         needs = {n for g in groups for q in g.quantities for n in q.needs}
         if "loss_after" in needs and model and model._uses_default_step:
@@ -181,10 +181,10 @@ class Measuring:
         """
         name, model, loss, gradients, weights, _ = made
         layers = [layer_of(weight, model.name) for weight in weights]
-        # Other weights, as after a layer was frozen, have a memory of theirs.
+        # Other weights, as after a layer was frozen, have other variables.
         kept_by = (name, *layers)
-        assert self.clock is not None and self._memory is not None
-        keep = self._memory.keep
+        assert self.clock is not None and self._step_variables is not None
+        keep = self._step_variables.keep
         record = Record(
             loss=loss,
             learning_rates=rates,
@@ -198,7 +198,9 @@ class Measuring:
             weights=before if self._graph is None else weights,
             step=self.clock.step,
             keep=lambda key, initial: keep((key, kept_by), initial),
-            parts=self.notes.parts(examples, settings.of(model).microbatches),
+            gradient_parts=self.notes.gradient_parts(
+                examples, settings.of(model).microbatches
+            ),
             activations=self.notes.activations(examples),
             loss_after=self._loss_after(examples),
         )

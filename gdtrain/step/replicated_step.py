@@ -14,11 +14,11 @@ from gdtrain.mistakes import inputs, labels
 from gdtrain.step import own_updates, provenance, step_context
 from gdtrain.step.guard import StepCheck
 from gdtrain.step.measuring import Measuring
-from gdtrain.telemetry import skipped
 from gdtrain.telemetry.clock import StepClock
 from gdtrain.telemetry.layer_names import path_within
 from gdtrain.telemetry.loss import Loss
 from gdtrain.telemetry.measurement import joined, stacked
+from gdtrain.telemetry.quantity import log_no_update_once
 from gdtrain.telemetry.requests import RequestGroup
 from gdtrain.telemetry.row_layout import Column, RowLayout
 
@@ -174,8 +174,8 @@ class ReplicatedStep:
             )
         row = [local, measured]
         if self.check:
-            memory = self._model._step_hooks.memory
-            verdict = self.check.verdict(checked, clock.step, memory)
+            kept = self._model._step_hooks.step_variables
+            verdict = self.check.verdict(checked, clock.step, kept)
             row.append(verdict[tf.newaxis])
         return logs, tf.concat(row, 0)
 
@@ -198,9 +198,9 @@ class ReplicatedStep:
                 _without_optional, self._take(fetched)
             )
             parts = microbatches.split(batch, self._microbatches)
-            memory = model._step_hooks.memory
+            kept = model._step_hooks.step_variables
             context = step_context.StepContext(
-                Measuring(self.groups, clock, memory, model, parts),
+                Measuring(self.groups, clock, kept, model, parts),
                 microbatches.examples_in(batch),
                 len(parts),
                 check,
@@ -307,7 +307,7 @@ class ReplicatedStep:
                 for quantity in group.quantities
                 if quantity.name not in result.returned
             ]
-            skipped.say_no_update(self._model.name, tuple(names))
+            log_no_update_once(self._model.name, tuple(names))
         self.returns_scalars = isinstance(result.logs, dict) and (
             len(result.logs) == len(result.returned)
         )

@@ -111,29 +111,30 @@ class GradientNoiseScale(Quantity):
     Example:
 
     >>> from gdtrain.telemetry.measurement import evaluate
-    >>> from gdtrain.telemetry.record import Parts
-    >>> parts = Parts(tf.constant(2.0), tf.constant(2.0), tf.constant(14.0))
+    >>> from gdtrain.telemetry.record import GradientParts
+    >>> two, mean = tf.constant(2.0), tf.constant(14.0)
+    >>> parts = GradientParts(examples=two, count=two, squared_norm=mean)
     >>> evaluate(
     ...     GradientNoiseScale(),
     ...     gradients=[tf.constant([3.0, 2.0])],  # Of (2, 2) and (4, 2)
-    ...     parts=parts,
+    ...     gradient_parts=parts,
     ... )
     {'gradient_noise_scale': 0.166...}
     """
 
     name = "gradient_noise_scale"
-    needs = frozenset({"parts"})
+    needs = frozenset({"gradient_parts"})
 
     _DECAY = 0.99
 
     def measure(self, record: Record) -> Measured:
         """The scale; nothing if it is unknown."""
-        if record.parts is None:
+        if record.gradient_parts is None:
             return self.skip(
                 "it needs a batch of several parts: "
                 "compile(microbatches=2), or several replicas"
             )
-        examples, count, squared_norm = record.parts
+        examples, count, squared_norm = record.gradient_parts
         whole = tf.reduce_sum(norms.squared_norms(record.gradients))
         noise = (squared_norm - whole) * examples / (count - 1.0)
         signal = whole - noise / examples

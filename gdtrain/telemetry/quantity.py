@@ -89,7 +89,7 @@ class Quantity(abc.ABC):
     preset_every_steps: int = 1
 
     #: Fields of the record that are only there on request: some of
-    #: `"activations"`, `"parts"`, `"loss_after"`.
+    #: `"activations"`, `"gradient_parts"`, `"loss_after"`.
     needs: frozenset[str] = frozenset()
 
     #: Whether it is made of `norms.squared_norms`, and keeps nothing from step
@@ -185,3 +185,20 @@ class BlockQuantity(Quantity):
 def log_skipped_once(name: str, reason: str) -> None:
     """Logs that a quantity is not measured, and why."""
     _log.warning("The quantity %s is left out, as %s.", name, reason)
+
+
+@functools.cache
+def log_no_update_once(model_name: str, names: tuple[str, ...]) -> None:
+    """Logs that nothing is measured, as a step makes no update.
+
+    Args:
+        model_name: The name of the model.
+        names: The quantities that were requested.
+    """
+    _log.warning(
+        "The quantities %s of %s are left out, as its `train_step` makes no "
+        "update that can be measured. Call `self.descend(tape, loss)` in it, "
+        "or the `apply` of a Keras optimizer.",
+        ", ".join(names),
+        model_name,
+    )

@@ -10,7 +10,7 @@ import tensorflow as tf
 from gdtrain.telemetry.step_variables import StepVariables
 
 
-class Parts(NamedTuple):
+class GradientParts(NamedTuple):
     """The gradients that the gradient of a step is the mean of.
 
     There is one for each micro-batch on each replica.
@@ -81,8 +81,8 @@ class Record:
         keep: `keep(name, initial)` returns variables in which a quantity
             keeps values from one step to the next; see
             `gdtrain.telemetry.step_variables.StepVariables.keep`.
-        parts: For quantities that need `"parts"`: `Parts` of the batch, or
-            `None` if it has but one.
+        gradient_parts: For quantities that need them: `GradientParts`, or
+            `None` if the batch has only one.
         activations: For quantities that need `"activations"`: the
             `Activations` of the forward pass, or `None` if there are none.
         loss_after: For quantities that need `"loss_after"`: the loss of the
@@ -111,7 +111,7 @@ class Record:
     keep: Callable[..., list[tf.Variable]] = dataclasses.field(
         default_factory=lambda: StepVariables().keep
     )
-    parts: Parts | None = None
+    gradient_parts: GradientParts | None = None
     activations: Activations | None = None
     loss_after: tf.Tensor | None = None
 

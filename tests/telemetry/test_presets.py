@@ -46,13 +46,13 @@ def test_two_quantities_of_one_name_are_refused():
 
     model = models.network()
     model.compile("sgd", "mse")
-    observers = [
+    callbacks = [
         gdtrain.callbacks.Telemetry([quantity])
         for quantity in (LossSquared(), Other())
     ]
     x, y = models.regression_data(8)
     with pytest.raises(ValueError, match="share the name 'loss_squared'"):
-        model.fit(x, y, verbose=0, callbacks=observers)
+        model.fit(x, y, verbose=0, callbacks=callbacks)
 
 
 BAD_QUANTITIES = {

@@ -30,7 +30,7 @@ WAYS = {
 }
 
 
-def train(*observers, fits=2, **arguments):
+def train(*callbacks, fits=2, **arguments):
     """Two epochs of 5 batches, the last of them uneven; and again."""
     model = models.network()
     model.compile("sgd", "mse", **arguments)
@@ -43,7 +43,7 @@ def train(*observers, fits=2, **arguments):
             epochs=2,
             shuffle=False,
             verbose=0,
-            callbacks=observers,
+            callbacks=callbacks,
         )
     return model
 
