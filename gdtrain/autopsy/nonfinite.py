@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from gdtrain.autopsy import forward_search, update_search
 from gdtrain.autopsy.cause import Cause
@@ -21,6 +20,7 @@ from gdtrain.autopsy.replay import (
     Weights,
     first_sentence,
 )
+from gdtrain.descent.optimizers import learning_rates
 
 _log = logging.getLogger("gdtrain")
 
@@ -36,9 +36,9 @@ def find(model: keras.Model, data: Any, start: Weights = None) -> Cause:
     of it runs eagerly, outside XLA, and all variables are as before at the
     end.
 
-    What is named has been tried, where it can be: without it, the same step
-    is finite. So NaN in the data that the model replaces, as by a mask, is
-    not named, nor are examples where the weights have grown too large.
+    The cause is tried, where it can be: without it, the same step is finite.
+    So NaN in the data that the model replaces, as by a mask, is not named, nor
+    are examples where the weights have grown too large.
 
     Of a user's own `train_step` only the data, the weights, the learning rate
     and the outputs for `x` are looked at. What cannot be found is
@@ -149,9 +149,10 @@ def _in_own_step(step: StepReplay) -> Cause:
 
 def _in_rate(step: StepReplay) -> Cause | None:
     """A learning rate that is no finite number."""
-    for name, rate in update_search.rates(step.optimizers):
-        if not np.isfinite(rate):
-            return step.cause("learning rate", name, tf.constant(rate), ())
+    for optimizer in step.optimizers:
+        for name, rate in learning_rates(optimizer).items():
+            if kind_of(rate):
+                return step.cause("learning rate", name, rate, ())
     return None
 
 

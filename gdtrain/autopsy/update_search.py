@@ -19,15 +19,6 @@ _DECAYS = ("weight_decay", "adam_weight_decay")
 _Optimizers = Iterable[keras.optimizers.Optimizer]
 
 
-def rates(optimizers: _Optimizers) -> list[tuple[str, float]]:
-    """Learning rates; named where an optimizer consists of several."""
-    return [
-        (name, _rate(one))
-        for optimizer in optimizers
-        for name, one in by_name(optimizer).items()
-    ]
-
-
 def rates_in_use(optimizers: _Optimizers) -> str:
     """The learning rates as words, for example `"0.1"`."""
     found = [_rate(one) for one in _in_use(optimizers)]

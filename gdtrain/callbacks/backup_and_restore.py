@@ -203,7 +203,7 @@ class BackupAndRestore(Callback):
         self._backups.check_writable()
         self._lock = FolderLock(folder)
         _check_position(fit_state.data_source, self.at_epochs_only)
-        fit_state.fingerprint  # noqa: B018  Training changes what it is taken of
+        fit_state.fingerprint()  # Before training, which changes it
         found = self.newest(fit_state.epochs)
         if found is not None:
             self._resume(fit_state, found)
@@ -385,7 +385,7 @@ def _place(
     if changes:
         text += f" With what is requested now: {changes}."
     unknown = fingerprint.not_compared(
-        state["fingerprint"], fit_state.fingerprint
+        state["fingerprint"], fit_state.fingerprint()
     )
     if unknown:
         text += f" Not compared: {', '.join(unknown)}."

@@ -15,7 +15,7 @@ from gdtrain.common.checks import positive_integer
 
 _NAME = re.compile(r"step-([0-9]{12})(-finished)?")
 _LEFTOVER = re.compile(_NAME.pattern + r"(\.old)?\.part")
-_OLD = ".old"  # A checkpoint, while it is replaced by another one
+_OLD = ".old"  # A checkpoint, while it is replaced
 _MOST = 10**12 - 1
 
 
@@ -117,7 +117,7 @@ class Backups:
         Raises:
             TypeError: if the tree holds what cannot be saved.
             OSError: if it cannot be written, when the others are as they
-                were, or if another one cannot be removed after that.
+                were, or if a surplus one cannot be removed then.
         """
         path = self.path(step, finished)
         self._sweep()
@@ -196,7 +196,7 @@ class Backups:
             return []
 
     def _surplus(self, step: int) -> list[Entry]:
-        """What is not kept once a step was saved."""
+        """Checkpoints that are not kept once a step was saved."""
         entries = self.steps()
         earlier = [entry for entry in entries if entry.step <= step]
         unfinished = [entry for entry in earlier if not entry.finished]

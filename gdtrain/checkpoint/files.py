@@ -20,7 +20,7 @@ _LARGEST = 2**28  # Bytes of a state beside its arrays
 def write(folder: str | os.PathLike, tree: Any) -> None:
     """Writes a checkpoint, and replaces the one that is there.
 
-    At each moment, what is there is the new one, or the old one. In between
+    At each moment, either the new one is there or the old one. In between
     two renamings the old one is `<folder>.old`; `Backups` looks there too.
 
     Args:

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint, which tells whether it is as it was written.
+"""The manifest of a checkpoint, by which it is known to be as it was written.
 
 The files may come from anywhere: nothing is opened but plain files, and no
 more is read than belongs there.

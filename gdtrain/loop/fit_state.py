@@ -1,7 +1,6 @@
 """The state of one `fit`: its position, and all that a resumed fit needs."""
 
 import copy
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -19,7 +18,7 @@ from gdtrain.state import (
     reach,
     variables,
 )
-from gdtrain.state.fingerprint import Differences
+from gdtrain.state.fingerprint import Differences, Groups
 
 #: What `FitState.capture` returns
 State = dict[str, Any]
@@ -99,6 +98,7 @@ class FitState:
         self.resumed_from: State | None = None
         self._begin_epoch = callbacks.on_epoch_begin
         self._arguments = arguments
+        self._fingerprint: Groups | None = None
         self._compared: tuple[Any, Differences] = None, Differences()
         self._unsaved: set[str] = set()  # Callbacks whose state is not saved
         # Guards come first: what they stop must not be saved.
@@ -109,17 +109,21 @@ class FitState:
         """How many updates the model has behind it."""
         return self.model._step_hooks.steps_done
 
-    @functools.cached_property
-    def fingerprint(self) -> fingerprint.Groups:
+    def fingerprint(self) -> Groups:
         """What this fit is asked to do.
 
-        Training changes it: read it before training, to save states later.
+        It is taken at the first call, which must come before training, as
+        that changes it.
         """
-        if self.model.built:
-            # What a step is seen to return depends on which metrics there
-            # are: a resumed fit has them before its first step.
-            variables.build(self.model, self.data_source.batch_spec)
-        return fingerprint.of(self.model, self.data_source, self._arguments)
+        if self._fingerprint is None:
+            if self.model.built:
+                # What a step is seen to return depends on which metrics there
+                # are: a resumed fit has them before its first step.
+                variables.build(self.model, self.data_source.batch_spec)
+            self._fingerprint = fingerprint.of(
+                self.model, self.data_source, self._arguments
+            )
+        return self._fingerprint
 
     def reached(self, epoch: int, step: int) -> None:
         """Sets the position; calls `on_position` of callbacks."""
@@ -137,18 +141,15 @@ class FitState:
         epoch, step = self.epoch, self.step - 1
         if step < 0:
             epoch, step = epoch - 1, (self.data_source.steps_per_epoch or 0) - 1
-        found: Any = self.data_source.batch(epoch, step)
-        if found is None and self.queue.last_batch is not None:
-            results = self.model.distribute_strategy.experimental_local_results
-            # As it was before replicas got their parts.
-            found = (
-                keras.tree.map_structure(
-                    lambda leaf: tf.concat(results(leaf), 0),
-                    self.queue.last_batch,
-                ),
-                None,
-            )
-        return found
+        found = self.data_source.batch(epoch, step)
+        if found is not None or self.queue.last_batch is None:
+            return found
+        results = self.model.distribute_strategy.experimental_local_results
+        # As it was before replicas got their parts
+        whole = keras.tree.map_structure(
+            lambda leaf: tf.concat(results(leaf), 0), self.queue.last_batch
+        )
+        return whole, None
 
     def capture(self, exactly: bool = True) -> State:
         """The whole state: nested dicts of numbers and arrays.
@@ -178,7 +179,7 @@ class FitState:
             "data": self._data_position(exactly),
             "random": random_state.get(),
             "callbacks": callback_states.get(self.callbacks, self._unsaved),
-            "fingerprint": self.fingerprint,
+            "fingerprint": self.fingerprint(),
             "rates": fingerprint.rates(self.model, reached),
         }
 
@@ -195,7 +196,7 @@ class FitState:
         there = state["fingerprint"]
         if self._compared[0] != there:
             found = fingerprint.differences(
-                there, self.fingerprint, state["rates"]
+                there, self.fingerprint(), state["rates"]
             )
             if variables.build(self.model, self.data_source.batch_spec):
                 kinds = ("weight",) if found else _BUILT
@@ -208,8 +209,8 @@ class FitState:
     def resume(self, state: State) -> None:
         """Chooses, before training begins, the state to continue from.
 
-        Where this fit is asked for something else than the one of the state,
-        it continues with what is asked for now: with its learning rate; with
+        Where this fit is asked to do something else than the one of the
+        state, it does what it is asked to do: with its learning rate; with
         new variables of optimizer and metrics where the saved ones do not
         fit; and from the start of the epoch if its batches differ.
         """
@@ -266,7 +267,7 @@ class FitState:
         strategy = self.model.distribute_strategy
         found = self.differences(state)
         rates = fingerprint.rate_variables(self.model)
-        asked = self.fingerprint["rates"]
+        asked = self.fingerprint()["rates"]
         for kind, some in variables.of(self.model).items():
             values = state["variables"][kind]
             fits = not variables.difference(kind, some, values)

@@ -1,4 +1,4 @@
-"""The fingerprint of a `fit`: what another must have in common to resume it.
+"""The fingerprint of a `fit`: what a fit that resumes it must have in common.
 
 It is a dict of groups, each a dict of leaves by name (see
 `gdtrain.data.data_fingerprint`), and the same in each process that runs the

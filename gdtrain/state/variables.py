@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import layers, models, randomness
 from gdtrain.state import reach
 from gdtrain.state.reach import Reached
@@ -85,8 +86,7 @@ def named_optimizers(
     named = []
     for name, one in [("optimizer", model.optimizer), *reached]:
         if isinstance(one, keras.optimizers.Optimizer) and id(one) not in seen:
-            # One that scales the loss has another within.
-            seen |= {id(one), id(getattr(one, "inner_optimizer", None))}
+            seen |= {id(one), id(unwrapped(one))}
             named.append((name, one))
     return named
 
