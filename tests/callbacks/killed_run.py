@@ -37,8 +37,9 @@ class Telling(gdtrain.callbacks.Callback):
 
 def tell(line):
     """Prints a line, and waits for a byte in answer; for none at the end."""
-    print(line, flush=True)
-    os.read(sys.stdin.fileno(), 1)  # From any thread
+    # From any thread, so in one piece: `print` writes the end by itself.
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+    os.read(sys.stdin.fileno(), 1)
 
 
 def tell_of_saves():
