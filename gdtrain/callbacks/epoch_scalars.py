@@ -91,7 +91,7 @@ class EpochScalars:
         """
         if self._rates_at != steps_done:
             self._rates_at, self._rates = None, {}
-            with self._parts.catch("Learning rates of epochs are left out"):
+            with self._parts.catch("Learning rates of epochs are skipped"):
                 rates = optimizers.learning_rates(model.optimizer)
                 self._rates = {
                     f"learning_rate_{name}" if name else "learning_rate": (
@@ -139,7 +139,7 @@ class EpochScalars:
     def _add(self, run: str, step: int, logs: Mapping[str, Any]) -> bool:
         numbers = {}
         for tag, value in logs.items():
-            with self._parts.catch(f"{tag} is left out"):
+            with self._parts.catch(f"{tag} is skipped"):
                 numbers[tag] = number(value)
         if not numbers:
             return False

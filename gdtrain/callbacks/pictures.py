@@ -85,7 +85,7 @@ class Pictures:
         return self._parts.catch(
             f"The picture {_name(picture)!r} cannot be drawn",
             "It is tried again at later steps; all else is written, and "
-            "training goes on.",
+            "training continues.",
         )
 
 

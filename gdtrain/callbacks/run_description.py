@@ -201,7 +201,7 @@ def describe(
         parts: What cannot be described is excluded alone.
     """
     found = []
-    with parts.catch("The page of Custom Scalars is left out"):
+    with parts.catch("The page of Custom Scalars is skipped"):
         found.append(scalar_page(measured))
     with parts.catch("The run is not in the tab HParams"):
         values = hyperparameters(model, batch_size, entries, parts)
@@ -227,7 +227,7 @@ def texts(model: keras.Model, parts: failures.FailureReporter) -> list[Summary]:
     found = []
     for name, make in making.items():
         with (
-            parts.catch(f"The text model/{name} is left out"),
+            parts.catch(f"The text model/{name} is skipped"),
             contextlib.suppress(NotImplementedError),
         ):
             text = f"```\n{make()}\n```"
@@ -253,7 +253,7 @@ def hyperparameters(
         A dict by name.
     """
     found: dict[str, Any] = {"model": model.name}
-    with parts.catch("The size of the model is left out of HParams"):
+    with parts.catch("The size of the model is missing in HParams"):
         # `count_params` refuses a model that is never called itself.
         found["model_size"] = sum(
             math.prod(weight.shape) for weight in model.weights
@@ -263,7 +263,7 @@ def hyperparameters(
         # Mixed precision wraps another optimizer around the user's.
         one = optimizers.unwrapped(model.optimizer)
         found["optimizer"] = type(one).__name__
-        with parts.catch("Settings of the optimizer are left out of HParams"):
+        with parts.catch("Settings of the optimizer are missing in HParams"):
             found |= _settings(one)
     own = settings.of(model)
     if own.microbatches > 1:

@@ -166,7 +166,7 @@ class TensorBoard(StepWriter):
         """Each epoch, if the learning rate may change within it."""
         hooks = self.model._step_hooks if self._is_registered else None
         changes = hooks is not None and hooks.required.sets_learning_rate
-        with self._parts.catch("Learning rates of epochs are left out"):
+        with self._parts.catch("Learning rates of epochs are skipped"):
             changes |= optimizers.is_scheduled(self.model.optimizer)
         return "epoch" if changes else "never"
 
@@ -236,7 +236,7 @@ class TensorBoard(StepWriter):
         """Writes the results of an evaluation at the current step."""
         # A model that cannot train counts no steps.
         if self.model.optimizer is not None and self.writes:
-            with self._parts.catch("Results of evaluations are left out"):
+            with self._parts.catch("Results of evaluations are skipped"):
                 step = self._steps_of_model()
                 if self._scalars.add_evaluation(step, logs or {}):
                     self._background.do(self._scalars.write)
@@ -290,18 +290,18 @@ class TensorBoard(StepWriter):
     ) -> None:
         """Writes steps, and keeps them for the verdict."""
         super().write(steps, names, values, measured)
-        with self._parts.catch("The diagnosis is left out"):
+        with self._parts.catch("The diagnosis is skipped"):
             self._judged.write(steps, names, values, measured)
 
     def write_block(self, table: BlockTable) -> None:
         """Writes a block, with the description of the run ahead of it."""
         if not self._is_described:
             self._is_described = True
-            with self._parts.catch("The description of the run is left out"):
+            with self._parts.catch("The description of the run is skipped"):
                 self._describe(table)
-        with self._parts.catch("Numbers of some steps are left out"):
+        with self._parts.catch("Numbers of some steps are skipped"):
             super().write_block(table)
-        with self._parts.catch("Some histograms are left out"):
+        with self._parts.catch("Some histograms are skipped"):
             for step, name, numbers in table.histograms(self._wanted):
                 low, high, *counts = numbers
                 edges = np.linspace(low, high, len(counts) + 1)
@@ -341,7 +341,7 @@ class TensorBoard(StepWriter):
         """Marks the end of the run."""
         self.writer.close()
         steps_done = self.steps_done
-        with self._parts.catch("The diagnosis is left out"):
+        with self._parts.catch("The diagnosis is skipped"):
             text = self._judged.verdict(history)
             if text:
                 self._runs.judge(steps_done, summaries.text("diagnosis", text))

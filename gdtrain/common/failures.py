@@ -41,10 +41,10 @@ def warn(what: str, error: BaseException, then: str) -> None:
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("always")
     ...     with warnings.catch_warnings(record=True) as caught:
-    ...         warn("Writing has stopped", error, "Training goes on.")
+    ...         warn("Writing has stopped", error, "Training continues.")
     >>> print(caught[0].message)
     Writing has stopped: the disk is full (OSError: [Errno 28] No space left
-    on device). Training goes on.
+    on device). Training continues.
     """
     plain = _plainly(error)
     cause = _one_line(error)
@@ -64,7 +64,7 @@ class FailureReporter:
     Example:
 
     >>> reporter = FailureReporter()
-    >>> with reporter.catch("The summary of the model is left out"):
+    >>> with reporter.catch("The summary of the model is skipped"):
     ...     print("written")
     written
     """
@@ -76,7 +76,7 @@ class FailureReporter:
     def catch(
         self,
         what: str,
-        then: str = "All else is written, and training goes on.",
+        then: str = "All else is written, and training continues.",
     ) -> Iterator[None]:
         """Turns an exception within into a warning, which is given once.
 

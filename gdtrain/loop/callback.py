@@ -130,7 +130,7 @@ class Callback(keras.callbacks.Callback):
 
     @property
     def steps_done(self) -> int:
-        """Number of the last step that has run; it goes on from fit to fit."""
+        """Number of the last step; a second `fit` continues to count."""
         return self.model._step_hooks.steps_done
 
     @property

@@ -179,7 +179,7 @@ class Hooks:
     A step is an update; one that a loss-scaling optimizer skips counts too.
 
     Attributes:
-        steps_done: Number of the last step; it goes on from fit to fit.
+        steps_done: Number of the last step; a second `fit` continues to count.
         step_variables: What quantities keep from step to step.
         budget: Of the time that measuring may take.
         required: What the registered callbacks require.
@@ -271,8 +271,8 @@ class Hooks:
             quantity = request.quantity
             if isinstance(quantity, BlockQuantity):
                 with self._parts.catch(
-                    f"The quantity {quantity.name!r} is left out",
-                    "All else is measured, and training goes on.",
+                    f"The quantity {quantity.name!r} is skipped",
+                    "All else is measured, and training continues.",
                 ):
                     numbers = quantity.measure_block(examples.sum(), seconds)
                     found |= {

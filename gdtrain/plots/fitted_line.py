@@ -15,7 +15,7 @@ PLACES = 200
 class FittedLine:
     """Points, and what a model from one number to one number makes of them.
 
-    The view stays the same while training goes on. For a model that is a
+    The view stays the same while training continues. For a model that is a
     straight line the title gives its equation.
 
     Args:

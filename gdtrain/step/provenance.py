@@ -247,7 +247,7 @@ class BatchMetrics:
 
         Args:
             results: Results of metrics by name; those of which the batch's own
-                cannot be told are left out.
+                cannot be told are skipped.
             total: Gives the sums over replicas of a list of tensors.
         """
         found = {}

@@ -184,7 +184,7 @@ class BlockQuantity(Quantity):
 @functools.cache  # A step is traced several times.
 def log_skipped_once(name: str, reason: str) -> None:
     """Logs that a quantity is not measured, and why."""
-    _log.warning("The quantity %s is left out, as %s.", name, reason)
+    _log.warning("The quantity %s is skipped, as %s.", name, reason)
 
 
 @functools.cache
@@ -196,7 +196,7 @@ def log_no_update_once(model_name: str, names: tuple[str, ...]) -> None:
         names: The quantities that were requested.
     """
     _log.warning(
-        "The quantities %s of %s are left out, as its `train_step` makes no "
+        "The quantities %s of %s are skipped, as its `train_step` makes no "
         "update that can be measured. Call `self.descend(tape, loss)` in it, "
         "or the `apply` of a Keras optimizer.",
         ", ".join(names),

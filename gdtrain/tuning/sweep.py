@@ -254,7 +254,7 @@ def _write_logs(
             losses = found.losses[run]
             rows = np.stack([losses, np.full(len(losses), rate)], 1)
             _write_run(runs, rows, history)
-            with parts.catch("The diagnosis is left out"):
+            with parts.catch("The diagnosis is skipped"):
                 _judge(runs, rows, history)
             runs.describe([summaries.hparams_end()])
         finally:

@@ -170,7 +170,8 @@ class Background(forks.ForkAware):
             failures.warn(
                 "Writing has stopped",
                 error,
-                "Training goes on without it; what was written before is kept.",
+                "Training continues without it; what was written before is "
+                "kept.",
             )
 
 

@@ -62,7 +62,7 @@ class FolderLock(forks.ForkAware):
             failures.warn(
                 f"The folder {directory!r} could not be locked",
                 error,
-                "Training goes on; see to it that no other run writes there.",
+                "Training continues; see to it that no other run writes there.",
             )
 
     def release(self) -> None:

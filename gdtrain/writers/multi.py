@@ -71,7 +71,7 @@ class MultiWriter:
             if index not in self._failed:
                 self._failed.add(index)
                 failures.warn(
-                    f"`{type(self._writers[index]).__name__}` is left out "
+                    f"`{type(self._writers[index]).__name__}` is skipped "
                     "from here on",
                     error,
                     "The other writers go on, and so does training.",

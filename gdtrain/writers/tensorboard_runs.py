@@ -329,7 +329,7 @@ class _Run:
             return
         with self._parts.catch(
             f"Something is missing in {self._directory!r}",
-            "What follows is written, and training goes on.",
+            "What follows is written, and training continues.",
         ):
             try:
                 job(*args)
@@ -352,7 +352,7 @@ class _Run:
         failures.warn(
             f"Writing has stopped in {self._directory!r}",
             error.__cause__ or error,  # The warning names the folder.
-            "Training goes on without it; what was written before is kept.",
+            "Training continues without it; what was written before is kept.",
         )
 
 

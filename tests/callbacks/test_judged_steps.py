@@ -81,8 +81,8 @@ def test_diagnosis_that_fails_takes_nothing_with_it(
     descent(tmp_path, 0.2)
     (message,) = [str(one.message) for one in recwarn]
     assert message == (
-        "The diagnosis is left out: ZeroDivisionError: broken diagnosis. All "
-        "else is written, and training goes on."
+        "The diagnosis is skipped: ZeroDivisionError: broken diagnosis. All "
+        "else is written, and training continues."
     )
     assert len(read(tmp_path)["step/loss"]) == 40
     end = reading.tensors(tmp_path)["_hparams_/session_end_info"]

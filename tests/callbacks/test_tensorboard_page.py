@@ -132,7 +132,7 @@ def test_metric_that_is_no_single_number_is_left_out(tmp_path, recwarn):
         callbacks=[gdtrain.callbacks.TensorBoard(tmp_path, ["loss"])],
     )
     (message,) = [str(one.message) for one in recwarn]
-    assert message.startswith("epoch_f1_score is left out: TypeError: A scalar")
+    assert message.startswith("epoch_f1_score is skipped: TypeError: A scalar")
     train = read(tmp_path)
     assert "epoch_loss" in train and "epoch_f1_score" not in train
 
@@ -361,7 +361,7 @@ def test_what_has_no_configuration_is_measured_all_the_same(
     messages = [str(one.message) for one in recwarn]
     assert len(messages) == len(told)
     for message, part in zip(messages, told, strict=True):
-        assert f"{part} is left out: RuntimeError: There is none." in message
+        assert f"{part} is skipped: RuntimeError: There is none." in message
         assert "Traceback" not in message
     assert len(read(tmp_path)["step/loss"]) == 3
     assert reading.hyperparameters(tmp_path)["batch_size"] == 15

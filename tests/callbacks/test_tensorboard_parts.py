@@ -1,4 +1,4 @@
-"""What TensorBoard cannot be told is left out alone; the scalars go on."""
+"""What cannot be written for TensorBoard is skipped alone."""
 
 import math
 
@@ -90,11 +90,11 @@ def test_model_that_cannot_be_described_is_measured(tmp_path, recwarn):
     model.compile("sgd", run_eagerly=True)
     fit(tmp_path, model)
     assert steps_of(tmp_path, "step/own_loss") == STEPS
-    then = "All else is written, and training goes on."
+    then = "All else is written, and training continues."
     assert sentences(recwarn) == [
-        "The text model/summary is left out: RuntimeError: broken summary. "
+        "The text model/summary is skipped: RuntimeError: broken summary. "
         + then,
-        "The text model/configuration is left out: KeyError: 'broken "
+        "The text model/configuration is skipped: KeyError: 'broken "
         f"configuration'. {then}",
     ]
     assert reading.hyperparameters(tmp_path)["model_size"] == 21
@@ -127,7 +127,7 @@ class OddSGD(keras.optimizers.SGD):
 @pytest.mark.parametrize(
     "optimizer, told",
     [
-        (BrokenSGD, ["Settings of the optimizer are left out of HParams"]),
+        (BrokenSGD, ["Settings of the optimizer are missing in HParams"]),
         (OddSGD, []),
     ],
 )
@@ -281,7 +281,7 @@ def test_quantity_that_raises_when_it_is_written_is_left_out(
         quantities=["loss", OfBlock(found)],
     )
     (message,) = sentences(recwarn)
-    assert message.startswith("The quantity 'of_block' is left out: ")
+    assert message.startswith("The quantity 'of_block' is skipped: ")
     assert steps_of(tmp_path) == telemetry.steps.tolist() == STEPS
     assert "step/of_block" not in read(tmp_path)
 
@@ -335,7 +335,7 @@ def test_run_that_cannot_be_written_leaves_the_other_alone(tmp_path, recwarn):
     folder = str(tmp_path / "validation")
     assert message == (
         f"Writing has stopped in {folder!r}: FailedPreconditionError: {folder} "
-        "is not a directory. Training goes on without it; what was written "
+        "is not a directory. Training continues without it; what was written "
         "before is kept."
     )
     assert steps_of(tmp_path) == STEPS

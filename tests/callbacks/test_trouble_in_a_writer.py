@@ -120,7 +120,7 @@ def test_one_of_several_writers_that_fails_is_not_taken_for_another():
     with pytest.warns(UserWarning) as caught:
         fit(one, AtEnd(one, lambda: os.remove("gone.csv")))
     (message,) = told(caught)
-    assert "`CSVWriter` is left out" in message
+    assert "`CSVWriter` is skipped" in message
     assert csv_steps() == STEPS
     again = gdtrain.callbacks.StepWriter(
         MultiWriter([CSVWriter("gone.csv"), CSVWriter("steps.csv")]),

@@ -1,4 +1,4 @@
-"""Validation that turns while training goes on, with a known turn."""
+"""Validation that turns while training continues, with a known turn."""
 
 import numpy as np
 import pytest

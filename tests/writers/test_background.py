@@ -140,7 +140,7 @@ def test_warning_says_what_failed_in_plain_words(error, words):
         raise error
 
     background = Background(flush=lambda: None)
-    with pytest.warns(UserWarning, match="Training goes on") as caught:
+    with pytest.warns(UserWarning, match="Training continues") as caught:
         background.do(fail)
         background.close()
     assert words in str(caught[0].message)

@@ -49,7 +49,7 @@ def test_one_that_fails_warns_once_and_gets_nothing_more(method):
     failing, sound = Failing(method), MemoryWriter()
     multi = MultiWriter([failing, sound])
     with pytest.warns(
-        UserWarning, match="`Failing` is left out.*full"
+        UserWarning, match="`Failing` is skipped.*full"
     ) as caught:
         for step in (1, 2):
             multi.write([step], ["a"], [[step]])
@@ -66,4 +66,4 @@ def test_others_continue_where_warnings_are_errors(capsys):
         warnings.simplefilter("error")
         MultiWriter([Failing("write"), sound]).write([1], ["a"], [[1]])
     assert sound["a"].tolist() == [1]
-    assert "left out" in capsys.readouterr().err
+    assert "skipped" in capsys.readouterr().err
