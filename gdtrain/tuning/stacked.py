@@ -18,38 +18,59 @@ from gdtrain.tuning.sweep_runs import Progress, SweepJob, SweepRun
 
 _BLOCK = 0.2  # Seconds a block should take, so that progress is shown
 
+# Takes a place in the epoch, a batch and a state; returns the next state
+_Step = Callable[[Any, Any, Any], Any]
+
+
+class _Batches:
+    """The batches of some data, an epoch of which is a loop in a program.
+
+    Args:
+        data: Data whose epochs can follow one another in a program.
+    """
+
+    def __init__(self, data: DataSource) -> None:
+        self.data = data
+        self.plan: Any = data.plan
+        self.steps = data.steps_per_epoch or 0
+
+    def inputs(self, epoch: int = 0, epochs: int = 1) -> Any:
+        """What the program takes for some epochs."""
+        return self.data.block_inputs(epoch, 0, epochs * self.steps)
+
+    def each(self, opened: Any, cursor: Any, step: _Step, state: Any) -> tuple:
+        """`(cursor, state)` after a step for each batch of an epoch; traced."""
+
+        def one(place: Any, cursor: Any, state: Any) -> tuple:
+            batch = self.plan.take(self.plan.fetch(opened, cursor))
+            state = step(place, batch, state)
+            cursor = self.plan.advance(opened, cursor, place + 1 < self.steps)
+            return place + 1, cursor, state
+
+        if self.steps == 1:
+            return one(0, cursor, state)[1:]
+        start = 0, cursor, state
+        return tf.while_loop(lambda n, *_: n < self.steps, one, start)[1:]
+
 
 class StackedLoop:
     """Trains a stacked model over data whose epochs are in one program.
 
     Args:
         model: The stacked model.
-        data: The training data.
-        validation: The data to validate on after each epoch, or `None`.
+        data: The training data, and those to validate on if there are any.
     """
 
-    def __init__(
-        self,
-        model: StackedModel,
-        data: DataSource,
-        validation: DataSource | None = None,
-    ) -> None:
+    def __init__(self, model: StackedModel, data: Sequence[DataSource]) -> None:
         self._model = model
-        self._data = data
-        self._validation = validation
-        block_inputs_of_all = (
-            [data] if validation is None else [data, validation]
-        )
+        self._train, *self._validation = map(_Batches, data)
+        inputs = [
+            d.plan.signature(d.block_inputs(0, 0, 0), False) for d in data
+        ]
         self._program = tf.function(
             self._block,
             autograph=False,
-            input_signature=[
-                [
-                    s.plan.signature(s.block_inputs(0, 0, 0), False)
-                    for s in block_inputs_of_all
-                ],
-                tf.TensorSpec([], tf.int32),
-            ],
+            input_signature=[inputs, tf.TensorSpec([], tf.int32)],
         )
 
     def trace(self) -> set[str]:
@@ -80,11 +101,13 @@ class StackedLoop:
             `[epochs, metrics, runs]`, those of validation after the others.
         """
         done, count, parts = 0, 1, []
-        most = self._data.most_steps // _steps_per_epoch(self._data)
+        most = self._train.data.most_steps // self._train.steps
         while done < epochs:
             count = int(max(1, min(count, epochs - done, most)))
             start = time.perf_counter()
-            found = self._program(self._sources(done, count), count)
+            inputs = [self._train.inputs(done, count)]
+            inputs += [batches.inputs() for batches in self._validation]
+            found = self._program(inputs, count)
             parts.append([tensor.numpy() for tensor in found])
             done += count
             progress(count, parts[-1][1])
@@ -93,112 +116,46 @@ class StackedLoop:
         losses, results = zip(*parts, strict=True)
         return np.concatenate(losses), np.concatenate(results)
 
-    def _sources(self, epoch: int, count: int) -> list[Any]:
-        """The data that the program takes for a block of epochs."""
-        steps = count * _steps_per_epoch(self._data)
-        block_inputs_of_all = [self._data.block_inputs(epoch, 0, steps)]
-        if self._validation is not None:
-            steps = _steps_per_epoch(self._validation)
-            block_inputs_of_all.append(
-                self._validation.block_inputs(0, 0, steps)
-            )
-        return block_inputs_of_all
-
-    def _block(
-        self, block_inputs_of_all: list[Any], epochs: tf.Tensor
-    ) -> tuple:
+    def _block(self, inputs: list[Any], epochs: tf.Tensor) -> tuple:
         """Some epochs; traced."""
-        plan: Any = self._data.plan  # Its epochs can follow.
-        steps = _steps_per_epoch(self._data)
-        opened = plan.open(block_inputs_of_all[0], False)
+        model, train = self._model, self._train
+        opened = train.plan.open(inputs[0], False)
 
-        def epoch(
-            number: tf.Tensor,
-            cursor: Any,
-            losses: tf.TensorArray,
-            results: tf.TensorArray,
-        ) -> tuple:
-            def step(
-                place: int | tf.Tensor, batch: Any, losses: tf.TensorArray
-            ) -> tf.TensorArray:
-                found = self._model.train_step(batch)
-                return losses.write(number * steps + place, found)
+        def epoch(number: Any, cursor: Any, losses: Any, results: Any) -> tuple:
+            def step(place: Any, batch: Any, losses: Any) -> tf.TensorArray:
+                found = model.train_step(batch)
+                return losses.write(number * train.steps + place, found)
 
-            self._model.reset_metrics()
-            cursor, losses = _each_batch(
-                self._data, opened, cursor, step, losses
-            )
-            found = [self._model.results()]
-            if self._validation is not None:
-                found.append(self._validated(block_inputs_of_all[1]))
+            model.reset_metrics()
+            cursor, losses = train.each(opened, cursor, step, losses)
+            found = [model.results()]
+            for batches, data in zip(self._validation, inputs[1:], strict=True):
+                found.append(self._validated(batches, data))
             results = results.write(number, tf.concat(found, 0))
-            return number + 1, plan.next_epoch(opened, cursor), losses, results
+            cursor = train.plan.next_epoch(opened, cursor)
+            return number + 1, cursor, losses, results
 
-        _, _, losses, results = tf.while_loop(
+        count, shape = epochs * train.steps, [model.runs]
+        losses = tf.TensorArray(tf.float32, count, element_shape=shape)
+        results = tf.TensorArray(tf.float32, epochs)
+        *_, losses, results = tf.while_loop(
             lambda number, *_: number < epochs,
             epoch,
-            (
-                0,
-                plan.first(opened),
-                tf.TensorArray(
-                    tf.float32, epochs * steps, element_shape=[self._model.runs]
-                ),
-                tf.TensorArray(tf.float32, epochs),
-            ),
+            (0, train.plan.first(opened), losses, results),
         )
         return losses.stack(), results.stack()
 
-    def _validated(self, block_inputs: Any) -> tf.Tensor:
+    def _validated(self, batches: _Batches, inputs: Any) -> tf.Tensor:
         """The metrics over the data to validate on."""
-        data = self._validation
-        assert data is not None
 
-        def step(place: int | tf.Tensor, batch: Any, state: tuple) -> tuple:
+        def step(place: Any, batch: Any, state: tuple) -> tuple:
             self._model.test_step(batch)
             return state
 
         self._model.reset_metrics()
-        opened = data.plan.open(block_inputs, False)
-        _each_batch(data, opened, data.plan.first(opened), step, ())
+        opened = batches.plan.open(inputs, False)
+        batches.each(opened, batches.plan.first(opened), step, ())
         return self._model.results()
-
-
-def _steps_per_epoch(data: DataSource) -> int:
-    steps = data.steps_per_epoch
-    assert steps is not None  # Of data whose epochs can follow
-    return steps
-
-
-def _each_batch(
-    data: DataSource,
-    opened: Any,
-    cursor: Any,
-    step: Callable[[int | tf.Tensor, Any, Any], Any],
-    state: Any,
-) -> tuple[Any, Any]:
-    """Runs a step for each batch of an epoch; traced.
-
-    Args:
-        data, opened, cursor: Where the batches are.
-        step: Takes its place in the epoch, a batch and the state; returns
-            the next state.
-        state: The first state.
-
-    Returns:
-        `(cursor, state)` after the last batch.
-    """
-    plan, steps = data.plan, _steps_per_epoch(data)
-
-    def one(place: int | tf.Tensor, cursor: Any, state: Any) -> tuple:
-        state = step(place, plan.take(plan.fetch(opened, cursor)), state)
-        cursor = plan.advance(opened, cursor, place + 1 < steps)
-        return place + 1, cursor, state
-
-    if steps == 1:
-        return one(0, cursor, state)[1:]
-    return tf.while_loop(
-        lambda place, *_: place < steps, one, (0, cursor, state)
-    )[1:]
 
 
 #: Weights of all runs together. Larger models keep a CPU busy one by one, so
@@ -232,13 +189,14 @@ def train(job: SweepJob, progress: Progress) -> list[SweepRun]:
     if not model.built:
         raise NotStackable("it cannot be built before its first step")
     data, validation = job.data_source(), job.validation_source()
-    reason = _why_not(model, [data, validation], len(job.learning_rates))
+    sources = [data] if validation is None else [data, validation]
+    reason = _why_not(model, sources, len(job.learning_rates))
     if reason:
         raise NotStackable(reason)
     if not models.build(model, data.batch_spec):  # With its metrics
         raise NotStackable("its step cannot be traced")
     stacked = StackedModel(model, job.learning_rates)
-    loop = StackedLoop(stacked, data, validation)
+    loop = StackedLoop(stacked, sources)
     _trace(loop)
     names = list(model.get_metrics_result())
     loss = names.index("loss")
@@ -246,7 +204,7 @@ def train(job: SweepJob, progress: Progress) -> list[SweepRun]:
         job.epochs,
         lambda count, found: progress(count * stacked.runs, found[-1, loss]),
     )
-    parts = [("", 0), ("val_", len(names))][: 1 + (validation is not None)]
+    parts = [("", 0), ("val_", len(names))][: len(sources)]
     places = {
         prefix + name: first + names.index(name)
         for prefix, first in parts
@@ -277,10 +235,10 @@ def _trace(loop: StackedLoop) -> None:
 
 
 def _why_not(
-    model: DescentTrainer, data: Sequence[DataSource | None], runs: int
+    model: DescentTrainer, data: Sequence[DataSource], runs: int
 ) -> str | None:
     """Why a model cannot be stacked; `None` if it can, as far as is known."""
-    if not all(part is None or part.plan.epochs_can_follow for part in data):
+    if not all(part.plan.epochs_can_follow for part in data):
         return "the data are not arrays that are kept on the device"
     if (
         type(model).train_step is not DescentTrainer.train_step

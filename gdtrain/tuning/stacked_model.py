@@ -212,13 +212,12 @@ class StackedModel:
 
     def _map(self, function: Callable[[list], Any]) -> Any:
         """`function([weights, states, metrics])` of all runs."""
-        values = [
-            self._weights.values(),
-            self._states.values(),
-            self._metrics.values(),
-        ]
+        kinds = self._weights, self._states, self._metrics
         return tf.vectorized_map(
-            function, values, fallback_to_while_loop=True, warn=False
+            function,
+            [kind.values() for kind in kinds],
+            fallback_to_while_loop=True,
+            warn=False,
         )
 
     def _given(
