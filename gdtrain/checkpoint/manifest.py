@@ -170,17 +170,7 @@ def check(folder: str, names: Iterable[str]) -> None:
 
 def _described(path: str, names: set[str]) -> dict[str, dict[str, Any]]:
     """What an undamaged manifest of this format says of files of such names."""
-    with opened(path) as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise Damaged(f"{path} is longer than a manifest is.")
-    line, _, rest = data.partition(b"\n")
-    # Of bytes, so that it holds for formats that are not known yet
-    if line + b"\n" != _first_line(rest):
-        raise Damaged(
-            f"{path} was cut or changed: its SHA-256 is not that of its "
-            "first line."
-        )
+    data = _signed(path)
     try:
         manifest = parsed(data)
         number = _whole(manifest["format"])
@@ -193,19 +183,37 @@ def _described(path: str, names: set[str]) -> dict[str, dict[str, Any]]:
                 raise ValueError(f"it describes a file by {file!r}")
     except Exception as error:
         raise Damaged(f"{path} is no manifest: {error!r}.") from error
-    if number != FORMAT:
+    if number == FORMAT:
+        return files
+    remedy = "Update gdtrain."
+    if number < FORMAT:
         remedy = (
-            "Update gdtrain"
-            if number > FORMAT
-            else "Delete it to train from the start, or use the version of "
-            "gdtrain that wrote it"
+            "Delete it to train from the start, or use the version of gdtrain "
+            "that wrote it."
         )
-        raise WrongFormat(
-            f"A checkpoint must be of format {FORMAT} to be read by this "
-            f"version of gdtrain. Received: {os.path.dirname(path)} of format "
-            f"{number}. {remedy}."
+    raise WrongFormat(
+        f"A checkpoint must be of format {FORMAT} to be read by this version "
+        f"of gdtrain. Received: {os.path.dirname(path)} of format {number}. "
+        f"{remedy}"
+    )
+
+
+def _signed(path: str) -> bytes:
+    """A manifest, checked by its first line.
+
+    Of bytes, so that it holds for formats that are not known yet.
+    """
+    with opened(path) as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise Damaged(f"{path} is longer than a manifest is.")
+    line, _, rest = data.partition(b"\n")
+    if line + b"\n" != _first_line(rest):
+        raise Damaged(
+            f"{path} was cut or changed: its SHA-256 is not that of its "
+            "first line."
         )
-    return files
+    return data
 
 
 def _whole(value: Any) -> int:

@@ -23,7 +23,11 @@ from gdtrain.state import own_code, reach
 
 _LISTED = 16  # Items of a plain list that a user is shown
 _DEEPEST = 12
-_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+_GENERATORS = (
+    *(np.random.Generator, np.random.RandomState, random.Random),
+    *reach.GENERATORS,
+)
+_NAMES = (enum.Enum, tf.DType, np.dtype, tf.TensorShape, pathlib.Path)
 # Of a config: what Keras counts or draws, and what only a built layer has
 _NOT_ASKED = frozenset(
     ["name", "seed", "shared_object_id", "build_config", "registered_name"]
@@ -276,10 +280,7 @@ class Description:
 
 def _leaf(value: Any) -> Any:
     """The leaf of a value that consists of no others; `None` if it does."""
-    if isinstance(
-        value,
-        (enum.Enum, tf.DType, np.dtype, tf.TensorShape, pathlib.Path),
-    ):
+    if isinstance(value, _NAMES):
         return str(value)
     if isinstance(value, np.generic):
         value = value.item()
@@ -300,7 +301,7 @@ def _leaf(value: Any) -> Any:
         return value.pattern
     if isinstance(value, keras.DTypePolicy):
         return value.name
-    if isinstance(value, _GENERATORS + reach.GENERATORS):
+    if isinstance(value, _GENERATORS):
         return type(value).__name__
     if isinstance(value, types.GeneratorType):
         return "#unknown a generator"
