@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
         "diagnose",
-        help="tell what a training did, and what to try",
-        description="Tells what a training did, and what to try.",
+        help="show what a training did, and what to try",
+        description="Shows what a training did, and what to try.",
     )
     command.add_argument(
         "log_dir",

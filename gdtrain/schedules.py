@@ -120,7 +120,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="gdtrain")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Raises the learning rate linearly, then follows another one.
+    """Raises the learning rate linearly, then follows a schedule or stays.
 
         for step < warmup_steps, from initial to learning_rate(0):
             initial + (learning_rate(0) - initial) * step / warmup_steps

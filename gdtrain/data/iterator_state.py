@@ -15,8 +15,8 @@ class NoPosition(ValueError):
 
     Example:
 
-    >>> str(NoPosition("a generator only goes on"))
-    'a generator only goes on'
+    >>> str(NoPosition("a generator has no positions"))
+    'a generator has no positions'
     """
 
 
@@ -41,7 +41,7 @@ def of(iterator: Iterator) -> Files:
         except (ValueError, tf.errors.OpError) as error:
             why = str(error).partition("\n")[0]
             raise NoPosition(
-                f"TensorFlow cannot tell where its iterator is ({why})"
+                f"TensorFlow cannot save the position of its iterator ({why})"
             ) from error
         return {
             name: np.fromfile(os.path.join(folder, name), np.uint8)

@@ -158,7 +158,7 @@ class IteratorSource(abc.ABC):
         return self._plans[self._taken is not None]
 
     def begin_epoch(self, epoch: int, step: int) -> None:
-        """Data that are read again may have another number of batches."""
+        """The number of batches may differ when data are read again."""
         if step == 0 and not self._within:
             is_new = self._is_used_up()
             if is_new:

@@ -103,7 +103,7 @@ class OrderedBatches(keras.utils.PyDataset):
         if self._ended > epochs:
             warnings.warn(
                 f"{type(self.inner).__name__} cannot be set back, so that "
-                "epochs which come again may have another order. Give it "
+                "the order of repeated epochs may differ. Give it "
                 "`get_state` and `set_state`.",
                 stacklevel=2,
             )

@@ -172,7 +172,7 @@ class DataSource(Protocol):
         """
 
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
-        """Goes to a position, that of another process too.
+        """Goes to a position, which may come from an earlier process.
 
         Args:
             epoch, step: Where.

@@ -25,7 +25,7 @@ _ACTIVATIONS = (
 def all_layers(layer: keras.Layer) -> list[keras.Layer]:
     """A layer and all layers within it.
 
-    Needs `_flatten_layers`; without it, fits cannot be told apart by names.
+    Needs `_flatten_layers`; without it, fits cannot be compared by names.
     """
     return list(layer._flatten_layers())
 
@@ -137,10 +137,10 @@ def observe_calls(
     """While open, `observe(operation, inputs, output)` follows every call.
 
     Of the model and all layers in it, and of the plain operations of
-    functional models, such as `keras.ops.log(x)`; of what is within a layer
-    before the layer itself. Needs `Functional`, `_flatten_layers`, and that
-    an operation's `__call__` looks up `self.call`; without them nothing is
-    observed.
+    functional models, such as `keras.ops.log(x)`; of the layers within a
+    layer before the layer itself. Needs `Functional`, `_flatten_layers`, and
+    that an operation's `__call__` looks up `self.call`; without them nothing
+    is observed.
     """
     operations: dict[int, Any] = {}
     for layer in model._flatten_layers():
