@@ -10,12 +10,15 @@ from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
 from gdtrain.callbacks.weight_path import WeightPath
 from gdtrain.loop.callback import Callback
+from gdtrain.loop.fit_state import FitState, Rollback
 
 __all__ = [
     "BackupAndRestore",
     "Callback",
+    "FitState",
     "LearningRateScheduler",
     "NonfiniteGuard",
+    "Rollback",
     "Stability",
     "StableLearningRate",
     "StepWriter",

@@ -199,7 +199,7 @@ class Callback(keras.callbacks.Callback):
             fit_state: `fit_state.capture()` gives all that `fit` consists of.
 
         Raises:
-            Rollback: to continue from an earlier state.
+            gdtrain.callbacks.Rollback: to continue from an earlier state.
         """
 
     def next_sync(self, step: int) -> int | None:

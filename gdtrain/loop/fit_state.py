@@ -41,6 +41,24 @@ class Rollback(Exception):
 
     Args:
         state: What `FitState.capture` returned.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> class Repeat(gdtrain.callbacks.Callback):
+    ...     state = None
+    ...     def on_position(self, fit_state):
+    ...         if self.state is None:
+    ...             self.state = fit_state.capture()
+    ...         elif fit_state.steps_done == 2 and self.state:
+    ...             state, self.state = self.state, {}
+    ...             raise gdtrain.callbacks.Rollback(state)
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> x = np.ones([4, 1])
+    >>> history = model.fit(x, x, epochs=2, verbose=0, callbacks=[Repeat()])
+    >>> history.epoch, int(model.optimizer.iterations)
+    ([0, 1], 2)
     """
 
     def __init__(self, state: State) -> None:
@@ -62,7 +80,8 @@ class FitState:
         queue: Runs the steps.
         callbacks: The callbacks.
         listeners: Those of them whose `on_position` is called.
-        epoch, epochs: Epochs count from the one to below the other.
+        epoch: The first epoch; they count from 0.
+        epochs: The number of the last epoch, plus 1.
         arguments: What else `fit` was given, by name.
 
     Attributes:
@@ -73,6 +92,22 @@ class FitState:
         is_finished: Whether `on_train_end` was called as well.
         has_failed: Whether a callback found it not worth saving any more.
         resumed_from: The state that `resume` was given, until training.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> class Print(gdtrain.callbacks.Callback):
+    ...     def on_position(self, fit_state):
+    ...         print(fit_state.epoch, fit_state.step, fit_state.steps_done)
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile("sgd", loss="mse", steps_per_execution=2)
+    >>> x = np.ones([8, 1])
+    >>> _ = model.fit(x, x, batch_size=2, verbose=0, callbacks=[Print()])
+    0 0 0
+    0 2 2
+    1 0 4
+    1 0 4
+    1 0 4
     """
 
     def __init__(

@@ -68,7 +68,9 @@ def fit(*callbacks):
 
 
 def test_every_callback_is_tried():
-    assert {*MADE, "Callback"} == set(gdtrain.callbacks.__all__)
+    assert {*MADE, "Callback", "FitState", "Rollback"} == set(
+        gdtrain.callbacks.__all__
+    )
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -146,7 +146,7 @@ def test_callback_without_a_state_is_told_of_once_and_left_out():
     (message,) = told(caught)
     assert "The state of `Speechless` cannot be saved" in message
     assert "of the user's" in message
-    with pytest.warns(UserWarning, match="begin anew: .'Speechless 0'"):
+    with pytest.warns(UserWarning, match="start without one: .'Speechless 0'"):
         fit(Speechless(), csv(), epochs=5)
     assert csv_steps() == list(range(1, 21))
 
