@@ -410,7 +410,9 @@ def test_a_rate_that_training_has_reached_is_no_change(tmp_path):
     assert float(model.optimizer.learning_rate) == np.float32(0.01) / 16
 
 
-def test_continue_goes_on_with_the_rate_that_is_asked_for_now(tmp_path, capsys):
+def test_continue_continues_with_the_rate_that_is_asked_for_now(
+    tmp_path, capsys
+):
     expected = train(tmp_path / "apart", sgd(0.25), epochs=1)
     expected.optimizer.learning_rate = 0.125
     expected.fit(X, Y, batch_size=12, epochs=2, initial_epoch=1, verbose=0)
@@ -452,7 +454,7 @@ def test_continue_with_another_optimizer_keeps_weights_and_step(tmp_path):
     assert float(model.optimizer.learning_rate) == 0.5
 
 
-def test_restart_trains_anew(tmp_path, capsys):
+def test_restart_trains_from_the_start(tmp_path, capsys):
     expected = train(tmp_path / "apart", sgd(0.25))
     train(tmp_path / "backup", sgd(0.5), epochs=4)
     restart = {"on_change": "restart"}

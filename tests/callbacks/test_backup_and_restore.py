@@ -299,7 +299,7 @@ def test_a_run_that_has_ended_is_not_run_again(tmp_path):
     assert not differences(left, again)
 
 
-def test_a_run_goes_on_if_there_are_more_epochs(tmp_path):
+def test_a_run_continues_if_there_are_more_epochs(tmp_path):
     longer, _ = Script(str(tmp_path / "longer"))(epochs=4)
     script = Script(str(tmp_path / "script"))
     script(epochs=2)
@@ -332,7 +332,7 @@ def test_weights_come_out_as_without_it(tmp_path):
     assert alone == [left[f"variable {i}"] for i in range(len(alone))]
 
 
-def test_a_generator_is_refused_or_begins_anew_where_an_epoch_ended(tmp_path):
+def test_a_generator_is_refused_or_starts_again_where_an_epoch_ended(tmp_path):
     feed = {"x": generator, "steps_per_epoch": 4}
     script = Script(
         str(tmp_path / "0"), feed=lambda: {**feed, "x": generator()}
@@ -451,7 +451,7 @@ class Filling(gdtrain.callbacks.Callback):
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, self.allowed[1]))
 
 
-def test_no_room_for_a_checkpoint_is_told_of_once_and_tried_again(tmp_path):
+def test_no_room_for_a_checkpoint_is_reported_once_and_tried_again(tmp_path):
     script = Script(str(tmp_path), callbacks=lambda _: [Filling()])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -463,7 +463,7 @@ def test_no_room_for_a_checkpoint_is_told_of_once_and_tried_again(tmp_path):
     assert script()[1] == 12  # The last checkpoint is there.
 
 
-def test_a_full_disk_is_told_of(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device")
     with mock.patch.object(checkpoint_files, "write", side_effect=full):
         with pytest.warns(UserWarning, match="step 1: the disk is full"):
@@ -498,7 +498,7 @@ def test_a_folder_that_is_removed_meanwhile_does_not_stop_training(tmp_path):
     assert not differences(expected, script()[0])
 
 
-def test_a_model_from_a_file_goes_on_as_if_never_saved(tmp_path):
+def test_a_model_from_a_file_continues_as_if_never_saved(tmp_path):
     def fit(model):
         keras.utils.set_random_seed(7)
         model.fit(X, Y, batch_size=6, epochs=2, verbose=0)

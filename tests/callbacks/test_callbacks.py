@@ -99,7 +99,7 @@ def test_nothing_measured_is_lost_when_training_ends_early(error, tmp_path):
     assert telemetry.steps.tolist() == [1, 2, 3, 4, 5]
 
 
-def test_telemetry_goes_on_in_a_second_fit():
+def test_telemetry_continues_in_a_second_fit():
     model = compiled()
     telemetry = gdtrain.callbacks.Telemetry()
     for _ in range(2):
@@ -139,7 +139,7 @@ def test_evaluation_by_itself_is_written(tmp_path):
     assert points == [(2, pytest.approx(loss))]
 
 
-def test_folder_that_cannot_be_written_warns_and_training_goes_on(tmp_path):
+def test_folder_that_cannot_be_written_warns_and_training_continues(tmp_path):
     (tmp_path / "file").write_text("in the way")
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path / "file" / "logs")
     with pytest.warns(UserWarning, match="Writing has stopped"):

@@ -87,7 +87,7 @@ def test_copy_serves_as_the_original(name, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["pickle", "deepcopy"])
-def test_copy_holds_what_was_measured_and_goes_on_by_itself(way):
+def test_copy_holds_what_was_measured_and_continues_by_itself(way):
     telemetry = gdtrain.callbacks.Telemetry(["loss"])
     path = gdtrain.callbacks.WeightPath()
     fit(telemetry, path)

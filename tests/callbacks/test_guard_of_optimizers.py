@@ -83,7 +83,7 @@ def check_first(make, **arguments):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_weight_decay_that_overflows_is_left_out(name):
+def test_weight_decay_that_overflows_is_skipped(name):
     # The gradient is finite, and so is the loss.
     too_much = {"learning_rate": 1.0, "weight_decay": 1e15}
     if name == "Ftrl":  # It computes the weight anew in each step.
@@ -156,7 +156,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", ["eager", "graph", XLA])
-def test_learning_rate_of_nan_is_left_out(way):
+def test_learning_rate_of_nan_is_skipped(way):
     guard = check_first(
         lambda: network(keras.optimizers.SGD(NoNumber()), **WAYS[way])
     )
@@ -164,7 +164,7 @@ def test_learning_rate_of_nan_is_left_out(way):
 
 
 @pytest.mark.parametrize("way", ["graph", "XLA"])
-def test_weight_decay_that_overflows_in_a_block_is_left_out(way):
+def test_weight_decay_that_overflows_in_a_block_is_skipped(way):
     check_first(
         lambda: network(
             keras.optimizers.AdamW(1.0, weight_decay=1e15), **WAYS[way]
@@ -232,7 +232,7 @@ class Decaying(keras.optimizers.SGD):
 
 
 @pytest.mark.parametrize("way", ["eager", "graph", XLA])
-def test_optimizer_that_nobody_knows_is_checked_in_each_step(way):
+def test_optimizer_that_is_unknown_is_checked_in_each_step(way):
     model = network(Decaying(0.1), **WAYS[way])
     guard = gdtrain.callbacks.NonfiniteGuard("skip")
     fit(model, guard)
@@ -289,7 +289,7 @@ class Maximum(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("way", ["eager", "graph", XLA])
-def test_infinity_that_was_meant_is_told_and_left_alone(way):
+def test_infinity_that_was_meant_is_reported_and_kept(way):
     model = network("sgd", Maximum(), **WAYS[way])
     guard = gdtrain.callbacks.NonfiniteGuard()
     with pytest.warns(UserWarning, match=r"maximum' \(2 infinite of 2 val"):

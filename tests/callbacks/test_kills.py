@@ -99,7 +99,7 @@ def survive(tmp_path, feed, seed, ends):
     return code
 
 
-def test_a_run_that_is_ended_in_any_way_goes_on_as_if_left_alone(tmp_path):
+def test_a_run_that_is_ended_in_any_way_continues_as_if_left_alone(tmp_path):
     ends = [{}, {"in_a_save": True}, {"number": signal.SIGTERM}]
     assert survive(tmp_path, "arrays", seed=1, ends=ends) == 143
 

@@ -125,7 +125,7 @@ def test_rate_is_a_variable_that_can_be_set_afterwards():
     assert telemetry["learning_rate"].tolist() == [0.25]
 
 
-def test_training_again_goes_on_with_the_count():
+def test_training_again_continues_with_the_count():
     schedule = Decay(0.05, 5, 0.8)
     inside = train(schedule, epochs=4)
     model = train(7.0, [by_step(schedule)], epochs=2)
@@ -365,7 +365,7 @@ def test_a_model_of_keras_is_refused():
         )
 
 
-def test_a_step_that_never_uses_the_optimizer_is_told_of():
+def test_a_step_that_never_uses_the_optimizer_is_reported():
     class ByHand(gdtrain.Sequential):
         def train_step(self, data):
             x, y = data

@@ -331,7 +331,7 @@ def test_examples_are_not_blamed_where_the_rate_is_at_fault(make):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_finite_gradient_of_1e20_is_clipped_not_left_out(jit_compile):
+def test_a_finite_gradient_of_1e20_is_clipped_not_skipped(jit_compile):
     model = gdtrain.Sequential(
         [keras.Input([3]), keras.layers.Dense(1, use_bias=False)]
     )
@@ -395,7 +395,7 @@ def test_skip_stops_after_too_many_in_a_row():
     )
 
 
-def test_skip_goes_on_where_each_second_step_is_bad():
+def test_skip_continues_where_each_second_step_is_bad():
     y = Y.copy().reshape(-1, BATCH)
     y[::2] = np.nan
     guard = gdtrain.callbacks.NonfiniteGuard("skip", max_consecutive_skips=1)

@@ -191,7 +191,7 @@ def test_picture_that_raises_now_and_then_is_drawn_at_other_steps(tmp_path):
     assert "RuntimeError: It is not the time. It is tried again" in message
 
 
-def test_draw_that_raises_is_told_of_once_and_all_else_goes_on(tmp_path):
+def test_draw_that_raises_is_reported_once_and_all_else_continues(tmp_path):
     other = FittedLine([0.0, 1.0], [0.0, 1.0])
     model = gdtrain.Sequential(
         [keras.Input([1]), keras.layers.Dense(1, name="hidden")]

@@ -31,13 +31,13 @@ def test_cheap_probes_come_at_step_1_and_at_the_multiples(budget):
     assert probes == [1, *range(100, 1001, 100)]
 
 
-def test_without_a_budget_dear_ones_come_as_asked():
+def test_without_a_budget_expensive_ones_come_as_asked():
     probes, *_ = run(ProbeCadence(100), 500, 1e-3, 10.0)
     assert probes == [1, 100, 200, 300, 400, 500]
 
 
 @pytest.mark.parametrize("seconds", [0.006, 0.02, 0.3])
-def test_dear_ones_keep_to_the_budget_and_use_it(seconds):
+def test_expensive_ones_keep_to_the_budget_and_use_it(seconds):
     budget, steps = 0.05, 40_000
     probes, trained, probed = run(
         ProbeCadence(100, budget), steps, 1e-3, seconds
@@ -60,7 +60,7 @@ def test_next_is_never_in_the_past():
     assert cadence.next(after=57) == 58
 
 
-def test_fewer_probes_are_told_of_when_gaps_double(caplog):
+def test_fewer_probes_are_reported_when_gaps_double(caplog):
     with caplog.at_level(logging.INFO, "gdtrain"):
         run(ProbeCadence(100, 0.05), 20_000, 1e-3, 0.02)
     assert 1 <= len(caplog.records) <= 2

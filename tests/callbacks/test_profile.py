@@ -94,7 +94,7 @@ def test_second_profile_at_once_is_none(tmp_path, caplog):
     assert not profiles(tmp_path / "two")
 
 
-def test_profile_that_cannot_be_written_is_told_of(tmp_path):
+def test_profile_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.warns(UserWarning) as told:
         trained(tensorboard(tmp_path / "file" / "logs", (1, 3)))

@@ -93,7 +93,7 @@ def callbacks(mixture, folder):
     "seed",
     [0, *(pytest.param(s, marks=pytest.mark.long) for s in range(1, 40))],
 )
-def test_mixture_goes_on_exactly(tmp_path, seed):
+def test_mixture_continues_exactly(tmp_path, seed):
     chance = random.Random(seed)
     mixture = {name: chance.choice(some) for name, some in CHOICES.items()}
     print(mixture)

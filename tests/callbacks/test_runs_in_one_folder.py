@@ -93,7 +93,7 @@ def test_run_from_the_start_takes_the_place_of_a_longer_one(tmp_path, whole):
     assert "_hparams_/session_end_info" in described
 
 
-def test_loaded_model_goes_on_with_the_curve(tmp_path, whole):
+def test_loaded_model_continues_with_the_curve(tmp_path, whole):
     model = train(tmp_path, 0, 2, note="first")
     model = saved(model, tmp_path / "model.keras")
     assert int(model.optimizer.iterations.numpy()) == 8
@@ -131,7 +131,7 @@ def test_steps_that_are_repeated_after_a_break_are_shown_once(tmp_path, whole):
     assert_equal_curves(curves(tmp_path), whole)
 
 
-def test_second_fit_with_the_same_callback_goes_on(tmp_path, whole):
+def test_second_fit_with_the_same_callback_continues(tmp_path, whole):
     model = network()
     tensorboard = gdtrain.callbacks.TensorBoard(
         tmp_path, ["loss", "gradient_norm"]

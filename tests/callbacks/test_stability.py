@@ -158,7 +158,7 @@ def test_small_batches_have_a_lower_limit():
     assert limit == pytest.approx(2 * (1 - 0.5) / LAMBDA)
 
 
-def test_dear_probes_are_made_more_seldom(caplog):
+def test_expensive_probes_are_made_less_often(caplog):
     telemetry = Telemetry()
     with caplog.at_level(logging.INFO, "gdtrain"):
         fit_network([Stability(X, Y, 2, budget=1e-3), telemetry], epochs=100)
@@ -166,7 +166,7 @@ def test_dear_probes_are_made_more_seldom(caplog):
     assert "budget=0.001: a probe took" in caplog.text
 
 
-def test_a_run_that_blows_up_shows_it_and_goes_on():
+def test_a_run_that_blows_up_shows_it_and_continues():
     telemetry, _ = fit_line(
         gdtrain.GradientDescent(1e8),
         Stability(POINTS, 3 * POINTS, 2, budget=None),
@@ -199,7 +199,7 @@ def test_several_replicas_measure_all_but_what_if(two_replicas, caplog):
     assert "there are several replicas" in caplog.text
 
 
-def test_training_again_goes_on_with_the_cadence():
+def test_training_again_continues_with_the_cadence():
     stability = Stability(X, Y, 10, budget=None)
     model = fit_network([stability], epochs=2)  # 12 steps
     telemetry = Telemetry()
@@ -215,7 +215,7 @@ def test_training_again_goes_on_with_the_cadence():
     assert telemetry.steps[known].tolist() == [20]
 
 
-def test_it_begins_anew_with_another_model():
+def test_it_starts_again_with_another_model():
     stability, found = Stability(X, Y, 10, budget=None), []
     for _ in range(2):
         telemetry = Telemetry()

@@ -111,7 +111,7 @@ class Broken(MemoryWriter):
         raise OSError(28, "No space left on device")
 
 
-def test_writer_that_raises_is_told_of_once_and_training_goes_on():
+def test_writer_that_raises_is_reported_once_and_training_continues():
     writer, telemetry = Broken(), gdtrain.callbacks.Telemetry(["loss"])
     callback = gdtrain.callbacks.StepWriter(writer, ["loss"])
     with pytest.warns(UserWarning) as told:

@@ -36,7 +36,7 @@ class AtEpoch(keras.callbacks.Callback):
             self.function()
 
 
-def test_folder_that_vanishes_is_told_of_once_and_writing_goes_on(tmp_path):
+def test_folder_that_vanishes_is_reported_once_and_writing_continues(tmp_path):
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path / "logs", ["loss"])
 
     def vanish():
@@ -62,7 +62,7 @@ def test_folder_that_vanishes_is_told_of_once_and_writing_goes_on(tmp_path):
         assert [step for step, _ in points] == [1, 2, 3, 4]
 
 
-def test_full_disk_is_told_of_once_and_training_ends(tmp_path):
+def test_full_disk_is_reported_once_and_training_ends(tmp_path):
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path)
     with files_up_to(100_000), pytest.warns(UserWarning) as told:
         model = fit([tensorboard], epochs=600)
@@ -75,7 +75,7 @@ def test_full_disk_is_told_of_once_and_training_ends(tmp_path):
     assert steps == list(range(1, 1 + len(steps)))
 
 
-def test_points_can_be_read_soon_while_training_goes_on(tmp_path):
+def test_points_can_be_read_soon_while_training_continues(tmp_path):
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path, ["loss"])
 
     def steps():

@@ -122,7 +122,7 @@ def test_evaluations_go_on_with_the_steps_after_compiling_again(tmp_path):
     assert [step for step, _ in evaluations] == [3, 6, 9, 12]
 
 
-def test_metric_that_is_no_single_number_is_left_out(tmp_path, recwarn):
+def test_metric_that_is_no_single_number_is_skipped(tmp_path, recwarn):
     model = models.network(gdtrain.Sequential, keras.layers.Dense(1))
     model.compile("sgd", "mse", metrics=[keras.metrics.F1Score()], **EAGER)
     model.fit(
@@ -188,7 +188,7 @@ def test_hyperparameters_are_what_was_asked_for(tmp_path):
         ),
     ],
 )
-def test_optimizer_is_told_with_what_is_not_default(make, expected):
+def test_optimizer_is_described_with_what_is_not_default(make, expected):
     model = models.network()
     model.compile(make(), "mse")
     found = run_description.hyperparameters(model, 12, {}, FailureReporter())
@@ -200,7 +200,7 @@ def test_optimizer_is_told_with_what_is_not_default(make, expected):
     )
 
 
-def test_optimizer_made_of_several_is_told_with_each(tmp_path):
+def test_optimizer_made_of_several_is_described_with_each(tmp_path):
     optimizer = keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(
             keras.optimizers.SGD(0.1, name="rest"),
@@ -436,7 +436,7 @@ def test_spread_is_that_of_every_step(tmp_path):
     assert len(train["epoch_loss"]) == 2
 
 
-def test_budget_makes_dear_points_rarer_and_no_others(
+def test_budget_makes_expensive_points_rarer_and_no_others(
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(hooks, "_TRIAL", 0.002)

@@ -131,7 +131,7 @@ class OddSGD(keras.optimizers.SGD):
         (OddSGD, []),
     ],
 )
-def test_optimizer_that_cannot_be_described_is_left_out_alone(
+def test_optimizer_that_cannot_be_described_is_skipped_alone(
     optimizer, told, tmp_path, recwarn
 ):
     model = models.network()
@@ -195,7 +195,7 @@ class Logs(keras.callbacks.Callback):
         logs.update(self.values)
 
 
-def test_value_that_is_no_number_is_left_out_alone(tmp_path, recwarn):
+def test_value_that_is_no_number_is_skipped_alone(tmp_path, recwarn):
     values = {
         "none": None,
         "text": "x",
@@ -271,7 +271,7 @@ class OfBlock(BlockQuantity):
 @pytest.mark.parametrize(
     "found", [ValueError("broken"), None, {"of_block": None}, {"of_block": "x"}]
 )
-def test_quantity_that_raises_when_it_is_written_is_left_out(
+def test_quantity_that_raises_when_it_is_written_is_skipped(
     found, tmp_path, recwarn
 ):
     telemetry = gdtrain.callbacks.Telemetry()
@@ -309,7 +309,7 @@ class Nameless:
         ),
     ],
 )
-def test_picture_that_cannot_be_is_left_out_alone(
+def test_picture_that_cannot_be_is_skipped_alone(
     picture, cause, tmp_path, recwarn
 ):
     fit(tmp_path, pictures=[picture])

@@ -140,7 +140,7 @@ class Speechless(keras.callbacks.Callback):
         raise AssertionError("There is none.")
 
 
-def test_callback_without_a_state_is_told_of_once_and_left_out():
+def test_callback_without_a_state_is_reported_once_and_skipped():
     with pytest.warns(UserWarning) as caught:
         fit(Speechless(), csv())
     (message,) = told(caught)

@@ -81,7 +81,7 @@ def test_weights_are_the_same_with_a_probe_and_without():
         np.testing.assert_array_equal(a, b)
 
 
-def test_probe_hears_how_long_blocks_took():
+def test_probe_is_passed_how_long_blocks_took():
     telemetry = gdtrain.callbacks.Telemetry([])
     train([telemetry], 7)
     seconds = telemetry["block_seconds"]
