@@ -299,32 +299,10 @@ class _Run:
         self._parts = failures.FailureReporter()
         self._has_stopped = False
 
-    def write(
-        self, steps: Array, names: Names, values: Array, measured: Mask = None
+    def _attempt(
+        self, method: Callable[..., None], *args: Any, **kwargs: Any
     ) -> None:
-        """Adds steps. See `gdtrain.writers.Writer`."""
-        self._attempt(self._writer.write, steps, names, values, measured)
-
-    def add(self, step: int, summary: Summary) -> None:
-        """Adds a summary other than a scalar."""
-        self._attempt(self._writer.add, step, summary)
-
-    def add_file(
-        self, step: int, summaries: Sequence[Summary], suffix: str
-    ) -> None:
-        """Adds summaries in a file of their own."""
-        self._attempt(self._writer.add_file, step, summaries, suffix)
-
-    def flush(self) -> None:
-        """Makes what was written readable."""
-        self._attempt(self._writer.flush)
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._attempt(self._writer.close)
-
-    def _attempt(self, job: Callable[..., None], *args: Any) -> None:
-        """Calls `job(*args)`, unless writing has stopped."""
+        """Calls a method of the writer, unless writing has stopped."""
         if self._has_stopped:
             return
         with self._parts.catch(
@@ -332,12 +310,19 @@ class _Run:
             "What follows is written, and training continues.",
         ):
             try:
-                job(*args)
+                method(self._writer, *args, **kwargs)
             except FileNotFoundError:
                 self._continue()
                 raise
             except OSError as error:
                 self._stop(error)
+
+    # As those of `TensorBoardWriter`
+    write = functools.partialmethod(_attempt, TensorBoardWriter.write)
+    add = functools.partialmethod(_attempt, TensorBoardWriter.add)
+    add_file = functools.partialmethod(_attempt, TensorBoardWriter.add_file)
+    flush = functools.partialmethod(_attempt, TensorBoardWriter.flush)
+    close = functools.partialmethod(_attempt, TensorBoardWriter.close)
 
     def _continue(self) -> None:
         """Continues in a new file, after the folder was deleted."""
