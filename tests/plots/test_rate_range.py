@@ -5,7 +5,7 @@ import pytest
 
 from gdtrain import plots
 from gdtrain.tuning.learning_rate_finder import conclude
-from tests.tuning.test_result import FALL, seen
+from tests.tuning.test_range_test_result import FALL, seen
 
 
 def picture(losses=FALL, limit=None):
