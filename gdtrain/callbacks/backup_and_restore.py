@@ -258,18 +258,15 @@ class BackupAndRestore(Callback):
 
     def on_position(self, fit_state: FitState) -> None:
         """Saves, if it is due, and stops after a signal."""
-        if fit_state.has_failed or (
-            fit_state.step and fit_state.model.stop_training
-        ):
-            return  # The epoch ends here, and cannot be resumed within.
+        stops_within = fit_state.step and fit_state.model.stop_training
+        if fit_state.has_failed or stops_within:
+            return  # This position cannot be resumed.
         stop = self._signals.received is not None
         if self._workers.count > 1:
             stop = fit_state.step == 0 and self._workers.any(stop)
         if self.saves_first:
             self.saves_first = False
-            fit_state.queue.trace(
-                fit_state.epoch, fit_state.step
-            )  # Makes all variables
+            fit_state.trace()
             self._save(fit_state)
         elif stop or fit_state.is_over or self._is_due(fit_state):
             self._save(fit_state)
@@ -292,12 +289,12 @@ class BackupAndRestore(Callback):
     def _is_due(self, fit_state: FitState) -> bool:
         if self.at_epochs_only and fit_state.step:
             return False
-        if self._each_epoch and not fit_state.step:
-            return fit_state.steps_done > self._saved_step
-        every = self._every_steps
+        step, every = fit_state.steps_done, self._every_steps
         # There may have been a rollback.
-        self._saved_step = min(self._saved_step, fit_state.steps_done)
-        if every and fit_state.steps_done // every > self._saved_step // every:
+        self._saved_step = min(self._saved_step, step)
+        if self._each_epoch and not fit_state.step and step > self._saved_step:
+            return True
+        if every and step // every > self._saved_step // every:
             return True
         if self.every_seconds is None:
             return False

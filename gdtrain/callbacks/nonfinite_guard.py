@@ -158,17 +158,14 @@ class NonfiniteGuard(Callback):
 
     def on_position(self, fit_state: FitState) -> None:
         """Explains a step that was not finite, and follows the policy."""
+        model = fit_state.model
         if not self._has_begun:
             self._has_begun = True
-            if not fit_state.model.built:
-                fit_state.queue.trace(
-                    fit_state.epoch, fit_state.step
-                )  # Makes the weights.
-            # They may be those of a checkpoint, or made only now.
-            _warn_of_others(_check_start(fit_state.model))
-            self._start = [
-                w.numpy() for w in fit_state.model.trainable_variables
-            ]
+            if not model.built:
+                fit_state.trace()
+            # Weights may be those of a checkpoint, or made only now.
+            _warn_of_others(_check_start(model))
+            self._start = [w.numpy() for w in model.trainable_variables]
         if not self._halted:
             return
         self._halted = False
@@ -187,11 +184,11 @@ class NonfiniteGuard(Callback):
             warnings.warn(
                 f"Step {fit_state.steps_done} was skipped as well, more than "
                 f"{self.max_consecutive_skips} in a row: training stops. "
-                f"{_condition(fit_state.model)}",
+                f"{_condition(model)}",
                 stacklevel=2,
             )
         fit_state.has_failed = True
-        fit_state.model.stop_training = True
+        model.stop_training = True
 
     def get_state(self) -> dict[str, Any]:
         """What is needed to continue exactly."""

@@ -167,6 +167,10 @@ class FitState:
             for callback in self._listeners:
                 callback.on_position(self)
 
+    def trace(self) -> None:
+        """Makes all variables, as the next step would, without running it."""
+        self.queue.trace(self.epoch, self.step)
+
     def last_batch(self) -> tuple[Any, np.ndarray | None] | None:
         """The batch of the step before, as `(data, indices)`.
 
@@ -267,7 +271,7 @@ class FitState:
         self.model._step_hooks.step_variables.set_state(state["step_variables"])
         data = None if changed & _OF_BATCHES else state["data"]
         self.data_source.go_to(self.epoch, self.step, data)
-        self.queue.trace(self.epoch, self.step)  # Makes what is missing
+        self.trace()  # Makes what is missing
         mismatch = self._mismatch(
             state, ("weight",) if changed else variables.KINDS
         )
