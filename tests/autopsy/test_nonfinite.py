@@ -696,7 +696,7 @@ class NoCall(gdtrain.Model):
         raise AssertionError("not repeated")
 
 
-def test_model_without_a_call_is_told_what_can_be():
+def test_of_a_model_without_a_call_data_and_weights_are_searched():
     x, y = regression_data(4)
     model = compiled(NoCall())
     start = [w.numpy() for w in model.trainable_variables]

@@ -131,7 +131,7 @@ def test_old_one_stands_in_until_it_is_replaced(backups, tmp_path):
 
 @pytest.mark.parametrize("name", ["state.json", "arrays.npz"])
 @pytest.mark.parametrize("way", ["cut", "flipped", "missing"])
-def test_damage_is_told_and_the_one_before_is_used(
+def test_damage_is_reported_and_the_one_before_is_used(
     backups, tmp_path, name, way
 ):
     save(backups, 1)
@@ -181,7 +181,7 @@ def test_another_format_passes_on(backups, monkeypatch, number):
         newest(backups)
 
 
-def test_one_that_cannot_be_removed_is_told(backups, monkeypatch):
+def test_one_that_cannot_be_removed_is_reported(backups, monkeypatch):
     save(backups, 1, 2)
     rename = os.rename
 
@@ -229,7 +229,7 @@ def test_writable_folder_is_made_and_left_empty(backups, tmp_path):
     assert os.listdir(tmp_path / "runs" / "backup") == []
 
 
-def test_folder_that_cannot_be_made_is_told(tmp_path):
+def test_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(NotADirectoryError) as caught:
         Backups(tmp_path / "file" / "backup", keep=1).check_writable()
@@ -239,7 +239,7 @@ def test_folder_that_cannot_be_made_is_told(tmp_path):
     assert f"{tmp_path}/file/backup" in message and "Give another" in message
 
 
-def test_full_disk_is_told_before_the_first_step(
+def test_full_disk_is_reported_before_the_first_step(
     backups, monkeypatch, tmp_path
 ):
     def fail(*, dir):

@@ -28,7 +28,7 @@ def _checkpoint(tmp_path):
 
 
 def sign(folder, **changes):
-    """Writes the manifest anew, with changes, as if nothing were wrong."""
+    """Writes the manifest again, with changes, as if nothing were wrong."""
     (folder / "manifest.json").unlink(missing_ok=True)
     names = [name for name in FILES[::2] if (folder / name).exists()]
     manifest.write(folder, names)

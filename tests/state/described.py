@@ -1,4 +1,4 @@
-"""Prints the identity of a run, as each process that runs this should."""
+"""Prints fingerprints, which are the same in each process that runs this."""
 
 import json
 import types
@@ -28,6 +28,18 @@ class Feed:
         return {}
 
 
+class First:
+    """A class in a set, whose order depends on addresses."""
+
+
+class Second(First):
+    pass
+
+
+class Third(First):
+    pass
+
+
 class Own(gdtrain.Model):
     """A model with parts in many places."""
 
@@ -37,7 +49,9 @@ class Own(gdtrain.Model):
             [keras.layers.Lambda(scaled), keras.layers.Dense(2)]
         )
         self.flip = keras.layers.RandomFlip()  # Draws a seed
-        self.more = types.SimpleNamespace(names=CHOSEN, table=X)
+        self.more = types.SimpleNamespace(
+            names=CHOSEN, table=X, kinds={First, Second, Third}
+        )
 
     def call(self, x):
         return self.body(x)

@@ -1,4 +1,4 @@
-"""What a run is asked to be is told alike by each process."""
+"""A fingerprint is the same in each process, and differs if the fit does."""
 
 import collections
 import dataclasses
@@ -24,7 +24,7 @@ def leaves(value):
     return description.leaves
 
 
-def test_another_process_tells_the_same():
+def test_another_process_has_the_same_fingerprint():
     for _ in range(3):  # So that names are counted otherwise
         keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     printed = subprocess.run(
@@ -72,7 +72,7 @@ class Counted:
         (keras.metrics.AUC(num_thresholds=3), keras.metrics.AUC()),
     ],
 )
-def test_others_are_told_apart_and_the_same_are_not(one, other):
+def test_others_differ_and_the_same_do_not(one, other):
     assert leaves(one) == leaves(one)
     assert leaves(one) != leaves(other)
     json.dumps([leaves(one), leaves(other)], allow_nan=False)
@@ -107,7 +107,7 @@ def test_what_holds_itself_ends():
     assert leaves(one) == {"value[0]": 1}
 
 
-def test_a_large_array_is_told_by_rows_all_over_it():
+def test_a_large_array_is_compared_by_rows_all_over_it():
     large = np.zeros([2**21, 9], "float32")  # 72 MiB
     before = data_fingerprint.content(large)
     large[2**20 : 2**20 + 2**10] = 1
