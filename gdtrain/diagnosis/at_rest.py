@@ -116,7 +116,7 @@ def _not_learning(run: Run, course: Trend) -> Verdict:
         "the start, no more than noise apart"
     )
     advice = (
-        "See whether inputs and targets belong together, and whether they vary."
+        "Check that inputs and targets belong together, and that they vary."
     )
     if norms is not None and not np.nan_to_num(norms, nan=1.0).any():
         evidence["gradient_norm"] = 0.0

@@ -142,7 +142,7 @@ def _share_zero(values: np.ndarray) -> float:
 def _dead(run: Run, layer: str, evidence: dict[str, float]) -> Verdict:
     ((name, value),) = evidence.items()
     what = (
-        f"{value:.0%} of the units of {layer} put out 0 for whole batches"
+        f"{value:.0%} of the units of {layer} output 0 for whole batches"
         if name == "dead_fraction"
         else f"The gradient of {layer} is 0 at {value:.0%} of the steps"
     )

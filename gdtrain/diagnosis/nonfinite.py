@@ -8,7 +8,7 @@ from gdtrain.diagnosis.updates import with_scale
 from gdtrain.diagnosis.verdict import Verdict
 
 NONFINITE = "non-finite"
-FOLLOWS = "It follows from what is said above: mend that first."
+FOLLOWS = "It follows from the verdict above: fix that first."
 AT_ONCE = (
     "No update was made before it. Look for NaN and for very large values in "
     "the data, and for log(0) and 0/0 in the loss; "

@@ -51,7 +51,8 @@ def judge_decay(run: Run, moving: Run) -> list[Verdict]:
         f"The learning rate decayed from {largest:.3g} to {last:.3g}: steps "
         f"{first:,} to {end:,} together are worth less than one step at "
         f"{largest:.3g}. The {run.mean_loss} came from {course.start:.4g} to "
-        f"{course.end:.4g}; whether more is to gain, that cannot tell."
+        f"{course.end:.4g}; that does not show whether it "
+        "could fall further."
     )
     return [
         Verdict(
