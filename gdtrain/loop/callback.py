@@ -57,9 +57,9 @@ class Callback(keras.callbacks.Callback):
 
     An exception in a hook ends `fit` and is raised from it, after all other
     callbacks have received the block. `before_step` is traced, once for each
-    compiled program; all other hooks are plain Python. A callback that is
-    slow in `on_block` holds up training: pass the table to a thread, as its
-    rows may still be on their way from the device.
+    compiled program; all other hooks are plain Python. Training waits for
+    them: a callback that is slow in `on_block` passes the table, which does
+    not change any more, to a thread of its own, as `StepWriter` does.
 
     A callback can be pickled and copied, before and after `fit`, with its
     results but without its model. One that holds open files, locks or threads
