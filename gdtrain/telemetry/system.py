@@ -84,7 +84,7 @@ def _resident() -> int:
         return pages * os.sysconf("SC_PAGE_SIZE")
     if resource is None:
         raise RuntimeError(
-            "`DeviceMemory` needs an accelerator, or a system that tells the "
+            "`DeviceMemory` needs an accelerator, or a system that reports the "
             f"memory of a process. Received: the system {sys.platform!r}. "
             "Leave it out of `quantities`."
         )

@@ -163,7 +163,7 @@ class Background(forks.ForkAware):
             return
         try:
             job(*args)
-        except BaseException as error:  # Whatever it is, training must go on.
+        except BaseException as error:  # Whatever it is, training continues.
             self._failed = True
             with contextlib.suppress(Exception):
                 self._flush()

@@ -74,6 +74,6 @@ class MultiWriter:
                     f"`{type(self._writers[index]).__name__}` is skipped "
                     "from here on",
                     error,
-                    "The other writers go on, and so does training.",
+                    "The other writers and training continue.",
                 )
             return None
