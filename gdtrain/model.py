@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from gdtrain.descent import reductions, settings, update
+from gdtrain.descent import settings, update
 from gdtrain.keras_bridge import models, saving
 from gdtrain.mistakes import labels
 from gdtrain.trainer import DescentTrainer
@@ -90,7 +90,7 @@ def from_keras(model: _Model) -> _Model:
         return model
     if model.compiled:
         update.check_optimizer(model.optimizer)
-        reductions.check_means(model.loss, 1, model.distribute_strategy)
+        settings.check_means(model.loss, 1, model.distribute_strategy)
     model.__class__ = _class_for(type(model))
     labels.watch_losses(model)
     # Made by Keras's own trainer; ours are made when they are needed.

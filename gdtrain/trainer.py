@@ -15,7 +15,6 @@ from gdtrain.descent import (
     clipping,
     gradients,
     microbatches,
-    reductions,
     settings,
     update,
 )
@@ -23,7 +22,7 @@ from gdtrain.keras_bridge import losses, randomness, saving
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
 from gdtrain.step import step_context
-from gdtrain.step.measuring import Update
+from gdtrain.step.measurer import Update
 
 # Under which key of an optimizer's config `get_compile_config` has them
 _OWN_SETTINGS = "gdtrain"
@@ -206,7 +205,7 @@ class DescentTrainer(StepRunner):
                 "global_clipnorm", global_clipnorm, "Or leave it out."
             )
         microbatches = checks.positive_integer("microbatches", microbatches)
-        reductions.check_means(loss, microbatches, self.distribute_strategy)
+        settings.check_means(loss, microbatches, self.distribute_strategy)
         if steps_per_execution != "auto":
             steps_per_execution = checks.positive_integer(
                 "steps_per_execution", steps_per_execution
@@ -279,8 +278,8 @@ class DescentTrainer(StepRunner):
         """Saves the model; as `keras.Model.save`.
 
         An HDF5 file comes back as a model that descends, too. As Keras reads
-        but a part of what such a file says of `compile`, what is lost is told
-        in a warning.
+        only part of what such a file says of `compile`, a warning names what
+        is lost.
         """
         writes = overwrite or not os.path.exists(filepath)
         super().save(filepath, overwrite=overwrite, **kwargs)

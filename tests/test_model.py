@@ -305,7 +305,7 @@ def test_hdf5_file_can_be_read_without_what_was_compiled(tmp_path):
     model.save(tmp_path / "model.keras")  # Keras forgets the optimizer.
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded.optimizer) is keras.optimizers.SGD
-    assert loaded.microbatches == 2
+    assert settings.of(loaded).microbatches == 2
 
 
 def test_weights_alone_in_hdf5_are_read_by_name(tmp_path):

@@ -1,7 +1,7 @@
 """A block: steps that run as one compiled program and bring back their rows."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import keras
 import numpy as np
@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from gdtrain.block.rollback import BlockRollback
 from gdtrain.block.traced_loop import EpochEnd, TracedLoop
+from gdtrain.data.protocols import BatchPlan, EpochPlan, Inputs
 from gdtrain.descent import replicas
-from gdtrain.step.guard import HALTS
+from gdtrain.step.guard import HALTED
 from gdtrain.step.replicated_step import ReplicatedStep
 from gdtrain.telemetry.clock import StepClock
 
@@ -43,7 +44,7 @@ class Block:
     Args:
         model: A `DescentTrainer`, compiled.
         step: The step.
-        plan: The plan of the data sources that it serves; see `data.protocols`.
+        plan: The plan of the data sources that it serves; see `gdtrain.data`.
         max_steps: For XLA, how many steps it may have; `None` for a graph.
     """
 
@@ -51,7 +52,7 @@ class Block:
         self,
         model: keras.Model,
         step: ReplicatedStep,
-        plan: Any,
+        plan: BatchPlan,
         max_steps: int | None = None,
     ) -> None:
         self.max_steps = max_steps
@@ -66,7 +67,7 @@ class Block:
         self.variables: list[tf.Variable] = []
 
     def run(
-        self, block_inputs: Any, steps: int, clock: list[int]
+        self, block_inputs: Inputs, steps: int, clock: list[int]
     ) -> BlockResult:
         """Runs steps. Outside of eager mode, call `trace` before.
 
@@ -106,10 +107,10 @@ class Block:
     def _has_halted(self, rows: Sequence[np.ndarray]) -> bool:
         """Whether the guard found that training must not continue."""
         return bool(self._step.check and len(rows)) and bool(
-            self._step.layout.verdicts(rows[-1]) >= HALTS
+            self._step.layout.verdicts(rows[-1]) >= HALTED
         )
 
-    def trace(self, block_inputs: Any, clock: list[int]) -> None:
+    def trace(self, block_inputs: Inputs, clock: list[int]) -> None:
         """Makes the program, with the variables that its step makes, once."""
         if self._program is not None or self._model.run_eagerly:
             return
@@ -118,7 +119,7 @@ class Block:
         signature = plan.signature(block_inputs, xla)
         numbers = tf.TensorSpec([len(clock)], tf.int32)
 
-        def first(block_inputs: Any, clock: tf.Tensor) -> Any:
+        def first(block_inputs: Inputs, clock: tf.Tensor) -> Any:
             opened = plan.open(block_inputs, xla)
             fetched = plan.fetch(opened, plan.first(opened))
             return step.run(fetched, StepClock.decode(clock), xla)
@@ -154,7 +155,7 @@ class Block:
         self._ends_epochs = end is not None
         return TracedLoop(
             lambda fetched, clock: step.run(fetched, clock, xla),
-            self._plan,
+            cast(EpochPlan, self._plan),
             end,
             self._logs,
             step.layout,
@@ -167,7 +168,7 @@ class Block:
 
         # Not a lambda: TensorFlow says where the operations of a function were
         # made only if its name is an identifier.
-        def unchecked(block_inputs: Any, numbers: tf.Tensor) -> Any:
+        def unchecked(block_inputs: Inputs, numbers: tf.Tensor) -> Any:
             return loop(block_inputs, numbers), True
 
         if self._step.check is None or self._step.check.reverts_steps:
@@ -175,7 +176,7 @@ class Block:
         rollback = self._rollback = BlockRollback(self._model)
         verdicts = self._step.layout.verdicts
 
-        def checked(block_inputs: Any, numbers: tf.Tensor) -> Any:
+        def checked(block_inputs: Inputs, numbers: tf.Tensor) -> Any:
             rollback.begin()
             outputs = loop(block_inputs, numbers)
             return outputs, rollback.end(verdicts(outputs.rows))
@@ -183,7 +184,7 @@ class Block:
         return checked
 
     def _run_eagerly(
-        self, block_inputs: Any, steps: int, clock: list[int]
+        self, block_inputs: Inputs, steps: int, clock: list[int]
     ) -> BlockResult:
         """The loop over steps, when Python drives it."""
         first = StepClock.decode(tf.constant(clock))

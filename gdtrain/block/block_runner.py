@@ -20,7 +20,7 @@ from gdtrain.block.xla_choice import (
     CompilerChoice,
     compiles_whole_blocks,
 )
-from gdtrain.data.protocols import DataSource
+from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import replicas, settings
 from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
@@ -67,8 +67,8 @@ def _array_of_numbers(part: Any) -> Any:
 class BlockRunner:
     """What `make_train_function` and `make_test_function` make.
 
-    A step is compiled for each kind of data source, for each set of requested
-    quantities, so that training without telemetry pays nothing for it, and
+    A step is compiled for each kind of data source, for each set of quantities that
+    is requested, so that training without telemetry pays nothing for it, and
     for each of the model's settings; see `settings_key`.
 
     Args:
@@ -225,7 +225,7 @@ class BlockRunner:
             return ()
         return self._hooks.required.groups
 
-    def _check(self, plan: Any, key: tuple) -> type[StepCheck] | None:
+    def _check(self, plan: BatchPlan, key: tuple) -> type[StepCheck] | None:
         """How steps on data sources of a plan are checked, if they are."""
         if self._hooks is None or not self._hooks.required.guards_steps:
             return None

@@ -1,10 +1,11 @@
 """What was compiled, by the plan that it serves and the model's settings."""
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import keras
 
+from gdtrain.data.protocols import BatchPlan, EpochPlan
 from gdtrain.descent import settings
 from gdtrain.keras_bridge import layers
 
@@ -73,7 +74,7 @@ class PlanCache(Generic[Made]):
 
     def get(
         self,
-        plan: Any,
+        plan: BatchPlan,
         circumstances: tuple[Hashable, ...],
         make: Callable[[], Made],
     ) -> Made:
@@ -87,7 +88,7 @@ class PlanCache(Generic[Made]):
         family = plan.family, *circumstances
         if (plan.key, *circumstances) not in self._made:
             if family in self._families:
-                plan.take_any_size()
+                cast(EpochPlan, plan).take_any_size()
             self._families.add(family)
         key = plan.key, *circumstances
         if key not in self._made:

@@ -1,137 +1,41 @@
-"""A block of predictions, and the function that makes such blocks."""
+"""Blocks of predictions, and the function that runs them."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from gdtrain.block.plan_cache import PlanCache, settings_key
-from gdtrain.block.xla_choice import Speed
-from gdtrain.data.protocols import DataSource
+from gdtrain.block.xla_choice import Pacing, Speed
+from gdtrain.data.protocols import BatchPlan, DataSource, Inputs
 from gdtrain.mistakes import inputs
 
 
-class PredictBlock:
-    """Predicts, on all replicas.
+class PredictStep:
+    """`predict_step` on all replicas, compiled unless it runs eagerly.
 
     Args:
         model: A `DescentTrainer`.
-        plan: The plan of the data source; `None` if only `step` is called,
-            with batches.
+        take: Makes a replica's part of the batch of what a data source fetched.
     """
 
-    def __init__(self, model: keras.Model, plan: Any = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        take: Callable[[Any], Any] = lambda batch: batch,
+    ) -> None:
         self._model = model
-        self._plan = plan
-        self._take = plan.take if plan else lambda batch: batch
-        self._program: Any = None
-        self._can_concatenate = True
-        self.step = self._on_all_replicas
+        self._take = take
+        self.run: Callable[[Any], Any] = self._on_all_replicas
         if not model.run_eagerly:
-            self.step = tf.function(
+            self.run = tf.function(
                 self._on_all_replicas,
                 autograph=False,
                 reduce_retracing=True,
                 jit_compile=model.jit_compile or None,
             )
-
-    @property
-    def has_one_batch(self) -> bool:
-        """Whether each call predicts one batch, whatever it is asked for."""
-        return self._model.run_eagerly or not self._can_concatenate
-
-    def __call__(self, block_inputs: Any, steps: int) -> tuple[Any, int]:
-        """Predicts batches.
-
-        Args:
-            block_inputs: What the data source gives for these steps.
-            steps: How many; one if their outputs are no dense tensors of one
-                shape, and fewer if there are no more batches.
-
-        Returns:
-            `(outputs, steps)`: of all examples, and how many steps those are;
-            `(None, 0)` if there is no batch.
-        """
-        if self._program is None and not self._model.run_eagerly:
-            self._trace(block_inputs)
-        if self.has_one_batch:
-            return self._one(block_inputs)
-        outputs, done = self._program(block_inputs, tf.constant(steps))
-        return (outputs, int(done)) if done else (None, 0)
-
-    def _one(self, block_inputs: Any) -> tuple[Any, int]:
-        """The next batch."""
-        opened = self._plan.open(block_inputs, False)
-        cursor = self._plan.first(opened)
-        if not self._plan.has_batch(opened, cursor):
-            return None, 0
-        return self.step(self._plan.fetch(opened, cursor)), 1
-
-    def _trace(self, block_inputs: Any) -> None:
-        """Makes the program, if outputs can be put one after another."""
-
-        def first(block_inputs: Any) -> Any:
-            opened = self._plan.open(block_inputs, False)
-            cursor = self._plan.first(opened)
-            return self.step(self._plan.fetch(opened, cursor))
-
-        signature = self._plan.signature(block_inputs, False)
-        outputs = (
-            tf.function(first, autograph=False)
-            .get_concrete_function(signature)
-            .structured_outputs
-        )
-        self._outputs = outputs
-        self._can_concatenate = all(
-            isinstance(leaf, tf.Tensor)
-            and leaf.shape.rank
-            and leaf.shape[1:].is_fully_defined()
-            for leaf in keras.tree.flatten(outputs)
-        )
-        if not self._can_concatenate:
-            self._program = self.step
-            return
-        self._program = tf.function(
-            self._loop, autograph=False
-        ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
-
-    def _loop(
-        self, block_inputs: Any, steps: tf.Tensor
-    ) -> tuple[Any, tf.Tensor]:
-        plan = self._plan
-        opened = plan.open(block_inputs, False)
-        arrays = [
-            tf.TensorArray(
-                leaf.dtype,
-                size=0,
-                dynamic_size=True,
-                infer_shape=False,
-                element_shape=[None, *leaf.shape[1:]],
-            )
-            for leaf in keras.tree.flatten(self._outputs)
-        ]
-
-        def more(i: Any, cursor: Any, arrays: Any) -> tf.Tensor:
-            return tf.less(i, steps) & plan.has_batch(opened, cursor)
-
-        def one(i: Any, cursor: Any, arrays: Any) -> tuple[Any, Any, Any]:
-            outputs = self.step(plan.fetch(opened, cursor))
-            arrays = [
-                array.write(i, leaf)
-                for array, leaf in zip(
-                    arrays, keras.tree.flatten(outputs), strict=True
-                )
-            ]
-            return i + 1, plan.advance(opened, cursor, i + 1 < steps), arrays
-
-        done, _, arrays = tf.while_loop(
-            more, one, (0, plan.first(opened), arrays)
-        )
-        outputs = keras.tree.pack_sequence_as(
-            self._outputs, [array.concat() for array in arrays]
-        )
-        return outputs, done
 
     def _on_all_replicas(self, fetched: Any) -> Any:
         strategy = self._model.distribute_strategy
@@ -153,8 +57,111 @@ class PredictBlock:
             return self._model.predict_step(batch)
 
 
+class PredictBlock:
+    """Predicts many batches as one program.
+
+    Args:
+        model: A `DescentTrainer`.
+        plan: The plan of the data source.
+    """
+
+    def __init__(self, model: keras.Model, plan: BatchPlan) -> None:
+        self._plan = plan
+        self._step = PredictStep(model, plan.take)
+        self._program: Any = None
+        self._outputs: Any = None  # Of a batch, as traced
+        #: Whether a call predicts one batch, whatever it is asked for: eagerly,
+        #: or if outputs are no dense tensors of one shape
+        self.has_one_batch = model.run_eagerly
+
+    def run(self, block_inputs: Inputs, steps: int) -> tuple[Any, int]:
+        """Predicts batches.
+
+        Args:
+            block_inputs: What the data source gives for these steps.
+            steps: How many; fewer if there are no more batches.
+
+        Returns:
+            `(outputs, steps)`: of all examples, and how many steps those are;
+            `(None, 0)` if there is no batch.
+        """
+        if self._program is None and not self.has_one_batch:
+            self._trace(block_inputs)
+        if self.has_one_batch:
+            opened = self._plan.open(block_inputs, False)
+            cursor = self._plan.first(opened)
+            if not self._plan.has_batch(opened, cursor):
+                return None, 0
+            return self._step.run(self._plan.fetch(opened, cursor)), 1
+        outputs, done = self._program(block_inputs, tf.constant(steps))
+        return (outputs, int(done)) if done else (None, 0)
+
+    def _trace(self, block_inputs: Inputs) -> None:
+        """Makes the program, if outputs can be concatenated."""
+
+        def first(block_inputs: Inputs) -> Any:
+            opened = self._plan.open(block_inputs, False)
+            cursor = self._plan.first(opened)
+            return self._step.run(self._plan.fetch(opened, cursor))
+
+        signature = self._plan.signature(block_inputs, False)
+        self._outputs = (
+            tf.function(first, autograph=False)
+            .get_concrete_function(signature)
+            .structured_outputs
+        )
+        self.has_one_batch = not all(
+            isinstance(leaf, tf.Tensor)
+            and leaf.shape.rank
+            and leaf.shape[1:].is_fully_defined()
+            for leaf in keras.tree.flatten(self._outputs)
+        )
+        if not self.has_one_batch:
+            self._program = tf.function(
+                self._loop, autograph=False
+            ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
+
+    def _loop(
+        self, block_inputs: Inputs, steps: tf.Tensor
+    ) -> tuple[Any, tf.Tensor]:
+        """All batches, one after another: `(outputs, steps)`. Traced."""
+        plan = self._plan
+        opened = plan.open(block_inputs, False)
+        arrays = [
+            tf.TensorArray(
+                leaf.dtype,
+                size=0,
+                dynamic_size=True,
+                infer_shape=False,
+                element_shape=[None, *leaf.shape[1:]],
+            )
+            for leaf in keras.tree.flatten(self._outputs)
+        ]
+
+        def more(i: Any, cursor: Any, arrays: Any) -> tf.Tensor:
+            return tf.less(i, steps) & plan.has_batch(opened, cursor)
+
+        def one(i: Any, cursor: Any, arrays: Any) -> tuple[Any, Any, Any]:
+            outputs = self._step.run(plan.fetch(opened, cursor))
+            arrays = [
+                array.write(i, leaf)
+                for array, leaf in zip(
+                    arrays, keras.tree.flatten(outputs), strict=True
+                )
+            ]
+            return i + 1, plan.advance(opened, cursor, i + 1 < steps), arrays
+
+        done, _, arrays = tf.while_loop(
+            more, one, (0, plan.first(opened), arrays)
+        )
+        outputs = keras.tree.pack_sequence_as(
+            self._outputs, [array.concat() for array in arrays]
+        )
+        return outputs, done
+
+
 class PredictFunction:
-    """Predicts by blocks; a program is made for each kind of data source.
+    """Predicts by blocks; one is compiled for each kind of data source.
 
     Args:
         model: A `DescentTrainer`.
@@ -163,10 +170,10 @@ class PredictFunction:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._blocks: PlanCache[tuple[PredictBlock, Speed]] = PlanCache()
-        self._on_batches: dict[tuple, PredictBlock] = {}  # By settings
+        self._on_batches: dict[tuple, PredictStep] = {}  # By settings
 
     def run(
-        self, data_source: DataSource, step: int, pace: Any, left: float | None
+        self, data_source: DataSource, step: int, pace: Pacing, left: int | None
     ) -> tuple[Any, int]:
         """Runs a block.
 
@@ -186,10 +193,11 @@ class PredictFunction:
         )
         start = time.perf_counter()
         steps = min(pace.steps(speed, left, left), data_source.most_steps)
-        outputs, count = [], 0
+        outputs: list[Any] = []
+        count = 0
         while count < steps:
-            most = steps - count
-            some, more = block(
+            most = int(steps - count)
+            some, more = block.run(
                 data_source.block_inputs(0, step + count, most), most
             )
             if more:
@@ -198,7 +206,7 @@ class PredictFunction:
             if not more or not block.has_one_batch or pace.fixed_steps is None:
                 break
         speed.add(count, time.perf_counter() - start)
-        return _joined(outputs), count
+        return _concatenated(outputs), count
 
     def __call__(self, data: list[Any]) -> Any:
         """Predicts batches that are at hand, as Keras calls it.
@@ -208,11 +216,12 @@ class PredictFunction:
         """
         key = settings_key(self._model)
         if key not in self._on_batches:
-            self._on_batches[key] = PredictBlock(self._model)
-        return _joined([self._on_batches[key].step(batch) for batch in data])
+            self._on_batches[key] = PredictStep(self._model)
+        step = self._on_batches[key]
+        return _concatenated([step.run(batch) for batch in data])
 
 
-def _joined(outputs: list[Any]) -> Any:
+def _concatenated(outputs: list[Any]) -> Any:
     """Outputs of batches, one after another; `None` if there are none."""
     if len(outputs) < 2:
         return outputs[0] if outputs else None

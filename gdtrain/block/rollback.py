@@ -29,7 +29,7 @@ from gdtrain.telemetry.step_variables import StepVariables
 # Read in Keras 3.15.1, by exact type: each weight and each slot becomes a sum
 # with, or a multiple of, its own value, whatever the arguments: NaN stays NaN,
 # and infinity stays infinite or becomes NaN. (Where a maximum is taken or a
-# weight is computed anew, another slot of the same weight keeps it.)
+# weight is recomputed, another slot of the same weight keeps it.)
 _KEEPING = (
     GradientDescent,
     keras.optimizers.SGD,

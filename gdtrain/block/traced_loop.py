@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from gdtrain.step.guard import HALTS
+from gdtrain.data.protocols import EpochPlan, Inputs
+from gdtrain.step.guard import HALTED
 from gdtrain.step.provenance import MetricResult
 from gdtrain.telemetry.clock import StepClock, when
 from gdtrain.telemetry.row_layout import RowLayout
@@ -125,7 +126,7 @@ class TracedLoop:
 
     Args:
         step: A function of a fetched batch and the clock: `(logs, row)`.
-        plan: The plan of the data source; see `data.protocols`.
+        plan: The batch plan: an `EpochPlan` if its `epochs_can_follow`.
         end: An `EpochEnd`, or `None` if epochs end outside the program.
         logs: What a step returns, an example.
         layout: The `RowLayout` of a row.
@@ -136,7 +137,7 @@ class TracedLoop:
     def __init__(
         self,
         step: Callable[[Any, StepClock], tuple[Any, tf.Tensor]],
-        plan: Any,
+        plan: EpochPlan,
         end: EpochEnd | None,
         logs: Any,
         layout: RowLayout,
@@ -151,7 +152,7 @@ class TracedLoop:
         self._max_steps = max_steps
         self._may_halt = may_halt
 
-    def __call__(self, block_inputs: Any, numbers: tf.Tensor) -> LoopOutputs:
+    def __call__(self, block_inputs: Inputs, numbers: tf.Tensor) -> LoopOutputs:
         """Runs steps.
 
         Args:
@@ -248,7 +249,7 @@ class TracedLoop:
             more = state.steps + 1 < run.steps
             goes_on = True
             if self._may_halt:
-                goes_on = self._layout.verdicts(row) < HALTS
+                goes_on = self._layout.verdicts(row) < HALTED
             cursor = self._plan.advance(
                 run.opened,
                 state.cursor,

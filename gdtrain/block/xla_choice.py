@@ -3,13 +3,13 @@
 import logging
 import math
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import keras
 import tensorflow as tf
 
 from gdtrain.block.block import Block, BlockResult
-from gdtrain.data.protocols import DataSource
+from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import settings
 from gdtrain.step.replicated_step import ReplicatedStep
 
@@ -76,6 +76,30 @@ class Speed:
         return max(1, min(steps, self._GROWTH * self._most))
 
 
+class Pacing(Protocol):
+    """How many steps blocks and slices have; see `gdtrain.loop.pacing.Pace`."""
+
+    @property
+    def fixed_steps(self) -> int | None:
+        """How many steps an execution counts for; `None`: those it has."""
+
+    @property
+    def max_steps(self) -> float:
+        """How many steps a block may have."""
+
+    @property
+    def max_slice(self) -> float:
+        """How many steps a slice may have."""
+
+    def may_span_epochs(self, speed: Speed, length: int) -> bool:
+        """Whether a block may continue in the next epoch."""
+
+    def steps(
+        self, speed: Speed, in_epoch: int | None, until_sync: int | None
+    ) -> float:
+        """How many steps the next block has."""
+
+
 class BlockRequest(NamedTuple):
     """Steps to run as one block.
 
@@ -110,7 +134,7 @@ class CompilerChoice:
         self,
         model: keras.Model,
         step: ReplicatedStep,
-        plan: Any,
+        plan: BatchPlan,
         may_measure: bool = True,
     ) -> None:
         asked = settings.of(model).jit_compile
@@ -233,7 +257,7 @@ class CompilerChoice:
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False
             _log.warning(
-                "XLA cannot compile %s, which goes on as a graph: %s",
+                "XLA cannot compile %s, which runs as a graph instead: %s",
                 self._model.name,
                 str(error).partition("\n")[0],
             )
@@ -257,7 +281,7 @@ class CompilerChoice:
         )
 
 
-def compiles_whole_blocks(model: keras.Model, plan: Any) -> bool:
+def compiles_whole_blocks(model: keras.Model, plan: BatchPlan) -> bool:
     """Whether XLA compiles a block as a whole; else it compiles each step.
 
     It does if the data are on the device.

@@ -152,9 +152,9 @@ class NonfiniteGuard(Callback):
     def on_block(self, table: BlockTable) -> None:
         """Adds the steps that were reverted."""
         verdicts = table.verdicts
-        steps = table.first_step + np.flatnonzero(verdicts > guard.GOES_ON)
+        steps = table.first_step + np.flatnonzero(verdicts > guard.FINITE)
         self.skipped_steps += steps.tolist()
-        self._halted = bool(verdicts[-1] >= guard.HALTS)
+        self._halted = bool(verdicts[-1] >= guard.HALTED)
 
     def on_position(self, fit_state: FitState) -> None:
         """Explains a step that was not finite, and follows the policy."""

@@ -1,14 +1,20 @@
 """Clipping, after the mean and never before it."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.descent.gradients import dense
+from gdtrain.descent.gradients import Gradient, dense
 from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
 
 
-def clip(gradients, global_clipnorm, optimizer):
+def clip(
+    gradients: list[Gradient | None],
+    global_clipnorm: float | None,
+    optimizer: Any,
+) -> list[Gradient | None]:
     """Scales gradients so that their global norm is at most a limit.
 
         gradient <- gradient * min(1, global_clipnorm / global_norm)
@@ -48,7 +54,7 @@ def clip(gradients, global_clipnorm, optimizer):
     return [None if g is None else next(clipped) for g in gradients]
 
 
-def _clipped(gradients, limit):
+def _clipped(gradients: list[tf.Tensor], limit: float) -> list[tf.Tensor]:
     """Gradients clipped together.
 
     Where squares do not overflow, the numbers of `tf.clip_by_global_norm`.
@@ -61,7 +67,7 @@ def _clipped(gradients, limit):
     )
 
 
-def _clipped_exactly(gradients, limit):
+def _clipped_exactly(gradients: list[Gradient], limit: float) -> list[Gradient]:
     """As `_clipped`, by float64; NaN if a gradient is not finite."""
     squares = tf.add_n([_squares(g) for g in gradients])
     factor = tf.minimum(limit / tf.sqrt(squares), 1.0)
@@ -70,13 +76,13 @@ def _clipped_exactly(gradients, limit):
     return [_multiplied(g, factor) for g in gradients]
 
 
-def _squares(gradient):
+def _squares(gradient: Gradient) -> tf.Tensor:
     """The sum of squares of a gradient in float64, which does not overflow."""
     values = getattr(gradient, "values", gradient)
     return 2.0 * tf.nn.l2_loss(tf.cast(values, tf.float64))
 
 
-def _multiplied(gradient, factor):
+def _multiplied(gradient: Gradient, factor: tf.Tensor) -> Gradient:
     """A gradient times a factor that may be too small for float32."""
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(
@@ -87,7 +93,7 @@ def _multiplied(gradient, factor):
     return tf.cast(tf.cast(gradient, tf.float64) * factor, gradient.dtype)
 
 
-def _within_range(gradients, optimizer):
+def _within_range(gradients: list[Gradient], optimizer: Any) -> list[Gradient]:
     """Gradients whose norm an optimizer's own clipping can compute.
 
     All but those whose squares overflow are left as they are. The others come

@@ -1,11 +1,18 @@
 """Gradients of a loss, whatever the optimizer's loss scale."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import tensorflow as tf
 
 from gdtrain.descent import replicas
 
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
-def compute(tape, loss, weights, optimizer):
+
+def compute(
+    tape: tf.GradientTape, loss: Any, weights: Sequence[Any], optimizer: Any
+) -> list[Gradient | None]:
     """Gradients of `loss` with respect to each of `weights`.
 
         gradient = d(loss * scale) / d(weight) / scale
@@ -50,7 +57,7 @@ def compute(tape, loss, weights, optimizer):
     return gradients
 
 
-def loss_scale(optimizer):
+def loss_scale(optimizer: Any) -> tf.Tensor | None:
     """The factor by which `optimizer` scales a loss; `None` if it does not."""
     if optimizer is None:
         return None
@@ -59,7 +66,7 @@ def loss_scale(optimizer):
     return None if scaled is one else tf.cast(scaled, tf.float32)
 
 
-def multiply(gradient, factor):
+def multiply(gradient: Gradient | None, factor: Any) -> Gradient | None:
     """`gradient * factor`, for a tensor, indexed slices or `None`."""
     if gradient is None:
         return None
@@ -72,6 +79,6 @@ def multiply(gradient, factor):
     return gradient * tf.cast(factor, gradient.dtype)
 
 
-def dense(gradient):
+def dense(gradient: Gradient | None) -> tf.Tensor | None:
     """A gradient as a tensor: the rows of indexed slices added up."""
     return None if gradient is None else tf.convert_to_tensor(gradient)

@@ -5,11 +5,14 @@ batch, in the memory of one part. Exact for losses that are a mean over
 examples; batch normalization sees each part by itself.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 
-def examples_in(data):
+def examples_in(data: Any) -> int | tf.Tensor:
     """Number of examples in a batch: the length of its first tensor.
 
     Args:
@@ -31,7 +34,7 @@ def examples_in(data):
     return tf.shape(first)[0]
 
 
-def split(data, microbatches):
+def split(data: Any, microbatches: int) -> list[tuple[Any, float | tf.Tensor]]:
     """Splits a batch into micro-batches of nearly equal length.
 
     Of n examples, part i has those from n * i // k up to n * (i + 1) // k. A
@@ -66,7 +69,7 @@ def split(data, microbatches):
     ]
 
 
-def _rows(tensor, start, end):
+def _rows(tensor: Any, start: Any, end: Any) -> Any:
     """Rows `start` to `end` of a tensor; a scalar or `None` as it is."""
     if tensor is None or tensor.shape.rank == 0:
         return tensor
@@ -79,7 +82,9 @@ def _rows(tensor, start, end):
     return tensor[start:end]
 
 
-def add(total, tensors, share):
+def add(
+    total: Sequence[Any] | None, tensors: Sequence[Any], share: Any
+) -> list[Any]:
     """`total + share * tensors`, the running mean over micro-batches.
 
     Args:

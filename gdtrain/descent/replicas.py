@@ -13,6 +13,8 @@ Keras loss is divided as Keras would have divided the loss.
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,7 +24,7 @@ _state = threading.local()  # MirroredStrategy: a thread for each replica
 
 
 @contextlib.contextmanager
-def descending():
+def descending() -> Iterator[None]:
     """While open, gradients of Keras losses are those of the replica."""
     _state.descending = True
     try:
@@ -31,14 +33,16 @@ def descending():
         _state.descending = False
 
 
-def count():
+def count() -> int:
     """Number of replicas that train in step."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 @tf.custom_gradient
-def _loss_of_replica(loss):
-    def gradient(upstream):
+def _loss_of_replica(
+    loss: tf.Tensor,
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
         if getattr(_state, "descending", False):
             return upstream
         return upstream / tf.cast(count(), upstream.dtype)
@@ -46,7 +50,9 @@ def _loss_of_replica(loss):
     return tf.identity(loss), gradient
 
 
-def undivided_losses(strategy):
+def undivided_losses(
+    strategy: tf.distribute.Strategy,
+) -> contextlib.AbstractContextManager:
     """A context in which Keras does not divide losses by the replicas.
 
     It surrounds the tracing of steps; one replica needs none.
@@ -56,7 +62,7 @@ def undivided_losses(strategy):
     return patches.loss_scaling(_loss_of_replica, lambda loss: loss)
 
 
-def mean(tensors, examples):
+def mean(tensors: Sequence[Any], examples: Any) -> list[Any]:
     """The mean of tensors over replicas, weighted by their examples.
 
         mean = sum over replicas (examples * tensor) / sum (examples)
@@ -93,7 +99,7 @@ def mean(tensors, examples):
     ]
 
 
-def sums(tensors):
+def sums(tensors: Sequence[Any]) -> list[Any]:
     """The sum of each tensor over replicas.
 
     On one replica the tensors come back as they are.
@@ -113,7 +119,7 @@ def sums(tensors):
     return [None if t is None else next(found) for t in tensors]
 
 
-def total(number):
+def total(number: Any) -> tf.Tensor:
     """The sum of a number over replicas, a float32 scalar."""
     context = tf.distribute.get_replica_context()
     number = tf.cast(number, tf.float32)
@@ -122,7 +128,9 @@ def total(number):
     return _sum(context, [number])[0]
 
 
-def _sum(context, tensors):
+def _sum(
+    context: tf.distribute.ReplicaContext, tensors: list[tf.Tensor]
+) -> list[tf.Tensor]:
     """Sums over replicas, for tensors of any dtypes."""
     sums: dict[int, tf.Tensor] = {}
     # A dtype at a time: TensorFlow 2.21 packs a list into one tensor.
@@ -135,7 +143,7 @@ def _sum(context, tensors):
     return [sums[i] for i in range(len(tensors))]
 
 
-def equalize(variables, examples):
+def equalize(variables: Sequence[Any], examples: Any) -> None:
     """Sets each variable to its mean over replicas.
 
     Keras 3 lets each replica keep moving averages of its own, of which only

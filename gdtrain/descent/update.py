@@ -1,16 +1,18 @@
 """The update: a Keras optimizer moves the weights."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.descent.gradients import loss_scale, multiply
+from gdtrain.descent.gradients import Gradient, loss_scale, multiply
 from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
 
 
-def check_optimizer(optimizer):
+def check_optimizer(optimizer: Any) -> None:
     """Refuses an optimizer that accumulates gradients by itself.
 
     Raises:
@@ -31,7 +33,7 @@ def check_optimizer(optimizer):
             )
 
 
-def prepare(optimizer, weights):
+def prepare(optimizer: Any, weights: Sequence[Any]) -> None:
     """Makes the optimizer's own variables, if it has none yet.
 
     Warns if there are no weights: then there is nothing to update, as in
@@ -59,7 +61,7 @@ def prepare(optimizer, weights):
     build(optimizer, weights)
 
 
-def build(optimizer, weights):
+def build(optimizer: Any, weights: Sequence[Any]) -> None:
     """Makes the optimizer's own variables, if it has none yet."""
     optimizers.reset_empty_build(optimizer)
     if not optimizer.built:
@@ -74,7 +76,9 @@ def build(optimizer, weights):
         )
 
 
-def apply(optimizer, gradients, weights):
+def apply(
+    optimizer: Any, gradients: list[Gradient | None], weights: Sequence[Any]
+) -> None:
     """Moves `weights` against `gradients`, in place.
 
         w <- w - learning_rate * gradient
@@ -100,7 +104,9 @@ def apply(optimizer, gradients, weights):
         optimizer.apply(gradients, weights)
 
 
-def as_taken(optimizer, gradients):
+def as_taken(
+    optimizer: Any, gradients: list[Gradient | None]
+) -> list[Gradient | None]:
     """Gradients as the `apply` of a Keras optimizer takes them.
 
     Args:
@@ -118,7 +124,9 @@ def as_taken(optimizer, gradients):
     return gradients
 
 
-def missing(gradients, weights):
+def missing(
+    gradients: Sequence[Gradient | None], weights: Sequence[Any]
+) -> list[str]:
     """Names of the weights that the loss does not depend on.
 
     Raises:

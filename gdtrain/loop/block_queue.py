@@ -4,14 +4,14 @@ import collections
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from gdtrain.block.block import BlockResult
 from gdtrain.block.block_runner import BlockRunner
-from gdtrain.block.xla_choice import BlockRequest, Speed
+from gdtrain.block.xla_choice import BlockRequest, Pacing
 from gdtrain.common.signals import Interrupts
 from gdtrain.data.protocols import DataSource
 from gdtrain.step.provenance import Origins
@@ -151,30 +151,6 @@ class LogSlice(NamedTuple):
     counted: int
     logs: Callable[[], Any]
     epoch_logs: dict[str, float] | None
-
-
-class Pacing(Protocol):
-    """How many steps blocks and slices have; see `gdtrain.loop.pacing.Pace`."""
-
-    @property
-    def fixed_steps(self) -> int | None:
-        """How many steps an execution counts for; `None`: those it has."""
-
-    @property
-    def max_steps(self) -> float:
-        """How many steps a block may have."""
-
-    @property
-    def max_slice(self) -> float:
-        """How many steps a slice may have."""
-
-    def may_span_epochs(self, speed: Speed, length: int) -> bool:
-        """Whether a block may continue in the next epoch."""
-
-    def steps(
-        self, speed: Speed, in_epoch: int | None, until_sync: int | None
-    ) -> float:
-        """How many steps the next block has."""
 
 
 class BlockQueue:
@@ -333,9 +309,10 @@ class BlockQueue:
         """Refuses to train in a forked process."""
         if os.getpid() != self._process:
             raise RuntimeError(
-                "Training must go on in the process that began it. Received: "
-                f"process {os.getpid()}, forked from process {self._process}, "
-                "which goes on by itself. End a forked process by `os._exit`."
+                "Training must continue in the process that began it. "
+                f"Received: process {os.getpid()}, forked from process "
+                f"{self._process}, which continues by itself. End a forked "
+                "process by `os._exit`."
             )
 
     def _slice(

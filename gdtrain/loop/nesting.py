@@ -2,7 +2,7 @@
 
 A callback of `fit` may call `evaluate`, `predict`, `train_on_batch` or `fit`
 of the model that is being trained. These reset the metrics and set attributes
-that the outer pass goes on with; Keras then shows results of the inner one as
+that the outer pass still needs; Keras then shows results of the inner one as
 those of the epoch. Here the outer pass finds them as it left them.
 """
 
@@ -59,7 +59,7 @@ class _Metrics:
         ]
 
     def set_back(self) -> None:
-        """Makes them as they were; what is new since then begins anew."""
+        """Makes them as they were; what is new since then is reset."""
         for metric, some, values in zip(
             self._metrics, self._variables, self._values, strict=True
         ):

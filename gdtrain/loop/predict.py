@@ -1,6 +1,5 @@
 """What `predict` does: `predict_step` over the data once, in blocks."""
 
-import math
 from typing import Any
 
 import keras
@@ -69,9 +68,10 @@ def _run(
             if not data_source.has_batch(0, step):
                 break
             hooks.begin(step)
-        left: float | None = None if length is None else length - step
+        left = None if length is None else length - step
         if hooks.stopped():  # As in Keras, after one more execution
-            left = min(pace.fixed_steps or 1, left or math.inf)
+            once = pace.fixed_steps or 1
+            left = min(once, left) if left else once
         with interrupts.held_back():
             some, count = _predict_function(model).run(
                 data_source, step, pace, left

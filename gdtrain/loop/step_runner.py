@@ -51,9 +51,9 @@ class StepRunner(_Mixin):
 
         A callback may change the model: compile it, set its optimizer, what
         is trainable, `steps_per_execution`, `jit_compile`, `run_eagerly`, or
-        have `make_train_function(force=True)` read all else anew. That counts
-        from the next step that the callback sees. It may also evaluate, train
-        on a batch or fit the same model; the epoch's metrics stay.
+        have `make_train_function(force=True)` read everything else again. That
+        counts from the next step that the callback sees. It may also evaluate,
+        train on a batch or fit the same model; the epoch's metrics stay.
         """
         with nesting.entered(
             self, "history", "stop_training", "_validation_source"

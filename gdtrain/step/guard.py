@@ -10,7 +10,7 @@ that very step, equally on all replicas.
 Used where a block cannot be rolled back (see `gdtrain.block.rollback`), and
 after a rollback. It costs a copy of each variable that the step moves. The
 check is one sum of squares for each variable; only where such a sum is not
-finite, as that of a finite 1e20 is not, are all values looked at.
+finite, as that of a finite 1e20 is not, are all values tested.
 """
 
 import abc
@@ -22,10 +22,10 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.state import variables
-from gdtrain.step.measuring import current_graph
+from gdtrain.step.measurer import current_graph
 from gdtrain.telemetry.step_variables import StepVariables
 
-GOES_ON, LEFT_OUT, HALTS = 0, 1, 2
+FINITE, SKIPPED, HALTED = 0, 1, 2
 
 
 class StepCheck(abc.ABC):
@@ -150,28 +150,28 @@ class StepGuard(StepCheck):
     def verdict(
         checked: tf.Tensor, step: tf.Tensor, kept: StepVariables
     ) -> tf.Tensor:
-        """`HALTS` if more steps were left out in a row than `allow` said.
+        """`HALTED` if more steps were skipped in a row than `allow` said.
 
-        Else `LEFT_OUT` or `GOES_ON`.
+        Else `SKIPPED` or `FINITE`.
         """
 
         def count() -> tf.Tensor:
             in_a_row, last, most = _counts(kept)
             in_a_row.assign(tf.where(last + 1 == step, in_a_row + 1, 1))
             last.assign(step)
-            return tf.where(in_a_row > most, float(HALTS), float(LEFT_OUT))
+            return tf.where(in_a_row > most, float(HALTED), float(SKIPPED))
 
-        halts = tf.cond(checked > 0, count, lambda: float(GOES_ON))
+        halts = tf.cond(checked > 0, count, lambda: float(FINITE))
         return tf.convert_to_tensor(halts)
 
 
 def allow(most: int, kept: StepVariables) -> None:
-    """Says how many steps may be left out in a row."""
+    """Sets how many steps may be skipped in a row."""
     _counts(kept)[2].assign(most)
 
 
 def _counts(kept: StepVariables) -> list[tf.Variable]:
-    """Steps left out in a row, the last of them, and how many may be."""
+    """Steps skipped in a row, the last of them, and how many may be."""
     return kept.keep(("guard",), lambda: [tf.constant(0)] * 3)
 
 
@@ -228,7 +228,7 @@ def any_nonfinite(tensors: Iterable[Any]) -> tf.Tensor:
 def any_turned_nonfinite(
     after: Sequence[Any], before: Sequence[Any]
 ) -> tf.Tensor:
-    """Whether any number that was finite is so no more, a bool scalar.
+    """Whether any number that was finite is not any more, a bool scalar.
 
     Args:
         after: A list of tensors.

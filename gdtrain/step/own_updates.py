@@ -27,7 +27,7 @@ import tensorflow as tf
 from gdtrain.descent import clipping, gradients, settings, update
 from gdtrain.keras_bridge import optimizers
 from gdtrain.step import step_context
-from gdtrain.step.measuring import Update
+from gdtrain.step.measurer import Update
 
 
 def _apply(original: Callable) -> Callable:
@@ -66,7 +66,7 @@ def _update(
     """Makes an update of a step's own, by the rules of `descend`."""
     update.build(optimizer, weights)
     name = step.begin_own_update(_name_of(optimizer, step.model), weights)
-    loss = step.tape_notes.loss_of(gradient, weights)
+    loss = step.tape_record.loss_of(gradient, weights)
     scale = gradients.loss_scale(optimizer)
     if scale is not None:
         gradient = [gradients.multiply(g, 1.0 / scale) for g in gradient]
@@ -94,13 +94,13 @@ def measure_by_hand(step: step_context.StepContext) -> None:
     """
     if step.descents:
         return
-    call = next((c for c in step.tape_notes.calls[::-1] if c.values), None)
+    call = next((c for c in step.tape_record.calls[::-1] if c.values), None)
     if call is None or call.values is None:
         return
     loss, *gradient = step.mean_over_replicas(
-        [step.tape_notes.loss(call), *call.found]
+        [step.tape_record.loss(call), *call.found]
     )
-    step.telemetry.measure(
+    step.measurer.measure(
         Update(None, step.model, loss, gradient, call.sources, None),
         before=call.values,
         rates={},
@@ -139,8 +139,8 @@ def _gradient(original: Callable) -> Callable:
         found = original(tape, target, sources, *args, **kwargs)
         step = step_context.inside()
         if step is not None:
-            step.tape_notes.note_gradient(
-                target, sources, found, step.telemetry.can_measure
+            step.tape_record.add_call(
+                target, sources, found, step.measurer.can_measure
             )
         return found
 
@@ -155,7 +155,7 @@ def _scale_loss(original: Callable) -> Callable:
         scaled = original(optimizer, loss)
         step = step_context.inside()
         if step is not None and scaled is not loss:
-            step.tape_notes.note_scaled(loss, scaled)
+            step.tape_record.add_scaled_loss(loss, scaled)
         return scaled
 
     return scale_loss

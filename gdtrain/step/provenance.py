@@ -2,9 +2,9 @@
 
 A step may return a number of its batch, such as `{"loss": loss}`, or the state
 of a metric, such as `{"loss": tracker.result()}`: then the number is a running
-mean over the epoch so far. Its name does not tell. In a graph it is found by
-walking from the scalar back to what it is made of; eagerly, by comparing its
-value with the results of the metrics.
+mean over the epoch so far. Its name does not say which. In a graph it is found
+by walking from the scalar back to what it is made of; eagerly, by comparing
+its value with the results of the metrics.
 """
 
 from collections.abc import Callable, Iterable
@@ -247,7 +247,7 @@ class BatchMetrics:
 
         Args:
             results: Results of metrics by name; those of which the batch's own
-                cannot be told are skipped.
+                is not known are skipped.
             total: Gives the sums over replicas of a list of tensors.
         """
         found = {}

@@ -13,7 +13,7 @@ from gdtrain.keras_bridge import layers
 from gdtrain.mistakes import inputs, labels
 from gdtrain.step import own_updates, provenance, step_context
 from gdtrain.step.guard import StepCheck
-from gdtrain.step.measuring import Measuring
+from gdtrain.step.measurer import Measurer
 from gdtrain.telemetry.clock import StepClock
 from gdtrain.telemetry.layer_names import path_within
 from gdtrain.telemetry.loss import Loss
@@ -200,7 +200,7 @@ class ReplicatedStep:
             parts = microbatches.split(batch, self._microbatches)
             kept = model._step_hooks.step_variables
             context = step_context.StepContext(
-                Measuring(self.groups, clock, kept, model, parts),
+                Measurer(self.groups, clock, kept, model, parts),
                 microbatches.examples_in(batch),
                 len(parts),
                 check,
@@ -337,7 +337,7 @@ def _outputs_tapped(
         return contextlib.nullcontext()
 
     def note(layer: keras.layers.Layer, output: Any) -> None:
-        step_context.current().telemetry.notes.note_output(
+        step_context.current().measurer.tap.add_output(
             path_within(layer.path or layer.name, model.name), output
         )
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from gdtrain.common import compilation
 from gdtrain.descent import microbatches, replicas
 from gdtrain.step.guard import StepCheck
-from gdtrain.step.measuring import Measuring, Update
-from gdtrain.step.tape_notes import TapeNotes
+from gdtrain.step.measurer import Measurer, Update
+from gdtrain.step.tape_record import TapeRecord
 from gdtrain.telemetry.row_layout import Column
 
 _state = threading.local()  # MirroredStrategy: a thread for each replica
@@ -23,7 +23,7 @@ class StepContext:
     """One step of one replica, while it is traced or runs eagerly.
 
     Args:
-        telemetry: The `Measuring` of the step; `None` to measure nothing.
+        measurer: The `Measurer` of the step; `None` to measure nothing.
         examples: How many examples this replica's part of the batch has.
         microbatches: How many micro-batches share one update.
         guard: The guard of the step, or `None`.
@@ -32,15 +32,15 @@ class StepContext:
 
     def __init__(
         self,
-        telemetry: Measuring | None = None,
+        measurer: Measurer | None = None,
         examples: int | tf.Tensor = 1,
         microbatches: int = 1,
         guard: StepCheck | None = None,
         model: keras.Model | None = None,
     ) -> None:
-        self.telemetry = telemetry or Measuring()
+        self.measurer = measurer or Measurer()
         self.model = model
-        self.tape_notes = TapeNotes()
+        self.tape_record = TapeRecord()
         self.is_updating = False  # Whether an optimizer moves weights now
         self.has_moved: tf.Tensor | None = (
             None  # Whether a step without an update moved any
@@ -76,9 +76,9 @@ class StepContext:
         # One after another: in parallel they would need the memory of all.
         before = [t for t in self._total or () if t is not None]
         with tf.control_dependencies(before):
-            self.telemetry.notes.begin_microbatch(share)
+            self.measurer.tap.begin_microbatch(share)
             yield
-            self.telemetry.notes.end_microbatch()
+            self.measurer.tap.end_microbatch()
         if self.microbatches > 1 and not self.descents:
             raise RuntimeError(
                 f"`compile(microbatches={self.microbatches})` needs a "
@@ -108,7 +108,7 @@ class StepContext:
         self.has_moved = tf.reduce_any(tf.stack([tf.constant(False), *moved]))
 
     def begin_descent(self, name: str | None) -> None:
-        """Counts an update of this step, and checks that it can be told apart.
+        """Counts an update of this step, and checks that its name is unique.
 
         Raises:
             ValueError: if it is a second one without a name of its own, or
@@ -162,10 +162,10 @@ class StepContext:
         The names of an update's numbers begin with the update's name. An
         update without `descend` needs none if it is the only one.
         """
-        names = {name for name, _ in self.telemetry.measured}
+        names = {name for name, _ in self.measurer.measured}
         own = set(self._own_names.values())
         found = []
-        for (name, _), (columns, vector) in self.telemetry.measured.items():
+        for (name, _), (columns, vector) in self.measurer.measured.items():
             alone = name in own and len(names) == 1
             if name is not None and not alone:
                 columns = [
@@ -187,7 +187,7 @@ class StepContext:
         Returns:
             A list of the loss and the gradients; complete when `updates_now`.
         """
-        self.telemetry.notes.note_gradients(gradients)
+        self.measurer.tap.add_gradients(gradients)
         tensors = [loss, *gradients]
         if self.microbatches == 1:
             return tensors
@@ -228,12 +228,12 @@ class StepContext:
 
     @property
     def _is_by_xla(self) -> bool:
-        return compilation.by_xla() and self.telemetry.clock is not None
+        return compilation.by_xla() and self.measurer.clock is not None
 
     @property
     def _zero(self) -> tf.Tensor:
         """0, which XLA cannot know."""
-        clock = self.telemetry.clock
+        clock = self.measurer.clock
         return tf.cast(clock is not None and clock.step < 0, tf.int32)
 
     def check_loss(self, loss: tf.Tensor | None) -> None:
@@ -246,7 +246,7 @@ class StepContext:
         """Surrounds the optimizer's step of an update, and measures it."""
         outer, self.is_updating = self.is_updating, True
         try:
-            with self.telemetry.around(made, self.examples):
+            with self.measurer.around(made, self.examples):
                 yield
         finally:
             self.is_updating = outer

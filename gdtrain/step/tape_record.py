@@ -23,14 +23,14 @@ class GradientCall(NamedTuple):
     values: list[Any] | None
 
 
-class TapeNotes:
+class TapeRecord:
     """What the tapes and loss scales of one step were asked for."""
 
     def __init__(self) -> None:
         self.calls: list[GradientCall] = []
         self._unscaled: list[tuple[Any, Any]] = []  # (scaled loss, loss)
 
-    def note_gradient(
+    def add_call(
         self, target: Any, sources: Any, found: Any, keep_values: bool
     ) -> None:
         """Remembers a call of `tape.gradient`."""
@@ -41,7 +41,7 @@ class TapeNotes:
         call = GradientCall(target, sources, _flat_gradients(found), values)
         self.calls.append(call)
 
-    def note_scaled(self, loss: Any, scaled: Any) -> None:
+    def add_scaled_loss(self, loss: Any, scaled: Any) -> None:
         """Remembers a loss that was scaled against underflow of float16."""
         self._unscaled.append((scaled, loss))
 

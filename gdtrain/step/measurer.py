@@ -12,7 +12,7 @@ import tensorflow as tf
 from gdtrain.descent import replicas, settings
 from gdtrain.descent.optimizers import learning_rates
 from gdtrain.keras_bridge import losses
-from gdtrain.step.activation_tap import BatchNotes
+from gdtrain.step.batch_tap import BatchTap
 from gdtrain.telemetry import measurement
 from gdtrain.telemetry.clock import StepClock, when
 from gdtrain.telemetry.layer_names import layer_of
@@ -108,7 +108,7 @@ class _RepeatedLoss:
             variable.assign(value)
 
 
-class Measuring:
+class Measurer:
     """What is measured in one step, while it is traced or runs eagerly.
 
     Args:
@@ -139,7 +139,7 @@ class Measuring:
             self._repeated_loss = _RepeatedLoss(model)
             self._repeated_loss.begin(parts)
         self._graph = current_graph()
-        self.notes = BatchNotes(self._if_due, self._graph)
+        self.tap = BatchTap(self._if_due, self._graph)
 
     @contextlib.contextmanager
     def around(self, made: Update, examples: Any) -> Iterator[None]:
@@ -198,10 +198,10 @@ class Measuring:
             weights=before if self._graph is None else weights,
             step=self.clock.step,
             keep=lambda key, initial: keep((key, kept_by), initial),
-            gradient_parts=self.notes.gradient_parts(
+            gradient_parts=self.tap.gradient_parts(
                 examples, settings.of(model).microbatches
             ),
-            activations=self.notes.activations(examples),
+            activations=self.tap.activations(examples),
             loss_after=self._loss_after(examples),
         )
         for index, group in enumerate(self._groups):

@@ -10,8 +10,8 @@ from gdtrain.telemetry import activations, norms
 from gdtrain.telemetry.record import GradientParts
 
 
-class BatchNotes:
-    """Notes of one step of one replica.
+class BatchTap:
+    """Taps outputs of layers, and gradients, in one step of one replica.
 
     Args:
         if_due: `if_due(need, numbers)` gives the vector that `numbers` makes,
@@ -40,7 +40,7 @@ class BatchNotes:
         self.end_microbatch()
         self._share = share
 
-    def note_output(self, layer: str, output: Any) -> None:
+    def add_output(self, layer: str, output: Any) -> None:
         """Keeps an output of a layer.
 
         Args:
@@ -73,7 +73,7 @@ class BatchNotes:
         if packed is not None:
             self._activations.append((self._share, layers[-1].unpack(packed)))
 
-    def note_gradients(self, gradients: list[Any]) -> None:
+    def add_gradients(self, gradients: list[Any]) -> None:
         """Keeps the squared norm of the gradient of the micro-batch."""
         present = [g for g in gradients if g is not None]
         squares = self._if_due(
@@ -124,6 +124,6 @@ class BatchNotes:
             total = None
             for (share, _), tensors in zip(noted, lists, strict=True):
                 total = microbatches.add(total, tensors, share)
-            return replicas.mean(total, examples)
+            return replicas.mean(total or [], examples)
 
         return activations.merge([each for _, each in noted], mean)
