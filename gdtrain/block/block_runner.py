@@ -67,8 +67,8 @@ def _array_of_numbers(part: Any) -> Any:
 class BlockRunner:
     """What `make_train_function` and `make_test_function` make.
 
-    A step is compiled for each kind of data source, for each set of quantities that
-    is requested, so that training without telemetry pays nothing for it, and
+    A step is compiled for each kind of data source, for each set of requested
+    quantities, so that training without telemetry pays nothing for it, and
     for each of the model's settings; see `settings_key`.
 
     Args:
