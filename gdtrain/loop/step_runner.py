@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -23,6 +23,21 @@ _LOOPS: dict[str, tuple[Callable[..., Any], str]] = {
 # A mixin has no parent of its own; to the type checker, it may have any.
 _Mixin: Any = object
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _public(
+    method_of_keras: Callable[..., Any],
+) -> Callable[[_Method], _Method]:
+    """Gives a method Keras's signature, short tracebacks, explained errors."""
+
+    def decorate(method: _Method) -> _Method:
+        # The signature alone: Keras documents these on a parent of its own.
+        functools.update_wrapper(method, method_of_keras, assigned=())
+        return tracebacks.filtered(operations.explained(method))
+
+    return decorate
+
 
 class StepRunner(_Mixin):
     """Mixin: runs `train_step` and `test_step` in blocks of many steps.
@@ -36,10 +51,7 @@ class StepRunner(_Mixin):
     _validation_source: Any = None  # Kept from one epoch of `fit` to the next
     _label_rules: Any = None  # `LabelRules`, once it is compiled
 
-    # For the signatures alone: Keras documents these on a parent of its own.
-    @tracebacks.filtered
-    @operations.explained
-    @functools.wraps(keras.Model.fit, assigned=())
+    @_public(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Trains; arguments and return value are `keras.Model.fit`'s.
 
@@ -61,9 +73,7 @@ class StepRunner(_Mixin):
             run = self._loop_or_none("fit", kwargs) or super().fit
             return run(*args, **kwargs)
 
-    @tracebacks.filtered
-    @operations.explained
-    @functools.wraps(keras.Model.evaluate, assigned=())
+    @_public(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
         with contextlib.ExitStack() as stack:
@@ -73,34 +83,26 @@ class StepRunner(_Mixin):
             run = self._loop_or_none("evaluate", kwargs) or super().evaluate
             return run(*args, **kwargs)
 
-    @tracebacks.filtered
-    @operations.explained
-    @functools.wraps(keras.Model.predict, assigned=())
+    @_public(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
         with nesting.entered(self, "stop_predicting"):
             run = self._loop_or_none("predict", kwargs) or super().predict
             return run(*args, **kwargs)
 
-    @tracebacks.filtered
-    @operations.explained
-    @functools.wraps(keras.Model.train_on_batch, assigned=())
+    @_public(keras.Model.train_on_batch)
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains one step; as `keras.Model.train_on_batch`."""
         with nesting.entered(self):
             return super().train_on_batch(*args, **kwargs)
 
-    @tracebacks.filtered
-    @operations.explained
-    @functools.wraps(keras.Model.test_on_batch, assigned=())
+    @_public(keras.Model.test_on_batch)
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates one batch; as `keras.Model.test_on_batch`."""
         with nesting.entered(self):
             return super().test_on_batch(*args, **kwargs)
 
-    @tracebacks.filtered
-    @operations.explained
-    @functools.wraps(keras.Model.predict_on_batch, assigned=())
+    @_public(keras.Model.predict_on_batch)
     def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts one batch; as `keras.Model.predict_on_batch`."""
         return super().predict_on_batch(*args, **kwargs)
