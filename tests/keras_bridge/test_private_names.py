@@ -20,7 +20,7 @@ from gdtrain.keras_bridge import callbacks, data
 BRIDGE = pathlib.Path(__file__).parents[2] / "gdtrain" / "keras_bridge"
 TREES = {path.name: ast.parse(path.read_text()) for path in BRIDGE.glob("*.py")}
 #: Private names that are gdtrain's or Python's
-OTHERS = {"_subclass_of_same_name", "_made_of", "_replace"}
+OTHERS = {"_subclass_of_same_name", "_made_of", "_own_loop", "_replace"}
 
 
 def module_names():
