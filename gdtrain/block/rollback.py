@@ -18,8 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import layers
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.optimizers import GradientDescent
 from gdtrain.state import variables
 from gdtrain.step import guard

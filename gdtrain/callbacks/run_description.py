@@ -22,6 +22,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from gdtrain.common import failures
 from gdtrain.descent import optimizers, settings
 from gdtrain.keras_bridge import models
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.writers import summaries
 
 _TITLE = "Gradient descent"
@@ -261,7 +262,7 @@ def hyperparameters(
     found["batch_size"] = batch_size
     if model.optimizer is not None:
         # Mixed precision wraps another optimizer around the user's.
-        one = optimizers.unwrapped(model.optimizer)
+        one = unwrapped(model.optimizer)
         found["optimizer"] = type(one).__name__
         with parts.catch("Settings of the optimizer are missing in HParams"):
             found |= _settings(one)

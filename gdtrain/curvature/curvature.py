@@ -10,7 +10,7 @@ from gdtrain.common import checks, notebook, tracebacks
 from gdtrain.curvature import lanczos, preconditioner, stable_learning_rate
 from gdtrain.curvature.hessian import Hessian
 from gdtrain.curvature.objective import Objective
-from gdtrain.descent.optimizers import unwrapped
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.mistakes import operations
 
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras.optimizers import Optimizer
 
-from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.state import variables
 
 

@@ -13,6 +13,7 @@ from gdtrain.curvature.hessian import Hessian, Preconditioner
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stable_learning_rate import Limit
 from gdtrain.descent import clipping, optimizers, settings, update
+from gdtrain.keras_bridge.optimizers import unwrapped
 
 _log = logging.getLogger("gdtrain")
 
@@ -148,7 +149,7 @@ class WhatIf:
     def __init__(self, model: keras.Model, objective: Objective) -> None:
         self._model = model
         self._objective = objective
-        self._optimizer = optimizers.unwrapped(model.optimizer)
+        self._optimizer = unwrapped(model.optimizer)
         self._losses: Callable[[], tf.Tensor] | None = None
         why = self._copied()
         if why:

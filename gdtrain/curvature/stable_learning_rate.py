@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 from keras.optimizers import Optimizer
 
-from gdtrain.descent.optimizers import unwrapped
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.optimizers import GradientDescent
 
 

@@ -5,11 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-
-def unwrapped(optimizer: keras.optimizers.Optimizer) -> Any:
-    """The optimizer that one for loss scaling wraps; else itself."""
-    # Not by class: a wrapper of the user's own may be of any.
-    return getattr(optimizer, "inner_optimizer", optimizer)
+from gdtrain.keras_bridge.optimizers import unwrapped
 
 
 def by_name(optimizer: keras.optimizers.Optimizer | None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import Gradient, loss_scale, multiply
-from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
+from gdtrain.keras_bridge.optimizers import unwrapped
 
 
 def check_optimizer(optimizer: Any) -> None:

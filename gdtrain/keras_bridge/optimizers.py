@@ -12,8 +12,9 @@ Variables = Sequence[keras.Variable]
 _Slot = Any  # A `keras.Variable`, or whatever an optimizer keeps per weight
 
 
-def _inner(optimizer: Optimizer) -> Any:
-    """The optimizer that one for loss scaling wraps, or itself."""
+def unwrapped(optimizer: Optimizer) -> Any:
+    """The optimizer that one for loss scaling wraps; else itself."""
+    # Not by class: a wrapper of the user's own may be of any.
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
@@ -38,7 +39,7 @@ def unknown_weights(
     Needs `_trainable_variables_indices` and `_var_key`; without them Keras's
     own error comes later, without the names of all weights.
     """
-    inner = _inner(optimizer)
+    inner = unwrapped(optimizer)
     known = getattr(inner, "_trainable_variables_indices", None)
     if not known:
         return []
@@ -61,7 +62,7 @@ def reset_empty_build(optimizer: Optimizer) -> None:
     HDF5 file. Needs `_trainable_variables`; without it Keras says that it
     does not know the weights.
     """
-    inner = _inner(optimizer)
+    inner = unwrapped(optimizer)
     if inner.built and getattr(inner, "_trainable_variables", None) == []:
         inner.built = optimizer.built = False
 
@@ -106,7 +107,7 @@ def learning_rate_variable(optimizer: Optimizer) -> keras.Variable | None:
     Needs `_learning_rate`, as `learning_rate` gives the value of a schedule;
     without it a learning rate cannot be set over that of a checkpoint.
     """
-    rate = getattr(_inner(optimizer), "_learning_rate", None)
+    rate = getattr(unwrapped(optimizer), "_learning_rate", None)
     return rate if isinstance(rate, keras.Variable) else None
 
 

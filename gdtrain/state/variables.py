@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import layers, models, randomness
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.state import reach
 from gdtrain.state.reach import Reached
 

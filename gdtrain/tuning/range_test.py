@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras.optimizers import Optimizer
 
-from gdtrain.descent.optimizers import unwrapped
 from gdtrain.keras_bridge import optimizers
+from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.loop.callback import Callback
 from gdtrain.optimizers import GradientDescent
 from gdtrain.telemetry.loss import LearningRate, Loss
