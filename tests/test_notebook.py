@@ -58,7 +58,7 @@ def telemetry():
         EVIL: np.full(12, np.nan),
     }
     values = np.stack(list(columns.values()), 1)
-    found.target.write(np.arange(1, 13), list(columns), values)
+    found.writer.write(np.arange(1, 13), list(columns), values)
     return found
 
 
