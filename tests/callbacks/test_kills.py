@@ -48,6 +48,12 @@ def run(folder, feed):
     return left, int(output.rpartition("ended")[2])
 
 
+def is_within_a_save(folder):
+    """Whether a checkpoint is being written, and one is complete."""
+    names = [path.suffix for path in (folder / "backup").glob("step-*")]
+    return ".part" in names and "" in names
+
+
 def kill(folder, feed, chance, number=signal.SIGKILL, in_a_save=False):
     """Kills it some steps after its first, or while it saves.
 
@@ -61,7 +67,7 @@ def kill(folder, feed, chance, number=signal.SIGKILL, in_a_save=False):
             if told.split()[0] not in ("step", "saves"):
                 continue  # Nothing that it waits for an answer to
             lines -= 1
-            if lines <= 0 and told == "saves\n":
+            if lines <= 0 and told == "saves\n" and is_within_a_save(folder):
                 break  # It waits there for an answer.
             process.stdin.write(" ")
             process.stdin.flush()
