@@ -236,9 +236,9 @@ def _preconditioned(
     )
     if divided_by is None:
         return None
-    hessian = Hessian(objective, lambda: divided_by)
-    start = lanczos.start_from(None, hessian.size, hessian.dtype)
-    return lanczos.largest(hessian, start, **limits)
+    operator = Hessian(objective, lambda: divided_by)
+    start = lanczos.start_from(None, operator.size, operator.dtype)
+    return lanczos.largest(operator, start, **limits)
 
 
 def _vectors(warm_start: Curvature | None, size: int) -> np.ndarray | None:

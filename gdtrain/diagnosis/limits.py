@@ -194,7 +194,7 @@ def gradient_at(run: Run, row: int) -> float | None:
     return float(norms[row])
 
 
-LONG = 1.0  # Times the weights: after such an update, little remains of them
+_REPLACES = 1.0  # Times the weights: after such an update, little remains of them
 
 
 def limit_of_rise(run: Run, rate: float, rise: Growth) -> Limit | None:
@@ -255,6 +255,6 @@ def _near(run: Run, first: int, last: int) -> int:
     """The last row up to which no update was longer than its weights."""
     for row in range(int(first), int(last)):
         for ratios in run.layers("update_ratio").values():
-            if LONG < ratios[row] < np.inf:  # Infinite if the weights were 0
+            if _REPLACES < ratios[row] < np.inf:  # Infinite if the weights were 0
                 return row
     return int(last)

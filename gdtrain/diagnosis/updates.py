@@ -8,7 +8,7 @@ from gdtrain.diagnosis.run import Run
 
 CLOSE = 0.01  # Norms are float32, and weights move little against their norm
 FAR = 1e3  # Times the weights: after such an update, they are the update
-LONG = 10.0  # Times the weights: too large a rate alone may double them
+_TOO_LONG = 10.0  # Times the weights: too large a rate alone may double them
 SCALE_ADVICE = (
     "If inputs or targets are far from a size of 1, scale them: larger "
     "learning rates are stable then."
@@ -72,7 +72,7 @@ def long_first_update(run: Run) -> tuple[str, float] | None:
     first = {
         layer: float(ratios[0])
         for layer, ratios in run.layers("update_ratio").items()
-        if ratios[0] > LONG
+        if ratios[0] > _TOO_LONG
     }
     if run.is_resumed or not first:
         return None

@@ -201,7 +201,7 @@ class FitState:
             gdtrain.data.iterator_state.NoPosition: if data have none.
         """
         strategy = self.model.distribute_strategy
-        reached = reach.of(self.model)
+        reached = reach.reached_from(self.model)
         return {
             "epoch": self.epoch,
             "step": self.step,

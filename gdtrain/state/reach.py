@@ -32,7 +32,7 @@ _FOUND = (
 )
 
 
-def of(model: keras.Model) -> Reached:
+def reached_from(model: keras.Model) -> Reached:
     """Names and objects that are reached, each once, in a fixed order.
 
     Args:
@@ -87,13 +87,13 @@ class _Search:
     def into_object(self, path: str, value: Any) -> None:
         """Looks through attributes and the code of the class."""
         self._seen[id(value)] = value
-        is_own = _is_own(value)
-        if not is_own:
+        own = _is_own(value)
+        if not own:
             within = layers.child_layers(value)
             self._into_each(path, [(layer.name, layer) for layer in within])
         # What a library's object has, its variables say, but for the user's
         # own code in it.
-        is_whole = is_own or value is self._model
+        is_whole = own or value is self._model
         for name, item in _attributes(value):
             kind: Any = type(item)
             if is_whole or _is_code(kind):

@@ -47,14 +47,14 @@ def of(
 
     Args:
         model: A `keras.Model`, compiled.
-        reached: What `reach.of` gave, if it was called just now.
+        reached: What `reach.reached_from` gave, if it was called just now.
 
     Returns:
         Lists under "weight" (with the states of layers' random generators),
         "optimizer" (of all its optimizers), "metric", and "other": such as
         the states of stateful recurrent layers and of other generators.
     """
-    reached = reach.of(model) if reached is None else reached
+    reached = reach.reached_from(model) if reached is None else reached
     objects = [one for _, one in reached]
     found: dict[str, list[Variable]] = {
         "weight": [*model.variables, *_within(objects, keras.layers.Layer)],
@@ -81,7 +81,7 @@ def named_optimizers(
     model: keras.Model, reached: Reached | None = None
 ) -> list[tuple[str, keras.optimizers.Optimizer]]:
     """Names and optimizers: `"optimizer"`, the compiled one, comes first."""
-    reached = reach.of(model) if reached is None else reached
+    reached = reach.reached_from(model) if reached is None else reached
     seen = {id(None)}
     named = []
     for name, one in [("optimizer", model.optimizer), *reached]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gdtrain.common import compilation
 from gdtrain.descent import microbatches, replicas
+from gdtrain.descent.microbatches import add as add_share
 from gdtrain.step.guard import StepCheck
 from gdtrain.step.measurer import Measurer, Update
 from gdtrain.step.tape_record import TapeRecord
@@ -191,7 +192,7 @@ class StepContext:
         tensors = [loss, *gradients]
         if self.microbatches == 1:
             return tensors
-        self._total = microbatches.add(self._total, tensors, self._share)
+        self._total = add_share(self._total, tensors, self._share)
         return self._total
 
     def mean_over_replicas(self, tensors: list[Any]) -> list[Any]:

@@ -131,11 +131,11 @@ KINDS = [smooth, double, convolutional, several, recurrent, attention]
 
 def everything(model):
     """The values of all variables, and the states of all generators."""
-    variables = [*model.variables, *model.optimizer.variables]
-    variables += model.metrics_variables
+    known = [*model.variables, *model.optimizer.variables]
+    known += model.metrics_variables
     return repr(
         (
-            [v.numpy().tobytes() for v in variables],
+            [v.numpy().tobytes() for v in known],
             {k: repr(s) for k, s in random_state.get().items()},
             model.stop_training,
             model.train_function,
