@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdtrain.diagnosis.diagnose import diagnose
-from gdtrain.writers import event_files
+from gdtrain.writers import reading
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--json", action="store_true", help="print all of it as JSON"
     )
     options = parser.parse_args(arguments)
-    runs = event_files.runs(options.log_dir) or [options.log_dir]
+    runs = reading.runs(options.log_dir) or [options.log_dir]
     try:
         if len(runs) == 1:
             found, text = _diagnosed(runs[0])

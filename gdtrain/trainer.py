@@ -11,13 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks, tracebacks
-from gdtrain.descent import (
-    clipping,
-    gradients,
-    microbatches,
-    settings,
-    update,
-)
+from gdtrain.descent import clipping, gradients, settings, update
 from gdtrain.keras_bridge import losses, randomness, saving
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
@@ -69,7 +63,7 @@ class DescentTrainer(StepRunner):
             y_pred = self(x, training=True)
             loss = losses.compute_loss(self, x, y, y_pred, sample_weight)
         self.descend(tape, loss)
-        losses.track_loss(self, loss, microbatches.examples_in(x))
+        losses.track_loss(self, loss, gradients.examples_in(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     @property

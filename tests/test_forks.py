@@ -17,7 +17,7 @@ import gdtrain
 from gdtrain.callbacks.pictures import Profile
 from gdtrain.common import forks
 from gdtrain.common.signals import Interrupts, StopSignals
-from gdtrain.writers import event_files
+from gdtrain.writers import reading
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
 from gdtrain.writers.tensorboard import TensorBoardWriter
@@ -162,8 +162,8 @@ def test_forked_process_writes_nothing_to_an_event_file_of_its_parent(
     assert code_of(child) == 0
     writer.write([2], ["loss"], [[0.25]])
     writer.close()
-    assert len(event_files.paths(tmp_path)) == 2
-    steps, values = event_files.scalars(tmp_path)["loss"]
+    assert len(reading.paths(tmp_path)) == 2
+    steps, values = reading.scalars(tmp_path)["loss"]
     assert sorted(zip(steps, values)) == [(1, 0.5), (2, 0.25), (7, 7.0)]
 
 
@@ -307,13 +307,13 @@ def test_fit_in_a_forked_process_runs_eagerly(tmp_path):
         tensorboard = gdtrain.callbacks.TensorBoard(tmp_path / "child", names)
         fit(network(run_eagerly=True), telemetry, tensorboard)
         assert len(telemetry["loss"]) == 12
-        assert len(event_files.read(tmp_path / "child").steps) == 12
+        assert len(reading.read(tmp_path / "child").steps) == 12
 
     fork = Fork(child)
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path / "parent", names)
     fit(model, tensorboard, fork)
     assert fork.code == 0
-    assert len(event_files.read(tmp_path / "parent").steps) == 12
+    assert len(reading.read(tmp_path / "parent").steps) == 12
 
 
 def test_forked_process_cannot_go_on_with_the_training(tmp_path):
@@ -343,7 +343,7 @@ def test_forked_process_cannot_go_on_with_the_training(tmp_path):
     assert ended == 0
     steps = list(range(1, 13))
     assert telemetry.steps.tolist() == steps
-    assert event_files.read(tmp_path / "t").steps.tolist() == steps
+    assert reading.read(tmp_path / "t").steps.tolist() == steps
     fit(network(run_eagerly=True), backup)  # It is finished, and not locked.
 
 
@@ -397,6 +397,6 @@ def test_children_that_end_in_any_way_take_nothing_from_their_parent(
     assert process.returncode == 0, process.stderr
     assert process.stdout == f"0 0\n1 1\n2 0\n3 -{int(signal.SIGTERM)}\n"
     steps = list(range(1, 101))
-    assert event_files.read(tmp_path / "logs").steps.tolist() == steps
+    assert reading.read(tmp_path / "logs").steps.tolist() == steps
     lines = (tmp_path / "steps.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", *map(str, steps)]

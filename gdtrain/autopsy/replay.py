@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gdtrain.autopsy.cause import Cause, LargestWeight
 from gdtrain.autopsy.nonfinite_values import any_nonfinite, kind_of, rows_of
-from gdtrain.descent import gradients, microbatches, update
+from gdtrain.descent import gradients, update
 from gdtrain.keras_bridge import layers, losses, randomness
 from gdtrain.state import variables
 
@@ -75,7 +75,7 @@ class StepReplay:
         self.data = keras.utils.unpack_x_y_sample_weight(
             keras.tree.map_structure(_as_tensor, data)
         )
-        self.batch_size = int(microbatches.examples_in(self.data[0]))
+        self.batch_size = int(gradients.examples_in(self.data[0]))
         before = [v for some in variables.of(model).values() for v in some]
         before.append(randomness.global_random_state())
         # By id, as one may be found twice
@@ -225,7 +225,7 @@ class StepReplay:
                 return []
             if count == 1:
                 return [first]
-            (left, _), (right, _) = microbatches.split(part, 2)
+            (left, _), (right, _) = gradients.split(part, 2)
             half = count // 2
             return positions(left, first, half) + positions(
                 right, first + half, count - half

@@ -13,7 +13,7 @@ from gdtrain.data.protocols import BatchPlan, EpochPlan, Inputs
 from gdtrain.descent import replicas
 from gdtrain.step.guard import HALTED
 from gdtrain.step.replicated_step import ReplicatedStep
-from gdtrain.telemetry.clock import StepClock
+from gdtrain.telemetry.requests import StepClock
 
 
 class BlockResult(NamedTuple):

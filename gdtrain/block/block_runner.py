@@ -25,8 +25,7 @@ from gdtrain.descent import replicas, settings
 from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
 from gdtrain.step.replicated_step import ReplicatedStep
-from gdtrain.telemetry.clock import StepClock
-from gdtrain.telemetry.requests import RequestGroup
+from gdtrain.telemetry.requests import RequestGroup, StepClock
 
 
 def batch_as_tensors(batch: Any) -> Any:

@@ -24,7 +24,7 @@ from gdtrain.optimizers import GradientDescent
 from gdtrain.state import variables
 from gdtrain.step import guard
 from gdtrain.step.guard import StepCheck
-from gdtrain.telemetry.step_variables import StepVariables
+from gdtrain.telemetry.record import StepVariables
 
 # Read in Keras 3.15.1, by exact type: each weight and each slot becomes a sum
 # with, or a multiple of, its own value, whatever the arguments: NaN stays NaN,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from gdtrain.data.protocols import EpochPlan, Inputs
 from gdtrain.step.guard import HALTED
 from gdtrain.step.provenance import MetricResult
-from gdtrain.telemetry.clock import StepClock, when
+from gdtrain.telemetry.requests import StepClock, when
 from gdtrain.telemetry.row_layout import RowLayout
 
 _log = logging.getLogger("gdtrain")

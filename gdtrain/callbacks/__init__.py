@@ -5,8 +5,7 @@ from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
 from gdtrain.callbacks.stability import Stability
 from gdtrain.callbacks.stable_learning_rate import StableLearningRate
-from gdtrain.callbacks.step_writer import StepWriter
-from gdtrain.callbacks.telemetry import Telemetry
+from gdtrain.callbacks.telemetry import StepWriter, Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
 from gdtrain.callbacks.weight_path import WeightPath
 from gdtrain.loop.callback import Callback

@@ -10,7 +10,7 @@ from gdtrain.checkpoint.backups import Backups
 from gdtrain.common import checks, failures
 from gdtrain.common.cadence import EverySteps
 from gdtrain.common.signals import StopSignals
-from gdtrain.data.iterator_state import NoPosition
+from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
 from gdtrain.loop.callback import Callback
 from gdtrain.loop.fit_state import FitState

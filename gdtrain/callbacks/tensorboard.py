@@ -12,7 +12,7 @@ from gdtrain.callbacks import run_description
 from gdtrain.callbacks.epoch_scalars import EpochScalars
 from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.pictures import Look, Picture, Pictures, Profile
-from gdtrain.callbacks.step_writer import StepWriter
+from gdtrain.callbacks.telemetry import StepWriter
 from gdtrain.common import checks, failures
 from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Logs, Quantities, State, Sync

@@ -108,7 +108,7 @@ class Backups:
 
         Args:
             step: The number of steps that were done.
-            tree: The state; see `gdtrain.checkpoint.tree.pack`.
+            tree: The state; see `gdtrain.checkpoint.files.pack`.
             finished: Whether the training has reached its end.
 
         Returns:

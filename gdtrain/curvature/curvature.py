@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from gdtrain.common import checks, notebook, tracebacks
-from gdtrain.curvature import lanczos, preconditioner, stable_learning_rate
+from gdtrain.curvature import hessian, lanczos, stable_learning_rate
 from gdtrain.curvature.hessian import Hessian
 from gdtrain.curvature.objective import Objective
 from gdtrain.keras_bridge.optimizers import unwrapped
@@ -231,7 +231,7 @@ def _preconditioned(
     objective: Objective, model: keras.Model, limits: Any
 ) -> lanczos.Eigenpairs | None:
     """The largest eigenvalue of P**-0.5 H P**-0.5; `None` before a step."""
-    divided_by = preconditioner.of(
+    divided_by = hessian.preconditioner_of(
         model.optimizer, objective.weights, model.distribute_strategy
     )
     if divided_by is None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.curvature import lanczos, preconditioner
+from gdtrain.curvature import hessian, lanczos
 from gdtrain.curvature.hessian import Hessian, Preconditioner
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stable_learning_rate import Limit
@@ -276,7 +276,11 @@ class StabilityProbe:
         weights, strategy = objective.weights, model.distribute_strategy
         self._sharpness = Sharpness(
             objective,
-            (lambda: preconditioner.of(model.optimizer, weights, strategy))
+            (
+                lambda: hessian.preconditioner_of(
+                    model.optimizer, weights, strategy
+                )
+            )
             if limit.is_preconditioned
             else None,
         )

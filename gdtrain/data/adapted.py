@@ -5,9 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from gdtrain.data import data_fingerprint, iterator_state, pipeline
-from gdtrain.data.iterator_state import NoPosition
-from gdtrain.data.iterators import IteratorSource
+from gdtrain.data import data_fingerprint, iterators, pipeline
+from gdtrain.data.iterators import IteratorSource, NoPosition
 from gdtrain.data.protocols import Position
 from gdtrain.keras_bridge import data, randomness
 
@@ -65,11 +64,11 @@ class AdaptedData(IteratorSource):
         if self._iterator is None:
             self._make_iterator()
         try:
-            files = iterator_state.of(self._iterator)
+            files = iterators.of(self._iterator)
         except NoPosition as error:
             raise NoPosition(self._why(str(error))) from error
         if not self._keeps_start:
-            iterator_state.check(self._adapter.get_tf_dataset())
+            iterators.check(self._adapter.get_tf_dataset())
             self._start = None if self._seen else files
             self._keeps_start = True
         return {
@@ -100,14 +99,14 @@ class AdaptedData(IteratorSource):
         """
         self._start = position["start"]
         iterator = iter(self._dataset)
-        iterator_state.restore(iterator, position["iterator"])
-        once = iterator_state.of(iter(self._dataset))
-        iterator_state.restore(iterator, position["iterator"])
-        twice = iterator_state.of(iter(self._dataset))
-        if self._start is None or iterator_state.are_equal(once, twice):
-            iterator_state.restore(iterator, position["iterator"])
+        iterators.restore(iterator, position["iterator"])
+        once = iterators.of(iter(self._dataset))
+        iterators.restore(iterator, position["iterator"])
+        twice = iterators.of(iter(self._dataset))
+        if self._start is None or iterators.are_equal(once, twice):
+            iterators.restore(iterator, position["iterator"])
         else:
-            iterator_state.restore(iterator, self._start)
+            iterators.restore(iterator, self._start)
             for _ in range(position["seen"]):
                 next(iterator)
         return iterator
@@ -115,7 +114,7 @@ class AdaptedData(IteratorSource):
     def _make_iterator(self) -> None:
         super()._make_iterator()
         if self._keeps_start:
-            self._start = iterator_state.of(self._iterator)
+            self._start = iterators.of(self._iterator)
 
     def _begin_pass(self) -> int | None:
         return self._adapter.num_batches

@@ -19,7 +19,7 @@ from gdtrain.diagnosis import (
 from gdtrain.diagnosis.overfitting import Epochs
 from gdtrain.diagnosis.run import Run, runs_of
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
-from gdtrain.writers import event_files
+from gdtrain.writers import reading
 from gdtrain.writers.reading import open_source
 
 #: All verdicts, the most important first: causes before their effects.
@@ -126,9 +126,9 @@ def _of_history(history: Any) -> Epochs:
 def _of_folder(folder: str) -> Epochs:
     """Of the runs that `gdtrain.callbacks.TensorBoard` wrote."""
     found = []
-    train = event_files.train(folder)
+    train = reading.train(folder)
     for path in (train, os.path.join(folder, "validation")):
-        scalars = event_files.scalars(path) if event_files.paths(path) else {}
+        scalars = reading.scalars(path) if reading.paths(path) else {}
         found.append(scalars.get(_TAG, (np.empty(0, np.int64), np.empty(0))))
     (at, loss), (held_at, held) = found
     count = int(at[-1]) + 1 if len(at) else 0

@@ -6,14 +6,15 @@ from gdtrain.diagnosis.limits import (
     Growth,
     gradient_at,
     growth,
+    is_plain,
     limit_by_gradient,
     limit_of_rise,
     next_growth,
     stable_limit,
+    with_scale,
 )
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
-from gdtrain.diagnosis.updates import is_plain, with_scale
 from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
 
 DIVERGING = "learning rate too large: diverging"

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from gdtrain.diagnosis.limits import with_scale
 from gdtrain.diagnosis.run import Run
-from gdtrain.diagnosis.updates import with_scale
 from gdtrain.diagnosis.verdict import Verdict, confidence
 
 EXPLODING = "exploding gradients"

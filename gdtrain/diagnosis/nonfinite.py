@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from gdtrain.diagnosis.limits import with_scale
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import ENOUGH
-from gdtrain.diagnosis.updates import with_scale
 from gdtrain.diagnosis.verdict import Verdict
 
 NONFINITE = "non-finite"

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from gdtrain.diagnosis.limits import stable_limit
+from gdtrain.diagnosis.limits import is_plain, stable_limit
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import noise_of
-from gdtrain.diagnosis.updates import is_plain
 from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
 
 OSCILLATING = "learning rate too large: oscillating"

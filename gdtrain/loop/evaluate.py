@@ -8,7 +8,7 @@ from gdtrain.block.block_runner import BlockRunner
 from gdtrain.common import checks
 from gdtrain.data import choice
 from gdtrain.data.protocols import DataSource
-from gdtrain.keras_bridge import metrics, models
+from gdtrain.keras_bridge import losses, models
 from gdtrain.loop import epoch_loop, pacing
 from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.mistakes import arrays, labels
@@ -57,7 +57,7 @@ def evaluate(
     callbacks = epoch_loop.callback_list(model, callbacks, verbose, data_source)
     with labels.checked(model, data_source):
         logs = _run(model, data_source, callbacks)
-    return logs if return_dict else metrics.flat_metrics(model, logs)
+    return logs if return_dict else losses.flat_metrics(model, logs)
 
 
 def _run(
@@ -81,7 +81,7 @@ def _run(
     )
     logs = epoch_loop.run_epoch(queue, data_source, hooks)
     queue.raise_interrupt()
-    logs = metrics.pythonify_logs(logs)
+    logs = losses.pythonify_logs(logs)
     callbacks.on_test_end(logs)
     return logs
 

@@ -9,7 +9,7 @@ from gdtrain.common import checks
 from gdtrain.data import choice
 from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import data as keras_data
-from gdtrain.keras_bridge import metrics, models
+from gdtrain.keras_bridge import losses, models
 from gdtrain.loop import epoch_loop, hooks, pacing
 from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.loop.fit_state import FitState, Rollback
@@ -130,7 +130,7 @@ def _run(
         # so must an optimizer that begins with a copy of the weights: a step
         # that is traced has no values yet of weights that it makes.
         variables.build(model, data_source.batch_spec)
-    elif has_memory and not metrics.are_metrics_built(model):
+    elif has_memory and not losses.are_metrics_built(model):
         models.build(model, data_source.batch_spec)
     if state.resumed_from is not None:
         state.restore(state.resumed_from)
@@ -176,7 +176,7 @@ def _one_epoch(
     if validation and validation.is_due(epoch):
         logs.update(validation.logs(state.model, callbacks))
     callbacks.on_epoch_end(epoch, logs)
-    state.logs = metrics.pythonify_logs(logs)
+    state.logs = losses.pythonify_logs(logs)
     state.is_stopped = state.model.stop_training
     state.reached(epoch + 1, 0)
     state.is_stopped = state.model.stop_training

@@ -8,16 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.data.iterator_state import NoPosition
+from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
 from gdtrain.loop.block_queue import BlockQueue
-from gdtrain.state import (
-    callback_states,
-    fingerprint,
-    random_state,
-    reach,
-    variables,
-)
+from gdtrain.state import callback_states, fingerprint, own_code, variables
 from gdtrain.state.fingerprint import Differences, Groups
 
 #: What `FitState.capture` returns
@@ -198,10 +192,10 @@ class FitState:
                 they start from their beginning in the resumed fit.
 
         Raises:
-            gdtrain.data.iterator_state.NoPosition: if data have none.
+            gdtrain.data.iterators.NoPosition: if data have none.
         """
         strategy = self.model.distribute_strategy
-        reached = reach.reached_from(self.model)
+        reached = own_code.reached_from(self.model)
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -216,7 +210,7 @@ class FitState:
             "step_variables": self.model._step_hooks.step_variables.get_state(),
             "queue": copy.deepcopy(self.queue.get_state()),
             "data": self._data_position(exactly),
-            "random": random_state.get(),
+            "random": variables.get_random_state(),
             "callbacks": callback_states.get(self.callbacks, self._unsaved),
             "fingerprint": self.fingerprint(),
             "rates": fingerprint.rates(self.model, reached),
@@ -318,7 +312,7 @@ class FitState:
             if name in rates and name in asked:
                 rates[name].assign(asked[name])
         callback_states.put(self.callbacks, state["callbacks"])
-        random_state.put(state["random"])
+        variables.put_random_state(state["random"])
 
     def _mismatch(self, state: State, kinds: Iterable[str]) -> str | None:
         """What keeps variables from being set to those of a state."""

@@ -14,10 +14,10 @@ from gdtrain.common import failures
 from gdtrain.loop.callback import Callback
 from gdtrain.telemetry import requests
 from gdtrain.telemetry.quantity import BlockQuantity
+from gdtrain.telemetry.record import StepVariables
 from gdtrain.telemetry.requests import Request, RequestGroup
 from gdtrain.telemetry.row_layout import RowLayout
 from gdtrain.telemetry.step_table import BlockTable
-from gdtrain.telemetry.step_variables import StepVariables
 
 _log = logging.getLogger("gdtrain")
 

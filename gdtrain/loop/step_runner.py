@@ -1,8 +1,9 @@
 """A mixin that runs `fit`, `evaluate` and `predict` in blocks of steps."""
 
 import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import keras
@@ -10,8 +11,9 @@ import keras
 from gdtrain.block import block_runner, prediction
 from gdtrain.common import forks, tracebacks
 from gdtrain.keras_bridge import patches
-from gdtrain.loop import evaluate, fit, hooks, nesting, predict
+from gdtrain.loop import evaluate, fit, hooks, predict
 from gdtrain.mistakes import operations
+from gdtrain.state import variables
 
 # Each loop, and what makes its function: a user's own maker needs Keras's loop
 _LOOPS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -67,9 +69,7 @@ class StepRunner(_Mixin):
         counts from the next step that the callback sees. It may also evaluate,
         train on a batch or fit the same model; the epoch's metrics stay.
         """
-        with nesting.entered(
-            self, "history", "stop_training", "_validation_source"
-        ):
+        with entered(self, "history", "stop_training", "_validation_source"):
             run = self._loop_or_none("fit", kwargs) or super().fit
             return run(*args, **kwargs)
 
@@ -79,27 +79,27 @@ class StepRunner(_Mixin):
         with contextlib.ExitStack() as stack:
             # `fit` has the epoch's results when it validates.
             if not kwargs.get("_use_cached_eval_dataset"):
-                stack.enter_context(nesting.entered(self, "stop_evaluating"))
+                stack.enter_context(entered(self, "stop_evaluating"))
             run = self._loop_or_none("evaluate", kwargs) or super().evaluate
             return run(*args, **kwargs)
 
     @_public(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
-        with nesting.entered(self, "stop_predicting"):
+        with entered(self, "stop_predicting"):
             run = self._loop_or_none("predict", kwargs) or super().predict
             return run(*args, **kwargs)
 
     @_public(keras.Model.train_on_batch)
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains one step; as `keras.Model.train_on_batch`."""
-        with nesting.entered(self):
+        with entered(self):
             return super().train_on_batch(*args, **kwargs)
 
     @_public(keras.Model.test_on_batch)
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates one batch; as `keras.Model.test_on_batch`."""
-        with nesting.entered(self):
+        with entered(self):
             return super().test_on_batch(*args, **kwargs)
 
     @_public(keras.Model.predict_on_batch)
@@ -170,3 +170,55 @@ class StepRunner(_Mixin):
             return functools.partial(loop, self)
         patches.dispatch_to_model(StepRunner, name)
         return None
+
+
+# Models whose data are being gone over, in this thread
+_under_way: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar(
+    "under_way", default=()
+)
+
+
+@contextlib.contextmanager
+def entered(model: Any, *attributes: str) -> Iterator[None]:
+    """Surrounds one pass over data.
+
+    Within another pass, metrics and some attributes are set back at the end.
+    Weights, optimizer and random states stay as the inner pass leaves them.
+
+    Args:
+        model: A `DescentTrainer`.
+        *attributes: Names of attributes that the pass sets.
+    """
+    outer = _under_way.get()
+    is_inner = any(one is model for one in outer)
+    metrics = _Metrics(model) if is_inner else None
+    kept = {name: getattr(model, name, None) for name in attributes}
+    token = _under_way.set((*outer, model))
+    try:
+        yield
+    finally:
+        _under_way.reset(token)
+        if metrics is not None:
+            metrics.set_back()
+            for name, value in kept.items():
+                setattr(model, name, value)
+
+
+class _Metrics:
+    """The states of a model's metrics, kept to be set back."""
+
+    def __init__(self, model: Any) -> None:
+        self._strategy = model.distribute_strategy
+        self._metrics: list[keras.Metric] = list(model.metrics)
+        self._variables = [list(m.variables) for m in self._metrics]
+        self._values = [
+            variables.values(some, self._strategy) for some in self._variables
+        ]
+
+    def set_back(self) -> None:
+        """Makes them as they were; what is new since then is reset."""
+        for metric, some, values in zip(
+            self._metrics, self._variables, self._values, strict=True
+        ):
+            metric.reset_state()  # It may have variables that are new.
+            variables.assign(some, values, self._strategy)

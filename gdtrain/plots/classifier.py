@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
-from gdtrain.plots import canvas, names
+from gdtrain.plots import canvas
 
 MAX_IMAGES = 16
 COLUMNS, SAMPLE_ROWS = 8, 3
@@ -347,7 +347,7 @@ def _call(label: int, class_names: Sequence[str] | None) -> str:
     """The name of a class."""
     if class_names is None:
         return str(label)
-    return canvas.plain(names.shorten(str(class_names[label]), 14))
+    return canvas.plain(canvas.shorten(str(class_names[label]), 14))
 
 
 def _write_title(figure: Figure | SubFigure, title: str) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from gdtrain.plots import canvas, many_steps, names, scales
+from gdtrain.plots import canvas
 from gdtrain.writers.reading import Source, open_source
 
 # Whether numbers lie below and above what the colors span
@@ -59,7 +59,7 @@ def gradient_norms(source: object, path: canvas.Path = None) -> Figure:
     figure = canvas.new_figure(7, min(max(1.2 + 0.2 * rows, 1.9), 9))
     axes = figure.add_subplot()
     draw_gradient_norms(axes, opened, max_names=36)
-    scales.steps_across(axes, opened.steps)
+    canvas.steps_across(axes, opened.steps)
     return canvas.finish(figure, path)
 
 
@@ -93,14 +93,14 @@ def update_ratios(source: object, path: canvas.Path = None) -> Figure:
     figure = canvas.new_figure(7, 3.6)
     axes = figure.add_subplot()
     draw_update_ratios(axes, opened)
-    scales.steps_across(axes, opened.steps)
+    canvas.steps_across(axes, opened.steps)
     return canvas.finish(figure, path)
 
 
 def draw_gradient_norms(axes: Axes, source: Source, max_names: int) -> None:
     """Draws the map, with at most so many names of layers beside it."""
     steps, layers, norms = source.layers("gradient_norm")
-    columns = many_steps.into_columns(steps)
+    columns = canvas.into_columns(steps)
     logs = np.stack([columns.log_means(values) for values in norms])
     bad = np.stack([columns.any(~np.isfinite(values)) for values in norms])
     place: dict[str, Any] = {
@@ -121,7 +121,8 @@ def draw_gradient_norms(axes: Axes, source: Source, max_names: int) -> None:
     axes.imshow(np.ma.masked_array(bad, ~bad), cmap=red, **place)
     note = " (red: NaN or infinite)" if bad.any() else ""
     canvas.dress(axes, f"Gradient norm of each layer{note}")
-    rows, short = names.thin(len(layers), max_names), names.shorten_all(layers)
+    rows = canvas.thin(len(layers), max_names)
+    short = canvas.shorten_all(layers)
     axes.set_yticks(rows, [canvas.plain(short[row]) for row in rows])
     axes.tick_params(axis="y", length=0)
     _add_bar(axes, image)
@@ -130,7 +131,7 @@ def draw_gradient_norms(axes: Axes, source: Source, max_names: int) -> None:
 def draw_update_ratios(axes: Axes, source: Source) -> None:
     """Draws a line a layer, and its name at its end."""
     steps, layers, ratios = source.layers("update_ratio")
-    columns = many_steps.into_columns(steps)
+    columns = canvas.into_columns(steps)
     lines = np.stack([columns.log_means(values) for values in ratios])
     lines[np.isinf(lines)] = np.nan  # 0, which has no place here
     # Strong colors for a few, by depth for many; without light yellow.
@@ -148,7 +149,7 @@ def draw_update_ratios(axes: Axes, source: Source) -> None:
     known = lines[~np.isnan(lines)]
     low, high = (known.min(), known.max()) if len(known) else (-3.0, -3.0)
     margin = max(math.log10(MARGIN) - (high - low) / 2, 0)
-    scales.log_up(axes, 10.0 ** (low - margin), 10.0 ** (high + margin))
+    canvas.log_up(axes, 10.0 ** (low - margin), 10.0 ** (high + margin))
     canvas.dress(axes, "Update ratio of each layer", "update / weights")
     _name_lines(axes, layers, lines, shades)
 
@@ -171,8 +172,8 @@ def _add_bar(axes: Axes, image: AxesImage) -> None:
     beyond = (bool((logs < low).any()), bool((logs > high).any()))
     beside = axes.inset_axes((1.012, 0, 0.018, 1))
     bar = axes.figure.colorbar(image, cax=beside, extend=EXTEND[beyond])
-    bar.set_ticks(scales.round_logs(low, high))
-    scales.plain_numbers(bar.ax.yaxis, are_logs=True)
+    bar.set_ticks(canvas.round_logs(low, high))
+    canvas.plain_numbers(bar.ax.yaxis, are_logs=True)
     canvas.dress_bar(bar, "gradient norm")
 
 
@@ -180,15 +181,15 @@ def _name_lines(
     axes: Axes, layers: list[str], lines: np.ndarray, shades: Any
 ) -> None:
     """Writes names at the right, each as high as its line ends."""
-    short = names.shorten_all(layers)
+    short = canvas.shorten_all(layers)
     low, high = np.log10(axes.get_ylim())
     rows, heights = [], []
-    for row in names.thin(len(layers), MAX_NAMES):
+    for row in canvas.thin(len(layers), MAX_NAMES):
         known = lines[row][~np.isnan(lines[row])]
         if len(known):
             rows.append(row)
             heights.append((known[-1] - low) / (high - low))
-    for row, height in zip(rows, names.spread(heights, GAP), strict=True):
+    for row, height in zip(rows, canvas.spread(heights, GAP), strict=True):
         canvas.note(
             axes,
             canvas.plain(short[row]),

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from gdtrain.plots import canvas, many_steps, scales
+from gdtrain.plots import canvas
 from gdtrain.tuning.suggestions import RangeTestResult
 from gdtrain.tuning.sweep_result import SweepResult
 
@@ -57,7 +57,7 @@ def learning_rate_range(
     """
     figure = canvas.new_figure(7, 3.8)
     axes = figure.add_subplot()
-    scales.log_across(axes, "learning rate", max_ticks=12)
+    canvas.log_across(axes, "learning rate", max_ticks=12)
     rates, losses = found.learning_rates, found.losses
     axes.plot(rates, losses, ".", color=canvas.BLUE, alpha=0.3, markersize=5)
     axes.plot(rates, found.smoothed, color=canvas.BLUE, linewidth=1.6)
@@ -69,12 +69,12 @@ def learning_rate_range(
             color=canvas.RED,
             linewidth=1.2,
             linestyle="--",
-            label=f"stable limit at the start: {scales.number(limit)}",
+            label=f"stable limit at the start: {canvas.number(limit)}",
         )
     _show_fall(axes, found)
     title = "no learning rate stands out"
     if found.suggestion is not None:
-        rate = scales.number(float(f"{found.suggestion:.2g}"))
+        rate = canvas.number(float(f"{found.suggestion:.2g}"))
         title = f"try learning rate {rate}"
     canvas.dress(axes, f"Range test: {title}", "loss of the batch")
     canvas.rule(axes)
@@ -139,7 +139,7 @@ def _draw_suggestions(axes: Axes, found: RangeTestResult) -> None:
             linestyle="",
             markersize=8 if is_chosen else 5,
             color=color,
-            label=f"{name}: {scales.number(rate)}"
+            label=f"{name}: {canvas.number(rate)}"
             + (" (recommended)" if is_chosen else ""),
         )
 
@@ -174,7 +174,7 @@ def _draw_losses(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
         )
     _show_near(axes, np.concatenate(shown), losses[:, 0].max())
     _mark_diverged(axes, result)
-    scales.steps_across(axes, steps)
+    canvas.steps_across(axes, steps)
     canvas.dress(axes, "Loss at each learning rate")
     canvas.rule(axes)
     canvas.legend(
@@ -187,9 +187,9 @@ def _draw_losses(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
 
 def _course(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`(places, values)`: losses, or where they are many, their course."""
-    if len(losses) <= many_steps.MANY:
+    if len(losses) <= canvas.MANY:
         return np.arange(len(losses)), losses
-    return many_steps.running_median(losses)
+    return canvas.running_median(losses)
 
 
 def _label(result: SweepResult, run: int) -> str:
@@ -203,8 +203,8 @@ def _label(result: SweepResult, run: int) -> str:
 def _show_near(axes: Axes, values: np.ndarray, start: float) -> None:
     """Shows all but what is far above the start."""
     seen = values[np.isfinite(values) & (values <= _HIGHEST * abs(start))]
-    if scales.wants_log(seen):
-        scales.log_up(axes, seen.min(), seen.max())
+    if canvas.wants_log(seen):
+        canvas.log_up(axes, seen.min(), seen.max())
     elif len(seen) and np.isfinite(start):
         room = 0.06 * (np.ptp(seen) or 1)
         axes.set_ylim(seen.min() - room, seen.max() + room)
@@ -234,15 +234,15 @@ def _draw_finals(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
         axes.plot(
             rates[run], finals[run], "o", color=colors[run], markersize=size
         )
-    scales.log_across(axes, "learning rate (crosses: diverged)", max_ticks=8)
+    canvas.log_across(axes, "learning rate (crosses: diverged)", max_ticks=8)
     if good.any():
-        scales.scale_up(axes, finals[good])
+        canvas.scale_up(axes, finals[good])
     for rate in rates[~good]:
         axes.plot(rate, 0.97, transform=axes.get_xaxis_transform(), **_CROSS)
     is_validated = "val_loss" in result.history[0]
     name = "Final validation loss" if is_validated else "Final loss"
     best = "all diverged"
     if result.best is not None:
-        best = f"best at {scales.number(result.best)}"
+        best = f"best at {canvas.number(result.best)}"
     canvas.dress(axes, f"{name}: {best}")
     canvas.rule(axes)

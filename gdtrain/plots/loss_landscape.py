@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from gdtrain.callbacks.weight_path import WeightPath
-from gdtrain.plots import canvas, scales
+from gdtrain.plots import canvas
 from gdtrain.tuning.landscape import LossSurface, find
 from gdtrain.tuning.weight_space import LossSurvey
 
@@ -169,7 +169,7 @@ def _scale(losses: np.ndarray) -> tuple[Normalize, np.ndarray]:
     if not len(finite) or np.ptp(finite) == 0:
         return Normalize(), np.zeros(0)
     low, high = finite.min(), finite.max()
-    if not scales.wants_log(finite):
+    if not canvas.wants_log(finite):
         levels = np.linspace(low, high, _LEVELS)
         return Normalize(low, high), levels
     low = max(low, high / _SPAN)
@@ -227,8 +227,8 @@ def _draw_key(
     colors = matplotlib.cm.ScalarMappable(norm, "viridis")
     bar = figure.colorbar(colors, ax=panels, aspect=30, pad=0.02)
     if isinstance(norm, LogNorm):
-        logs = scales.round_logs(*np.log10(levels[[0, -1]]))
+        logs = canvas.round_logs(*np.log10(levels[[0, -1]]))
         bar.set_ticks([10**log for log in logs])
-    scales.plain_numbers(bar.ax.yaxis)
+    canvas.plain_numbers(bar.ax.yaxis)
     bar.ax.yaxis.set_minor_locator(ticker.NullLocator())
     canvas.dress_bar(bar, "loss")

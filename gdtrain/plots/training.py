@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdtrain.plots import canvas, layers, many_steps, scales
+from gdtrain.plots import canvas, layers
 from gdtrain.writers.reading import Source, open_source
 
 COLORS = (canvas.BLUE, canvas.RED, canvas.GREEN, "#8a5a00", "#6a3d9a")
@@ -46,7 +46,7 @@ def loss(source: object, path: canvas.Path = None) -> Figure:
     above, below = figure.subplots(2, sharex=True, height_ratios=(2.4, 1))
     _draw_loss(above, opened)
     _draw_learning_rate(below, opened)
-    scales.steps_across(below, opened.steps)
+    canvas.steps_across(below, opened.steps)
     return canvas.finish(figure, path)
 
 
@@ -85,7 +85,7 @@ def overview(source: object, path: canvas.Path = None) -> Figure:
     _draw_learning_rate(panels[1], opened)
     layers.draw_gradient_norms(panels[2], opened, max_names=14)
     layers.draw_update_ratios(panels[3], opened)
-    scales.steps_across(panels[3], opened.steps)
+    canvas.steps_across(panels[3], opened.steps)
     return canvas.finish(figure, path)
 
 
@@ -134,7 +134,7 @@ def compare(
         values = [source[name] for source in opened.values()]
         lines = (limits or {}).get(name, ())
         together = np.concatenate([*values, lines])
-        scales.scale_up(axes, together[together != 0])
+        canvas.scale_up(axes, together[together != 0])
         for (label, source), shade in zip(opened.items(), shades, strict=False):
             _draw_course(axes, source.steps, source[name], shade, label)
         own = shades if len(lines) > 1 else [canvas.INK]
@@ -142,7 +142,7 @@ def compare(
             axes.axhline(limit, color=shade, linewidth=1, linestyle="--")
             canvas.note(
                 axes,
-                scales.number(limit),
+                canvas.number(limit),
                 (1, limit),
                 (5, 0),
                 shade,
@@ -153,7 +153,7 @@ def compare(
         canvas.rule(axes)
     canvas.legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
     every = np.concatenate([source.steps for source in opened.values()])
-    scales.steps_across(panels[-1], every)
+    canvas.steps_across(panels[-1], every)
     return canvas.finish(figure, path)
 
 
@@ -168,9 +168,9 @@ def _draw_course(
     finite = np.isfinite(values)
     steps, shown = steps[finite], values[finite]
     is_rare = len(steps) < len(values) / 2  # Measured now and then
-    if len(steps) > many_steps.MANY and not is_rare:
+    if len(steps) > canvas.MANY and not is_rare:
         axes.plot(steps, shown, color=shade, alpha=0.4, linewidth=0.8)
-        places, shown = many_steps.running_median(shown)
+        places, shown = canvas.running_median(shown)
         steps = steps[places]
     axes.plot(
         steps,
@@ -187,9 +187,9 @@ def _draw_loss(axes: Axes, source: Source) -> None:
     values = source["loss"]
     finite = np.isfinite(values)
     steps, shown = source.steps[finite], values[finite]
-    is_long = len(steps) > many_steps.MANY
+    is_long = len(steps) > canvas.MANY
     # The more points, the smaller and fainter, so that the line stands out.
-    crowd = max((many_steps.MANY / max(len(steps), 1)) ** 0.25, 0.33)
+    crowd = max((canvas.MANY / max(len(steps), 1)) ** 0.25, 0.33)
     axes.plot(
         steps,
         shown,
@@ -202,9 +202,9 @@ def _draw_loss(axes: Axes, source: Source) -> None:
         alpha=0.6 * crowd if is_long else 1,
     )
     if is_long:
-        places, medians = many_steps.running_median(shown)
+        places, medians = canvas.running_median(shown)
         axes.plot(steps[places], medians, color=canvas.BLUE, linewidth=1.8)
-    scales.scale_up(axes, values)
+    canvas.scale_up(axes, values)
     canvas.dress(axes, "Loss (line: running median)" if is_long else "Loss")
     canvas.rule(axes)
     is_bad = source.table.measured("loss") & ~np.isfinite(values)
@@ -229,7 +229,7 @@ def _draw_learning_rate(axes: Axes, source: Source) -> None:
             label=canvas.plain(optimizer),
         )
     together = np.concatenate(list(rates.values()))
-    scales.scale_up(axes, together)
+    canvas.scale_up(axes, together)
     if axes.get_yscale() == "linear" and np.nanmin(together) >= 0:
         axes.set_ylim(bottom=0, top=1.15 * np.nanmax(together) or None)
     canvas.dress(axes, "Learning rate")

@@ -19,13 +19,13 @@ import tensorflow as tf
 
 from gdtrain.data import data_fingerprint, pipeline
 from gdtrain.keras_bridge import layers
-from gdtrain.state import own_code, reach
+from gdtrain.state import own_code
 
 _LISTED = 16  # Items of a plain list that a user is shown
 _DEEPEST = 12
 _GENERATORS = (
     *(np.random.Generator, np.random.RandomState, random.Random),
-    *reach.GENERATORS,
+    *own_code.GENERATORS,
 )
 _NAMES = (enum.Enum, tf.DType, np.dtype, tf.TensorShape, pathlib.Path)
 # Of a config: what Keras counts or draws, and what only a built layer has
@@ -288,7 +288,7 @@ def _leaf(value: Any) -> Any:
         return _number(value)
     if isinstance(value, bytes):
         return data_fingerprint.digest("data", f"bytes[{len(value)}]", value)
-    if isinstance(value, reach.VARIABLES):
+    if isinstance(value, own_code.VARIABLES):
         kind = tf.as_dtype(value.dtype).name
         return f"a variable {kind}{list(map(str, value.shape))}"
     if isinstance(value, tf.Tensor):

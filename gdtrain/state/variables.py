@@ -1,6 +1,8 @@
 """All variables that training a model changes, and their values."""
 
-from collections.abc import Iterable
+import contextlib
+import random
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import keras
@@ -9,8 +11,8 @@ import tensorflow as tf
 
 from gdtrain.keras_bridge import layers, models, randomness
 from gdtrain.keras_bridge.optimizers import unwrapped
-from gdtrain.state import reach
-from gdtrain.state.reach import Reached
+from gdtrain.state import own_code
+from gdtrain.state.own_code import Reached
 
 KINDS = ("weight", "optimizer", "metric", "other")
 
@@ -43,7 +45,7 @@ def of(
     """The variables of a model by kind, each once.
 
     What Keras knows of comes first, then what the model's own code can reach
-    (see `gdtrain.state.reach`), then what the traced step was seen to use.
+    (see `gdtrain.state.own_code`), then what the traced step was seen to use.
 
     Args:
         model: A `keras.Model`, compiled.
@@ -54,7 +56,7 @@ def of(
         "optimizer" (of all its optimizers), "metric", and "other": such as
         the states of stateful recurrent layers and of other generators.
     """
-    reached = reach.reached_from(model) if reached is None else reached
+    reached = own_code.reached_from(model) if reached is None else reached
     objects = [one for _, one in reached]
     found: dict[str, list[Variable]] = {
         "weight": [*model.variables, *_within(objects, keras.layers.Layer)],
@@ -81,7 +83,7 @@ def named_optimizers(
     model: keras.Model, reached: Reached | None = None
 ) -> list[tuple[str, keras.optimizers.Optimizer]]:
     """Names and optimizers: `"optimizer"`, the compiled one, comes first."""
-    reached = reach.reached_from(model) if reached is None else reached
+    reached = own_code.reached_from(model) if reached is None else reached
     seen = {id(None)}
     named = []
     for name, one in [("optimizer", model.optimizer), *reached]:
@@ -110,16 +112,16 @@ def _tracked(model: keras.Model) -> list[Variable]:
         for value in getattr(loss, "__dict__", {}).values()
     ]
     found = [*tf.train.TrackableView(model).descendants(), *kept]
-    return [one for one in found if isinstance(one, reach.VARIABLES)]
+    return [one for one in found if isinstance(one, own_code.VARIABLES)]
 
 
 def _apart(objects: Iterable[Any]) -> list[Variable]:
     """Variables of no layer or metric: alone, of generators, of modules."""
     found: list[Variable] = []
     for one in objects:
-        if isinstance(one, reach.VARIABLES):
+        if isinstance(one, own_code.VARIABLES):
             found.append(one)
-        elif isinstance(one, reach.GENERATORS):
+        elif isinstance(one, own_code.GENERATORS):
             found.append(one.state)
         elif isinstance(one, tf.Module) and not isinstance(
             one, (keras.layers.Layer, keras.metrics.Metric)
@@ -237,3 +239,48 @@ def difference(
 def name_of(variable: Variable) -> str:
     """The name under which a user knows a variable."""
     return getattr(variable, "path", variable.name)
+
+
+def get_random_state() -> dict[str, Any]:
+    """The states of Python's, NumPy's, TensorFlow's and Keras's generator.
+
+    What TensorFlow's older operations count by themselves, such as
+    `tf.random.normal`, cannot be read.
+    """
+    # Making one draws from Python's; so it is not made here.
+    of_keras = randomness.global_random_generator()
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(legacy=False),
+        "tensorflow": tf.random.get_global_generator().state.numpy(),
+        "keras": None if of_keras is None else of_keras.state.numpy(),
+    }
+
+
+def put_random_state(states: dict[str, Any]) -> None:
+    """Sets the generators to what `get` found."""
+    if states["keras"] is None:
+        randomness.set_global_random_generator(None)
+    else:
+        randomness.global_random_state().assign(states["keras"])
+    tf.random.get_global_generator().state.assign(states["tensorflow"])
+    np.random.set_state(states["numpy"])
+    random.setstate(states["python"])
+
+
+@contextlib.contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Sets generators and seeds back, at the end, to what they are now.
+
+    If Keras's is not made yet, it is made when it is needed, from what
+    Python's gives then, as if nothing had happened.
+    """
+    of_keras = randomness.global_random_generator()
+    states, seeds = get_random_state(), randomness.seeds()
+    try:
+        yield
+    finally:
+        # Another may have been made meanwhile.
+        randomness.set_global_random_generator(of_keras)
+        put_random_state(states)
+        randomness.set_seeds(seeds)

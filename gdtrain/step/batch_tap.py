@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gdtrain.descent import microbatches, replicas
+from gdtrain.descent import gradients, replicas
 from gdtrain.telemetry import activations, norms
 from gdtrain.telemetry.record import GradientParts
 
@@ -123,7 +123,7 @@ class BatchTap:
         def mean(lists: list[list[tf.Tensor]]) -> list[tf.Tensor]:
             total = None
             for (share, _), tensors in zip(noted, lists, strict=True):
-                total = microbatches.add(total, tensors, share)
+                total = gradients.add_share(total, tensors, share)
             return replicas.mean(total or [], examples)
 
         return activations.merge([each for _, each in noted], mean)

@@ -14,12 +14,9 @@ from gdtrain.descent.optimizers import learning_rates
 from gdtrain.keras_bridge import losses
 from gdtrain.step.batch_tap import BatchTap
 from gdtrain.telemetry import measurement
-from gdtrain.telemetry.clock import StepClock, when
-from gdtrain.telemetry.layer_names import layer_of
-from gdtrain.telemetry.record import Record
-from gdtrain.telemetry.requests import RequestGroup
-from gdtrain.telemetry.row_layout import Column
-from gdtrain.telemetry.step_variables import StepVariables
+from gdtrain.telemetry.record import Record, StepVariables
+from gdtrain.telemetry.requests import RequestGroup, StepClock, when
+from gdtrain.telemetry.row_layout import Column, layer_of
 
 
 class Update(NamedTuple):

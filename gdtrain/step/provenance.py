@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.keras_bridge import metrics as keras_metrics
+from gdtrain.keras_bridge import losses as keras_metrics
 
 
 class MetricResult(NamedTuple):

@@ -8,19 +8,17 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import compilation
-from gdtrain.descent import microbatches, replicas
+from gdtrain.descent import gradients, replicas
 from gdtrain.keras_bridge import layers
 from gdtrain.mistakes import inputs, labels
 from gdtrain.step import own_updates, provenance, step_context
 from gdtrain.step.guard import StepCheck
 from gdtrain.step.measurer import Measurer
-from gdtrain.telemetry.clock import StepClock
-from gdtrain.telemetry.layer_names import path_within
 from gdtrain.telemetry.loss import Loss
 from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.quantity import log_no_update_once
-from gdtrain.telemetry.requests import RequestGroup
-from gdtrain.telemetry.row_layout import Column, RowLayout
+from gdtrain.telemetry.requests import RequestGroup, StepClock
+from gdtrain.telemetry.row_layout import Column, RowLayout, path_within
 
 
 def check_returned(logs: Any, method: str) -> Any:
@@ -197,11 +195,11 @@ class ReplicatedStep:
             batch = keras.tree.map_structure(
                 _without_optional, self._take(fetched)
             )
-            parts = microbatches.split(batch, self._microbatches)
+            parts = gradients.split(batch, self._microbatches)
             kept = model._step_hooks.step_variables
             context = step_context.StepContext(
                 Measurer(self.groups, clock, kept, model, parts),
-                microbatches.examples_in(batch),
+                gradients.examples_in(batch),
                 len(parts),
                 check,
                 model,
@@ -359,7 +357,7 @@ def _add_scalars(
     scalars = {k: v for k, v in scalars.items() if v is not None}
     if parts == 1:
         return scalars
-    sums = microbatches.add(
+    sums = gradients.add_share(
         [total[key] for key in scalars] if total else None,
         list(scalars.values()),
         share,

@@ -30,7 +30,7 @@ class GradientCosine(Quantity):
     Example:
 
     >>> from gdtrain.telemetry.measurement import evaluate
-    >>> from gdtrain.telemetry.step_variables import StepVariables
+    >>> from gdtrain.telemetry.record import StepVariables
     >>> keep = StepVariables().keep
     >>> for step, gradient in enumerate([[1.0, 0.0], [-2.0, 0.0]]):
     ...     evaluate(

@@ -20,7 +20,7 @@ class StepTable:
     """Numbers of steps, by name.
 
     A callback gets one for each block of steps; `MemoryWriter.table` and
-    `gdtrain.writers.event_files.read` return one of all steps.
+    `gdtrain.writers.reading.read` return one of all steps.
 
     Not every quantity is measured at every step. Its values are NaN at the
     steps between; where `measured` is `True`, a NaN is what was measured.

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import keras
 import tensorflow as tf
 
-from gdtrain.state import random_state, variables
+from gdtrain.state import variables
 
 # Attributes of the model that `fit` sets
 _ATTRIBUTES = (
@@ -67,7 +67,7 @@ def preserved_model(model: keras.Model) -> Iterator[keras.Model]:
     # Past `__setattr__`, by which Keras and TensorFlow would track them
     attributes = vars(model)
     kept = {key: attributes[key] for key in _ATTRIBUTES if key in attributes}
-    with random_state.kept():
+    with variables.keep_random_state():
         attributes.pop("_step_hooks", None)
         attributes["train_function"] = None  # Bound to those hooks
         try:

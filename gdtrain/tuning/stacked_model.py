@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras.optimizers import Optimizer
 
-from gdtrain.descent import gradients, microbatches, settings, update
+from gdtrain.descent import gradients, settings, update
 from gdtrain.keras_bridge import losses as keras_losses
 from gdtrain.keras_bridge import optimizers, randomness
 from gdtrain.optimizers import GradientDescent
@@ -274,6 +274,6 @@ class StackedModel:
         loss = keras_losses.compute_loss(
             model, x, y, y_pred, sample_weight, training
         )
-        keras_losses.track_loss(model, loss, microbatches.examples_in(x))
+        keras_losses.track_loss(model, loss, gradients.examples_in(x))
         model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return loss

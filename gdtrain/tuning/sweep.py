@@ -12,7 +12,7 @@ from gdtrain.callbacks import run_description
 from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.common import checks, failures, tracebacks
 from gdtrain.mistakes import operations
-from gdtrain.state import random_state
+from gdtrain.state import variables
 from gdtrain.tuning import stacked, sweep_runs
 from gdtrain.tuning.sweep_result import SweepResult
 from gdtrain.tuning.sweep_runs import Progress, SweepJob
@@ -128,7 +128,7 @@ def sweep(
     if log_dir is not None:
         log_dir = checks.absolute(log_dir)
     progress = _progress(job, verbose)
-    with random_state.kept():
+    with variables.keep_random_state():
         found = _train(job, vectorize, progress)
         if log_dir is not None:
             try:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from gdtrain.callbacks.weight_path import WeightPath
 from gdtrain.curvature.objective import Objective
-from gdtrain.telemetry.layer_names import path_within
+from gdtrain.telemetry.row_layout import path_within
 
 _FLAT = 1e-5  # Of the first principal direction: less is rounding of float32
 

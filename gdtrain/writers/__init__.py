@@ -3,9 +3,8 @@
 from gdtrain.writers.aggregating import AggregatingWriter
 from gdtrain.writers.csv_writer import CSVWriter
 from gdtrain.writers.memory import MemoryWriter
-from gdtrain.writers.multi import MultiWriter
 from gdtrain.writers.tensorboard import TensorBoardWriter
-from gdtrain.writers.writer import StatefulWriter, Writer
+from gdtrain.writers.writer import MultiWriter, StatefulWriter, Writer
 
 __all__ = [
     "AggregatingWriter",

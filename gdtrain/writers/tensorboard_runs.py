@@ -19,7 +19,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, failures, forks
-from gdtrain.writers import event_files
+from gdtrain.writers import reading
 from gdtrain.writers.folder_lock import FolderLock
 from gdtrain.writers.tensorboard import TensorBoardWriter
 from gdtrain.writers.writer import Array, Mask, Names, Writer
@@ -54,7 +54,7 @@ def drop_stale(
     >>> writer.write([0, 1], ["epoch_loss"], [[6.5], [5]])
     >>> writer.close()
     >>> drop_stale(folder, lambda tag: 1 if tag.startswith("epoch_") else 3)
-    >>> scalars = event_files.scalars(folder)
+    >>> scalars = reading.scalars(folder)
     >>> {tag: steps.tolist() for tag, (steps, _) in scalars.items()}
     {'step/loss': [1, 2], 'epoch_loss': [0]}
     """
@@ -63,7 +63,7 @@ def drop_stale(
     def is_stale(tag: str, step: int) -> bool:
         return step >= first_of(tag)
 
-    for path in event_files.paths(directory):
+    for path in reading.paths(directory):
         try:
             with forks.held_off():
                 _rewrite(path, is_stale)
@@ -140,7 +140,7 @@ class TensorBoardRuns:
     Example:
 
     >>> import tempfile
-    >>> from gdtrain.writers import event_files
+    >>> from gdtrain.writers import reading
     >>> folder = tempfile.mkdtemp()
     >>> for losses in ([3.0, 2.0, 1.0], [5.0, 4.0]):
     ...     runs = TensorBoardRuns(folder)
@@ -149,7 +149,7 @@ class TensorBoardRuns:
     ...     steps = range(1, 1 + len(losses))
     ...     runs["train"].write(steps, ["step/loss"], [[x] for x in losses])
     ...     runs.close()
-    >>> event_files.read(folder)["loss"].tolist()
+    >>> reading.read(folder)["loss"].tolist()
     [5.0, 4.0]
     """
 
@@ -251,7 +251,7 @@ class TensorBoardRuns:
     def _drop_stale(self, steps_done: int, epoch: int) -> None:
         """Removes what comes again."""
         gone = (_DESCRIPTION,) if steps_done else (_DESCRIPTION, _VERDICT)
-        for path in event_files.paths(self.log_dir):
+        for path in reading.paths(self.log_dir):
             if path.endswith(gone):
                 tf.io.gfile.remove(path)
         if steps_done and self._repeats(steps_done, epoch):

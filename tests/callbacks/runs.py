@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain import telemetry
-from gdtrain.writers import CSVWriter, event_files
+from gdtrain.writers import CSVWriter, reading
 from gdtrain.writers.tensorboard_runs import FOLDERS
 
 EXAMPLES = 22
@@ -203,8 +203,8 @@ def curves(log_dir):
     return {
         (run, tag): (steps.tolist(), values.tobytes())
         for run, folder in FOLDERS.items()
-        if event_files.paths(f"{log_dir}/{folder}")
-        for tag, (steps, values) in event_files.scalars(
+        if reading.paths(f"{log_dir}/{folder}")
+        for tag, (steps, values) in reading.scalars(
             f"{log_dir}/{folder}"
         ).items()
     }

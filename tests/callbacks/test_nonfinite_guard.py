@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.data import choice
-from gdtrain.writers import event_files
+from gdtrain.writers import reading
 
 EXAMPLES, BATCH = 24, 4
 X = np.random.default_rng(0).normal(size=[EXAMPLES, 3]).astype("float32")
@@ -427,7 +427,7 @@ def test_rollback_finds_a_learning_rate_that_works(tmp_path):
     assert np.isfinite(history.history["loss"]).all()
     assert float(model.optimizer.learning_rate) < 3e3
     assert telemetry.steps.tolist() == list(range(1, 31))
-    steps, losses = event_files.scalars(tmp_path / "tb")["step/loss"]
+    steps, losses = reading.scalars(tmp_path / "tb")["step/loss"]
     assert steps.tolist() == list(range(1, 31))
     assert losses.tobytes() == telemetry["loss"].tobytes()
 

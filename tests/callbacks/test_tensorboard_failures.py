@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import gdtrain
-from gdtrain.writers import event_files
+from gdtrain.writers import reading
 from tests import models, waiting
 from tests.full_disk import files_up_to
 from tests.writers.test_tensorboard import read
@@ -79,7 +79,7 @@ def test_points_can_be_read_soon_while_training_continues(tmp_path):
     tensorboard = gdtrain.callbacks.TensorBoard(tmp_path, ["loss"])
 
     def steps():
-        if not event_files.paths(tmp_path):
+        if not reading.paths(tmp_path):
             return []
         return [step for step, _ in read(tmp_path).get("step/loss", [])]
 

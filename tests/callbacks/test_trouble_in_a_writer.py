@@ -11,7 +11,7 @@ from gdtrain.writers import (
     MemoryWriter,
     MultiWriter,
     csv_writer,
-    event_files,
+    reading,
 )
 from tests import models
 
@@ -165,7 +165,7 @@ def test_relative_paths_mean_what_they_did_when_they_were_given(when, folder):
     fit(writer, tensorboard, logger, moving)
     os.chdir(folder)
     assert csv_steps() == STEPS
-    assert event_files.read("logs").steps.tolist() == STEPS
+    assert reading.read("logs").steps.tolist() == STEPS
     assert {*os.listdir("sub")} <= {"backup"}
 
 

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from gdtrain.checkpoint.tree import pack, unpack
+from gdtrain.checkpoint.files import pack, unpack
 
 SMALL = sorted(
     name

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.state import random_state
+from gdtrain.state import variables
 
 layers = keras.layers
 
@@ -136,7 +136,7 @@ def everything(model):
     return repr(
         (
             [v.numpy().tobytes() for v in known],
-            {k: repr(s) for k, s in random_state.get().items()},
+            {k: repr(s) for k, s in variables.get_random_state().items()},
             model.stop_training,
             model.train_function,
         )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gdtrain.curvature import preconditioner
+from gdtrain.curvature import hessian
 
 adam, rmsprop = keras.optimizers.Adam, keras.optimizers.RMSprop
 GRADIENTS = np.random.default_rng(0).normal(size=[6, 2, 3])
@@ -27,11 +27,11 @@ GRADIENTS = np.random.default_rng(0).normal(size=[6, 2, 3])
 def test_each_step_is_the_average_gradient_divided_by_it(optimizer, keep):
     weight = keras.Variable(np.ones([2, 3]), dtype="float64")
     average, rate = 0.0, float(optimizer.learning_rate)
-    assert preconditioner.of(optimizer, [weight]) is None
+    assert hessian.preconditioner_of(optimizer, [weight]) is None
     for gradient in GRADIENTS:
         before = weight.numpy()
         optimizer.apply([tf.constant(gradient)], [weight])
-        (divided_by,) = preconditioner.of(optimizer, [weight])
+        (divided_by,) = hessian.preconditioner_of(optimizer, [weight])
         average = keep * average + (1 - keep) * gradient
         # Keras rounds rates and powers of beta to float32.
         np.testing.assert_allclose(
@@ -46,7 +46,7 @@ def test_each_weight_has_its_own_whatever_their_order():
     optimizer = rmsprop(rho=0.0, epsilon=0.0)
     optimizer.apply([tf.constant([2.0]), tf.constant([3.0, 4.0])], weights)
     for order in (weights, weights[::-1]):
-        found = preconditioner.of(optimizer, order)
+        found = hessian.preconditioner_of(optimizer, order)
         assert [p.shape for p in found] == [w.shape for w in order]
     np.testing.assert_allclose(found[0], [3, 4])
 
@@ -58,7 +58,7 @@ def test_other_optimizers_have_none_that_is_known():
     weight = keras.Variable([1.0])
     for optimizer in (keras.optimizers.SGD(), keras.optimizers.Lion(), Own()):
         optimizer.apply([tf.constant([1.0])], [weight])
-        assert preconditioner.of(optimizer, [weight]) is None
+        assert hessian.preconditioner_of(optimizer, [weight]) is None
 
 
 def test_replicas_have_one_preconditioner(two_replicas):
@@ -74,5 +74,5 @@ def test_replicas_have_one_preconditioner(two_replicas):
             )
 
         step()
-    (found,) = preconditioner.of(optimizer, [weight], two_replicas)
+    (found,) = hessian.preconditioner_of(optimizer, [weight], two_replicas)
     np.testing.assert_allclose(found, [4, 6])  # Gradients of both, summed

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.curvature import lanczos, preconditioner
+from gdtrain.curvature import hessian, lanczos
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import Sharpness
 from tests import models
 
 
-def hessian(objective):
+def whole_hessian(objective):
     """All of it, a column at a time, float64 `[n, n]`."""
     shapes = [w.shape for w in objective.weights]
     sizes = [s.num_elements() for s in shapes]
@@ -35,7 +35,7 @@ def network(optimizer="sgd", epochs=2, **how):
 def test_first_update_finds_the_largest_eigenvalue():
     _, objective = network()
     value, bound = Sharpness(objective).update(40, tolerance=1e-3)
-    largest = np.linalg.eigvalsh(hessian(objective))[-1]
+    largest = np.linalg.eigvalsh(whole_hessian(objective))[-1]
     assert value == pytest.approx(largest, rel=1e-5)
     assert 0 <= bound <= 1e-3 * value
 
@@ -48,13 +48,13 @@ def test_two_products_follow_weights_that_move_little():
     for _ in range(5):
         model.fit(x, y, batch_size=8, epochs=1, verbose=0)
         value, _ = sharpness.update(2)
-        largest = np.linalg.eigvalsh(hessian(objective))[-1]
+        largest = np.linalg.eigvalsh(whole_hessian(objective))[-1]
         assert value == pytest.approx(largest, rel=0.01)
 
 
 def test_error_bound_holds_with_few_products():
     _, objective = network()
-    eigenvalues = np.linalg.eigvalsh(hessian(objective))
+    eigenvalues = np.linalg.eigvalsh(whole_hessian(objective))
     value, bound = Sharpness(objective).update(2, tolerance=1e-9)
     assert bound > 0.01 * eigenvalues[-1]  # It is far from done.
     assert np.abs(eigenvalues - value).min() <= bound
@@ -77,18 +77,18 @@ def test_preconditioned_sharpness_is_that_of_the_divided_hessian(optimizer):
     model, objective = network(optimizer)
 
     def divided_by():
-        return preconditioner.of(optimizer, objective.weights)
+        return hessian.preconditioner_of(optimizer, objective.weights)
 
     value, _ = Sharpness(objective, divided_by).update(60)
     divisor = np.concatenate([p.numpy().ravel() for p in divided_by()])
-    whole = hessian(objective) / np.sqrt(np.outer(divisor, divisor))
+    whole = whole_hessian(objective) / np.sqrt(np.outer(divisor, divisor))
     assert value == pytest.approx(np.linalg.eigvalsh(whole)[-1], rel=1e-4)
     before = value
     x, y = models.regression_data()
     model.fit(x, y, batch_size=8, epochs=3, verbose=0)
     value, _ = Sharpness(objective, divided_by).update(60)
     divisor = np.concatenate([p.numpy().ravel() for p in divided_by()])
-    whole = hessian(objective) / np.sqrt(np.outer(divisor, divisor))
+    whole = whole_hessian(objective) / np.sqrt(np.outer(divisor, divisor))
     assert value == pytest.approx(np.linalg.eigvalsh(whole)[-1], rel=1e-4)
     assert abs(value / before - 1) > 0.01  # It reads them anew.
 
@@ -100,7 +100,7 @@ def test_preconditioner_is_not_known_before_the_first_update():
     objective = Objective(model, *models.regression_data())
     sharpness = Sharpness(
         objective,
-        lambda: preconditioner.of(model.optimizer, objective.weights),
+        lambda: hessian.preconditioner_of(model.optimizer, objective.weights),
     )
     assert np.isnan(sharpness.update()).all()
     model.fit(*models.regression_data(), verbose=0)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.curvature import preconditioner
+from gdtrain.curvature import hessian
 from gdtrain.curvature.stable_learning_rate import limit_of
 
 adam, adamw = keras.optimizers.Adam, keras.optimizers.AdamW
@@ -118,7 +118,7 @@ def test_descent_converges_just_below_the_limit_and_diverges_above(name):
         below, above = np.linalg.norm(found[-1] / 1e-9, axis=-1)
         assert below < 0.1 and above > 10
     if adapts:
-        (held,) = preconditioner.of(optimizer, [weight])
+        (held,) = hessian.preconditioner_of(optimizer, [weight])
         np.testing.assert_allclose(held[0], divided_by, rtol=1e-4)
 
 

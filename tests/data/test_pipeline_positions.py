@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from gdtrain.data.adapted import AdaptedData
-from gdtrain.data.iterator_state import NoPosition
+from gdtrain.data.iterators import NoPosition
 from gdtrain.keras_bridge import data
 
 EPOCHS = 3

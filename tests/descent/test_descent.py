@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.descent import clipping, gradients, microbatches, replicas, update
+from gdtrain.descent import clipping, gradients, replicas, update
 
 
 def test_zero_gradient_leaves_weights_unchanged():
@@ -81,7 +81,7 @@ def test_loss_scale_saves_gradients_that_half_precision_loses():
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_micro_batches_hold_each_example_once(examples, parts):
     data = (tf.range(examples), {"weight": None, "scale": tf.constant(2.0)})
-    split = microbatches.split(data, parts)
+    split = gradients.split(data, parts)
     rows = np.concatenate([part[0].numpy() for part, _ in split])
     np.testing.assert_array_equal(rows, np.arange(examples))
     assert sum(share for _, share in split) == pytest.approx(1.0)
@@ -93,9 +93,9 @@ def test_micro_batches_hold_each_example_once(examples, parts):
 def test_ragged_and_sparse_batches_are_split():
     ragged = tf.ragged.constant([[1], [2, 3], [4, 5, 6]])
     sparse = tf.sparse.from_dense([[1, 0], [0, 2], [3, 0]])
-    assert int(microbatches.examples_in(ragged)) == 3
-    assert int(microbatches.examples_in(sparse)) == 3
-    parts = [part for part, _ in microbatches.split((ragged, sparse), 2)]
+    assert int(gradients.examples_in(ragged)) == 3
+    assert int(gradients.examples_in(sparse)) == 3
+    parts = [part for part, _ in gradients.split((ragged, sparse), 2)]
     assert [part[0].to_list() for part in parts] == [
         [[1]],
         [[2, 3], [4, 5, 6]],
@@ -105,18 +105,18 @@ def test_ragged_and_sparse_batches_are_split():
 
 
 def test_examples_of_a_batch_of_unknown_length_are_counted():
-    count = tf.function(microbatches.examples_in).get_concrete_function(
+    count = tf.function(gradients.examples_in).get_concrete_function(
         tf.TensorSpec([None, 2])
     )
     assert int(count(tf.zeros([5, 2]))) == 5
-    assert microbatches.examples_in((None, tf.zeros([3]))) == 3
-    assert microbatches.examples_in(tf.constant(1.0)) == 1
-    assert microbatches.examples_in(()) == 1
+    assert gradients.examples_in((None, tf.zeros([3]))) == 3
+    assert gradients.examples_in(tf.constant(1.0)) == 1
+    assert gradients.examples_in(()) == 1
 
 
 def test_empty_micro_batch_adds_nothing_even_if_it_is_nan():
-    total = microbatches.add(None, [tf.constant(2.0), None], 0.5)
-    total = microbatches.add(total, [tf.constant(np.nan), None], 0.0)
+    total = gradients.add_share(None, [tf.constant(2.0), None], 0.5)
+    total = gradients.add_share(total, [tf.constant(np.nan), None], 0.0)
     assert float(total[0]) == 1.0 and total[1] is None
 
 

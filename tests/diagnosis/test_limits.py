@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.limits import growth, limit_of_rise
-from gdtrain.diagnosis.updates import long_first_update
+from gdtrain.diagnosis.limits import growth, limit_of_rise, long_first_update
 from tests.diagnosis.descents import bowl
 from tests.diagnosis.runs import run_of
 

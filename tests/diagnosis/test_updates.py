@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.updates import is_plain, step_multiple
+from gdtrain.diagnosis.limits import is_plain, step_multiple
 from tests.diagnosis.descents import bowl
 from tests.diagnosis.runs import run_of
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from gdtrain import plots
-from gdtrain.plots import canvas, many_steps
+from gdtrain.plots import canvas
 from gdtrain.tuning.sweep_result import SweepResult
 from gdtrain.tuning.sweep_runs import SweepRun
 
@@ -82,6 +82,6 @@ def test_many_steps_are_drawn_as_their_running_median(tmp_path):
     found = swept([0.1], [random.uniform(1, 2, 3000)], name="val_loss")
     figure = plots.sweep(found, tmp_path / "sweep.png")
     left, right = figure.axes
-    assert len(curves(left)[0].get_xdata()) == many_steps.MAX_MEDIANS
+    assert len(curves(left)[0].get_xdata()) == canvas.MAX_MEDIANS
     assert right.get_title("left") == "Final validation loss: best at 0.1"
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")

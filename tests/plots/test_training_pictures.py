@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gdtrain import plots
-from gdtrain.plots import many_steps
+from gdtrain.plots import canvas
 from tests.plots.figures import legend, words
 from tests.trainings import LAYERS, training
 
@@ -34,7 +34,7 @@ def test_loss_of_many_steps_has_points_and_a_running_median():
     points, course = plots.loss(source).axes[0].lines
     np.testing.assert_array_equal(points.get_ydata(), source["loss"])
     assert points.get_alpha() < 0.5 and points.get_linestyle() == "None"
-    assert len(course.get_xdata()) == many_steps.MAX_MEDIANS
+    assert len(course.get_xdata()) == canvas.MAX_MEDIANS
     for step, median in course.get_xydata()[50:-50]:
         nearby = np.abs(source.steps - step) <= 30
         assert median == np.median(source["loss"][nearby].astype(float))

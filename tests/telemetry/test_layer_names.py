@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from gdtrain.telemetry.layer_names import layer_of
+from gdtrain.telemetry.row_layout import layer_of
 from tests import models
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from gdtrain.writers import event_files, summaries, tensorboard_runs
+from gdtrain.writers import reading, summaries, tensorboard_runs
 from gdtrain.writers.tensorboard import TensorBoardWriter
 
 
@@ -36,7 +36,7 @@ def test_scalars_are_not_sampled(tmp_path):
     writer.write(steps, ["a"], values.astype("float32"))
     writer.add(0, summaries.text("note", "hello"))
     writer.close()
-    found = event_files.scalars(tmp_path)
+    found = reading.scalars(tmp_path)
     assert list(found) == ["a"]
     assert [array.dtype for array in found["a"]] == [np.int64, np.float32]
     np.testing.assert_array_equal(found["a"][0], steps)
@@ -48,7 +48,7 @@ def test_marks_of_new_attempts_mean_what_they_do_to_tensorboard(tmp_path):
     attempt(tmp_path, range(21, 31), [2], np.nan, first_step=21, second=2.0)
     attempt(tmp_path, range(2, 5), [2], 3.0, first_step=2, second=3.0)
     expected = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
-    found = event_files.scalars(tmp_path)
+    found = reading.scalars(tmp_path)
     assert set(found) == set(expected.Tags()["scalars"])
     for tag, (steps, values) in found.items():
         events = expected.Scalars(tag)
@@ -67,7 +67,7 @@ def test_run_reads_back_like_memory(tmp_path):
     above.add(0, summaries.hparams({"learning_rate": 0.1}))
     above.close()
     for folder in (tmp_path, tmp_path / "train"):
-        run = event_files.read(folder)
+        run = reading.read(folder)
         assert run.steps.tolist() == [10, 20, 30]
         assert run.names == ("loss", "norm/a")
         np.testing.assert_array_equal(run["loss"], [1, 2, np.nan])
@@ -80,28 +80,28 @@ def test_the_former_folder_of_training_is_that_of_the_run(tmp_path):
     writer = TensorBoardWriter(tmp_path)
     writer.write([1], ["step/loss"], [[0.5]])
     writer.close()
-    found = event_files.scalars(tmp_path / "train")
+    found = reading.scalars(tmp_path / "train")
     assert found["step/loss"][1].tolist() == [0.5]
     with pytest.raises(FileNotFoundError):
-        event_files.scalars(tmp_path / "other")
+        reading.scalars(tmp_path / "other")
 
 
 def test_folder_without_a_run_is_an_error(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(FileNotFoundError, match="must have event files"):
-            event_files.read(folder)
+            reading.read(folder)
         with pytest.raises(FileNotFoundError, match="must have event files"):
-            event_files.scalars(folder)
+            reading.scalars(folder)
     attempt(tmp_path, [], [0, 1], 1.0)
     with pytest.raises(FileNotFoundError, match="scalars of steps"):
-        event_files.read(tmp_path)
+        reading.read(tmp_path)
 
 
 def test_run_that_goes_on_has_one_curve_for_steps_and_epochs(tmp_path):
     attempt(tmp_path, range(1, 41), range(4), 1.0)
     tensorboard_runs.drop_stale(tmp_path, first_stale)
     attempt(tmp_path, range(21, 31), [2], 2.0, first_step=21, second=2.0)
-    found = event_files.scalars(tmp_path)
+    found = reading.scalars(tmp_path)
     steps, values = found["step/loss"]
     assert steps.tolist() == list(range(1, 31))
     assert values.tolist() == [1.0] * 20 + [2.0] * 10
@@ -116,7 +116,7 @@ def test_stale_points_go_and_others_of_the_same_event_stay(tmp_path):
     writer.close()
     infinite = {"kept": np.inf, "note": np.inf}
     tensorboard_runs.drop_stale(tmp_path, lambda tag: infinite.get(tag, 21))
-    found = event_files.scalars(tmp_path)
+    found = reading.scalars(tmp_path)
     assert found["step/loss"][0].tolist() == [20]
     assert found["kept"][0].tolist() == [20, 21, 22]
     assert b"hello" in b"".join(contents(tmp_path).values())
@@ -137,7 +137,7 @@ def test_file_of_nothing_but_stale_points_is_removed(tmp_path):
     attempt(tmp_path, range(21, 31), [2], 1.0, first_step=21, second=2.0)
     tensorboard_runs.drop_stale(tmp_path, first_stale)
     assert len(contents(tmp_path)) == 1
-    assert event_files.read(tmp_path).steps.tolist() == list(range(1, 11))
+    assert reading.read(tmp_path).steps.tolist() == list(range(1, 11))
 
 
 def test_failure_leaves_the_files_as_they_were(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from gdtrain.writers.memory import MemoryWriter
-from gdtrain.writers.multi import MultiWriter
+from gdtrain.writers.writer import MultiWriter
 
 
 class Failing(MemoryWriter):
