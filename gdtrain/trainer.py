@@ -10,11 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.common import checks, tracebacks
+from gdtrain.common import checks
 from gdtrain.descent import clipping, gradients, settings, update
 from gdtrain.keras_bridge import losses, randomness, saving
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
+from gdtrain.mistakes.errors import ReadableErrors
 from gdtrain.step import step_context
 from gdtrain.step.measurer import Update
 
@@ -71,7 +72,6 @@ class DescentTrainer(StepRunner):
         """Whether `train_step` is the one above, which can be repeated."""
         return type(self).train_step is DescentTrainer.train_step
 
-    @tracebacks.filtered
     def descend(
         self,
         tape: tf.GradientTape,
@@ -127,26 +127,29 @@ class DescentTrainer(StepRunner):
         >>> float(model.mean)
         3.0
         """
-        step = step_context.current()
-        step.begin_descent(name)
-        weights = list(self.trainable_weights if weights is None else weights)
-        optimizer = optimizer or getattr(self, "optimizer", None)
-        update.prepare(optimizer, weights)
+        with ReadableErrors():
+            step = step_context.current()
+            step.begin_descent(name)
+            weights = list(
+                self.trainable_weights if weights is None else weights
+            )
+            optimizer = optimizer or getattr(self, "optimizer", None)
+            update.prepare(optimizer, weights)
 
-        gradient = gradients.compute(tape, loss, weights, optimizer)
-        self._warn_of_missing(gradient, weights)
-        loss, *gradient = step.mean_over_microbatches(loss, gradient)
-        if not step.updates_now:
-            return
-        loss, *gradient = step.mean_over_replicas([loss, *gradient])
-        clipnorm = settings.of(self).global_clipnorm
-        clipped = clipping.clip(gradient, clipnorm, optimizer)
+            gradient = gradients.compute(tape, loss, weights, optimizer)
+            self._warn_of_missing(gradient, weights)
+            loss, *gradient = step.mean_over_microbatches(loss, gradient)
+            if not step.updates_now:
+                return
+            loss, *gradient = step.mean_over_replicas([loss, *gradient])
+            clipnorm = settings.of(self).global_clipnorm
+            clipped = clipping.clip(gradient, clipnorm, optimizer)
 
-        step.check_loss(loss)
-        with step.measuring(
-            Update(name, self, loss, gradient, weights, optimizer)
-        ):
-            update.apply(optimizer, clipped, weights)
+            step.check_loss(loss)
+            with step.measuring(
+                Update(name, self, loss, gradient, weights, optimizer)
+            ):
+                update.apply(optimizer, clipped, weights)
 
     def compile(
         self,
@@ -314,5 +317,5 @@ class DescentTrainer(StepRunner):
                 "The loss does not depend on these weights, so they stay as "
                 f"they are: {sorted(new)}. Use them in the forward pass, or "
                 "set `trainable = False` on their layer.",
-                stacklevel=4,  # Past `tracebacks.filtered`
+                stacklevel=3,
             )

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from gdtrain.common import tracebacks
+from gdtrain.mistakes import errors
 from tests.models import line, regression_data
 
 X, Y = regression_data(32)
@@ -244,7 +244,7 @@ def test_error_of_an_operation_says_where_the_user_made_it():
 
 
 def test_values_do_not_pass_through_a_filter_changed():
-    @tracebacks.filtered
+    @errors.readable
     def add(one, *, other):
         """Adds."""
         return one + other
@@ -254,6 +254,6 @@ def test_values_do_not_pass_through_a_filter_changed():
     np.testing.assert_raises(KeyboardInterrupt, interrupted)
 
 
-@tracebacks.filtered
+@errors.readable
 def interrupted():
     raise KeyboardInterrupt

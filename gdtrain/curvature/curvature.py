@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from gdtrain.common import checks, notebook, tracebacks
+from gdtrain.common import checks, notebook
 from gdtrain.curvature import hessian, lanczos, stable_learning_rate
 from gdtrain.curvature.hessian import Hessian
 from gdtrain.curvature.objective import Objective
 from gdtrain.keras_bridge.optimizers import unwrapped
-from gdtrain.mistakes import operations
+from gdtrain.mistakes import errors
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,8 +90,7 @@ class Curvature:
         )
 
 
-@tracebacks.filtered
-@operations.explained
+@errors.readable
 def curvature(
     model: keras.Model,
     x: Any,

@@ -4,15 +4,15 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 
 from gdtrain.block import block_runner, prediction
-from gdtrain.common import forks, tracebacks
+from gdtrain.common import forks
 from gdtrain.keras_bridge import patches
 from gdtrain.loop import evaluate, fit, hooks, predict
-from gdtrain.mistakes import operations
+from gdtrain.mistakes.errors import ReadableErrors
 from gdtrain.state import variables
 
 # Each loop, and what makes its function: a user's own maker needs Keras's loop
@@ -25,20 +25,8 @@ _LOOPS: dict[str, tuple[Callable[..., Any], str]] = {
 # A mixin has no parent of its own; to the type checker, it may have any.
 _Mixin: Any = object
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-def _public(
-    method_of_keras: Callable[..., Any],
-) -> Callable[[_Method], _Method]:
-    """Gives a method Keras's signature, short tracebacks, explained errors."""
-
-    def decorate(method: _Method) -> _Method:
-        # The signature alone: Keras documents these on a parent of its own.
-        functools.update_wrapper(method, method_of_keras, assigned=())
-        return tracebacks.filtered(operations.explained(method))
-
-    return decorate
+# The signature alone: Keras documents these on a parent of its own.
+_signature_of = functools.partial(functools.wraps, assigned=())
 
 
 class StepRunner(_Mixin):
@@ -53,7 +41,7 @@ class StepRunner(_Mixin):
     _validation_source: Any = None  # Kept from one epoch of `fit` to the next
     _label_rules: Any = None  # `LabelRules`, once it is compiled
 
-    @_public(keras.Model.fit)
+    @_signature_of(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Trains; arguments and return value are `keras.Model.fit`'s.
 
@@ -69,43 +57,49 @@ class StepRunner(_Mixin):
         counts from the next step that the callback sees. It may also evaluate,
         train on a batch or fit the same model; the epoch's metrics stay.
         """
-        with entered(self, "history", "stop_training", "_validation_source"):
+        attributes = "history", "stop_training", "_validation_source"
+        with ReadableErrors(), entered(self, *attributes):
             run = self._loop_or_none("fit", kwargs) or super().fit
             return run(*args, **kwargs)
 
-    @_public(keras.Model.evaluate)
+    @_signature_of(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
-        with contextlib.ExitStack() as stack:
-            # `fit` has the epoch's results when it validates.
-            if not kwargs.get("_use_cached_eval_dataset"):
-                stack.enter_context(entered(self, "stop_evaluating"))
+        within_fit = kwargs.get("_use_cached_eval_dataset")
+        # `fit` has the epoch's results when it validates.
+        entering = (
+            contextlib.nullcontext()
+            if within_fit
+            else entered(self, "stop_evaluating")
+        )
+        with ReadableErrors(), entering:
             run = self._loop_or_none("evaluate", kwargs) or super().evaluate
             return run(*args, **kwargs)
 
-    @_public(keras.Model.predict)
+    @_signature_of(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
-        with entered(self, "stop_predicting"):
+        with ReadableErrors(), entered(self, "stop_predicting"):
             run = self._loop_or_none("predict", kwargs) or super().predict
             return run(*args, **kwargs)
 
-    @_public(keras.Model.train_on_batch)
+    @_signature_of(keras.Model.train_on_batch)
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains one step; as `keras.Model.train_on_batch`."""
-        with entered(self):
+        with ReadableErrors(), entered(self):
             return super().train_on_batch(*args, **kwargs)
 
-    @_public(keras.Model.test_on_batch)
+    @_signature_of(keras.Model.test_on_batch)
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates one batch; as `keras.Model.test_on_batch`."""
-        with entered(self):
+        with ReadableErrors(), entered(self):
             return super().test_on_batch(*args, **kwargs)
 
-    @_public(keras.Model.predict_on_batch)
+    @_signature_of(keras.Model.predict_on_batch)
     def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts one batch; as `keras.Model.predict_on_batch`."""
-        return super().predict_on_batch(*args, **kwargs)
+        with ReadableErrors():
+            return super().predict_on_batch(*args, **kwargs)
 
     @functools.cached_property
     def _step_hooks(self) -> hooks.Hooks:
@@ -191,34 +185,20 @@ def entered(model: Any, *attributes: str) -> Iterator[None]:
     """
     outer = _under_way.get()
     is_inner = any(one is model for one in outer)
-    metrics = _Metrics(model) if is_inner else None
+    strategy = model.distribute_strategy
+    before = [
+        (metric, some, variables.values(some, strategy))
+        for metric in (model.metrics if is_inner else ())
+        for some in [list(metric.variables)]
+    ]
     kept = {name: getattr(model, name, None) for name in attributes}
     token = _under_way.set((*outer, model))
     try:
         yield
     finally:
         _under_way.reset(token)
-        if metrics is not None:
-            metrics.set_back()
-            for name, value in kept.items():
-                setattr(model, name, value)
-
-
-class _Metrics:
-    """The states of a model's metrics, kept to be set back."""
-
-    def __init__(self, model: Any) -> None:
-        self._strategy = model.distribute_strategy
-        self._metrics: list[keras.Metric] = list(model.metrics)
-        self._variables = [list(m.variables) for m in self._metrics]
-        self._values = [
-            variables.values(some, self._strategy) for some in self._variables
-        ]
-
-    def set_back(self) -> None:
-        """Makes them as they were; what is new since then is reset."""
-        for metric, some, values in zip(
-            self._metrics, self._variables, self._values, strict=True
-        ):
+        for metric, some, values in before:
             metric.reset_state()  # It may have variables that are new.
-            variables.assign(some, values, self._strategy)
+            variables.assign(some, values, strategy)
+        for name, value in kept.items() if is_inner else ():
+            setattr(model, name, value)

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from gdtrain.common import checks, tracebacks
-from gdtrain.mistakes import operations
+from gdtrain.common import checks
+from gdtrain.mistakes import errors
 from gdtrain.tuning import weight_space
 from gdtrain.tuning.weight_space import Directions, LossSurvey
 
@@ -78,8 +78,7 @@ _MARGIN = 0.3  # Of the size of a path, around it
 _LEAST = 0.1  # Of the larger side of the view, for the smaller one
 
 
-@tracebacks.filtered
-@operations.explained
+@errors.readable
 def landscape(
     model: keras.Model,
     x: Any,

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras.optimizers import Optimizer
 
-from gdtrain.common import checks, tracebacks
+from gdtrain.common import checks
 from gdtrain.curvature.curvature import curvature as measure_curvature
 from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
-from gdtrain.mistakes import operations
+from gdtrain.mistakes import errors
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import range_test, suggestions
 from gdtrain.tuning.preserved import preserved_data, preserved_model
@@ -97,8 +97,7 @@ def _rates(low: float, high: float, steps: int | None) -> dict[str, Any]:
 _EXAMPLES, _TOLERANCE = 256, 0.05
 
 
-@tracebacks.filtered
-@operations.explained
+@errors.readable
 def find_learning_rate(
     model: keras.Model,
     x: Any,

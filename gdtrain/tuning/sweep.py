@@ -10,8 +10,8 @@ import numpy as np
 
 from gdtrain.callbacks import run_description
 from gdtrain.callbacks.judged_steps import JudgedSteps
-from gdtrain.common import checks, failures, tracebacks
-from gdtrain.mistakes import operations
+from gdtrain.common import checks, failures
+from gdtrain.mistakes import errors
 from gdtrain.state import variables
 from gdtrain.tuning import stacked, sweep_runs
 from gdtrain.tuning.sweep_result import SweepResult
@@ -22,8 +22,7 @@ from gdtrain.writers.tensorboard_runs import TensorBoardRuns
 _log = logging.getLogger("gdtrain")
 
 
-@tracebacks.filtered
-@operations.explained
+@errors.readable
 def sweep(
     build: Callable[[], keras.Model],
     x: Any,
