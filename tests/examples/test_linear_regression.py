@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-STEPS = 40
+STEPS, RATE = 40, 0.198
 START = np.array([0.0, -1.0])
 X = np.linspace(-1, 4, 60)
 
@@ -113,7 +113,7 @@ def test_the_lecture_is_one_file_that_shows_its_step():
 def test_descent_follows_the_closed_form(first):
     printed, line, steps = first
     assert steps == STEPS
-    expected = closed_form(*points(), START, STEPS, 0.2)
+    expected = closed_form(*points(), START, STEPS, RATE)
     np.testing.assert_allclose(line, expected, atol=5e-6)
 
 
@@ -131,7 +131,7 @@ def test_every_twentieth_step_is_printed_beside_what_is_expected(first, second):
     exact = np.polyfit(x, y, 1)
     start = START
     for done, rate, (printed, line, _) in (
-        (0, 0.2, first),
+        (0, RATE, first),
         (STEPS, 0.02, second),
     ):
         rows = rows_of(printed)
@@ -156,7 +156,7 @@ def test_limit_is_that_of_the_losss_curvature(first):
     determinant = 4 * np.mean(X**2) - mean**2
     largest = (trace + np.sqrt(trace**2 - 4 * determinant)) / 2
     printed, *_ = first
-    assert f"up to {2 / largest:.4g} are stable: 0.2 is stable." in printed
+    assert f"up to {2 / largest:.4g} are stable: {RATE} is stable." in printed
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -170,9 +170,26 @@ def test_claims_for_the_defaults_hold_for_each_seed(seed):
         off = np.polyval(line - np.polyfit(X, y, 1), X)
         return np.sqrt(np.mean(off**2))
 
-    assert 0.1 < left((200, 0.2)) < 0.2  # Near, and not there.
-    assert left((400, 0.2)) < left((200, 0.2)) / 5
-    assert left((400, 0.2), (200, 0.02)) < left((600, 0.2)) / 100
+    first = left((200, RATE))
+    assert 0.001 < first < 0.004  # No more than a line's width, and not there
+    assert left((400, RATE)) < first / 100
+    assert left((200, RATE), (200, 0.1)) < left((400, RATE)) / 100
+
+
+def test_first_picture_has_the_fitted_line_on_the_true_one(tmp_path):
+    printed = run(tmp_path, "--steps=200")
+    advice = "apart. Run again with --learning-rate 0.1 to come closer.\n"
+    assert advice in printed
+    picture = matplotlib.image.imread(tmp_path / "line.png")
+    picture = picture[:, : 3 * picture.shape[1] // 4]  # Without the legend
+    red, green = picture[..., 0], picture[..., 1]
+    is_red, is_green = red > green + 0.4, green > red + 0.2
+    columns = np.flatnonzero(is_red.sum(0) > 1)[5:]
+    assert len(columns) > 400
+    for column in columns:  # Green, the wider line, shows beside the red one.
+        rows = np.flatnonzero(is_red[:, column])
+        near = is_green[rows.min() - 4 : rows.max() + 5, column]
+        assert near.any()
 
 
 def test_runs_in_other_folders_print_the_same_numbers(first, tmp_path):
@@ -211,7 +228,7 @@ def test_log_has_every_step_once_and_both_learning_rates(second, folder):
     residual = np.polyval(START, x) - y
     np.testing.assert_allclose(losses[0], np.mean(residual**2), rtol=1e-5)
     _, rates = read_scalars(folder / "logs", "step/learning_rate")
-    expected = np.float32([0.2] * STEPS + [0.02] * STEPS)
+    expected = np.float32([RATE] * STEPS + [0.02] * STEPS)
     np.testing.assert_array_equal(np.float32(rates), expected)
 
 
