@@ -171,7 +171,7 @@ def test_fork_waits_for_what_must_not_be_cut_in_two():
     order, is_held, gate = [], threading.Event(), threading.Event()
 
     def hold():
-        with forks.held_off():
+        with forks.no_fork:
             is_held.set()
             gate.wait()
             order.append("written")
@@ -183,7 +183,7 @@ def test_fork_waits_for_what_must_not_be_cut_in_two():
 
     def child():
         assert order == ["written"]
-        with forks.held_off():  # Nobody holds it here.
+        with forks.no_fork:  # Nobody holds it here.
             pass
 
     assert code_of(child) == 0

@@ -7,8 +7,7 @@ from typing import Any
 from gdtrain.callbacks import shared_backups
 from gdtrain.callbacks.shared_backups import Workers
 from gdtrain.checkpoint.backups import Backups
-from gdtrain.common import checks, failures
-from gdtrain.common.cadence import EverySteps
+from gdtrain.common import cadence, checks, failures
 from gdtrain.common.signals import StopSignals
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
@@ -254,7 +253,7 @@ class BackupAndRestore(Callback):
         """The next step to save at."""
         if self._every_steps is None or self.at_epochs_only:
             return None
-        return EverySteps(self._every_steps).next(step)
+        return cadence.next_multiple(step, self._every_steps)
 
     def on_position(self, fit_state: FitState) -> None:
         """Saves, if it is due, and stops after a signal."""

@@ -1,15 +1,27 @@
 """The verdict on the steps of a training, as text."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.diagnosis.verdict import Diagnosis
-from gdtrain.writers.memory import SampledMemory
+from gdtrain.telemetry.step_table import StepTable
+from gdtrain.writers.memory import MemoryWriter
+from gdtrain.writers.writer import Array, Mask, Names
+
+# Uneven, so that what changes from step to step, back and forth, still does
+_FACTOR = 3
 
 
-class JudgedSteps(SampledMemory):
-    """Keeps a bounded number of steps for `gdtrain.diagnose`.
+class JudgedSteps(MemoryWriter):
+    """Keeps steps for `gdtrain.diagnose`: all of a few, else each n-th.
+
+    Args:
+        max_steps: With more steps, a third of them is kept.
+        max_numbers: The same for steps times names.
 
     Attributes:
         params: Of the fit, as Keras gives them to callbacks.
@@ -24,9 +36,30 @@ class JudgedSteps(SampledMemory):
     The loss grows 2 times a step, ...
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, max_steps: int = 3_000, max_numbers: int = 2**22
+    ) -> None:
         super().__init__()
         self.params: Mapping[str, Any] = {}
+        self._max_steps = max_steps
+        self._max_numbers = max_numbers
+        self._seen = 0  # Steps that were written
+        self._every = 1  # Of which each n-th is kept
+
+    def write(
+        self, steps: Array, names: Names, values: Array, measured: Mask = None
+    ) -> None:
+        """Adds steps. See `gdtrain.writers.Writer`."""
+        table = StepTable(steps, names, values, measured)
+        # By numbers, which copies, so that the rest is not kept alive
+        rows = np.arange(-self._seen % self._every, len(table), self._every)
+        self._tables.append(table[rows])
+        self._seen += len(table)
+        limit = min(self._max_steps, self._max_numbers // max(len(names), 1))
+        while math.ceil(self._seen / self._every) > max(limit, 1):
+            self._every *= _FACTOR
+            kept = self.table
+            self._tables = [kept[np.arange(0, len(kept), _FACTOR)]]
 
     def verdict(self, history: Any) -> str:
         """The verdicts as Markdown; empty if there were no steps.

@@ -10,8 +10,7 @@ import keras
 import tensorflow as tf
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from gdtrain.common import checks, failures, forks
-from gdtrain.common.cadence import OneTwoFive
+from gdtrain.common import cadence, checks, failures, forks
 from gdtrain.writers import summaries
 
 
@@ -41,17 +40,16 @@ class Pictures:
 
     def __init__(self, pictures: Iterable[Picture]) -> None:
         self._pictures = list(pictures)
-        self._cadence = OneTwoFive()
         self._parts = failures.FailureReporter()
         self._seen_at: int | None = None  # The last step of `look`
 
     def next_sync(self, step: int) -> int | None:
         """The next step at which they must see the model, or `None`."""
-        return self._cadence.next(step) if self._pictures else None
+        return cadence.next_of_1_2_5(step) if self._pictures else None
 
     def is_due(self, first_step: int, last_step: int) -> bool:
         """Whether `look` is due after some steps."""
-        return self._cadence.next(first_step - 1) <= last_step
+        return cadence.next_of_1_2_5(first_step - 1) <= last_step
 
     def look(self, model: keras.Model, step: int) -> list[Look]:
         """What they need of the model, on the training thread.

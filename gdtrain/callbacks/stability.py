@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from gdtrain.common import checks
-from gdtrain.common.cadence import EverySteps
+from gdtrain.common.cadence import next_multiple
 from gdtrain.curvature import stability_probe
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import StabilityProbe
@@ -46,7 +46,7 @@ class ProbeCadence:
     """
 
     def __init__(self, every_steps: int, budget: float | None = None) -> None:
-        self._multiples = EverySteps(every_steps)
+        self._every_steps = every_steps
         self._budget = budget
         #: The first step at which the next probe may be.
         self.next_step = 1
@@ -75,9 +75,9 @@ class ProbeCadence:
             self._probed += seconds
         self._has_probed = True
         wait = self._steps_owed()
-        self.next_step = self._multiples.next(step)
+        self.next_step = next_multiple(step, self._every_steps)
         if step + wait > self.next_step:
-            self.next_step = self._multiples.next(step + wait - 1)
+            self.next_step = next_multiple(step + wait - 1, self._every_steps)
             self._log(step, seconds)
 
     def _steps_owed(self) -> int:
@@ -89,7 +89,7 @@ class ProbeCadence:
 
     def _log(self, step: int, seconds: float) -> None:
         """Logs that probes are fewer than asked for, if that is news."""
-        every = self._multiples.every_steps
+        every = self._every_steps
         times = (self.next_step - step) / every
         if times < 2 * self._logged:
             return

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gdtrain.common import checks
-from gdtrain.common.cadence import EverySteps
+from gdtrain.common import cadence, checks
 from gdtrain.loop.callback import Callback, Logs, State
 from gdtrain.state import variables
 from gdtrain.telemetry.step_table import BlockTable
@@ -86,7 +85,7 @@ class WeightPath(Callback):
 
     def next_sync(self, step: int) -> int:
         """The next step at which it must see the model."""
-        return EverySteps(self._stride).next(step)
+        return cadence.next_multiple(step, self._stride)
 
     def on_block(self, table: BlockTable) -> None:
         """Keeps the weights, if they are due."""

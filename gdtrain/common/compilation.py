@@ -7,7 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-_state = threading.local()  # MirroredStrategy: a thread for each replica
+
+class _State(threading.local):  # MirroredStrategy: a thread for each replica
+    xla = False
+
+
+_state = _State()
 _INTEGERS = {2: tf.int16, 4: tf.int32, 8: tf.int64}  # By size in bytes
 
 
@@ -24,7 +29,7 @@ def tracing(xla: bool) -> Iterator[None]:
 
 def by_xla() -> bool:
     """Whether XLA will compile what is being traced in this thread."""
-    return getattr(_state, "xla", False)
+    return _state.xla
 
 
 def sealed(tensor: Any, zero: tf.Tensor) -> Any:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -35,7 +34,10 @@ class ForkAware(abc.ABC):
 
 # By id, and not a `WeakSet`: reading a dict is safe beside other threads.
 _owners: dict[int, weakref.ref[ForkAware]] = {}
-_no_fork = threading.RLock()
+#: While it is held, other threads wait to fork. For what a fork must not
+#: split, such as a record that is being written: the child would have the rest
+#: of it in a buffer of its own, and write it when it ends.
+no_fork = threading.RLock()
 
 
 def register(owner: ForkAware) -> None:
@@ -61,34 +63,22 @@ def unregister(owner: ForkAware) -> None:
     _owners.pop(id(owner), None)
 
 
-@contextlib.contextmanager
-def held_off() -> Iterator[None]:
-    """While open, other threads wait to fork.
-
-    For what a fork must not split, such as a record that is being written:
-    the child would have the rest of it in a buffer of its own, and write it
-    when it ends.
-    """
-    with _no_fork:
-        yield
-
-
 def _before() -> None:
-    _no_fork.acquire()
+    no_fork.acquire()
     with contextlib.ExitStack() as stack:  # Whatever one of them raises
         for owner in _living():
             stack.callback(owner.before_fork)
 
 
 def _after_in_parent() -> None:
-    _no_fork.release()
+    no_fork.release()
     with contextlib.ExitStack() as stack:
         for owner in _living():
             stack.callback(owner.after_fork_in_parent)
 
 
 def _after_in_child() -> None:
-    _no_fork.release()
+    no_fork.release()
     with contextlib.ExitStack() as stack:
         stack.callback(_note_lost_threads)
         for owner in _living():

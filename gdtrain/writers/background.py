@@ -138,7 +138,8 @@ class Background(forks.ForkAware):
         flush_at = math.inf  # When to flush; infinite while all is flushed
         while True:
             with contextlib.suppress(queue.Empty):
-                if self._do_next(_seconds_until(flush_at)) is _end:
+                seconds = max(flush_at - time.monotonic(), 0.0)
+                if self._do_next(min(seconds, threading.TIMEOUT_MAX)) is _end:
                     return
                 soon = time.monotonic() + self._every_seconds
                 flush_at = min(flush_at, soon)
@@ -146,7 +147,7 @@ class Background(forks.ForkAware):
                 self._attempt(self._flush, ())
                 flush_at = math.inf
 
-    def _do_next(self, seconds: float | None) -> Callable[..., Any]:
+    def _do_next(self, seconds: float) -> Callable[..., Any]:
         """Does a job that comes within `seconds`, and returns it."""
         # A method, so that no local name keeps the last job's numbers alive.
         job, args, cost = self._jobs.get(timeout=seconds)
@@ -173,10 +174,3 @@ class Background(forks.ForkAware):
                 "Training continues without it; what was written before is "
                 "kept.",
             )
-
-
-def _seconds_until(moment: float) -> float | None:
-    """Seconds to wait; `None`, for as long as it takes, if infinite."""
-    if moment == math.inf:
-        return None
-    return max(moment - time.monotonic(), 0.0)

@@ -57,7 +57,14 @@ class GrowingFile:
                 open(self.path, "wb").close()
             if os.path.getsize(self.path) != self.size:
                 raise OSError(errno.EBUSY, "the file was changed by others")
-            self._append(lines)
+            try:
+                with open(self.path, "ab") as file:
+                    file.write(lines)
+            except BaseException:  # After Ctrl-C too, no half line is to stay.
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, self.size)
+                raise
+            self.size += len(lines)
 
     def rewrite(
         self, first: bytes, skipped: int, change: Callable[[bytes], bytes]
@@ -101,16 +108,6 @@ class GrowingFile:
             if size:
                 os.truncate(self.path, size)
         self.size = size
-
-    def _append(self, lines: bytes) -> None:
-        try:
-            with open(self.path, "ab") as file:
-                file.write(lines)
-        except BaseException:  # After Ctrl-C too, no half line is to stay.
-            with contextlib.suppress(OSError):
-                os.truncate(self.path, self.size)
-            raise
-        self.size += len(lines)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -89,13 +89,8 @@ class FolderLock(forks.ForkAware):
         self._file = file
         forks.register(self)
         with contextlib.suppress(OSError):  # A full disk can lock.
-            _sign(file)
-
-
-def _sign(file: IO[str]) -> None:
-    """Says in the file which process has the lock."""
-    os.ftruncate(file.fileno(), 0)
-    os.write(file.fileno(), str(os.getpid()).encode())  # Nothing is buffered
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())  # No buffer
 
 
 def _refusal(directory: str, file: IO[str]) -> str:

@@ -94,17 +94,6 @@ def runs(directory: Path) -> list[str]:
     return found
 
 
-def _of_training(directory: Path) -> str:
-    """The folder of a run for its folder `train`, if that is not there.
-
-    The curves of training were in `train` up to version 0.1.0, as Keras has
-    them still.
-    """
-    run, name = os.path.split(os.fspath(directory).rstrip("/"))
-    is_gone = name == "train" and not paths(directory)
-    return run if is_gone else os.fspath(directory)
-
-
 def scalars(directory: Path) -> dict[str, Points]:
     """All scalars of a folder, none of them sampled away.
 
@@ -130,15 +119,17 @@ def scalars(directory: Path) -> dict[str, Points]:
     >>> steps.tolist(), values.tolist()
     ([7], [0.5])
     """
-    directory = _of_training(directory)
-    if not paths(directory):
+    run, name = os.path.split(os.fspath(directory).rstrip("/"))
+    # Curves of training were in `train` up to version 0.1.0, as in Keras.
+    found_in = paths(directory) or (paths(run) if name == "train" else [])
+    if not found_in:
         raise FileNotFoundError(
             "The folder must have event files. Received: "
             f"{os.fspath(directory)!r}, which has none. Give the folder of a "
             "run that was written for TensorBoard."
         )
     found: defaultdict[str, _Curve] = defaultdict(_Curve)
-    for path in paths(directory):
+    for path in found_in:
         # TensorBoard's accumulators take ten times as long and as much room.
         for event in event_file_loader.LegacyEventFileLoader(path).Load():
             if event.session_log.status == event_pb2.SessionLog.START:
@@ -184,7 +175,14 @@ def read(log_dir: Path) -> StepTable:
             f"{os.fspath(log_dir)!r}, none of whose tags begins with "
             f"{_STEP!r}. Give the log_dir of a gdtrain.callbacks.TensorBoard."
         )
-    return _table(found)
+    steps = np.unique(np.concatenate([at for at, _ in found.values()]))
+    values = np.zeros([len(steps), len(found)], np.float32)
+    measured = np.zeros(values.shape, bool)
+    for column, (at, numbers) in enumerate(found.values()):
+        rows = np.searchsorted(steps, at)
+        values[rows, column] = numbers
+        measured[rows, column] = True
+    return StepTable(steps, found, values, measured)
 
 
 class _Curve:
@@ -209,18 +207,6 @@ class _Curve:
             np.array(self._steps, np.int64),
             np.array(self._values, np.float32),
         )
-
-
-def _table(found: dict[str, Points]) -> StepTable:
-    """Curves side by side."""
-    steps = np.unique(np.concatenate([at for at, _ in found.values()]))
-    values = np.zeros([len(steps), len(found)], np.float32)
-    measured = np.zeros(values.shape, bool)
-    for column, (at, numbers) in enumerate(found.values()):
-        rows = np.searchsorted(steps, at)
-        values[rows, column] = numbers
-        measured[rows, column] = True
-    return StepTable(steps, found, values, measured)
 
 
 @runtime_checkable

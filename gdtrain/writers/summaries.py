@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from google.protobuf import struct_pb2
+from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_metadata
@@ -22,10 +23,6 @@ from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util import tensor_util
 
-# An `Event` of one scalar, where each `n:` begins field n of a message:
-# 1: wall_time, 2: step, 5: Summary(1: Value(1: tag, 2: simple_value))
-_TIME, _STEP, _SUMMARY = b"\x09", b"\x10", b"\x2a"
-_VALUE, _TAG, _SIMPLE_VALUE = b"\x0a", b"\x0a", b"\x15"
 _STEP_SIZE = 10  # Bytes of the longest varint; shorter ones are padded
 
 
@@ -111,28 +108,18 @@ def _complete(
 
 @functools.lru_cache(maxsize=64)
 def _template(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """An event with zeros for numbers, uint8, and where its values are."""
-    ends: list[int] = []
-    body = bytearray()
-    for name in names:
-        tag = readable(name).encode()
-        value = _TAG + _varint(len(tag)) + tag + _SIMPLE_VALUE + bytes(4)
-        body += _VALUE + _varint(len(value)) + value
-        ends.append(len(body))
-    head = _TIME + bytes(8) + _STEP + bytes(_STEP_SIZE)
-    head += _SUMMARY + _varint(len(body))
-    first = len(head) + np.array(ends) - 4
-    places = (first[:, None] + np.arange(4)).reshape(-1)
-    return np.frombuffer(head + bytes(body), np.uint8), places
+    """An event of some names, uint8, and where its values are.
 
-
-def _varint(number: int) -> bytes:
-    """A length as a varint of protobuf."""
-    data = bytearray()
-    while number > 127:
-        data.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*data, number])
+    Its bytes are: 1 for a field's number, 8 for the time, 1, 10 for the step,
+    and the summary, in which 4 for the number end each value.
+    """
+    values = [Summary.Value(tag=readable(n), simple_value=0) for n in names]
+    event = event_pb2.Event(wall_time=1, step=-1)  # The longest, as it has 10
+    event.summary.value.extend(values)
+    sizes = [Summary(value=[value]).ByteSize() for value in values]
+    data = np.frombuffer(event.SerializeToString(), np.uint8)
+    first = len(data) - sum(sizes) + np.cumsum(sizes) - 4
+    return data, (first[:, None] + np.arange(4)).reshape(-1)
 
 
 def _varints(numbers: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +16,14 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, forks
-from gdtrain.writers import summaries
+from gdtrain.writers import reading, summaries
 from gdtrain.writers.writer import Array, Mask, Names
 
 # Tells two files of one second apart. TensorBoard reads the files of a folder
 # in the order of their names, so it has leading zeros: ".10." would come
 # before ".9.".
 _files = itertools.count()
-_PREFIX = ["events", "out", "tfevents"]
+_SECOND = re.compile(r"^events\.out\.tfevents\.(\d+)", re.MULTILINE)
 _SCALARS = 2**15  # Serialized at a time, to some 30 bytes each
 
 
@@ -118,10 +119,7 @@ class TensorBoardWriter(forks.ForkAware):
         """
         # A loader that has reached a later file reads no earlier one again.
         self.close()
-        with self._explained(), forks.held_off():
-            file = self._open(suffix)
-            for summary in summaries:
-                file.write(self._event(step, summary))
+        self._write([self._event(step, one) for one in summaries], suffix)
         self.close()
 
     def flush(self) -> None:
@@ -132,7 +130,7 @@ class TensorBoardWriter(forks.ForkAware):
         """
         if self._file is None:
             return
-        with self._explained(), forks.held_off():
+        with self._explained(), forks.no_fork:
             self._file.flush()
             # Writing to a deleted file raises no error.
             if not tf.io.gfile.exists(self._path):
@@ -145,15 +143,14 @@ class TensorBoardWriter(forks.ForkAware):
         self.flush()
         if self._file is not None:
             file, self._file = self._file, None
-            with self._explained(), forks.held_off():
+            with self._explained(), forks.no_fork:
                 file.close()
 
     def before_fork(self) -> None:
         """Empties the buffer, which a forked process would write as well."""
         if self._file is not None:
-            with contextlib.suppress(
-                tf.errors.OpError
-            ):  # The next flush raises
+            # The next flush raises.
+            with contextlib.suppress(tf.errors.OpError):
                 self._file.flush()
 
     def after_fork_in_child(self) -> None:
@@ -166,16 +163,16 @@ class TensorBoardWriter(forks.ForkAware):
         )
         return event.SerializeToString()
 
-    def _write(self, events: list[bytes]) -> None:
+    def _write(self, events: list[bytes], suffix: str = ".v2") -> None:
         """Adds serialized events, to a new file if there is none."""
         if not events:
             return
-        with self._explained(), forks.held_off():
-            file = self._file or self._open()
+        with self._explained(), forks.no_fork:
+            file = self._file or self._open(suffix)
             for event in events:
                 file.write(event)
 
-    def _open(self, suffix: str = ".v2") -> tf.io.TFRecordWriter:
+    def _open(self, suffix: str) -> tf.io.TFRecordWriter:
         """Makes a file; the first one has the mark of a new attempt."""
         now = self._clock()
         name = (
@@ -200,13 +197,8 @@ class TensorBoardWriter(forks.ForkAware):
 
     def _second(self, now: float) -> int:
         """The time in a new file's name: not before that of another file."""
-        others = []
-        if tf.io.gfile.isdir(self._directory):
-            for name in tf.io.gfile.listdir(self._directory):
-                parts = name.split(".")
-                if parts[:3] == _PREFIX and parts[3].isdigit():
-                    others.append(int(parts[3]))
-        return max([int(now), *others])
+        names = "\n".join(map(os.path.basename, reading.paths(self._directory)))
+        return max([int(now), *map(int, _SECOND.findall(names))])
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -215,12 +207,8 @@ class TensorBoardWriter(forks.ForkAware):
             yield
         except (OSError, tf.errors.OpError) as error:
             self._file = None
-            kind = (
-                FileNotFoundError
-                if isinstance(error, FileNotFoundError)
-                else OSError
-            )
-            raise kind(
+            is_gone = isinstance(error, FileNotFoundError)
+            raise (FileNotFoundError if is_gone else OSError)(
                 "A run's folder must stay in place, with room on its disk, "
                 f"while {self._path!r} is written. Received: {error}. Give a "
                 "folder that lasts."

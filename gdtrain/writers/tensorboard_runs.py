@@ -9,8 +9,9 @@ from the old files.
 
 import contextlib
 import functools
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -65,8 +66,8 @@ def drop_stale(
 
     for path in reading.paths(directory):
         try:
-            with forks.held_off():
-                _rewrite(path, is_stale)
+            with forks.no_fork:
+                _rewrite(path, functools.partial(_fresh, is_stale=is_stale))
         except tf.errors.OpError as error:
             raise OSError(
                 "Event files of an earlier attempt must be open to reading "
@@ -75,19 +76,20 @@ def drop_stale(
             ) from error
 
 
-def _rewrite(path: str, is_stale: _IsStale) -> None:
+def _rewrite(path: str, fresh: Callable[[bytes], bytes]) -> None:
     """Removes the stale points of a file, if it has any."""
-    if not any(kept != data for data, kept in _records(path, is_stale)):
+    load = event_file_loader.RawEventFileLoader
+    if all(fresh(data) == data for data in load(path).Load()):
         return
     # TensorBoard reads all files whose names contain "tfevents".
     part = os.path.join(os.path.dirname(path), "gdtrain.part")
     try:
         with tf.io.TFRecordWriter(part) as file:
             is_left = False
-            for _, kept in _records(path, is_stale):
-                if kept:
-                    file.write(kept)
-                    is_left |= _has_content(kept)
+            for kept in filter(None, map(fresh, load(path).Load())):
+                file.write(kept)
+                what = event_pb2.Event.FromString(kept).WhichOneof("what")
+                is_left |= what not in ("file_version", "session_log")
         if is_left:
             tf.io.gfile.rename(part, path, overwrite=True)
         else:
@@ -97,26 +99,16 @@ def _rewrite(path: str, is_stale: _IsStale) -> None:
             tf.io.gfile.remove(part)
 
 
-def _has_content(data: bytes) -> bool:
-    """Whether an event is more than the beginning of a file."""
-    what = event_pb2.Event.FromString(data).WhichOneof("what")
-    return what not in ("file_version", "session_log")
-
-
-def _records(path: str, is_stale: _IsStale) -> Iterator[tuple[bytes, bytes]]:
-    """Yields each event, and what is left of it without stale points."""
-    for data in event_file_loader.RawEventFileLoader(path).Load():
-        event = event_pb2.Event.FromString(data)
-        values = event.summary.value
-        fresh = [v for v in values if not is_stale(v.tag, event.step)]
-        if len(fresh) == len(values):
-            yield data, data
-        elif fresh:
-            del values[:]
-            values.extend(fresh)
-            yield data, event.SerializeToString()
-        else:
-            yield data, b""
+def _fresh(data: bytes, is_stale: _IsStale) -> bytes:
+    """An event without stale points; empty if nothing is left of it."""
+    event = event_pb2.Event.FromString(data)
+    values = event.summary.value
+    fresh = [v for v in values if not is_stale(v.tag, event.step)]
+    if len(fresh) == len(values):
+        return data
+    del values[:]
+    values.extend(fresh)
+    return event.SerializeToString() if fresh else b""
 
 
 # Which folder a run is within the log folder. TensorBoard lists every folder
@@ -158,8 +150,8 @@ class TensorBoardRuns:
         self._runs: dict[str, _Run] = {}
         self._lock: FolderLock | None = None
         self._fresh: set[str] = set()  # Runs whose next file is the first
-        # Up to which step and epoch this object has written
-        self._known: tuple[int, int] | None = None
+        # Up to which step and epoch a run was written; at first not known
+        self._known: tuple[float, float] = math.inf, math.inf
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy has its own files and lock.
@@ -254,7 +246,9 @@ class TensorBoardRuns:
         for path in reading.paths(self.log_dir):
             if path.endswith(gone):
                 tf.io.gfile.remove(path)
-        if steps_done and self._repeats(steps_done, epoch):
+        # May steps or epochs to come have been written before?
+        known_steps, known_epoch = self._known
+        if steps_done and (known_steps > steps_done or known_epoch >= epoch):
             for name in FOLDERS:
                 drop_stale(
                     self._directory(name),
@@ -265,16 +259,8 @@ class TensorBoardRuns:
 
     def _directory(self, name: str) -> str:
         """The folder of a run."""
-        if not FOLDERS[name]:
-            return self.log_dir
-        return os.path.join(self.log_dir, FOLDERS[name])
-
-    def _repeats(self, steps_done: int, epoch: int) -> bool:
-        """Whether steps or epochs to come may have been written before."""
-        if self._known is None:
-            return True
-        known_steps, known_epoch = self._known
-        return known_steps > steps_done or known_epoch >= epoch
+        below = FOLDERS[name]
+        return os.path.join(self.log_dir, below) if below else self.log_dir
 
 
 class _Run:
@@ -311,8 +297,11 @@ class _Run:
         ):
             try:
                 method(self._writer, *args, **kwargs)
-            except FileNotFoundError:
-                self._continue()
+            except FileNotFoundError:  # The folder was deleted.
+                try:
+                    self._lock_again()
+                except RuntimeError as error:
+                    self._stop(error)
                 raise
             except OSError as error:
                 self._stop(error)
@@ -323,13 +312,6 @@ class _Run:
     add_file = functools.partialmethod(_attempt, TensorBoardWriter.add_file)
     flush = functools.partialmethod(_attempt, TensorBoardWriter.flush)
     close = functools.partialmethod(_attempt, TensorBoardWriter.close)
-
-    def _continue(self) -> None:
-        """Continues in a new file, after the folder was deleted."""
-        try:
-            self._lock_again()
-        except RuntimeError as error:
-            self._stop(error)
 
     def _stop(self, error: Exception) -> None:
         """Writes no more, with a warning."""
