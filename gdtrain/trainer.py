@@ -223,11 +223,11 @@ class DescentTrainer(StepRunner):
         )
         labels.watch_losses(self)
         self._descent_settings = settings.Settings(
-            global_clipnorm,
-            microbatches,
-            steps_per_execution,
-            jit_compile,
-            self.jit_compile,
+            global_clipnorm=global_clipnorm,
+            microbatches=microbatches,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            resolved_jit_compile=self.jit_compile,
         )
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -282,12 +282,7 @@ class DescentTrainer(StepRunner):
         super().save(filepath, overwrite=overwrite, **kwargs)
         if writes and str(filepath).endswith((".h5", ".hdf5")):
             saving.fix_hdf5_config(type(self), filepath)
-            now, default = settings.of(self), settings.Settings()
-            lost = [
-                name
-                for name in ("global_clipnorm", "microbatches")
-                if getattr(now, name) != getattr(default, name)
-            ]
+            lost = settings.of(self).changed
             if lost:
                 warnings.warn(
                     f"An HDF5 file does not keep {' and '.join(lost)}. Save "

@@ -59,6 +59,17 @@ def test_each_room_is_in_the_list_once():
     assert present == set(rooms())
 
 
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_each_file_that_a_document_names_is_there(name):
+    text = (ROOT / name).read_text()
+    named = set(re.findall(r"`([\w.]+/[\w./]*)`", text))
+    assert len(named) > 2
+    for path in named:
+        assert (ROOT / path).exists() or (ROOT / "gdtrain" / path).exists(), (
+            f"{name} names {path}"
+        )
+
+
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_file_imports_from_rooms_below(path):
     order = [*TOP, *rooms()]

@@ -48,8 +48,7 @@ def settings_key(model: keras.Model) -> tuple[Hashable, ...]:
         model.run_eagerly,
         model.jit_compile,
         current.jit_compile,
-        current.microbatches,
-        current.global_clipnorm,
+        *current.own.values(),
         # A model that only predicts need not be compiled.
         _Identity(getattr(model, "optimizer", None)),
         *map(_Identity, layers.frozen_parts(model)),

@@ -266,10 +266,7 @@ def hyperparameters(
         found["optimizer"] = type(one).__name__
         with parts.catch("Settings of the optimizer are missing in HParams"):
             found |= _settings(one)
-    own = settings.of(model)
-    if own.microbatches > 1:
-        found["microbatches"] = own.microbatches
-    found["global_clipnorm"] = own.global_clipnorm
+    found |= settings.of(model).changed
     found |= entries
     return {name: value for name, value in found.items() if value is not None}
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+_OF_KERAS = {"steps_per_execution", "jit_compile", "resolved_jit_compile"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -24,6 +26,22 @@ class Settings:
     steps_per_execution: int | Literal["auto"] = "auto"
     jit_compile: bool | Literal["auto"] = "auto"
     resolved_jit_compile: bool | None = None
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """By name, the arguments that Keras's `compile` does not have.
+
+        Compiled programs, saved models, fingerprints and HParams read them
+        here, so that a new one is known to all of them.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        return {n: getattr(self, n) for n in names if n not in _OF_KERAS}
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Those of `own` that are not the default."""
+        defaults = Settings().own
+        return {n: v for n, v in self.own.items() if v != defaults[n]}
 
 
 def of(model: keras.Model) -> Settings:

@@ -94,8 +94,8 @@ def _compiled(model: keras.Model) -> dict[str, Any]:
     for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
         description.add(name, arguments.get(name))
     current = settings.of(model)
-    description.add("global_clipnorm", current.global_clipnorm)
-    description.add("microbatches", current.microbatches)
+    for name, value in current.own.items():
+        description.add(name, value)
     # XLA rounds otherwise; "auto" is a graph wherever a fit is saved.
     description.add("jit_compile", current.jit_compile is True)
     found = {}
