@@ -1,5 +1,7 @@
 """No trouble in the descent: what the loss does, standing still or falling."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from gdtrain.diagnosis.run import Run
@@ -22,31 +24,32 @@ DECAYED = 0.1  # Times the largest learning rate
 RISES = 1.1  # Times the gradient of the third quarter
 
 
-def judge(run: Run) -> list[Verdict]:
-    """Exactly one verdict, in a list."""
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+    """Exactly one verdict, in a list, unless others are found."""
+    return [] if found else [_verdict(run)]
+
+
+def _verdict(run: Run) -> Verdict:
     course = run.trend
     if course is None:
-        return [_nothing(run)]
-    if run.learning_rate == 0:
-        return [_rate_of_zero(run, course)]
+        return _nothing(run)
     is_done = run.is_resumed or course.start == course.end == 0
-    if not is_done and not has_moved(run, course):
-        return [_not_learning(run, course)]
+    if run.learning_rate == 0 or not (is_done or has_moved(run, course)):
+        return _not_learning(run, course)
     rising = gradient_rise(run)
     stands = np.ptp(course.levels) < STANDS * course.gain
     if stands and not course.is_noisy and rising > RISES:
-        return [_plateau(run, course, rising)]
+        return _plateau(run, course, rising)
+    falls = course.fall > FALLS
     if course.is_noisy:
-        late = course.long_fall > FALLS and course.fall > 0.5
-        falls = course.fall > FALLS or late
+        falls = falls or (course.long_fall > FALLS and course.fall > 0.5)
     else:
-        falls = course.fall > FALLS and course.late_fall > 0
-        falls = falls and course.left > LEFT
+        falls = falls and course.late_fall > 0 and course.left > LEFT
     if falls and course.gain > 0:
-        return [_converging(run, course)]
-    if course.is_noisy or (falls and course.gain <= 0):
-        return [_noise_floor(run, course)]
-    return [_converged(run, course)]
+        return _converging(run, course)
+    if falls or course.is_noisy:
+        return _noise_floor(run, course)
+    return _converged(run, course)
 
 
 def has_moved(run: Run, course: Trend) -> bool:
@@ -81,8 +84,6 @@ def gradient_rise(run: Run) -> float:
     0 if it was not measured.
     """
     norms = run.at_loss("gradient_norm")
-    if norms is None:
-        return 0.0
     third, fourth = np.array_split(norms[len(norms) // 2 :], 2)
     if not (np.isfinite(third).any() and np.isfinite(fourth).any()):
         return 0.0
@@ -110,29 +111,24 @@ def _nothing(run: Run) -> Verdict:
 
 def _not_learning(run: Run, course: Trend) -> Verdict:
     evidence = _numbers(course)
-    norms = run.at_loss("gradient_norm")
     text = (
         f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
-        "the start, no more than noise apart"
+        "the start"
     )
+    if run.learning_rate == 0:
+        evidence["learning_rate"] = 0.0
+        text += "; the learning rate is 0 at every step."
+        return Verdict(NOT_LEARNING, 1.0, run.span, evidence, text, "Raise it.")
+    text += ", no more than noise apart"
     advice = (
         "Check that inputs and targets belong together, and that they vary."
     )
-    if norms is not None and not np.nan_to_num(norms, nan=1.0).any():
+    if not np.nan_to_num(run.at_loss("gradient_norm"), nan=1.0).any():
         evidence["gradient_norm"] = 0.0
         text += "; the gradient is 0 at every step"
         advice = "Look at the output and the loss: one of them is constant."
     sure = confidence(1 + len(run.loss) / 50)
     return Verdict(NOT_LEARNING, sure, run.span, evidence, f"{text}.", advice)
-
-
-def _rate_of_zero(run: Run, course: Trend) -> Verdict:
-    text = (
-        f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
-        "the start; the learning rate is 0 at every step."
-    )
-    evidence = _numbers(course) | {"learning_rate": 0.0}
-    return Verdict(NOT_LEARNING, 1.0, run.span, evidence, text, "Raise it.")
 
 
 def _plateau(run: Run, course: Trend, rising: float) -> Verdict:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,36 +16,32 @@ from gdtrain.diagnosis import (
     overfitting,
     too_small,
 )
-from gdtrain.diagnosis.overfitting import Epochs
-from gdtrain.diagnosis.run import Run, runs_of
+from gdtrain.diagnosis.run import NO_EPOCHS, Epochs, Run, runs_of
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from gdtrain.writers import reading
 from gdtrain.writers.reading import open_source
 
-#: All verdicts, the most important first: causes before their effects.
-NAMES = (
-    layers.EXPLODING,
-    diverging.DIVERGING,
-    nonfinite.NONFINITE,
-    layers.DEAD,
-    layers.VANISHING,
-    oscillating.OSCILLATING,
-    at_rest.NOT_LEARNING,
-    too_small.TOO_SMALL,
-    overfitting.OVERFITTING,
-    at_rest.PLATEAU,
-    at_rest.NOISE_FLOOR,
-    at_rest.CONVERGED,
-    at_rest.CONVERGING,
-    at_rest.NOTHING,
-)
-# What a larger learning rate makes no better
-_NO_LARGER_RATE = {
-    layers.EXPLODING,
-    layers.DEAD,
-    oscillating.OSCILLATING,
-    overfitting.OVERFITTING,
+#: A run and the names of the verdicts on it so far, to more verdicts on it
+Judge = Callable[[Run, Collection[str]], list[Verdict]]
+
+#: What finds each verdict, the most important first: causes before effects.
+JUDGES: dict[str, Judge] = {
+    layers.EXPLODING: layers.judge,
+    diverging.DIVERGING: diverging.judge,
+    nonfinite.NONFINITE: nonfinite.judge,
+    layers.DEAD: layers.judge,
+    layers.VANISHING: layers.judge,
+    oscillating.OSCILLATING: oscillating.judge,
+    at_rest.NOT_LEARNING: at_rest.judge,
+    overfitting.OVERFITTING: overfitting.judge,
+    too_small.TOO_SMALL: too_small.judge,
+    at_rest.PLATEAU: at_rest.judge,
+    at_rest.NOISE_FLOOR: at_rest.judge,
+    at_rest.CONVERGED: at_rest.judge,
+    at_rest.CONVERGING: at_rest.judge,
+    at_rest.NOTHING: at_rest.judge,
 }
+NAMES = tuple(JUDGES)
 _TAG = "epoch_loss"
 
 
@@ -80,7 +76,7 @@ def open_epochs(telemetry: object, history: Any) -> Epochs:
         return _of_history(history)
     if isinstance(telemetry, (str, os.PathLike)) and os.path.isdir(telemetry):
         return _of_folder(os.fspath(telemetry))
-    return _epochs(0, [], [], [])
+    return NO_EPOCHS
 
 
 def steps_per_epoch(
@@ -114,13 +110,11 @@ def _of_history(history: Any) -> Epochs:
             "`history` must be what `fit` returned, or its dict. "
             f"Received: history={history!r} of type {type(history).__name__}."
         )
-    loss, held = numbers.get("loss", []), numbers.get("val_loss", [])
-    if not len(loss) or not len(held):
-        return _epochs(len(loss), [], [], [])
-    every = max(len(loss) // len(held), 1)
-    rows = slice(every - 1, every * len(held), every)
-    epochs = np.arange(1, len(loss) + 1)
-    return _epochs(len(loss), epochs[rows], loss[rows], held)
+    loss = np.asarray(numbers.get("loss", []), np.float64)
+    held = np.asarray(numbers.get("val_loss", []), np.float64)[: len(loss)]
+    every = max(len(loss) // max(len(held), 1), 1)
+    rows = np.arange(every - 1, every * len(held), every)
+    return Epochs(len(loss), rows + 1, loss[rows], held)
 
 
 def _of_folder(folder: str) -> Epochs:
@@ -133,21 +127,7 @@ def _of_folder(folder: str) -> Epochs:
     (at, loss), (held_at, held) = found
     count = int(at[-1]) + 1 if len(at) else 0
     both, rows, held_rows = np.intersect1d(at, held_at, return_indices=True)
-    return _epochs(count, both + 1, loss[rows], held[held_rows])
-
-
-def _epochs(
-    count: int,
-    validated: Sequence[int] | np.ndarray,
-    loss: Sequence[float] | np.ndarray,
-    held: Sequence[float] | np.ndarray,
-) -> Epochs:
-    return Epochs(
-        count,
-        np.asarray(validated, np.int64),
-        np.asarray(loss, np.float64),
-        np.asarray(held, np.float64),
-    )
+    return Epochs(count, both + 1, loss[rows], held[held_rows])
 
 
 def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
@@ -166,10 +146,10 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
     - learning rate too large: oscillating: weights, loss or gradient turn
       back at each step, or the loss of a smooth descent rises again
     - not learning: the loss never changes beyond noise
+    - overfitting: the loss of validation rises, that of training does not
     - learning rate too small: the loss falls steadily, at most 1% of the gain
       a step, and half is to come; or the weights hardly moved; or the rate
       decayed to nothing while the loss still fell
-    - overfitting: the loss of validation rises, that of training does not
     - plateau: the loss stands still while the gradient grows
     - noise floor: the loss varies with the batches, and falls no more
     - converged: the loss is smooth, and falls no more
@@ -238,15 +218,8 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
     source = open_source(telemetry)
     epochs = open_epochs(telemetry, history)
     length = steps_per_epoch(telemetry, source.steps, epochs.count)
-    return Diagnosis(
-        ranked(
-            [
-                _named(verdict, run.name)
-                for run in runs_of(source.table, length)
-                for verdict in _judge(run, epochs)
-            ]
-        )
-    )
+    runs = runs_of(source.table, length, epochs)
+    return Diagnosis(ranked([found for run in runs for found in _judge(run)]))
 
 
 def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -254,29 +227,18 @@ def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: NAMES.index(v.name)))
 
 
-def _judge(run: Run, epochs: Epochs) -> list[Verdict]:
-    """All verdicts on one run; never none."""
-    divergence = diverging.judge(run)
-    found = [
-        *divergence,
-        *nonfinite.judge(run, follows=bool(divergence)),
-        *layers.judge(run),
+def _judge(run: Run) -> list[Verdict]:
+    """All verdicts on one run; never none.
+
+    One that finds several is asked when those before the last of them are
+    known: so, `at_rest` is the last.
+    """
+    found: list[Verdict] = []
+    for judge in reversed(dict.fromkeys(reversed(JUDGES.values()))):
+        found += judge(run, {verdict.name for verdict in found})
+    if not run.name:
+        return found
+    return [
+        dataclasses.replace(verdict, text=f"{run.name}: {verdict.text}")
+        for verdict in found
     ]
-    if not divergence and run.first_nonfinite is None:
-        moving = too_small.in_force(run)
-        found += oscillating.judge(moving)
-        if not run.name:  # Validation is of the whole model
-            found += overfitting.judge(run, epochs)
-        if not {verdict.name for verdict in found} & _NO_LARGER_RATE:
-            if moving is run:
-                found += too_small.judge(run)
-            else:
-                found += too_small.judge_decay(run, moving)
-    return found or at_rest.judge(run)
-
-
-def _named(verdict: Verdict, update: str) -> Verdict:
-    """The same, with the name of the update if there are several."""
-    if not update:
-        return verdict
-    return dataclasses.replace(verdict, text=f"{update}: {verdict.text}")

@@ -1,9 +1,14 @@
 """Learning rate too large: the loss grows."""
 
+import dataclasses
+from collections.abc import Collection
+
 import numpy as np
 
 from gdtrain.diagnosis.limits import (
+    SHARE,
     Growth,
+    against_limit,
     gradient_at,
     growth,
     is_plain,
@@ -24,8 +29,11 @@ STAYS_UP = 0.7  # Of the first loss, after such a rise
 THIRD = 1 / 3
 
 
-def judge(run: Run) -> list[Verdict]:
-    """A loss that grows: a list of one verdict, or none."""
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+    """A loss that grows: a list of one verdict, or none.
+
+    Whatever else is found.
+    """
     if run.learning_rate == 0:
         return []
     raised = _above_zero(run)
@@ -33,7 +41,7 @@ def judge(run: Run) -> list[Verdict]:
     if rise is not None:
         margins = _margins(raised, rise)
         if min(margins) >= 1:
-            return [_diverging(run, rise, confidence(*margins))]
+            return _by_rise(run, rise, confidence(*margins))
     return _by_last_finite_step(run)
 
 
@@ -50,7 +58,8 @@ def _above_zero(run: Run) -> Run:
         return run
     early = float(np.median(np.abs(run.early_loss)))
     scale = max(early, -lowest) or far.min()
-    return run.with_loss(run.values["loss"] - lowest + scale)
+    loss = run.values["loss"] - lowest + scale
+    return dataclasses.replace(run, values=run.values | {"loss": loss})
 
 
 def _margins(run: Run, rise: Growth) -> list[float]:
@@ -101,20 +110,14 @@ def _by_last_finite_step(run: Run) -> list[Verdict]:
         f"the gradient {norm:.3g} of step {step:,}); such a step makes the "
         f"loss grow about {factor:.2g} times"
     )
-    advice = f"Try {0.6 * limit:.2g}, and less while it still grows."
-    return [
-        Verdict(
-            DIVERGING,
-            confidence(factor / ROSE),
-            (step, int(run.steps[end])),
-            evidence,
-            *with_scale(run, as_text(text), advice),
-        )
-    ]
+    advice = f"Try {SHARE * limit:.2g}, and less while it still grows."
+    text, advice = with_scale(run, as_text(text), advice)
+    sure, steps = confidence(factor / ROSE), (step, int(run.steps[end]))
+    return [Verdict(DIVERGING, sure, steps, evidence, text, advice)]
 
 
-def _diverging(run: Run, rise: Growth, sure: float) -> Verdict:
-    """The verdict, with the limit if it can be known."""
+def _by_rise(run: Run, rise: Growth, sure: float) -> list[Verdict]:
+    """A list of the verdict, with the limit if it can be known."""
     rows = run.loss_rows[list(rise.rows)]
     steps = int(run.steps[rows[0]]), int(run.steps[rows[1]])
     evidence = {"loss_growth": rise.total, "loss_growth_a_step": rise.factor}
@@ -138,22 +141,14 @@ def _diverging(run: Run, rise: Growth, sure: float) -> Verdict:
     # It is of all data; where it is larger, that of small batches differs.
     if rate and limit and limit.value < rate:
         evidence["stable_learning_rate"] = limit.value
-        text = (
-            f"learning_rate {rate:.3g} is {rate / limit.value:.3g} times the "
-            f"stable limit {limit.value:.3g} ({limit.source}); {how}"
-        )
-        advice = f"Try {min(0.6 * limit.value, rate / 2):.2g}."
+        text = f"{against_limit(rate, limit)}; {how}"
+        advice = f"Try {min(SHARE * limit.value, rate / 2):.2g}."
         if limit.source.startswith("at most"):
             advice = f"{advice[:-1]}, and less while it still grows."
     else:
         advice = _without_limit(rate, rise.factor)
-    return Verdict(
-        DIVERGING,
-        sure,
-        steps,
-        evidence,
-        *with_scale(run, as_text(text), advice),
-    )
+    text, advice = with_scale(run, as_text(text), advice)
+    return [Verdict(DIVERGING, sure, steps, evidence, text, advice)]
 
 
 def _without_limit(rate: float | None, factor: float) -> str:

@@ -1,5 +1,7 @@
 """Gradients from layer to layer: vanishing, exploding, or none at all."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from gdtrain.diagnosis.limits import with_scale
@@ -18,8 +20,8 @@ DEAD_SHARE = 0.9  # Of a layer's units
 DEAD_STEPS = 0.9  # Of the steps
 
 
-def judge(run: Run) -> list[Verdict]:
-    """A list of verdicts."""
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+    """A list of verdicts; `found` does not matter."""
     return judge_dead(run) + judge_depth(run)
 
 
@@ -30,13 +32,42 @@ def judge_depth(run: Run) -> list[Verdict]:
         return []
     first = float(relative[:, 0].max())
     spans = _spans(relative)
-    span = float(np.median(spans))
-    margin = max(1 / EXPLODES / float(spans[0]), first / LONG)
+    start, span = float(spans[0]), float(np.median(spans))
+    margin = max(1 / EXPLODES / start, first / LONG)
     if margin > 1:
-        return [_exploding(run, names, float(spans[0]), first, margin)]
-    if span > VANISHES:
-        return [_vanishing(run, names, span)]
-    return []
+        growth = 1 / start
+        return [
+            Verdict(
+                EXPLODING,
+                confidence(margin),
+                run.span,
+                {
+                    "ratio": growth,
+                    "gradient_to_weights": first,
+                    "layers": len(names),
+                },
+                f"At the start, the gradient is {first:.2g} times as long as "
+                f"the weights, and {growth:.2g} times longer in {names[0]} "
+                f"than in {names[-1]}.",
+                "Start from smaller weights (he_normal, glorot_uniform), "
+                "scale inputs and targets, or compile(global_clipnorm=1.0).",
+            )
+        ]
+    if span <= VANISHES:
+        return []
+    factor = span ** (1 / (len(names) - 1))
+    return [
+        Verdict(
+            VANISHING,
+            confidence(span / VANISHES),
+            run.span,
+            {"ratio": span, "factor_a_layer": factor, "layers": len(names)},
+            f"From {names[-1]} back to {names[0]}, the gradient against the "
+            f"weights shrinks {span:.2g} times, {factor:.2g} times a layer.",
+            "Use relu or tanh for sigmoid, batch normalization or shortcuts, "
+            "and an initializer that suits the activation.",
+        )
+    ]
 
 
 def relative_gradients(run: Run) -> tuple[list[str], np.ndarray]:
@@ -80,43 +111,12 @@ def _spans(relative: np.ndarray) -> np.ndarray:
     return np.exp(slopes * (len(relative) - 1))
 
 
-def _vanishing(run: Run, names: list[str], span: float) -> Verdict:
-    factor = span ** (1 / (len(names) - 1))
-    return Verdict(
-        VANISHING,
-        confidence(span / VANISHES),
-        run.span,
-        {"ratio": span, "factor_a_layer": factor, "layers": len(names)},
-        f"From {names[-1]} back to {names[0]}, the gradient against the "
-        f"weights shrinks {span:.2g} times, {factor:.2g} times a layer.",
-        "Use relu or tanh for sigmoid, batch normalization or shortcuts, and "
-        "an initializer that suits the activation.",
-    )
-
-
-def _exploding(
-    run: Run, names: list[str], start: float, first: float, margin: float
-) -> Verdict:
-    growth = 1 / start
-    return Verdict(
-        EXPLODING,
-        confidence(margin),
-        run.span,
-        {"ratio": growth, "gradient_to_weights": first, "layers": len(names)},
-        f"At the start, the gradient is {first:.2g} times as long as the "
-        f"weights, and {growth:.2g} times longer in {names[0]} than in "
-        f"{names[-1]}.",
-        "Start from smaller weights (he_normal, glorot_uniform), scale inputs "
-        "and targets, or compile(global_clipnorm=1.0).",
-    )
-
-
 def judge_dead(run: Run) -> list[Verdict]:
     """Layers without a gradient or with silent units: a list."""
-    norms = run.layers("gradient_norm")
     rows = run.loss_rows
     if not len(rows):
         return []
+    norms = run.layers("gradient_norm")
     quiet = {name: _share_zero(values[rows]) for name, values in norms.items()}
     whole = [name for name, share in quiet.items() if share >= DEAD_STEPS]
     shares = {
@@ -126,35 +126,26 @@ def judge_dead(run: Run) -> list[Verdict]:
     }
     silent = [name for name, share in shares.items() if share >= DEAD_SHARE]
     if silent:
-        return [_dead(run, silent[0], {"dead_fraction": shares[silent[0]]})]
-    if whole and len(whole) < len(norms):
-        share = {"steps_without_gradient": quiet[whole[-1]]}
-        return [_dead(run, whole[-1], share)]
-    return []
+        name, layer = "dead_fraction", silent[0]
+        share = shares[layer]
+        text = f"{share:.0%} of the units of {layer} output 0 for whole batches"
+    elif whole and len(whole) < len(norms):
+        name, layer = "steps_without_gradient", whole[-1]
+        share = quiet[layer]
+        text = f"The gradient of {layer} is 0 at {share:.0%} of the steps"
+    else:
+        return []
+    text, advice = with_scale(
+        run,
+        f"{text}: nothing behind it learns.",
+        "Start again with a smaller learning rate, biases of 0 or above, or "
+        "leaky_relu.",
+    )
+    sure = confidence(1 + 9 * share)
+    return [Verdict(DEAD, sure, run.span, {name: share}, text, advice)]
 
 
 def _share_zero(values: np.ndarray) -> float:
     """Share of the measured gradients that are exactly 0."""
     known = values[~np.isnan(values)]
     return float(np.mean(known == 0)) if len(known) > 3 else 0.0
-
-
-def _dead(run: Run, layer: str, evidence: dict[str, float]) -> Verdict:
-    ((name, value),) = evidence.items()
-    what = (
-        f"{value:.0%} of the units of {layer} output 0 for whole batches"
-        if name == "dead_fraction"
-        else f"The gradient of {layer} is 0 at {value:.0%} of the steps"
-    )
-    return Verdict(
-        DEAD,
-        confidence(1 + 9 * value),
-        run.span,
-        evidence,
-        *with_scale(
-            run,
-            f"{what}: nothing behind it learns.",
-            "Start again with a smaller learning rate, biases of 0 or above, "
-            "or leaky_relu.",
-        ),
-    )

@@ -187,15 +187,20 @@ def next_growth(learning_rate: float, limit: float) -> float:
 
 def gradient_at(run: Run, row: int) -> float | None:
     """The norm of the gradient at a row, if it is known."""
-    norms = run.get("gradient_norm")
-    if norms is None or not math.isfinite(norms[row]):
-        return None
-    return float(norms[row])
+    norm = float(run.get("gradient_norm")[row])
+    return norm if math.isfinite(norm) else None
 
 
-_REPLACES = (
-    1.0  # Times the weights: after such an update, little remains of them
-)
+SHARE = 0.6  # Of the stable limit, to stay clear of it
+_REPLACES = 1.0  # Times the weights: such an update leaves little of them
+
+
+def against_limit(rate: float, limit: Limit, digits: int = 3) -> str:
+    """A learning rate as a multiple of its limit, in words."""
+    return (
+        f"learning_rate {rate:.3g} is {rate / limit.value:.{digits}g} times "
+        f"the stable limit {limit.value:.3g} ({limit.source})"
+    )
 
 
 def limit_of_rise(run: Run, rate: float, rise: Growth) -> Limit | None:
@@ -238,14 +243,12 @@ def _limit_of_first_step(
     run: Run, rate: float, row: int, is_near: bool
 ) -> Limit | None:
     """From the step at a row, and the loss after it if that is near."""
-    follows = row + 1 < len(run.steps) and (
-        run.steps[row + 1] == run.steps[row] + 1
+    losses, after = run.values["loss"], None
+    if is_near and run.steps[row] + 1 in run.steps[row + 1 : row + 2]:
+        after = float(losses[row + 1])
+    limit = limit_of_step(
+        rate, float(losses[row]), after, gradient_at(run, row)
     )
-    after = None
-    if is_near and follows:
-        after = float(run.values["loss"][row + 1])
-    loss = float(run.values["loss"][row])
-    limit = limit_of_step(rate, loss, after, gradient_at(run, row))
     if limit is None:
         return None
     source = "about" if after is not None else "at most"
@@ -256,9 +259,8 @@ def _near(run: Run, first: int, last: int) -> int:
     """The last row up to which no update was longer than its weights."""
     for row in range(int(first), int(last)):
         for ratios in run.layers("update_ratio").values():
-            if (
-                _REPLACES < ratios[row] < np.inf
-            ):  # Infinite if the weights were 0
+            # Infinite if the weights were 0
+            if _REPLACES < ratios[row] < np.inf:
                 return row
     return int(last)
 
@@ -288,7 +290,7 @@ def step_multiple(run: Run) -> tuple[float, float] | None:
     gradients, ratios = run.layers("gradient_norm"), run.layers("update_ratio")
     weights = run.layers("weight_norm")
     shared = [name for name in ratios if name in weights and name in gradients]
-    if rates is None or not shared:
+    if not shared:
         return None
     follows = np.diff(run.steps) == 1
     found = []

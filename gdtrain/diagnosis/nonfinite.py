@@ -1,7 +1,10 @@
 """Numbers that are NaN or infinite."""
 
+from collections.abc import Collection
+
 import numpy as np
 
+from gdtrain.diagnosis.diverging import DIVERGING
 from gdtrain.diagnosis.limits import with_scale
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import ENOUGH
@@ -21,35 +24,33 @@ LATER = (
 )
 
 
-def judge(run: Run, *, follows: bool = False) -> list[Verdict]:
-    """A list of one verdict, or none.
+def is_broken(found: Collection[str]) -> bool:
+    """Whether verdicts say that the loss grows or is not finite."""
+    return DIVERGING in found or NONFINITE in found
 
-    Args:
-        run: What is judged.
-        follows: Whether another verdict explains where it comes from.
-    """
+
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+    """A list of one verdict, or none."""
     row = run.first_nonfinite
     if row is None:
         return []
     step, last = int(run.steps[row]), run.span[1]
     evidence = {"first_step": step}
-    counts = run.get("nonfinite_count")
-    many = ""
-    if counts is not None and np.isfinite(counts[row]) and counts[row]:
-        evidence["nonfinite_count"] = int(counts[row])
-        many = f" (numbers in it: {int(counts[row]):,})"
-    layers = [
-        layer
-        for layer, norms in run.layers("gradient_norm").items()
-        if not np.isfinite(norms[row])
-    ]
-    where = f", in the gradient of {layers[0]}" if layers else ""
-    before = ""
+    text = f"Step {step:,} is the first that is not finite"
+    count = run.get("nonfinite_count")[row]
+    if np.isfinite(count) and count:
+        evidence["nonfinite_count"] = int(count)
+        text += f" (numbers in it: {int(count):,})"
+    for layer, norms in run.layers("gradient_norm").items():
+        if not np.isfinite(norms[row]):
+            text += f", in the gradient of {layer}"
+            break
+    text += "."
     if len(run.loss):
-        before = f" The loss before it is {run.loss[-1]:.4g}."
-    text = f"Step {step:,} is the first that is not finite{many}{where}."
-    text += before
-    advice = FOLLOWS if follows else AT_ONCE if step == 1 else LATER
-    if not follows and 0 < len(run.loss) < ENOUGH:
+        text += f" The loss before it is {run.loss[-1]:.4g}."
+    advice = AT_ONCE if step == 1 else LATER
+    if DIVERGING in found:
+        advice = FOLLOWS
+    elif 0 < len(run.loss) < ENOUGH:
         text, advice = with_scale(run, text, advice)
     return [Verdict(NONFINITE, 1.0, (step, last), evidence, text, advice)]

@@ -1,8 +1,11 @@
 """Learning rate too large: descent jumps from side to side."""
 
+from collections.abc import Collection
+
 import numpy as np
 
-from gdtrain.diagnosis.limits import is_plain, stable_limit
+from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
+from gdtrain.diagnosis.nonfinite import is_broken
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
@@ -78,31 +81,32 @@ NEAR = 2.0  # Times the rate
 Found = tuple[float, float | None]  # Margin over the threshold, and the value
 
 
-def judge(run: Run) -> list[Verdict]:
-    """Jumps back and forth: a list of one verdict, or none."""
-    if run.trend is None or run.learning_rate == 0:
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+    """Jumps back and forth: a list of one verdict, or none.
+
+    Only of the part before a learning rate decayed to nothing.
+    """
+    run = run.moving
+    if is_broken(found) or run.trend is None or run.learning_rate == 0:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
     back = rebound(run.loss)
-    found: dict[str, Found] = {"rebound": (back / REBOUNDS, back)}
+    signs: dict[str, Found] = {"rebound": (back / REBOUNDS, back)}
     if not run.gradient_is_rounding:
-        found["gradient_cosine"] = _by_cosine(run, rows)
-        found["alternation"] = _by_swing(run, rows)
-    best = max(margin for margin, _ in found.values())
+        signs["gradient_cosine"] = _by_cosine(run, rows)
+        signs["alternation"] = _by_swing(run, rows)
+    best = max(margin for margin, _ in signs.values())
     if best < 1:
         return []
     evidence = {
-        name: value for name, (margin, value) in found.items() if margin >= 1
+        name: value for name, (margin, value) in signs.items() if margin >= 1
     }
     return [_oscillating(run, confidence(best), rows, evidence)]
 
 
 def _by_cosine(run: Run, rows: np.ndarray) -> Found:
     """By the median cosine of consecutive gradients."""
-    cosines = run.get("gradient_cosine")
-    if cosines is None:
-        return 0.0, None
-    cosines = cosines[rows]
+    cosines = run.get("gradient_cosine")[rows]
     cosines = cosines[np.isfinite(cosines)]
     if len(cosines) < 4:
         return 0.0, None
@@ -144,7 +148,7 @@ def _oscillating(
         if limit and limit.value < NEAR * rate:
             evidence["stable_learning_rate"] = limit.value
             text += f"; the stable limit is {limit.value:.3g} ({limit.source})"
-            advice = f"Try {min(0.6 * limit.value, rate / 2):.2g}."
+            advice = f"Try {min(SHARE * limit.value, rate / 2):.2g}."
     return Verdict(OSCILLATING, sure, steps, evidence, as_text(text), advice)
 
 
@@ -154,11 +158,11 @@ def _limit_of_jumps(run: Run, rate: float, evidence: dict) -> Limit | None:
     if measured is not None:
         return measured
     norms = run.at_loss("gradient_norm")
-    if norms is None or set(evidence) <= {"rebound", "learning_rate"}:
-        return None
     half = len(norms) // 2
     steps, norms = run.loss_steps[half:], norms[half:]
-    if not is_plain(run) or not (norms > 0).all():
+    if set(evidence) <= {"rebound", "learning_rate"} or not is_plain(run):
+        return None
+    if not (norms > 0).all():
         return None
     # The gradient is proportional to the error, the loss to its square.
     factor = np.exp(2 * np.polyfit(steps, np.log(norms), 1)[0])

@@ -1,9 +1,11 @@
 """The loss of validation rises while that of training falls."""
 
-import dataclasses
+from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 
+from gdtrain.diagnosis.nonfinite import is_broken
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import Verdict, confidence
@@ -16,25 +18,7 @@ SMOOTH = 0.02  # Noise as a share of the least loss: no means needed
 EPOCHS = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Epochs:
-    """Losses of the epochs of a training.
-
-    Args:
-        count: How many epochs there were; 0 if unknown.
-        validated: Those that were validated, from 1, int64 `[n]`.
-        loss: Their losses, float64 `[n]`.
-        val_loss: Their losses of validation, float64 `[n]`.
-    """
-
-    count: int
-    validated: np.ndarray
-    loss: np.ndarray
-    val_loss: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """Where the loss of validation was least, and where it is.
 
     Args:
@@ -83,11 +67,12 @@ def turn_of(held: np.ndarray) -> Turn:
     )
 
 
-def judge(run: Run, epochs: Epochs) -> list[Verdict]:
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
     """A list of one verdict, or none."""
-    held, loss = epochs.val_loss, epochs.loss
-    usable = len(held) >= EPOCHS and np.isfinite(held).all()
-    if not usable or held.min() <= 0:
+    held, loss = run.epochs.val_loss, run.epochs.loss
+    if run.name or is_broken(found):  # Validation is of the whole model.
+        return []
+    if len(held) < EPOCHS or not (held > 0).all() or np.isinf(held).any():
         return []
     turn = turn_of(held)
     falls = np.nanmean(loss[-turn.size :]) < loss[turn.last]
@@ -95,27 +80,23 @@ def judge(run: Run, epochs: Epochs) -> list[Verdict]:
         return []
     share = (turn.last + 1) / len(held)
     row = min(int(share * len(run.steps)), len(run.steps) - 1)
-    steps = int(run.steps[row]), run.span[1]
-    best = int(epochs.validated[turn.last])
-    return [_overfitting(turn, best, float(loss[-1]), steps)]
-
-
-def _overfitting(
-    turn: Turn, best: int, loss: float, steps: tuple[int, int]
-) -> Verdict:
-    """The verdict; `best` is the epoch after which it began."""
-    return Verdict(
-        OVERFITTING,
-        confidence(*turn.margins),
-        steps,
-        {
-            "best_epoch": best,
-            "least_val_loss": turn.least,
-            "val_loss": turn.end,
-            "loss": loss,
-        },
-        f"The loss of validation was least, {turn.least:.3g}, at epoch "
-        f"{best} and is {turn.end:.3g} now; that of training is {loss:.3g}.",
-        f"Stop at epoch {best} (keras.callbacks.EarlyStopping), use more "
-        "data, or regularize.",
-    )
+    best = int(run.epochs.validated[turn.last])
+    evidence = {
+        "best_epoch": best,
+        "least_val_loss": turn.least,
+        "val_loss": turn.end,
+        "loss": float(loss[-1]),
+    }
+    return [
+        Verdict(
+            OVERFITTING,
+            confidence(*turn.margins),
+            (int(run.steps[row]), run.span[1]),
+            evidence,
+            f"The loss of validation was least, {turn.least:.3g}, at epoch "
+            f"{best} and is {turn.end:.3g} now; that of training is "
+            f"{loss[-1]:.3g}.",
+            f"Stop at epoch {best} (keras.callbacks.EarlyStopping), use more "
+            "data, or regularize.",
+        )
+    ]

@@ -22,15 +22,37 @@ class Limit(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Epochs:
+    """Losses of the epochs of a training.
+
+    Args:
+        count: How many epochs there were; 0 if unknown.
+        validated: Those that were validated, from 1, int64 `[n]`.
+        loss: Their losses, float64 `[n]`.
+        val_loss: Their losses of validation, float64 `[n]`.
+    """
+
+    count: int
+    validated: np.ndarray
+    loss: np.ndarray
+    val_loss: np.ndarray
+
+
+NO_EPOCHS = Epochs(0, np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """Numbers of one training by one optimizer.
 
     Args:
         name: Of the update, such as `"generator"`; `""` if there is one only.
         steps: Int64 `[n]`, growing.
-        values: By name, float64 `[n]`; NaN where not measured.
+        values: By name, float64 `[n]`; NaN where not measured. There is
+            always a `loss`.
         has_loss: At which steps the loss was measured, bool `[n]`.
         steps_per_epoch: `None` if it is not known.
+        epochs: Of all updates together.
     """
 
     name: str
@@ -38,11 +60,15 @@ class Run:
     values: dict[str, np.ndarray]
     has_loss: np.ndarray
     steps_per_epoch: int | None = None
+    epochs: Epochs = NO_EPOCHS
 
-    def get(self, name: str) -> np.ndarray | None:
-        """Values of a name, or `None` if there are none."""
-        values = self.values.get(name)
-        return None if values is None or np.isnan(values).all() else values
+    def get(self, name: str) -> np.ndarray:
+        """Values of a name, float64 `[n]`; NaN if there are none."""
+        return self.values.get(name, np.full(len(self.steps), np.nan))
+
+    def at_loss(self, name: str) -> np.ndarray:
+        """Values of a name at the rows of `loss`."""
+        return self.get(name)[self.loss_rows]
 
     def layers(self, quantity: str) -> dict[str, np.ndarray]:
         """Values by layer; empty if no layer was measured."""
@@ -56,12 +82,8 @@ class Run:
     @functools.cached_property
     def first_nonfinite(self) -> int | None:
         """The first row that is not finite, or `None`."""
-        bad = np.zeros(len(self.steps), bool)
-        if "loss" in self.values:
-            bad = self.has_loss & ~np.isfinite(self.values["loss"])
-        count = self.get("nonfinite_count")
-        if count is not None:
-            bad = bad | (np.nan_to_num(count) > 0)
+        bad = self.has_loss & ~np.isfinite(self.values["loss"])
+        bad |= np.nan_to_num(self.get("nonfinite_count")) > 0
         return int(np.argmax(bad)) if bad.any() else None
 
     @functools.cached_property
@@ -72,8 +94,6 @@ class Run:
     @property
     def loss(self) -> np.ndarray:
         """Finite losses, float64 `[k]`."""
-        if not len(self.loss_rows):
-            return np.empty(0)
         return self.values["loss"][self.loss_rows]
 
     @property
@@ -136,14 +156,13 @@ class Run:
     @functools.cached_property
     def learning_rate(self) -> float | None:
         """The largest one, or `None`; it may change from step to step."""
-        rates = self.get("learning_rate")
-        return None if rates is None else float(np.nanmax(rates))
+        return self.rate_in_force(0, len(self.steps) - 1)
 
-    @functools.cached_property
+    @property
     def usual_learning_rate(self) -> float | None:
         """The median one, or `None`."""
         rates = self.get("learning_rate")
-        return None if rates is None else float(np.nanmedian(rates))
+        return None if np.isnan(rates).all() else float(np.nanmedian(rates))
 
     @property
     def last_learning_rate(self) -> float | None:
@@ -157,8 +176,6 @@ class Run:
         effect of the largest. The last one before them, if none is known.
         """
         rates = self.get("learning_rate")
-        if rates is None:
-            return None
         there = rates[first : last + 1]
         if np.isnan(there).all():
             return last_known(rates, first)
@@ -177,61 +194,72 @@ class Run:
         `False` if it was not measured.
         """
         norms = self.at_loss("gradient_norm")
-        if norms is None:
-            return False
         known = norms[np.isfinite(norms)]
         late = known[len(known) // 2 :]
         return bool(len(late) and np.median(late) < GRADIENT_LEFT * known[0])
 
     def measured_limit(self, row: int) -> Limit | None:
         """The stable limit that was measured last up to a row, or `None`."""
-        limits = self.get("stable_learning_rate")
-        place = place_of_last(limits, row)
-        if limits is None or place is None:
+        limits = self.get("stable_learning_rate")[: row + 1]
+        known = np.flatnonzero(np.isfinite(limits))
+        if not len(known):
             return None
-        source = f"measured at step {int(self.steps[place]):,}"
-        return Limit(float(limits[place]), source)
+        source = f"measured at step {int(self.steps[known[-1]]):,}"
+        return Limit(float(limits[known[-1]]), source)
 
-    def at_loss(self, name: str) -> np.ndarray | None:
-        """Values of a name at the rows of `loss`, or `None`."""
-        values = self.get(name)
-        return None if values is None else values[self.loss_rows]
+    @functools.cached_property
+    def worth_to_come(self) -> np.ndarray:
+        """How many steps at the largest learning rate those to come are worth.
 
-    def until(self, row: int) -> "Run":
-        """The `Run` of the rows before `row`."""
+            worth = sum(learning_rate from a row on) / largest learning_rate
+
+        Float64 `[n]`, of learning rates above 0.
+        """
+        rates = self.values["learning_rate"]
+        rows = np.arange(len(rates))
+        known = np.isfinite(rates)
+        held = np.interp(rows, rows[known], rates[known])
+        after = 2 * self.steps[-1] - self.steps[-2]
+        lengths = np.diff(self.steps, append=after)
+        return np.cumsum((held * lengths)[::-1])[::-1] / self.learning_rate
+
+    @functools.cached_property
+    def moving(self) -> "Run":
+        """The part before the learning rate decayed to nothing.
+
+        The whole run, unless its last half is worth less than one step at the
+        largest learning rate.
+        """
+        if not self.learning_rate or self.trend is None:
+            return self
+        if self.worth_to_come[len(self.steps) // 2] >= 1:
+            return self
+        end = max(int(np.argmax(self.worth_to_come < 1)), 1)
         return dataclasses.replace(
             self,
-            steps=self.steps[:row],
-            values={name: v[:row] for name, v in self.values.items()},
-            has_loss=self.has_loss[:row],
+            steps=self.steps[:end],
+            values={name: v[:end] for name, v in self.values.items()},
+            has_loss=self.has_loss[:end],
         )
 
-    def with_loss(self, loss: np.ndarray) -> "Run":
-        """The same with other losses, float64 `[n]`."""
-        return dataclasses.replace(self, values=self.values | {"loss": loss})
 
-
-def place_of_last(values: np.ndarray | None, row: int) -> int | None:
-    """The place of the last finite number up to a row, or `None`.
+def last_known(values: np.ndarray, row: int) -> float | None:
+    """The last finite number up to a row, or `None`.
 
     Example:
 
-    >>> place_of_last(np.array([1.0, np.nan, 3.0]), 1)
-    0
+    >>> last_known(np.array([1.0, np.nan, 3.0]), 1)
+    1.0
     """
-    if values is None:
-        return None
-    known = np.flatnonzero(np.isfinite(values[: row + 1]))
-    return int(known[-1]) if len(known) else None
+    known = values[: row + 1][np.isfinite(values[: row + 1])]
+    return float(known[-1]) if len(known) else None
 
 
-def last_known(values: np.ndarray | None, row: int) -> float | None:
-    """The last finite number up to a row, or `None`."""
-    place = place_of_last(values, row)
-    return None if values is None or place is None else float(values[place])
-
-
-def runs_of(table: StepTable, steps_per_epoch: int | None = None) -> list[Run]:
+def runs_of(
+    table: StepTable,
+    steps_per_epoch: int | None = None,
+    epochs: Epochs = NO_EPOCHS,
+) -> list[Run]:
     """The runs of a table: one, or one for each named update.
 
     Of a step that was repeated, as after restoring a checkpoint, the later
@@ -240,6 +268,7 @@ def runs_of(table: StepTable, steps_per_epoch: int | None = None) -> list[Run]:
     Args:
         table: Of at least one step.
         steps_per_epoch: `None` if it is not known.
+        epochs: What is known of them.
     """
     backwards = table.steps[::-1]
     later = np.minimum.accumulate(backwards)[::-1]
@@ -247,40 +276,26 @@ def runs_of(table: StepTable, steps_per_epoch: int | None = None) -> list[Run]:
     table = table[kept]
     values = {name: table[name].astype(np.float64) for name in table.names}
     updates = [
-        name.removesuffix("/loss")
+        name.removesuffix("loss")
         for name in values
         if name.endswith("/loss")
         and name.partition("/")[0] not in _QUANTITIES  # A layer named so
     ]
-    return [
-        Run(
-            update,
-            table.steps,
-            _part(values, update),
-            _has_loss(table, f"{update}/loss" if update else "loss"),
-            steps_per_epoch,
+    runs = []
+    for start in updates or [""]:
+        part = {
+            name.removeprefix(start): column
+            for name, column in values.items()
+            if name.startswith(start)
+        }
+        has_loss = np.zeros(len(table), bool)
+        if "loss" in part:
+            has_loss = table.measured(f"{start}loss")
+        part.setdefault("loss", np.full(len(table), np.nan))
+        if "learning_rate" in values:
+            part.setdefault("learning_rate", values["learning_rate"])
+        name = start.removesuffix("/")
+        runs.append(
+            Run(name, table.steps, part, has_loss, steps_per_epoch, epochs)
         )
-        for update in updates or [""]
-    ]
-
-
-def _has_loss(table: StepTable, name: str) -> np.ndarray:
-    """At which steps a loss was measured; none if there is no such loss."""
-    if name in table:
-        return table.measured(name)
-    return np.zeros(len(table), bool)
-
-
-def _part(values: dict[str, np.ndarray], update: str) -> dict[str, np.ndarray]:
-    """What was measured of one update of several; all of a single one."""
-    if not update:
-        return values
-    start = f"{update}/"
-    part = {
-        key.removeprefix(start): column
-        for key, column in values.items()
-        if key.startswith(start)
-    }
-    if "learning_rate" in values:
-        part.setdefault("learning_rate", values["learning_rate"])
-    return part
+    return runs

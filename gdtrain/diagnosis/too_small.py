@@ -1,96 +1,23 @@
 """Learning rate too small: from the start, or decayed too early."""
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
 from gdtrain.diagnosis import at_rest
+from gdtrain.diagnosis.layers import DEAD, EXPLODING
+from gdtrain.diagnosis.limits import SHARE, against_limit
+from gdtrain.diagnosis.nonfinite import is_broken
+from gdtrain.diagnosis.oscillating import OSCILLATING
+from gdtrain.diagnosis.overfitting import OVERFITTING
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import Trend, last_quarters
 from gdtrain.diagnosis.verdict import Verdict, confidence
 
 TOO_SMALL = "learning rate too small"
-
-
-def in_force(run: Run) -> Run:
-    """The part of a run before its learning rate decayed to nothing.
-
-    Returns:
-        The same run, unless its last half is worth less than one step at the
-        largest learning rate; see `worth_of_last_half`.
-    """
-    if not run.learning_rate or run.trend is None:
-        return run
-    to_come = _worth_to_come(run)
-    if to_come[len(run.steps) // 2] >= 1:
-        return run
-    return run.until(max(int(np.argmax(to_come < 1)), 1))
-
-
-def judge_decay(run: Run, moving: Run) -> list[Verdict]:
-    """A list of one verdict, or none.
-
-    That a loss stands still while the learning rate is almost 0 says nothing
-    of the descent. What counts is whether it still fell when the rate became
-    so small.
-
-    Args:
-        run: With a loss of `ENOUGH` steps.
-        moving: Its part `in_force`, a shorter one.
-    """
-    (found,) = at_rest.judge(moving)
-    still_falls = found.name in (at_rest.CONVERGING, at_rest.NOTHING)
-    if run.gradient_is_rounding or not still_falls:
-        return []
-    course = run.trend
-    assert course is not None
-    largest, last = run.learning_rate, run.last_learning_rate
-    worth = worth_of_last_half(run)
-    first, end = int(run.steps[len(moving.steps)]), run.span[1]
-    text = (
-        f"The learning rate decayed from {largest:.3g} to {last:.3g}: steps "
-        f"{first:,} to {end:,} together are worth less than one step at "
-        f"{largest:.3g}. The {run.mean_loss} came from {course.start:.4g} to "
-        f"{course.end:.4g}; that does not show whether it "
-        "could fall further."
-    )
-    return [
-        Verdict(
-            TOO_SMALL,
-            confidence(1 / max(worth, 1e-9)),
-            (first, end),
-            {
-                "learning_rate": last,
-                "largest_learning_rate": largest,
-                "worth_of_last_half": worth,
-            },
-            text,
-            f"Let the learning rate decay later: keep it near {largest:.3g} "
-            "for more steps.",
-        )
-    ]
-
-
-def worth_of_last_half(run: Run) -> float:
-    """How many steps at the largest learning rate the last half is worth.
-
-        worth = sum(learning_rate of the last half) / largest learning_rate
-
-    Args:
-        run: With learning rates above 0.
-    """
-    return float(_worth_to_come(run)[len(run.steps) // 2])
-
-
-def _worth_to_come(run: Run) -> np.ndarray:
-    """What the steps from each row on are worth, float64 `[n]`."""
-    rates = run.values["learning_rate"]
-    rows = np.arange(len(rates))
-    known = np.isfinite(rates)
-    held = np.interp(rows, rows[known], rates[known])
-    lengths = np.diff(run.steps, append=2 * run.steps[-1] - run.steps[-2])
-    return np.cumsum((held * lengths)[::-1])[::-1] / run.learning_rate
-
+# What a larger learning rate makes no better
+NO_LARGER_RATE = {EXPLODING, DEAD, OSCILLATING, OVERFITTING}
 
 LEFT = 0.5  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
@@ -98,16 +25,54 @@ STILL = 0.03  # Length of the whole path, as a share of the weights
 GOES_ON = 0.7  # The same, where the loss hardly shows it
 STEADY = 0.9  # Share of the path of the weights' lengths that stays
 KEPT = 0.2  # Length of the last updates, as a share of the first
-SHARE = 0.6  # Of the stable limit, to stay clear of it
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
-def judge(run: Run) -> list[Verdict]:
+def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
     """A list of one verdict, or none."""
+    if is_broken(found) or not NO_LARGER_RATE.isdisjoint(found):
+        return []
     course = run.trend
     if course is None or run.learning_rate == 0:
         return []
+    if run.moving is not run:
+        return _by_decay(run, course)
     return _by_loss(run, course) or _by_path(run, course)
+
+
+def _by_decay(run: Run, course: Trend) -> list[Verdict]:
+    """From a learning rate that became almost 0.
+
+    That a loss stands still then says nothing of the descent. What counts is
+    whether it still fell when the rate became so small.
+    """
+    (at_rest_then,) = at_rest.judge(run.moving)
+    still_falls = at_rest_then.name in (at_rest.CONVERGING, at_rest.NOTHING)
+    if run.gradient_is_rounding or not still_falls:
+        return []
+    largest, last = run.learning_rate, run.last_learning_rate
+    worth = float(run.worth_to_come[len(run.steps) // 2])
+    first, end = int(run.steps[len(run.moving.steps)]), run.span[1]
+    evidence = {
+        "learning_rate": last,
+        "largest_learning_rate": largest,
+        "worth_of_last_half": worth,
+    }
+    return [
+        Verdict(
+            TOO_SMALL,
+            confidence(1 / max(worth, 1e-9)),
+            (first, end),
+            evidence,
+            f"The learning rate decayed from {largest:.3g} to {last:.3g}: "
+            f"steps {first:,} to {end:,} together are worth less than one "
+            f"step at {largest:.3g}. The {run.mean_loss} came from "
+            f"{course.start:.4g} to {course.end:.4g}; that does not show "
+            "whether it could fall further.",
+            f"Let the learning rate decay later: keep it near {largest:.3g} "
+            "for more steps.",
+        )
+    ]
 
 
 def _by_loss(run: Run, course: Trend) -> list[Verdict]:
@@ -164,10 +129,7 @@ def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
     limit = run.measured_limit(len(run.steps) - 1)
     if rate and limit:
         evidence["stable_learning_rate"] = limit.value
-        text += (
-            f" learning_rate {rate:.3g} is {rate / limit.value:.2g} times the "
-            f"stable limit {limit.value:.3g} ({limit.source})."
-        )
+        text += f" {against_limit(rate, limit, digits=2)}."
     advice = _advice(run, rate, limit)
     return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
 

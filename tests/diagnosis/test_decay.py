@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.diagnosis.too_small import in_force, worth_of_last_half
 from tests.diagnosis.descents import noisy, telemetry_of
 from tests.diagnosis.runs import run_of
 
@@ -21,6 +20,10 @@ def descent(rates, curve=1.0, least=0.5):
 
 def verdict_on(columns):
     return gdtrain.diagnose(telemetry_of(**columns)).verdict
+
+
+def worth_of_last_half(run):
+    return run.worth_to_come[len(run.steps) // 2]
 
 
 AT_ONCE = 0.1 * 0.316 ** np.arange(300.0)
@@ -65,7 +68,7 @@ def test_schedules_that_last_are_judged_as_before():
     places = np.arange(300)
     cosine = 0.05 * (1 + np.cos(np.pi * places / 299))
     run = run_of(**descent(cosine))
-    assert in_force(run) is run
+    assert run.moving is run
     # The mean of the last half of a cosine is 1/2 - 1/pi of the first.
     assert worth_of_last_half(run) == pytest.approx(
         150 * (0.5 - 1 / np.pi), rel=0.02
@@ -73,7 +76,7 @@ def test_schedules_that_last_are_judged_as_before():
     assert verdict_on(descent(cosine)).name == "converged"
     rising = np.geomspace(1e-6, 0.1, 300)
     run = run_of(**descent(rising))
-    assert in_force(run) is run
+    assert run.moving is run
 
 
 def test_noise_of_the_batches_after_the_decay_is_no_oscillation():

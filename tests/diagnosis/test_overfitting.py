@@ -8,12 +8,11 @@ from gdtrain.diagnosis.overfitting import judge, turn_of
 from tests.diagnosis.descents import noisy
 from tests.diagnosis.runs import run_of
 
-RUN = run_of(loss=np.linspace(1, 0.1, 200))
-
 
 def judged(loss, val_loss):
     history = {"loss": list(loss), "val_loss": list(val_loss)}
-    return judge(RUN, open_epochs(None, history))
+    epochs = open_epochs(None, history)
+    return judge(run_of(loss=np.linspace(1, 0.1, 200), epochs=epochs))
 
 
 def test_turn_of_validation_is_found():

@@ -43,7 +43,7 @@ def test_gaps_between_measurements_are_left_out():
     assert run.first_nonfinite is None
     assert run.loss_steps.tolist() == [1, 3, 5]
     assert run.at_loss("loss").tolist() == [3, 2, 1]
-    assert run.at_loss("gradient_norm") is None
+    assert np.isnan(run.at_loss("gradient_norm")).all()
 
 
 def test_means_are_over_whole_epochs():
@@ -83,4 +83,3 @@ def test_last_known_number_passes_over_gaps():
     values = np.array([np.nan, 2.0, np.inf, np.nan])
     assert last_known(values, 3) == 2
     assert last_known(values, 0) is None
-    assert last_known(None, 3) is None
