@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 try:
@@ -40,6 +41,12 @@ def new_figure(width: float, height: float) -> Figure:
     )
 
 
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """The same with one pair of axes."""
+    figure = new_figure(width, height)
+    return figure, figure.add_subplot()
+
+
 def finish(figure: Figure, path: Path) -> Figure:
     """Saves the figure, if there is a path, and returns it."""
     if path is not None:
@@ -47,8 +54,13 @@ def finish(figure: Figure, path: Path) -> Figure:
     return figure
 
 
-def dress(axes: Axes, title: str, y_label: str | None = None) -> None:
-    """Gives axes the fonts and colors that all of them have."""
+def dress(
+    axes: Axes, title: str, y_label: str | None = None, *, ruled: bool = True
+) -> None:
+    """Gives axes the fonts and colors that all of them have.
+
+    If `ruled`, with faint lines to read values by, behind everything.
+    """
     axes.set_facecolor(PAPER)
     axes.set_title(
         plain(title), loc="left", fontsize=MEDIUM, color=INK, weight="bold"
@@ -60,6 +72,23 @@ def dress(axes: Axes, title: str, y_label: str | None = None) -> None:
         axes.set_ylabel(y_label)
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=INK, linewidth=0.6)
+    if ruled:
+        axes.grid(True, axis="y", color=FAINT, linewidth=0.6, linestyle="-")
+        axes.set_axisbelow(True)
+
+
+def shades(count: int, strong: Sequence[str], name: str, end: float) -> Any:
+    """Colors of so many lines: strong ones if they suffice, or of a colormap.
+
+    Args:
+        count: How many lines there are.
+        strong: Colors for a few.
+        name: Of the colormap.
+        end: Where in it to end, up to 1: the ends of some are too light.
+    """
+    if count <= len(strong):
+        return strong[:count]
+    return matplotlib.colormaps[name](np.linspace(0, end, count))
 
 
 def dress_bar(bar: Colorbar, label: str) -> None:
@@ -67,12 +96,6 @@ def dress_bar(bar: Colorbar, label: str) -> None:
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
     bar.set_label(label, fontsize=SMALL, color=INK)
     bar.outline.set_visible(False)
-
-
-def rule(axes: Axes) -> None:
-    """Draws faint lines to read values by, behind everything."""
-    axes.grid(True, axis="y", color=FAINT, linewidth=0.6, linestyle="-")
-    axes.set_axisbelow(True)
 
 
 def legend(axes: Axes, **options: Any) -> None:
@@ -320,6 +343,13 @@ def running_median(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             for place, far in zip(places, reach, strict=True)
         ]
     )
+
+
+def course(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`(places, values)`: where there are many values, a running median."""
+    if len(values) <= MANY:
+        return np.arange(len(values)), values
+    return running_median(values)
 
 
 def steps_across(axes: Axes, steps: np.ndarray) -> None:

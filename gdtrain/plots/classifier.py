@@ -197,8 +197,7 @@ def confusion(
     table = np.zeros([shares.shape[1]] * 2, int)
     np.add.at(table, (labels, shares.argmax(1)), 1)
     side = min(3 + 0.45 * len(table), 20)
-    figure = canvas.new_figure(side, side)
-    axes = figure.add_subplot()
+    figure, axes = canvas.new_axes(side, side)
     of_class = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(of_class, "Blues", vmin=0, vmax=1)
     called = [_call(label, class_names) for label in range(len(table))]
@@ -206,7 +205,7 @@ def confusion(
     axes.set_yticks(range(len(table)), called)
     axes.set_xlabel("taken for")
     title = f"{np.trace(table):,} of {len(labels):,} are right"
-    canvas.dress(axes, title, "is")
+    canvas.dress(axes, title, "is", ruled=False)
     if max(map(len, called)) > 3:
         axes.tick_params(axis="x", rotation=90)
     if len(table) <= MAX_COUNTED:

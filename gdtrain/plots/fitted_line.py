@@ -85,8 +85,7 @@ class FittedLine:
         Returns:
             A `matplotlib.figure.Figure`.
         """
-        figure = canvas.new_figure(5, 3.6)
-        axes = figure.add_subplot()
+        figure, axes = canvas.new_axes(5, 3.6)
         axes.scatter(
             self._x, self._y, s=12, color=canvas.INK, alpha=0.55, linewidth=0
         )
@@ -107,7 +106,6 @@ class FittedLine:
         low, high = low - margin, high + margin
         axes.set(xlabel="x", ylim=(low, high))
         canvas.dress(axes, self._title(seen), "y")
-        canvas.rule(axes)
         if self._truth is not None:
             canvas.legend(axes)
         if seen.max() < low or seen.min() > high:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, colors
+from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -56,8 +56,7 @@ def gradient_norms(source: object, path: canvas.Path = None) -> Figure:
     """
     opened = open_source(source)
     rows = len(opened.parts("gradient_norm"))
-    figure = canvas.new_figure(7, min(max(1.2 + 0.2 * rows, 1.9), 9))
-    axes = figure.add_subplot()
+    figure, axes = canvas.new_axes(7, min(max(1.2 + 0.2 * rows, 1.9), 9))
     draw_gradient_norms(axes, opened, max_names=36)
     canvas.steps_across(axes, opened.steps)
     return canvas.finish(figure, path)
@@ -90,8 +89,7 @@ def update_ratios(source: object, path: canvas.Path = None) -> Figure:
     [[1.0, 0.5], [2.0, 0.25]]
     """
     opened = open_source(source)
-    figure = canvas.new_figure(7, 3.6)
-    axes = figure.add_subplot()
+    figure, axes = canvas.new_axes(7, 3.6)
     draw_update_ratios(axes, opened)
     canvas.steps_across(axes, opened.steps)
     return canvas.finish(figure, path)
@@ -120,7 +118,7 @@ def draw_gradient_norms(axes: Axes, source: Source, max_names: int) -> None:
     red = colors.ListedColormap([canvas.RED])
     axes.imshow(np.ma.masked_array(bad, ~bad), cmap=red, **place)
     note = " (red: NaN or infinite)" if bad.any() else ""
-    canvas.dress(axes, f"Gradient norm of each layer{note}")
+    canvas.dress(axes, f"Gradient norm of each layer{note}", ruled=False)
     rows = canvas.thin(len(layers), max_names)
     short = canvas.shorten_all(layers)
     axes.set_yticks(rows, [canvas.plain(short[row]) for row in rows])
@@ -134,10 +132,7 @@ def draw_update_ratios(axes: Axes, source: Source) -> None:
     columns = canvas.into_columns(steps)
     lines = np.stack([columns.log_means(values) for values in ratios])
     lines[np.isinf(lines)] = np.nan  # 0, which has no place here
-    # Strong colors for a few, by depth for many; without light yellow.
-    shades: Any = LINE_COLORS[: len(layers)]
-    if len(layers) > len(LINE_COLORS):
-        shades = colormaps["plasma"](np.linspace(0, 0.85, len(layers)))
+    shades = canvas.shades(len(layers), LINE_COLORS, "plasma", 0.85)
     for logs, shade in zip(lines, shades, strict=True):
         axes.plot(
             columns.centers,
@@ -150,7 +145,8 @@ def draw_update_ratios(axes: Axes, source: Source) -> None:
     low, high = (known.min(), known.max()) if len(known) else (-3.0, -3.0)
     margin = max(math.log10(MARGIN) - (high - low) / 2, 0)
     canvas.log_up(axes, 10.0 ** (low - margin), 10.0 ** (high + margin))
-    canvas.dress(axes, "Update ratio of each layer", "update / weights")
+    title = "Update ratio of each layer"
+    canvas.dress(axes, title, "update / weights", ruled=False)
     _name_lines(axes, layers, lines, shades)
 
 

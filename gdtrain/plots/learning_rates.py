@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
@@ -55,8 +54,7 @@ def learning_rate_range(
     >>> axes.get_xscale(), axes.get_xlabel()
     ('log', 'learning rate')
     """
-    figure = canvas.new_figure(7, 3.8)
-    axes = figure.add_subplot()
+    figure, axes = canvas.new_axes(7, 3.8)
     canvas.log_across(axes, "learning rate", max_ticks=12)
     rates, losses = found.learning_rates, found.losses
     axes.plot(rates, losses, ".", color=canvas.BLUE, alpha=0.3, markersize=5)
@@ -77,7 +75,6 @@ def learning_rate_range(
         rate = canvas.number(float(f"{found.suggestion:.2g}"))
         title = f"try learning rate {rate}"
     canvas.dress(axes, f"Range test: {title}", "loss of the batch")
-    canvas.rule(axes)
     canvas.legend(axes, loc="lower left")
     return canvas.finish(figure, path)
 
@@ -112,9 +109,7 @@ def sweep(result: SweepResult, path: canvas.Path = None) -> Figure:
     """
     figure = canvas.new_figure(9.5, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    colors = matplotlib.colormaps["viridis"](
-        np.linspace(0, 0.9, len(result.learning_rates))
-    )
+    colors = canvas.shades(len(result.learning_rates), (), "viridis", 0.9)
     colors[result.diverged] = to_rgba(canvas.RED)
     _draw_losses(left, result, colors)
     _draw_finals(right, result, colors)
@@ -125,23 +120,16 @@ def _draw_suggestions(axes: Axes, found: RangeTestResult) -> None:
     """A mark for each suggestion, where the smoothed loss is there."""
     logs = np.log(found.learning_rates)
     for name, rate in found.suggestions.items():
-        is_chosen = name == found.method
-        color = METHOD_COLORS[name]
+        color, is_chosen = METHOD_COLORS[name], name == found.method
         height = np.interp(
             np.log(rate), logs, found.smoothed, left=np.nan, right=np.nan
         )
         width = 1.6 if is_chosen else 0.8
         axes.axvline(rate, color=color, linewidth=width, alpha=0.8)
-        axes.plot(
-            rate,
-            height,
-            marker="o",
-            linestyle="",
-            markersize=8 if is_chosen else 5,
-            color=color,
-            label=f"{name}: {canvas.number(rate)}"
-            + (" (recommended)" if is_chosen else ""),
-        )
+        size = 8 if is_chosen else 5
+        label = f"{name}: {canvas.number(rate)}"
+        label += " (recommended)" if is_chosen else ""
+        axes.plot(rate, height, "o", color=color, markersize=size, label=label)
 
 
 def _show_fall(axes: Axes, found: RangeTestResult) -> None:
@@ -162,7 +150,7 @@ def _draw_losses(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
     for run in np.argsort(result.learning_rates):
         lost = result.diverged_at(run)
         end = len(steps) if lost is None else lost
-        places, course = _course(losses[run, :end])
+        places, course = canvas.course(losses[run, :end])
         shown.append(course)
         axes.plot(
             steps[places],
@@ -176,20 +164,9 @@ def _draw_losses(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
     _mark_diverged(axes, result)
     canvas.steps_across(axes, steps)
     canvas.dress(axes, "Loss at each learning rate")
-    canvas.rule(axes)
     canvas.legend(
-        axes,
-        title="learning rate",
-        loc="upper left",
-        bbox_to_anchor=(1, 1),
+        axes, title="learning rate", loc="upper left", bbox_to_anchor=(1, 1)
     )
-
-
-def _course(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`(places, values)`: losses, or where they are many, their course."""
-    if len(losses) <= canvas.MANY:
-        return np.arange(len(losses)), losses
-    return canvas.running_median(losses)
 
 
 def _label(result: SweepResult, run: int) -> str:
@@ -229,11 +206,9 @@ def _draw_finals(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
         rates[good][order], finals[good][order], color="#9a9a9a", linewidth=1
     )
     for run in np.flatnonzero(good):
-        is_best = rates[run] == result.best
-        size = 9 if is_best else 6
-        axes.plot(
-            rates[run], finals[run], "o", color=colors[run], markersize=size
-        )
+        size = 9 if rates[run] == result.best else 6
+        point = rates[run], finals[run], "o"
+        axes.plot(*point, color=colors[run], markersize=size)
     canvas.log_across(axes, "learning rate (crosses: diverged)", max_ticks=8)
     if good.any():
         canvas.scale_up(axes, finals[good])
@@ -245,4 +220,3 @@ def _draw_finals(axes: Axes, result: SweepResult, colors: np.ndarray) -> None:
     if result.best is not None:
         best = f"best at {canvas.number(result.best)}"
     canvas.dress(axes, f"{name}: {best}")
-    canvas.rule(axes)

@@ -155,7 +155,7 @@ def landscape(surface: LossSurface, path: canvas.Path = None) -> Figure:
         _draw_path(axes, places, low, high)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set_xlabel(canvas.plain(surface.names[0]))
-        canvas.dress(axes, label)
+        canvas.dress(axes, label, ruled=False)
         axes.set_facecolor(_UNKNOWN)
     panels[0].set_ylabel(canvas.plain(surface.names[1]))
     if len(levels):

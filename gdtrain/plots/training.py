@@ -1,10 +1,8 @@
 """A training step by step: loss and learning rate, and all on one page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -127,9 +125,7 @@ def compare(
     opened = {label: open_source(source) for label, source in sources.items()}
     figure = canvas.new_figure(8, 1 + 2.6 * len(quantities))
     panels = figure.subplots(len(quantities), sharex=True, squeeze=False)[:, 0]
-    shades: Any = COLORS
-    if len(opened) > len(COLORS):
-        shades = colormaps["viridis"](np.linspace(0, 0.9, len(opened)))
+    shades = canvas.shades(len(opened), COLORS, "viridis", 0.9)
     for axes, name in zip(panels, quantities, strict=True):
         values = [source[name] for source in opened.values()]
         lines = (limits or {}).get(name, ())
@@ -140,18 +136,12 @@ def compare(
         own = shades if len(lines) > 1 else [canvas.INK]
         for limit, shade in zip(lines, own, strict=False):
             axes.axhline(limit, color=shade, linewidth=1, linestyle="--")
-            canvas.note(
-                axes,
-                canvas.number(limit),
-                (1, limit),
-                (5, 0),
-                shade,
-                xycoords=axes.get_yaxis_transform(),
-            )
+            place = {"xycoords": axes.get_yaxis_transform()}
+            text = canvas.number(limit)
+            canvas.note(axes, text, (1, limit), (5, 0), shade, **place)
         title = name.replace("_", " ") + " (dashed: limit)" * bool(len(lines))
         canvas.dress(axes, title)
-        canvas.rule(axes)
-    canvas.legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
+        canvas.legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
     every = np.concatenate([source.steps for source in opened.values()])
     canvas.steps_across(panels[-1], every)
     return canvas.finish(figure, path)
@@ -170,7 +160,7 @@ def _draw_course(
     is_rare = len(steps) < len(values) / 2  # Measured now and then
     if len(steps) > canvas.MANY and not is_rare:
         axes.plot(steps, shown, color=shade, alpha=0.4, linewidth=0.8)
-        places, shown = canvas.running_median(shown)
+        places, shown = canvas.course(shown)
         steps = steps[places]
     axes.plot(
         steps,
@@ -206,7 +196,6 @@ def _draw_loss(axes: Axes, source: Source) -> None:
         axes.plot(steps[places], medians, color=canvas.BLUE, linewidth=1.8)
     canvas.scale_up(axes, values)
     canvas.dress(axes, "Loss (line: running median)" if is_long else "Loss")
-    canvas.rule(axes)
     is_bad = source.table.measured("loss") & ~np.isfinite(values)
     if is_bad.any():
         _mark_nonfinite(axes, source.steps, values, int(np.argmax(is_bad)))
@@ -233,7 +222,6 @@ def _draw_learning_rate(axes: Axes, source: Source) -> None:
     if axes.get_yscale() == "linear" and np.nanmin(together) >= 0:
         axes.set_ylim(bottom=0, top=1.15 * np.nanmax(together) or None)
     canvas.dress(axes, "Learning rate")
-    canvas.rule(axes)
     if len(rates) > 1:
         canvas.legend(axes)
 
