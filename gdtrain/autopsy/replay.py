@@ -78,18 +78,14 @@ class StepReplay:
         self.batch_size = int(gradients.examples_in(self.data[0]))
         before = [v for some in variables.of(model).values() for v in some]
         before.append(randomness.global_random_state())
-        # By id, as one may be found twice
-        self._before: dict[int, tuple[Any, tf.Tensor]] = {
-            id(v): (v, tf.identity(tf.convert_to_tensor(v))) for v in before
-        }
+        self._before = variables.KeptValues(before, model.distribute_strategy)
         self.optimizers = variables.optimizers(model)
         self._largest = _largest(model.trainable_variables)
 
     def restore(self) -> None:
         """Sets all variables to what they were before the step."""
         self.model.reset_metrics()  # Those too that were made meanwhile
-        for variable, value in self._before.values():
-            variable.assign(value)
+        self._before.set_back()
 
     def forward(self, data: Any, weights: Weights = None) -> Forward:
         """A forward pass.
@@ -201,12 +197,14 @@ class StepReplay:
         """
         self.restore()
         model = self.model
+        finite = [
+            variable
+            for variable in [*model.variables, *model.optimizer.variables]
+            if not kind_of(variable)
+        ]
         with changed:
             update.apply(model.optimizer, gradient, model.trainable_variables)
-        for variable in [*model.variables, *model.optimizer.variables]:
-            if kind_of(variable) and not kind_of(self._before[id(variable)][1]):
-                return variable
-        return None
+        return next(filter(kind_of, finite), None)
 
     def examples_where(
         self, is_bad: Callable[[Any], bool], data: Any

@@ -8,10 +8,11 @@ from typing import Any
 
 from gdtrain.common import checks
 from gdtrain.common.cadence import next_multiple
-from gdtrain.curvature import stability_probe
+from gdtrain.curvature import hessian
 from gdtrain.curvature.objective import Objective
-from gdtrain.curvature.stability_probe import StabilityProbe
+from gdtrain.curvature.stability_probe import LOSSES, Sharpness, WhatIf
 from gdtrain.curvature.stable_learning_rate import Limit, limit_of
+from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Callback, Logs, State
 
 _log = logging.getLogger("gdtrain")
@@ -106,6 +107,10 @@ class ProbeCadence:
 
 
 _WHAT_IF = ("best", "losses", None)
+# From a random vector, the second largest eigenvalue may look like the answer
+# for a while: its error bound is small before the largest one is found.
+_FIRST_PRODUCTS, _FIRST_TOLERANCE = 80, 1e-3
+_TOLERANCE = 0.1  # The error is about its square.
 
 
 class Stability(Callback):
@@ -148,9 +153,9 @@ class Stability(Callback):
         minibatch_noise: Whether gradients are mostly noise of small batches,
             which lowers the limit of momentum. Defaults to `False`.
         what_if: `"best"`, the default, for `best_multiple`; `"losses"` for
-            the seven losses too; `None` for neither. It takes another seven
-            times the loss, and memory for another copy of weights and
-            optimizer.
+            the seven losses too; `None` for neither. It takes seven
+            times as long as the loss, and memory for a second copy of weights
+            and optimizer.
         max_products: Hessian-vector products of each probe, except for the
             first. Defaults to 4.
         batch_size: How many examples are evaluated at a time. Defaults to
@@ -201,11 +206,11 @@ class Stability(Callback):
         self.every_steps = checks.positive_integer("every_steps", every_steps)
         self.minibatch_noise = minibatch_noise
         self._what_if = checks.one_of("what_if", what_if, _WHAT_IF)
-        self.probe_names = [*stability_probe.NAMES]
+        self.probe_names = ["sharpness", "stable_learning_rate", "stability"]
         if what_if:
             self.probe_names.append("best_multiple")
         if what_if == "losses":
-            self.probe_names += stability_probe.LOSSES
+            self.probe_names += LOSSES
         self._max_products = checks.positive_integer(
             "max_products", max_products
         )
@@ -221,18 +226,20 @@ class Stability(Callback):
         self._cadence = ProbeCadence(
             self.every_steps, checks.share_of_time(budget)
         )
-        self._probe: StabilityProbe | None = None  # Made when first needed
+        self._sharpness: Sharpness | None = None  # Made when first needed
+        self._what_if_of: WhatIf | None = None
         self._made_for: Any = None  # The model's `train_function` then
         self._limit: Limit | None = None
         self._steps_before = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_probe": None, "_made_for": None}
+        made = ("_sharpness", "_what_if_of", "_made_for")
+        return {**super().__getstate__(), **dict.fromkeys(made)}
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Finds the limit of the model's optimizer."""
         super().on_train_begin(logs)
-        if self.steps_done < self._steps_before:  # Of another model
+        if self.steps_done < self._steps_before:  # Of a different model
             self._cadence.next_step = self.steps_done + 1
         self._steps_before = self.steps_done
         limit = limit_of(self.model.optimizer, self.minibatch_noise)
@@ -259,7 +266,7 @@ class Stability(Callback):
         """What is needed to continue exactly, except for times."""
         return {
             "next": self._cadence.next_step,
-            "vector": None if self._probe is None else self._probe.get_state(),
+            "vector": self._sharpness and self._sharpness.vector,
         }
 
     def set_state(self, state: State) -> None:
@@ -267,24 +274,41 @@ class Stability(Callback):
         self._cadence.next_step = state["next"]
         self._steps_before = self.steps_done
         if state["vector"] is not None:
-            self._measuring().set_state(state["vector"])
+            self._prepared().vector = state["vector"]
 
-    def _measuring(self) -> StabilityProbe:
-        """The probe; another one after the model was compiled again."""
-        if (
-            self._probe is None
-            or self._made_for is not self.model.train_function
-        ):
-            self._made_for = self.model.train_function
-            self._probe = StabilityProbe(
-                self.model,
-                self._objective_of(self.model),
-                limit_of(self.model.optimizer, self.minibatch_noise),
-                what_if=self._what_if is not None,
-            )
-        return self._probe
+    def _prepared(self) -> Sharpness:
+        """The sharpness; a new one after the model was compiled again."""
+        model = self.model
+        if self._sharpness and self._made_for is model.train_function:
+            return self._sharpness
+        self._made_for = model.train_function
+        objective = self._objective_of(model)
+        preconditioner = functools.partial(
+            hessian.preconditioner_of,
+            model.optimizer,
+            objective.weights,
+            model.distribute_strategy,
+        )
+        limit = limit_of(model.optimizer, self.minibatch_noise)
+        if self._what_if:
+            self._what_if_of = WhatIf(model, objective)
+        self._sharpness = Sharpness(
+            objective, preconditioner if limit.is_preconditioned else None
+        )
+        return self._sharpness
 
     def _measure(self) -> dict[str, float]:
-        """Numbers of a probe, a dict."""
-        found = self._measuring().measure(self._max_products)
-        return {name: found[name] for name in self.probe_names}
+        """Numbers of a probe, by name."""
+        sharpness, optimizer = self._prepared(), self.model.optimizer
+        if sharpness.vector is None:
+            sharpness.update(_FIRST_PRODUCTS, tolerance=_FIRST_TOLERANCE)
+        value, _ = sharpness.update(self._max_products, tolerance=_TOLERANCE)
+        stable = limit_of(optimizer, self.minibatch_noise).learning_rate(value)
+        stable = math.nan if stable is None else stable
+        # NaN if there are several
+        rate = float(optimizers.learning_rates(optimizer).get("", math.nan))
+        found = [value, stable, rate / stable]
+        if self._what_if_of is not None:
+            losses = self._what_if_of.losses()
+            found += [WhatIf.best_multiple(losses), *losses.tolist()]
+        return dict(zip(self.probe_names, found, strict=False))

@@ -1,4 +1,4 @@
-"""A learning rate held at a share of what is stable."""
+"""A learning rate held at a share of the stable limit."""
 
 import math
 from typing import Any

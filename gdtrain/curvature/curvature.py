@@ -34,7 +34,7 @@ class Curvature:
             P**-0.5 H P**-0.5, a `float`, for an optimizer with a
             preconditioner P, and else `None`.
         vectors: The eigenvectors, `[num_eigenvalues, weights]`, each of
-            length 1, over all weights one after another.
+            length 1, over all weights joined.
 
     Example:
 
@@ -193,14 +193,8 @@ def curvature(
     )
     hessian = Hessian(objective)
     limits: Any = {"tolerance": tolerance, "max_products": max_products}
-    found = lanczos.largest(
-        hessian,
-        lanczos.start_from(
-            _vectors(warm_start, hessian.size), hessian.size, hessian.dtype
-        ),
-        top=count,
-        **limits,
-    )
+    vectors = _vectors(warm_start, hessian.size)
+    found = hessian.largest(vectors, top=count, **limits)
     products = found.products
     sharpness, preconditioned = float(found.values[0]), None
     limit = stable_learning_rate.limit_of(model.optimizer, minibatch_noise)
@@ -235,9 +229,7 @@ def _preconditioned(
     )
     if divided_by is None:
         return None
-    operator = Hessian(objective, lambda: divided_by)
-    start = lanczos.start_from(None, operator.size, operator.dtype)
-    return lanczos.largest(operator, start, **limits)
+    return Hessian(objective, lambda: divided_by).largest(**limits)
 
 
 def _vectors(warm_start: Curvature | None, size: int) -> np.ndarray | None:

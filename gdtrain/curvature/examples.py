@@ -1,16 +1,12 @@
-"""The examples of a probe: chosen from data, and read in parts."""
+"""The examples of a probe, chosen from data."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.keras_bridge import data as keras_data
-
-#: The first example of a part
-Start: TypeAlias = int | tf.Tensor
 
 
 def take(
@@ -112,80 +108,3 @@ def count_of(data: Any) -> int:
     """Number of examples: the length of the first array."""
     leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
     return len(leaves[0])
-
-
-class Parts:
-    """Examples in parts of equal size; the last may be smaller.
-
-    Args:
-        data: A structure of tensors of shape `[examples, ...]`.
-        batch_size: How many examples a part has.
-
-    Example:
-
-    >>> parts = Parts(tf.constant([1.0, 2.0, 6.0]), batch_size=2)
-    >>> def function(start):
-    ...     return [tf.reduce_mean(parts.at(start))]
-    >>> [float(mean) for mean in parts.mean(function, [()], tf.float32)]
-    [3.0]
-    """
-
-    def __init__(self, data: Any, batch_size: int) -> None:
-        self._data = data
-        #: How many examples there are, an `int`.
-        self.examples = count_of(data)
-        self._size = min(batch_size, self.examples)
-
-    def at(self, start: Start) -> Any:
-        """The part that begins with example `start`."""
-        return keras.tree.map_structure(
-            lambda leaf: self._rows(leaf, start), self._data
-        )
-
-    def _rows(self, leaf: tf.Tensor | None, start: Start) -> tf.Tensor | None:
-        if leaf is None or self._size == self.examples:
-            return leaf
-        rows = leaf[start : start + self._size]
-        if self.examples % self._size == 0 and tf.is_tensor(start):
-            rows.set_shape([self._size, *leaf.shape[1:]])
-        return rows
-
-    def mean(
-        self,
-        function: Callable[[Start], list[tf.Tensor]],
-        shapes: list,
-        dtype: tf.DType,
-    ) -> list[tf.Tensor]:
-        """The mean of a function over parts, weighted by their examples.
-
-            mean = sum over parts (examples of part / examples * function)
-
-        One part after another, so that only one is in memory.
-
-        Args:
-            function: Takes the first example of a part, returns a list of
-                tensors.
-            shapes: Their shapes, a list.
-            dtype: Their dtype.
-
-        Returns:
-            A list of tensors.
-        """
-        if self._size == self.examples:
-            return function(0)
-
-        def add(start: tf.Tensor, totals: list[tf.Tensor]) -> tuple:
-            count = tf.minimum(self._size, self.examples - start)
-            share = tf.cast(count, dtype) / self.examples
-            return start + self._size, [
-                total + share * tensor
-                for total, tensor in zip(totals, function(start), strict=True)
-            ]
-
-        _, totals = tf.while_loop(
-            lambda start, totals: start < self.examples,
-            add,
-            (0, [tf.zeros(shape, dtype) for shape in shapes]),
-            parallel_iterations=1,
-        )
-        return totals

@@ -1,12 +1,14 @@
 """The Hessian over all weights, and the preconditioner that scales it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras.optimizers import Optimizer
 
+from gdtrain.curvature import lanczos
 from gdtrain.curvature.objective import Objective
 from gdtrain.keras_bridge import optimizers
 from gdtrain.keras_bridge.optimizers import unwrapped
@@ -65,6 +67,19 @@ class Hessian:
         """The product, an array `[size]`, as `vector` is."""
         return self._multiply(tf.constant(vector), *self._at).numpy()
 
+    def largest(
+        self, vectors: np.ndarray | None = None, **limits: Any
+    ) -> lanczos.Eigenpairs:
+        """Its largest eigenvalues.
+
+        Args:
+            vectors: Eigenvectors to begin with, `[any, size]`. Defaults to
+                `None`, a random vector.
+            **limits: Arguments of `lanczos.largest`.
+        """
+        start = lanczos.start_from(vectors, self.size, self.dtype)
+        return lanczos.largest(self, start, **limits)
+
     def _values_now(self) -> tuple[list[tf.Tensor], tf.Tensor | None]:
         """The values of the weights, and P as one vector."""
         values = self._objective.values()
@@ -84,7 +99,7 @@ class Hessian:
 
 
 def _joined(tensors: list[tf.Tensor]) -> tf.Tensor:
-    """Tensors one after another, a vector."""
+    """Tensors joined to one vector."""
     return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
 
 

@@ -42,7 +42,7 @@ class Ritz(NamedTuple):
 class KrylovSpace:
     """An orthonormal basis V of vectors that a matrix A was multiplied by.
 
-    When there is no room for another vector, the best combinations of them
+    When there is no room for one more vector, the best combinations of them
     are kept (thick restart).
 
     Args:
@@ -82,7 +82,7 @@ class KrylovSpace:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for another product."""
+        """Whether there is no room for one more product."""
         return self._count == self.room
 
     @property
@@ -246,7 +246,6 @@ def largest(
     tolerance: float = 1e-3,
     max_products: int = 100,
     max_vectors: int | None = None,
-    seed: int = 0,
 ) -> Eigenpairs:
     """The algebraically largest eigenvalues of a symmetric matrix A.
 
@@ -276,7 +275,6 @@ def largest(
         max_products: Defaults to 100.
         max_vectors: How many vectors to keep, at least top + 4. Defaults to
             `None`, 2 * top + 22.
-        seed: Of random vectors that continue a search. Defaults to 0.
 
     Raises:
         FloatingPointError: if a product is not finite.
@@ -294,7 +292,7 @@ def largest(
         sections 6.9 (orthogonalisation) and 11.5 (error bounds).
     """
     top = min(top, len(start))
-    space = KrylovSpace(product, start, max_vectors or 2 * top + 22, seed)
+    space = KrylovSpace(product, start, max_vectors or 2 * top + 22, seed=0)
     _search(space, top, tolerance, max_products)
     while top > 1 and space.products < max_products and space.has_next:
         before = space.ritz()

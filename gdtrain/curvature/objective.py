@@ -1,14 +1,13 @@
 """The loss of a model over data, as a function of its weights."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.curvature import examples as examples_of_data
-from gdtrain.curvature.examples import Parts, Start
 from gdtrain.keras_bridge import layers, losses, patches, randomness
 from gdtrain.state import variables
 
@@ -16,6 +15,8 @@ from gdtrain.state import variables
 Tensors = list[tf.Tensor]
 #: The same as a caller may pass them: whatever TensorFlow makes tensors of.
 Arrays = Sequence[Any]
+#: The first example of a part
+Start: TypeAlias = int | tf.Tensor
 
 
 def gradient_of(
@@ -150,19 +151,15 @@ def compiled_loss(
         keras.StatelessScope(state, collect_losses=True),
     ):
         y_pred = model(x, training=training)
-        _check_loss(model)
+        is_plain = type(model).compute_loss is keras.Model.compute_loss
+        # Layers have added theirs by now.
+        if is_plain and not model.loss and not model.losses:
+            raise ValueError(
+                f"The model must have a loss. Received: model {model.name!r}, "
+                f"compiled with loss={model.loss!r}. Call "
+                "`model.compile(optimizer, loss)`, or override `compute_loss`."
+            )
         return losses.compute_loss(model, x, y, y_pred, sample_weight, training)
-
-
-def _check_loss(model: keras.Model) -> None:
-    """Refuses a model without a loss; layers have added theirs by now."""
-    is_plain = type(model).compute_loss is keras.Model.compute_loss
-    if is_plain and not model.loss and not model.losses:
-        raise ValueError(
-            f"The model must have a loss. Received: model {model.name!r}, "
-            f"compiled with loss={model.loss!r}. Call "
-            "`model.compile(optimizer, loss)`, or override `compute_loss`."
-        )
 
 
 def _undivided(loss: tf.Tensor) -> tf.Tensor:
@@ -236,15 +233,16 @@ class Objective:
         training: bool = False,
     ) -> None:
         check_model(model)
-        self._model = model
+        #: The model.
+        self.model = model
         self._training = bool(training)
         batch_size = checks.positive_integer("batch_size", batch_size)
-        data = examples_of_data.take(
+        self._data = examples_of_data.take(
             x, y, sample_weight, examples=examples, batch_size=batch_size
         )
-        self._parts = Parts(data, batch_size)
         #: How many examples the loss is a mean over, an `int`.
-        self.examples = self._parts.examples
+        self.examples = examples_of_data.count_of(self._data)
+        self._part_size = min(batch_size, self.examples)
         check_parts(model, self.examples, batch_size)
         #: The trainable weights, a list of `keras.Variable`.
         self.weights = list(model.trainable_variables)
@@ -265,7 +263,7 @@ class Objective:
 
     def compiled(self, function: Callable) -> Callable:
         """A function as a program, unless the model is to run eagerly."""
-        if self._model.run_eagerly:
+        if self.model.run_eagerly:
             return function
         return tf.function(function, autograph=False)
 
@@ -276,7 +274,7 @@ class Objective:
             A list of tensors of `dtype`, one for each of `weights`: of the
             first replica's, where there are several.
         """
-        strategy = self._model.distribute_strategy
+        strategy = self.model.distribute_strategy
         # `tf.cast` would give back the variable itself.
         tensors = [
             tf.convert_to_tensor(variables.parts(weight, strategy)[0])
@@ -372,7 +370,46 @@ class Objective:
     def _mean(
         self, function: Callable[[Start], Tensors], shapes: list
     ) -> Tensors:
-        return self._parts.mean(function, shapes, self.dtype)
+        """The mean of a function over parts, weighted by their examples.
+
+            mean = sum over parts (examples of part / examples * function)
+
+        One part at a time, so that only one is in memory.
+
+        Args:
+            function: Takes the first example of a part, returns a list of
+                tensors of `dtype`.
+            shapes: Their shapes, a list.
+        """
+        examples, size = self.examples, self._part_size
+        if size == examples:
+            return function(0)
+
+        def add(start: tf.Tensor, totals: Tensors) -> tuple:
+            count = tf.minimum(size, examples - start)
+            share = tf.cast(count, self.dtype) / examples
+            return start + size, [
+                total + share * tensor
+                for total, tensor in zip(totals, function(start), strict=True)
+            ]
+
+        _, totals = tf.while_loop(
+            lambda start, totals: start < examples,
+            add,
+            (0, [tf.zeros(shape, self.dtype) for shape in shapes]),
+            parallel_iterations=1,
+        )
+        return totals
+
+    def _rows(self, leaf: tf.Tensor | None, start: Start) -> tf.Tensor | None:
+        """What a part has of one of the arrays."""
+        size = self._part_size
+        if leaf is None or size == self.examples:
+            return leaf
+        rows = leaf[start : start + size]
+        if self.examples % size == 0 and tf.is_tensor(start):
+            rows.set_shape([size, *leaf.shape[1:]])
+        return rows
 
     def _part(self, values: Tensors, start: Start) -> tf.Tensor:
         """The loss of the part that begins with example `start`."""
@@ -382,7 +419,8 @@ class Objective:
             (seed, tf.cast([0, start], value.dtype) + value)
             for seed, value in self._seeds
         ]
-        loss = compiled_loss(
-            self._model, self._parts.at(start), state, self._training
+        batch = keras.tree.map_structure(
+            lambda leaf: self._rows(leaf, start), self._data
         )
+        loss = compiled_loss(self.model, batch, state, self._training)
         return tf.cast(loss, self.dtype)

@@ -8,11 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.curvature import hessian, lanczos
 from gdtrain.curvature.hessian import Hessian, Preconditioner
 from gdtrain.curvature.objective import Objective
-from gdtrain.curvature.stable_learning_rate import Limit
-from gdtrain.descent import clipping, optimizers, settings, update
+from gdtrain.descent import clipping, settings, update
 from gdtrain.keras_bridge.optimizers import unwrapped
 
 _log = logging.getLogger("gdtrain")
@@ -50,9 +48,9 @@ class Sharpness:
         self._objective = objective
         self._preconditioner = preconditioner
         self._hessian: Hessian | None = None  # Made when P is known
-        self._vectors: np.ndarray | None = None  # `[1, weights]`
-        #: How many products were used so far.
-        self.products = 0
+        #: The eigenvector found last, `[weights]`, or `None`. The next update
+        #: begins with it.
+        self.vector: np.ndarray | None = None
 
     def update(
         self, max_products: int = 2, *, tolerance: float = 1e-3
@@ -78,39 +76,25 @@ class Sharpness:
             if self._preconditioner and self._preconditioner() is None:
                 return math.nan, math.nan
             self._hessian = Hessian(self._objective, self._preconditioner)
-        hessian = self._hessian
-        hessian.refresh()
+        self._hessian.refresh()
         try:
-            found = lanczos.largest(
-                hessian,
-                lanczos.start_from(self._vectors, hessian.size, hessian.dtype),
+            found = self._hessian.largest(
+                None if self.vector is None else self.vector[np.newaxis],
                 tolerance=tolerance,
                 max_products=max_products,
                 max_vectors=_MAX_VECTORS,
             )
         except FloatingPointError:
-            self._vectors = None
+            self.vector = None
             return math.nan, math.nan
-        self.products += found.products
-        self._vectors = found.vectors
+        self.vector = found.vectors[0]
         return float(found.values[0]), float(found.residuals[0])
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether it has an eigenvector to begin with."""
-        return self._vectors is not None
-
-    def get_state(self) -> np.ndarray | None:
-        """The eigenvector found last, an array `[weights]`, or `None`."""
-        return None if self._vectors is None else self._vectors[0]
-
-    def set_state(self, state: np.ndarray | None) -> None:
-        """Restores what `get_state` gave."""
-        self._vectors = None if state is None else state[np.newaxis]
 
 
 #: Of the learning rate, at which `WhatIf` measures the loss.
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+#: The names of these losses
+LOSSES = [f"what_if/{multiple:g}" for multiple in MULTIPLES]
 
 
 class WhatIf:
@@ -242,81 +226,3 @@ def _like(weight: keras.Variable) -> keras.Variable:
     )
     other.constraint = weight.constraint
     return other
-
-
-NAMES = ["sharpness", "stable_learning_rate", "stability"]
-LOSSES = [f"what_if/{multiple:g}" for multiple in MULTIPLES]
-
-# From a random vector, the second largest eigenvalue may look like the answer
-# for a while: its error bound is small before the largest one is found.
-_FIRST_PRODUCTS, _FIRST_TOLERANCE = 80, 1e-3
-_TOLERANCE = 0.1  # The error is about its square.
-
-
-class StabilityProbe:
-    """Measures sharpness, its limit, and the loss at other learning rates.
-
-    Args:
-        model: A Keras model, compiled and built.
-        objective: The `Objective` of that model.
-        limit: The `Limit` of its optimizer.
-        what_if: Whether to look at other learning rates.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        objective: Objective,
-        limit: Limit,
-        *,
-        what_if: bool = True,
-    ) -> None:
-        self._model = model
-        self._limit = limit
-        weights, strategy = objective.weights, model.distribute_strategy
-        self._sharpness = Sharpness(
-            objective,
-            (
-                lambda: hessian.preconditioner_of(
-                    model.optimizer, weights, strategy
-                )
-            )
-            if limit.is_preconditioned
-            else None,
-        )
-        self._what_if = WhatIf(model, objective) if what_if else None
-
-    def measure(self, max_products: int) -> dict[str, float]:
-        """Numbers by name: `NAMES`, `"best_multiple"` and `LOSSES`.
-
-        Args:
-            max_products: Of Hessian-vector products; 80 the first time.
-        """
-        if not self._sharpness.is_warm:
-            self._sharpness.update(_FIRST_PRODUCTS, tolerance=_FIRST_TOLERANCE)
-        value, _ = self._sharpness.update(max_products, tolerance=_TOLERANCE)
-        stable = self._limit.learning_rate(value)
-        stable = math.nan if stable is None else stable
-        found = {
-            "sharpness": value,
-            "stable_learning_rate": stable,
-            "stability": self._learning_rate() / stable,
-        }
-        if self._what_if is not None:
-            losses = self._what_if.losses()
-            found["best_multiple"] = self._what_if.best_multiple(losses)
-            found |= dict(zip(LOSSES, losses.tolist(), strict=True))
-        return found
-
-    def get_state(self) -> np.ndarray | None:
-        """See `Sharpness`."""
-        return self._sharpness.get_state()
-
-    def set_state(self, state: np.ndarray | None) -> None:
-        """Restores what `get_state` gave."""
-        self._sharpness.set_state(state)
-
-    def _learning_rate(self) -> float:
-        """That of the next update; NaN if there are several."""
-        rates = optimizers.learning_rates(self._model.optimizer)
-        return float(rates[""]) if "" in rates else math.nan

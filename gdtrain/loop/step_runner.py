@@ -184,21 +184,19 @@ def entered(model: Any, *attributes: str) -> Iterator[None]:
         *attributes: Names of attributes that the pass sets.
     """
     outer = _under_way.get()
-    is_inner = any(one is model for one in outer)
-    strategy = model.distribute_strategy
-    before = [
-        (metric, some, variables.values(some, strategy))
-        for metric in (model.metrics if is_inner else ())
-        for some in [list(metric.variables)]
-    ]
+    metrics = None
+    if any(one is model for one in outer):
+        metrics = variables.KeptValues(
+            model.metrics_variables, model.distribute_strategy
+        )
     kept = {name: getattr(model, name, None) for name in attributes}
     token = _under_way.set((*outer, model))
     try:
         yield
     finally:
         _under_way.reset(token)
-        for metric, some, values in before:
-            metric.reset_state()  # It may have variables that are new.
-            variables.assign(some, values, strategy)
-        for name, value in kept.items() if is_inner else ():
-            setattr(model, name, value)
+        if metrics is not None:
+            model.reset_metrics()  # Those too that were made meanwhile
+            metrics.set_back()
+            for name, value in kept.items():
+                setattr(model, name, value)

@@ -204,6 +204,34 @@ def assign(
             part.assign(one)
 
 
+class KeptValues:
+    """The values that variables have now, to be set back as often as needed.
+
+    Args:
+        variables: Of Keras or of TensorFlow, each once.
+        strategy: Theirs.
+
+    Example:
+
+    >>> weight = keras.Variable([1.0, 2.0])
+    >>> kept = KeptValues([weight], tf.distribute.get_strategy())
+    >>> weight.assign([3.0, 4.0])
+    >>> kept.set_back()
+    >>> weight.numpy().tolist()
+    [1.0, 2.0]
+    """
+
+    def __init__(
+        self, variables: Iterable[Variable], strategy: Strategy
+    ) -> None:
+        self._variables, self._strategy = list(variables), strategy
+        self._values = values(self._variables, strategy)
+
+    def set_back(self) -> None:
+        """Sets the variables to these values."""
+        assign(self._variables, self._values, self._strategy)
+
+
 def difference(
     kind: str, variables: list[Variable], found: list[Value]
 ) -> str | None:

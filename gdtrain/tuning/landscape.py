@@ -9,7 +9,7 @@ import numpy as np
 from gdtrain.common import checks
 from gdtrain.mistakes import errors
 from gdtrain.tuning import weight_space
-from gdtrain.tuning.weight_space import Directions, LossSurvey
+from gdtrain.tuning.weight_space import LossSurvey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class LossSurface:
 
         losses[j, i] = loss(center + x[i] vectors[0] + y[j] vectors[1])
 
-    Weights are one vector: all trainable weights, one after another.
+    Weights are one vector: all trainable weights joined.
 
     Args:
         losses: Float64 `[resolution, resolution]`; NaN or infinite where the
@@ -168,21 +168,12 @@ def landscape(
         batch_size=batch_size,
         training=training,
     )
-    return find(
-        survey,
-        path,
-        directions=directions,
-        x_range=x_range,
-        y_range=y_range,
-        resolution=resolution,
-        seed=seed,
-    )
+    return find(survey, path, directions, x_range, y_range, resolution, seed)
 
 
 def find(
     survey: LossSurvey,
     path: Any,
-    *,
     directions: str = "auto",
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
@@ -195,16 +186,25 @@ def find(
     ranges = [_range("x_range", x_range), _range("y_range", y_range)]
     paths = weight_space.paths_by_label(path, survey.size)
     kept, losses = weight_space.good_points(paths, survey)
-    center, found = _plane(kind, survey, kept, losses, seed)
+    weights, center = survey.weights, survey.point()
+    if kind == "weights":
+        center = np.zeros(2)
+        found = weight_space.of_two_weights(weights, survey.model.name)
+    elif kind == "path":
+        center = kept[np.argmin(losses)]
+        found = weight_space.principal(kept, center, seed)
+    else:
+        values = [value.numpy() for value in survey.values()]
+        found = weight_space.filter_normalized(weights, values, seed)
     if len(kept) and kind != "random":
         view = _around(project(kept, center, found.vectors))
     else:
         here = project(survey.point(), center, found.vectors)
         view = np.stack([here - 1, here + 1])
-    ends = [
-        given or tuple(wide) for given, wide in zip(ranges, view.T, strict=True)
-    ]
-    sides = [np.linspace(low, high, count) for low, high in ends]
+    sides = []
+    for given, wide in zip(ranges, view.T, strict=True):
+        low, high = wide if given is None else given
+        sides.append(np.linspace(low, high, count))
     return LossSurface(
         losses=survey.over(center, found.vectors, *sides),
         x=sides[0],
@@ -217,26 +217,6 @@ def find(
             for label, points in paths.items()
         },
     )
-
-
-def _plane(
-    kind: str,
-    survey: LossSurvey,
-    kept: np.ndarray,
-    losses: np.ndarray,
-    seed: int,
-) -> tuple[np.ndarray, Directions]:
-    """The center of the plane, and its directions."""
-    weights = survey.weights
-    if kind == "weights":
-        name = survey.model.name
-        return np.zeros(2), weight_space.of_two_weights(weights, name)
-    if kind == "path":
-        center = kept[np.argmin(losses)]
-        return center, weight_space.principal(kept, center, seed)
-    values = survey.values()
-    found = weight_space.filter_normalized(weights, values, seed)
-    return survey.point(), found
 
 
 def _kind(directions: str, survey: LossSurvey, path: Any) -> str:

@@ -69,8 +69,10 @@ def _check_apply(
         )
 
 
-def _rates(low: float, high: float, steps: int | None) -> dict[str, Any]:
-    """The range of learning rates, as arguments of `range_test.run`.
+def _rates(
+    low: float, high: float, steps: int | None
+) -> tuple[float, float, int | None]:
+    """The range of learning rates, if it is one.
 
     Raises:
         TypeError, ValueError: if it is none.
@@ -90,7 +92,7 @@ def _rates(low: float, high: float, steps: int | None) -> dict[str, Any]:
                 f"`steps` must be at least {_FEWEST}, to see how the loss "
                 f"changes. Received: steps={steps}. Omit it."
             )
-    return {"low": low, "high": high, "steps": steps}
+    return low, high, steps
 
 
 # Of the curvature: an error of about 1% suffices, as half of it is suggested
@@ -181,7 +183,7 @@ def find_learning_rate(
     Raises:
         TypeError, ValueError: if an argument or the data cannot be used, the
             loss is not finite at the start, a custom step returns no loss or
-            descends with another optimizer, or `apply` is not the name of a
+            descends with a different optimizer, or `apply` is not the name of a
             method, or the optimizer has a schedule.
         RuntimeError: if the model is not built, has a loop of its own, or
             there is no suggestion for `apply`.
@@ -205,7 +207,7 @@ def find_learning_rate(
     _check_apply(apply, curvature, model.optimizer)
     if seed != 0 or isinstance(seed, bool):
         checks.positive_integer("seed", seed)
-    rates = _rates(min_learning_rate, max_learning_rate, steps)
+    low, high, steps = _rates(min_learning_rate, max_learning_rate, steps)
     with preserved_model(model), preserved_data(x) as data:
         stable, limit = None, "curvature was not measured"
         if curvature:
@@ -216,16 +218,24 @@ def find_learning_rate(
             model,
             data,
             y,
-            **rates,
+            low=low,
+            high=high,
+            steps=steps,
             batch_size=batch_size,
             sample_weight=sample_weight,
         )
-        _check_losses(test.losses)
     found = conclude(test, stable, limit)
     if verbose:
         print(found)
     if apply:
-        _apply(found, apply, model.optimizer)
+        name = found.method if apply is True else apply
+        if name not in found.suggestions:
+            raise RuntimeError(
+                "There must be a suggestion to apply. Received: "
+                f"apply={name!r}, of {found.suggestions}. {found} Set the "
+                "learning rate by hand."
+            )
+        model.optimizer.learning_rate = found.suggestions[str(name)]
     return found
 
 
@@ -238,21 +248,24 @@ def conclude(
         test: The `Recorder` of the test.
         stable_learning_rate, limit: As in `RangeTestResult`.
     """
-    suggested = {
-        name: test.constant_share * rate
-        for name, rate in suggestions.suggest(
-            test.losses, test.learning_rates, test.smoothed, test.per_decade
-        ).items()
-    }
+    finite = np.isfinite(test.smoothed)
+    rates, smoothed = test.learning_rates[finite], test.smoothed[finite]
+    suggested, considered = {}, []
+    if suggestions.falls(test.losses[finite], test.per_decade):
+        considered = ["minimum_tenth"]
+        for name, find in suggestions.METHODS.items():
+            rate = float(rates[find(rates, smoothed)])
+            suggested[name] = test.constant_share * rate
     if stable_learning_rate is not None and np.isfinite(stable_learning_rate):
         suggested["curvature"] = _STABLE_SHARE * stable_learning_rate
+        considered += ["curvature"] if considered else []
     return RangeTestResult(
         test.learning_rates,
         test.losses,
         test.smoothed,
         test.blew_up,
         suggested,
-        suggestions.recommended(suggested),
+        min(considered, key=suggested.__getitem__, default=None),
         stable_learning_rate,
         limit,
         test.steps_before,
@@ -277,38 +290,3 @@ def _stable_limit(
         # Not every loss and not all data that can be trained on
         return None, str(error)
     return measured.stable_learning_rate, measured.limit
-
-
-def _apply(
-    found: RangeTestResult, method: bool | str, optimizer: Optimizer
-) -> None:
-    """Sets the learning rate to a suggestion."""
-    name = found.method if method is True else method
-    if name not in found.suggestions:
-        raise RuntimeError(
-            "There must be a suggestion to apply. Received: "
-            f"apply={name!r}, of {found.suggestions}. {found} Set the "
-            "learning rate by hand."
-        )
-    optimizer.learning_rate = found.suggestions[str(name)]
-
-
-def _check_losses(losses: np.ndarray) -> None:
-    """Refuses a test without losses.
-
-    Raises:
-        RuntimeError: if no step was observed.
-        ValueError: if the first loss is not finite.
-    """
-    if not len(losses):
-        raise RuntimeError(
-            "The steps must be run by gdtrain. Received: a model whose steps "
-            "were not observed; it has a `make_train_function` of its own. "
-            "Remove that, and write a `train_step`."
-        )
-    if not np.isfinite(losses[0]):
-        raise ValueError(
-            "The loss must be finite at the start, before any rate is tried. "
-            f"Received: a loss of {losses[0]}. Look for NaN in the data, or "
-            "begin with other weights."
-        )

@@ -58,12 +58,12 @@ def preserved_model(model: keras.Model) -> Iterator[keras.Model]:
     >>> model.get_weights()[0].tolist(), int(model.optimizer.iterations)
     ([[0.0]], 0)
     """
-    _make_optimizer_variables(model)
-    before = variables.of(model)
-    strategy = model.distribute_strategy
-    values = {
-        kind: variables.values(some, strategy) for kind, some in before.items()
-    }
+    with model.distribute_strategy.scope():
+        for optimizer in variables.optimizers(model):
+            if not optimizer.built:
+                optimizer.build(model.trainable_variables)
+    before = [v for some in variables.of(model).values() for v in some]
+    values = variables.KeptValues(before, model.distribute_strategy)
     # Past `__setattr__`, by which Keras and TensorFlow would track them
     attributes = vars(model)
     kept = {key: attributes[key] for key in _ATTRIBUTES if key in attributes}
@@ -76,27 +76,8 @@ def preserved_model(model: keras.Model) -> Iterator[keras.Model]:
             for key in _ATTRIBUTES:
                 attributes.pop(key, None)
             attributes.update(kept)
-            for kind, some in before.items():
-                variables.assign(some, values[kind], strategy)
-            _reset_metrics_beside(model, before["metric"])
-
-
-def _make_optimizer_variables(model: keras.Model) -> None:
-    """Builds the optimizers, so that all their variables can be kept."""
-    with model.distribute_strategy.scope():
-        for optimizer in variables.optimizers(model):
-            if not optimizer.built:
-                optimizer.build(model.trainable_variables)
-
-
-def _reset_metrics_beside(
-    model: keras.Model, variables: list[keras.Variable]
-) -> None:
-    """Resets the metrics that have other variables than these."""
-    known = {id(variable) for variable in variables}
-    for metric in model.metrics:
-        if any(id(variable) not in known for variable in metric.variables):
-            metric.reset_state()
+            model.reset_metrics()  # Those too that were made meanwhile
+            values.set_back()
 
 
 # By operation of a pipeline: what makes the resource that counts how often the
@@ -117,6 +98,20 @@ class _HasState(Protocol):
     def get_state(self) -> Any: ...
 
     def set_state(self, state: Any) -> None: ...
+
+
+def check_can_be_read_again(x: Any) -> None:
+    """Refuses a generator and any other iterator.
+
+    Raises:
+        ValueError: if `x` is one.
+    """
+    if isinstance(x, Iterator):
+        raise ValueError(
+            "`x` must be data that can be read again. Received: "
+            f"x={x!r}, which can be read only once. Give arrays, a "
+            "tf.data.Dataset or a keras.utils.PyDataset."
+        )
 
 
 @contextlib.contextmanager
@@ -146,12 +141,7 @@ def preserved_data(x: Any) -> Iterator[Any]:
     >>> bool(tf.reduce_all(tf.equal(first, again)))
     True
     """
-    if isinstance(x, Iterator):
-        raise ValueError(
-            "`x` must be data that can be read again. Received: "
-            f"x={x!r}, which can be read only once. Give arrays, a "
-            "tf.data.Dataset or a keras.utils.PyDataset."
-        )
+    check_can_be_read_again(x)
     if isinstance(x, tf.data.Dataset):
         yield _copy_of_dataset(x)
     elif isinstance(x, _HasState):

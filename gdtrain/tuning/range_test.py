@@ -1,4 +1,4 @@
-"""The range test: a step at each of many learning rates, one after another."""
+"""The range test: one step at each of many learning rates."""
 
 import math
 from collections.abc import Mapping
@@ -139,11 +139,11 @@ class Recorder(Callback):
     batch, up to 30 times.
 
     Args:
-        ramp: The `Ramp` that the optimizer follows.
         low, high: The first rate and the last.
         steps: How many; `None` for what `steps_of` finds.
 
     Attributes:
+        ramp: The `Ramp` that the optimizer must follow.
         learning_rates, losses: Float64 `[n]`: of the steps that were made,
             without skipped ones.
         blew_up: Whether the loss did.
@@ -154,10 +154,10 @@ class Recorder(Callback):
     quantities = (Loss(), LearningRate())
 
     def __init__(
-        self, ramp: Ramp, low: float, high: float, steps: int | None = None
+        self, low: float, high: float, steps: int | None = None
     ) -> None:
         super().__init__()
-        self._ramp = ramp
+        self.ramp = Ramp()
         self._ends = low, high
         self._steps = steps or 0
         self._first = self._last = 0  # Steps: before it, and to stop after
@@ -171,9 +171,9 @@ class Recorder(Callback):
         """Sets the rates, before the first step is traced."""
         self._steps = self._steps or steps_of(self.params["steps"])
         optimizer = optimizer_of(self.model)
-        self._ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
+        self.ramp.rates = np.geomspace(*self._ends, self._steps).astype("f")
         self.steps_before = int(optimizer.iterations.numpy())
-        self._ramp.first = self.steps_before
+        self.ramp.first = self.steps_before
         self._first = self.steps_done
         self._last = self._first + self._steps
 
@@ -188,14 +188,13 @@ class Recorder(Callback):
         made = np.append(np.diff(rates) != 0, True)  # Else it is repeated
         skipped = int(np.count_nonzero(~made))
         self._last = self._first + self._steps + skipped
-        self.learning_rates = rates[made][: self._steps]
         self.losses = losses[made][: self._steps]
         place = suggestions.blow_up(self.smoothed)
         self.blew_up = place is not None
-        if place is not None:
-            self.learning_rates = self.learning_rates[: place + 1]
-            self.losses = self.losses[: place + 1]
-        is_complete = len(self.losses) == self._steps
+        count = len(self.losses) if place is None else place + 1
+        self.learning_rates = rates[made][:count]
+        self.losses = self.losses[:count]
+        is_complete = count == self._steps
         if self.blew_up or is_complete or skipped > _MAX_SKIPPED:
             self.model.stop_training = True
 
@@ -226,11 +225,10 @@ class Recorder(Callback):
                 "call `self.descend(tape, loss)` without a `name`."
             )
         first = self._seen.shape[1]
-        planned = self._ramp.rates[first : first + len(chosen)]
-        rates = planned
+        rates = self.ramp.rates[first : first + len(chosen)]
         if "learning_rate" in chosen:
             rates = chosen["learning_rate"]
-        if not np.isin(rates, self._ramp.rates).all():
+        if not np.isin(rates, self.ramp.rates).all():
             raise ValueError(
                 "The compiled optimizer must make the updates, as its rates "
                 "are to be tried. Received: a `train_step` that descends "
@@ -260,11 +258,14 @@ def run(
 
     Returns:
         The `Recorder` of the test.
+
+    Raises:
+        RuntimeError: if no step was observed.
+        ValueError: if the first loss is not finite.
     """
-    ramp = Ramp()
-    recorder = Recorder(ramp, low, high, steps)
+    recorder = Recorder(low, high, steps)
     optimizer = optimizer_of(model)
-    with optimizers.replaced_learning_rate(optimizer, ramp):
+    with optimizers.replaced_learning_rate(optimizer, recorder.ramp):
         model.fit(
             x,
             y,
@@ -275,5 +276,17 @@ def run(
             shuffle=not isinstance(x, tf.data.Dataset),
             callbacks=[recorder],
             **arguments,
+        )
+    if not len(recorder.losses):
+        raise RuntimeError(
+            "The steps must be run by gdtrain. Received: a model whose steps "
+            "were not observed; it has a `make_train_function` of its own. "
+            "Remove that, and write a `train_step`."
+        )
+    if not np.isfinite(recorder.losses[0]):
+        raise ValueError(
+            "The loss must be finite at the start, before any rate is tried. "
+            f"Received: a loss of {recorder.losses[0]}. Look for NaN in the "
+            "data, or begin with other weights."
         )
     return recorder

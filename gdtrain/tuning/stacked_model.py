@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from gdtrain.keras_bridge import losses as keras_losses
 from gdtrain.keras_bridge import optimizers, randomness
 from gdtrain.optimizers import GradientDescent
 from gdtrain.trainer import DescentTrainer
+
+# Pairs of a variable and its value
+Given: TypeAlias = list[tuple[keras.Variable, tf.Tensor]]
 
 
 class StackedVariables:
@@ -35,9 +38,7 @@ class StackedVariables:
         """Their values now, tensors `[runs, size]`."""
         return [tf.convert_to_tensor(stack.value) for stack in self.stacks]
 
-    def given(
-        self, rows: Sequence[tf.Tensor]
-    ) -> list[tuple[keras.Variable, tf.Tensor]]:
+    def given(self, rows: Sequence[tf.Tensor]) -> Given:
         """Pairs of a variable and its value in one run, from its row."""
         return [
             (variable, tf.reshape(row, variable.shape))
@@ -48,11 +49,6 @@ class StackedVariables:
         """Sets them all to tensors `[runs, size]`."""
         for stack, value in zip(self.stacks, values, strict=True):
             stack.assign(value)
-
-    def put(self, run: int) -> None:
-        """Sets the model's own variables to their values in one run."""
-        for variable, stack in zip(self.of, self.stacks, strict=True):
-            variable.assign(tf.reshape(stack.value[run], variable.shape))
 
 
 def _flat(tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
@@ -123,6 +119,12 @@ def stacked_optimizer(
     return type(optimizer).from_config(config)
 
 
+def _scope(*given: Given) -> keras.StatelessScope:
+    """A scope in which variables have other values."""
+    pairs = [pair for pairs in given for pair in pairs]
+    return keras.StatelessScope(pairs, collect_losses=True)
+
+
 class StackedModel:
     """Steps of several runs of one model at once; see `DescentTrainer`.
 
@@ -163,10 +165,10 @@ class StackedModel:
 
     def train_step(self, data: Any) -> tf.Tensor:
         """One step of each run; returns their losses, float32 `[runs]`."""
-        random = [tf.convert_to_tensor(v.value) for v in self._random]
+        before = [(v, tf.convert_to_tensor(v.value)) for v in self._random]
         places: list[int] = []  # Of the weights that have a gradient
         losses, found, states, metrics, random = self._map(
-            functools.partial(self._descend, data, random, places)
+            functools.partial(self._descend, data, before, places)
         )
         gradient: list[Any] = [None] * len(self._weights.stacks)
         for place, rows_of_runs in zip(places, found, strict=True):
@@ -185,9 +187,8 @@ class StackedModel:
     def results(self) -> tf.Tensor:
         """Results of the metrics, float32 `[metrics, runs]`."""
 
-        def one(values: list) -> list[tf.Tensor]:
-            _, _, metrics = values
-            with keras.StatelessScope(self._metrics.given(metrics)):
+        def one(_: Given, __: Given, metrics: Given) -> list[tf.Tensor]:
+            with keras.StatelessScope(metrics):
                 return list(self.model.get_metrics_result().values())
 
         return tf.stack([tf.cast(r, tf.float32) for r in self._map(one)])
@@ -206,42 +207,32 @@ class StackedModel:
 
     def weights(self, run: int) -> list[np.ndarray]:
         """The weights of one run, as `get_weights` of the model gives them."""
-        self._weights.put(run)
-        self._states.put(run)
+        for kind in (self._weights, self._states):
+            for variable, stack in zip(kind.of, kind.stacks, strict=True):
+                variable.assign(tf.reshape(stack.value[run], variable.shape))
         return self.model.get_weights()
 
-    def _map(self, function: Callable[[list], Any]) -> Any:
-        """`function([weights, states, metrics])` of all runs."""
+    def _map(self, function: Callable[[Given, Given, Given], Any]) -> Any:
+        """`function(weights, states, metrics)` of all runs."""
         kinds = self._weights, self._states, self._metrics
         return tf.vectorized_map(
-            function,
+            lambda rows: function(
+                *(kind.given(row) for kind, row in zip(kinds, rows))
+            ),
             [kind.values() for kind in kinds],
             fallback_to_while_loop=True,
             warn=False,
         )
 
-    def _given(
-        self, weights: list, states: list, metrics: list, random: list
-    ) -> keras.StatelessScope:
-        """A scope in which the model has the values of one run."""
-        pairs = [
-            *zip(self._weights.of, weights, strict=True),
-            *self._states.given(states),
-            *self._metrics.given(metrics),
-            *zip(self._random, random, strict=bool(random)),
-        ]
-        return keras.StatelessScope(pairs, collect_losses=True)
-
     def _descend(
-        self, data: Any, random: list, places: list[int], values: list
+        self, data: Any, random: Given, places: list[int], *given: Given
     ) -> tuple:
         """`train_step` of one run, except for the update."""
-        flat, states, metrics = values
-        weights = [weight for _, weight in self._weights.given(flat)]
+        weights = [value for _, value in given[0]]
         optimizer = self.model.optimizer
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            scope = self._given(weights, states, metrics, random)
+            scope = _scope(*given, random)
             with scope:
                 loss = self._loss(data, training=True)
         found = gradients.compute(tape, loss, weights, optimizer)
@@ -258,11 +249,9 @@ class StackedModel:
             ),
         )
 
-    def _test(self, data: Any, values: list) -> list[tf.Tensor]:
+    def _test(self, data: Any, *given: Given) -> list[tf.Tensor]:
         """`test_step` of one run."""
-        flat, states, metrics = values
-        weights = [weight for _, weight in self._weights.given(flat)]
-        with self._given(weights, states, metrics, []) as scope:
+        with _scope(*given) as scope:
             self._loss(data, training=False)
         return _flat(scope.get_current_value(v) for v in self._metrics.of)
 

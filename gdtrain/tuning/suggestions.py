@@ -18,9 +18,6 @@ _NOISE = 4  # Times: of pure noise, one in 100 falls by more
 _CLEAR = 0.05  # Of the loss: a fall that is seen, in spite of noise
 _SOON = 10  # Rates: a loss that blows up within them began too high
 
-# See `gdtrain.find_learning_rate`.
-RECOMMENDED = "minimum_tenth"
-
 
 def smooth(losses: np.ndarray, per_decade: float) -> np.ndarray:
     """The exponential mean of losses, corrected for its start.
@@ -59,8 +56,8 @@ def blow_up(smoothed: np.ndarray) -> int | None:
 
         loss > start + 3 * max(abs(start), start - lowest before)
 
-    For losses above 0, that is four times the loss at the start. What is not
-    finite has blown up as well.
+    For losses above 0, that is four times the loss at the start. Infinity and
+    NaN have blown up as well.
 
     Example:
 
@@ -300,20 +297,14 @@ class RangeTestResult:
 
     def _repr_html_(self) -> str:
         """The result, what each method suggests, and a picture."""
+        rows = [
+            (name, f"{rate:.2g}", "recommended" if name == self.method else "")
+            for name, rate in self.suggestions.items()
+        ]
         return notebook.show(
             self,
             lambda: notebook.paragraph(str(self)),
-            lambda: notebook.table(
-                ["method", "learning_rate", ""],
-                [
-                    (
-                        name,
-                        f"{rate:.2g}",
-                        "recommended" if name == self.method else "",
-                    )
-                    for name, rate in self.suggestions.items()
-                ],
-            ),
+            lambda: notebook.table(["method", "learning_rate", ""], rows),
             lambda: notebook.picture("learning_rate_range", self),
         )
 
@@ -355,34 +346,3 @@ class RangeTestResult:
                 f"are probably trained already: {seen}"
             )
         return f"Perhaps the weights are trained already; but {seen}"
-
-
-def suggest(
-    losses: np.ndarray,
-    rates: np.ndarray,
-    smoothed: np.ndarray,
-    per_decade: float,
-) -> dict[str, float]:
-    """What each method suggests; nothing if losses fell by no more than noise.
-
-    Args:
-        losses, rates, smoothed: Float64 `[n]`.
-        per_decade: As in `smooth`.
-    """
-    finite = np.isfinite(smoothed)
-    rates, smoothed = rates[finite], smoothed[finite]
-    if not falls(losses[finite], per_decade):
-        return {}
-    return {
-        name: float(rates[find(rates, smoothed)])
-        for name, find in METHODS.items()
-    }
-
-
-def recommended(suggested: dict[str, float]) -> str | None:
-    """The method to choose, or `None`."""
-    if RECOMMENDED not in suggested:
-        return None
-    if suggested.get("curvature", np.inf) < suggested[RECOMMENDED]:
-        return "curvature"
-    return RECOMMENDED

@@ -55,8 +55,8 @@ def sweep(
     random numbers from `keras.random` alone, no constraints, micro-batches,
     replicas or XLA, and at most 4,194,304 weights in all runs together. It
     saves compilations and the overhead of small operations; long runs of
-    models that keep all cores busy take as long as one after another. Other
-    models are trained one after another by `fit`. Which way, and why, is
+    models that keep all cores busy take as long as in turn. Other
+    models are trained in turn by `fit`. Which way, and why, is
     logged ("gdtrain", INFO).
 
     A run that diverges does not affect the others. The random generators of
@@ -74,8 +74,8 @@ def sweep(
         sample_weight, epochs, batch_size, shuffle, validation_data: As in
             `keras.Model.fit`, with the same defaults.
         seed: An integer. Defaults to 0: the same numbers each time.
-        vectorize: `True` to vectorize or raise an error; `False` to train one
-            after another; `"auto"`, the default, to vectorize if possible.
+        vectorize: `True` to vectorize or raise an error; `False` to train in
+            turn; `"auto"`, the default, to vectorize if possible.
         log_dir: A folder for TensorBoard, in which each learning rate has a
             run: losses of steps and epochs, and a row in HParams. Defaults to
             `None`, nothing is written.
@@ -108,7 +108,7 @@ def sweep(
     ((3, 2), 0.1, [False, False, True])
     """
     job = SweepJob(
-        build=_callable(build),
+        build=build,
         x=x,
         y=y,
         sample_weight=sample_weight,
@@ -149,7 +149,7 @@ def sweep(
 def _train(
     job: SweepJob, vectorize: bool | str, progress: Progress
 ) -> SweepResult:
-    """Trains all at once, or one after another."""
+    """Trains all at once, or in turn."""
     many = f"{len(job.learning_rates)} learning rates"
     reason = "vectorize=False"
     if vectorize:
@@ -181,17 +181,6 @@ def _rates(learning_rates: Any) -> tuple[float, ...]:
             "np.geomspace(1e-4, 1, 9)."
         )
     return rates
-
-
-def _callable(build: Callable[[], keras.Model]) -> Callable:
-    """`build`, if it is a function."""
-    if not callable(build) or isinstance(build, keras.Model):
-        raise TypeError(
-            "`build` must be a function that makes a compiled model. "
-            f"Received: {build!r} of type {type(build).__name__}. Write "
-            "`lambda: make_model()`."
-        )
-    return build
 
 
 def _progress(job: SweepJob, verbose: int) -> Progress:
@@ -229,7 +218,7 @@ def _write_logs(
 
     Args:
         log_dir: The folder above them.
-        found: What is written.
+        found: The result to write.
         batch_size: In examples.
         entries: Of the user, for HParams.
     """

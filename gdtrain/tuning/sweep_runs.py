@@ -1,7 +1,7 @@
-"""The trainings of a sweep, and how they are run one after another."""
+"""The trainings of a sweep, and how they are run in turn."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -13,9 +13,10 @@ from gdtrain.data import choice
 from gdtrain.data.protocols import DataSource
 from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
-from gdtrain.loop.callback import Callback
+from gdtrain.loop.callback import Callback, Logs
 from gdtrain.model import from_keras
 from gdtrain.trainer import DescentTrainer
+from gdtrain.tuning.preserved import check_can_be_read_again
 
 #: Is called with a number of epochs, of all runs together, and the losses of
 #: the last of them.
@@ -48,6 +49,7 @@ class SweepJob:
         seed: Of weights, order and dropout.
 
     Raises:
+        TypeError: if `build` is no function.
         ValueError: if the data can be read only once.
     """
 
@@ -63,11 +65,12 @@ class SweepJob:
     seed: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.x, Iterator):
-            raise ValueError(
-                "`x` must be data that can be read again for each learning "
-                f"rate. Received: x of type {type(self.x).__name__}. Pass "
-                "arrays, a tf.data.Dataset or a keras.utils.PyDataset."
+        check_can_be_read_again(self.x)
+        if not callable(self.build) or isinstance(self.build, keras.Model):
+            raise TypeError(
+                "`build` must be a function that makes a compiled model. "
+                f"Received: {self.build!r} of type "
+                f"{type(self.build).__name__}. Write `lambda: make_model()`."
             )
 
     def model(self) -> DescentTrainer:
@@ -101,30 +104,24 @@ class SweepJob:
             )
         model = from_keras(model)
         if not model.built:
-            models.build(model, self.data_source().batch_spec)
+            models.build(model, next(self.data_sources()).batch_spec)
         return model
 
-    def data_source(self) -> DataSource:
-        """The data, in the order that `fit` takes for the seed."""
-        keras.utils.set_random_seed(self.seed)
-        return choice.data_source(
-            self.x,
-            self.y,
-            self.sample_weight,
-            strategy=tf.distribute.get_strategy(),
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-        )
+    def data_sources(self) -> Iterator[DataSource]:
+        """The data to train on, and those to validate on if there are any.
 
-    def validation_source(self) -> DataSource | None:
-        """The data to validate on, or `None`."""
-        if self.validation_data is None:
-            return None
-        return choice.data_source(
-            *keras.utils.unpack_x_y_sample_weight(self.validation_data),
-            strategy=tf.distribute.get_strategy(),
-            batch_size=self.batch_size,
-        )
+        The first in the order that `fit` takes for the seed.
+        """
+        how = {
+            "strategy": tf.distribute.get_strategy(),
+            "batch_size": self.batch_size,
+        }
+        keras.utils.set_random_seed(self.seed)
+        data = self.x, self.y, self.sample_weight
+        yield choice.data_source(*data, **how, shuffle=self.shuffle)
+        if self.validation_data is not None:
+            data = keras.utils.unpack_x_y_sample_weight(self.validation_data)
+            yield choice.data_source(*data, **how)
 
 
 class _EpochEnds(Callback):
@@ -136,15 +133,13 @@ class _EpochEnds(Callback):
         super().__init__()
         self._progress = progress
 
-    def on_epoch_end(
-        self, epoch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Reports an epoch."""
         self._progress(1, [(logs or {}).get("loss", np.nan)])
 
 
 def train(job: SweepJob, progress: Progress) -> Iterator[SweepRun]:
-    """Trains at the learning rates of a job, one after another.
+    """Trains at the learning rates of a job in turn.
 
     Yields:
         A `SweepRun` for each learning rate.
@@ -156,7 +151,15 @@ def train(job: SweepJob, progress: Progress) -> Iterator[SweepRun]:
     for rate in job.learning_rates:
         model = job.model()
         start = start or [variable.numpy() for variable in model.variables]
-        _set_start(model, start)
+        shapes = [tuple(variable.shape) for variable in model.variables]
+        wanted = [value.shape for value in start]
+        if shapes != wanted:
+            raise ValueError(
+                "`build` must make the same model each time. Received: "
+                f"variables of shapes {shapes} after {wanted}."
+            )
+        for variable, value in zip(model.variables, start, strict=True):
+            variable.assign(value)
         model.optimizer.learning_rate = rate
         yield _fit(job, model, progress)
 
@@ -176,25 +179,6 @@ def _fit(job: SweepJob, model: DescentTrainer, progress: Progress) -> SweepRun:
         validation_data=job.validation_data,
         verbose=0,
         callbacks=[telemetry, _EpochEnds(progress)],
-    )
-    return SweepRun(
-        telemetry["loss"],
-        {
-            name: [float(value) for value in values]
-            for name, values in history.history.items()
-        },
-        model.get_weights(),
-    )
-
-
-def _set_start(model: DescentTrainer, start: list[np.ndarray]) -> None:
-    """Gives a model the start of the first one."""
-    shapes = [tuple(variable.shape) for variable in model.variables]
-    wanted = [value.shape for value in start]
-    if shapes != wanted:
-        raise ValueError(
-            "`build` must make the same model each time. Received: variables "
-            f"of shapes {shapes} after {wanted}."
-        )
-    for variable, value in zip(model.variables, start, strict=True):
-        variable.assign(value)
+    ).history
+    floats = {name: list(map(float, some)) for name, some in history.items()}
+    return SweepRun(telemetry["loss"], floats, model.get_weights())

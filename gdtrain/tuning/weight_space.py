@@ -13,8 +13,8 @@ from gdtrain.telemetry.row_layout import path_within
 _FLAT = 1e-5  # Of the first principal direction: less is rounding of float32
 
 
-class LossSurvey:
-    """Losses at points and over planes, where weights are one vector.
+class LossSurvey(Objective):
+    """The loss at points and over planes, where weights are one vector.
 
     The model is not changed.
 
@@ -25,30 +25,19 @@ class LossSurvey:
     """
 
     def __init__(self, model: keras.Model, *data: Any, **options: Any) -> None:
-        self._objective = Objective(model, *data, **options)
-        #: The model.
-        self.model = model
-        #: The trainable weights, a list of `keras.Variable`.
-        self.weights = self._objective.weights
-        #: How many numbers they are.
-        self.size = self._objective.size
+        super().__init__(model, *data, **options)
         self._plane = self._over
         if not model.run_eagerly:
-            dtype = self._objective.dtype
             shapes = [self.size], [2, self.size], [None, 2]
             program = tf.function(self._over, autograph=False)
             # Called by itself, TensorFlow would warn of the fifth survey.
             self._plane = program.get_concrete_function(
-                *(tf.TensorSpec(shape, dtype) for shape in shapes)
+                *(tf.TensorSpec(shape, self.dtype) for shape in shapes)
             )
-
-    def values(self) -> list[np.ndarray]:
-        """The values of the weights now, a list of arrays."""
-        return [value.numpy() for value in self._objective.values()]
 
     def point(self) -> np.ndarray:
         """The weights now as one vector, float64 `[weights]`."""
-        flat = [value.ravel() for value in self.values()]
+        flat = [value.numpy().ravel() for value in self.values()]
         return np.concatenate(flat).astype(np.float64)
 
     def at(self, points: np.ndarray) -> np.ndarray:
@@ -60,9 +49,8 @@ class LossSurvey:
         Returns:
             Float64 `[n]`.
         """
-        loss, split = self._objective.loss, self._objective.split
-        dtype = self._objective.dtype
-        return np.array([float(loss(split(tf.cast(p, dtype)))) for p in points])
+        vectors = (tf.cast(point, self.dtype) for point in points)
+        return np.array([float(self.loss(self.split(v))) for v in vectors])
 
     def over(
         self, center: np.ndarray, vectors: np.ndarray, x: Any, y: Any
@@ -75,12 +63,8 @@ class LossSurvey:
             Float64 `[len(y), len(x)]`.
         """
         places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-        dtype = self._objective.dtype
-        losses = self._plane(
-            tf.constant(center, dtype),
-            tf.constant(vectors, dtype),
-            tf.constant(places, dtype),
-        )
+        given = [tf.constant(a, self.dtype) for a in (center, vectors, places)]
+        losses = self._plane(*given)
         return losses.numpy().astype(np.float64).reshape(len(y), len(x))
 
     def _over(
@@ -90,13 +74,11 @@ class LossSurvey:
 
         def loss(place: tf.Tensor) -> tf.Tensor:
             point = center + tf.linalg.matvec(vectors, place, transpose_a=True)
-            return self._objective.loss(self._objective.split(point))
+            return self.loss(self.split(point))
 
+        # One at a time, in the memory of one model
         return tf.map_fn(
-            loss,
-            places,
-            fn_output_signature=self._objective.dtype,
-            parallel_iterations=1,  # The memory of one model
+            loss, places, fn_output_signature=self.dtype, parallel_iterations=1
         )
 
 
@@ -236,8 +218,8 @@ def paths_by_label(path: Any, size: int) -> dict[str, np.ndarray]:
         A dict of float64 `[n, size]`; the label of a single path is `""`.
 
     Raises:
-        ValueError: if they have no points, begin with what is not finite, or
-            are of a model of another size.
+        ValueError: if they have no points, do not begin with a finite point, or
+            are of a model of a different size.
 
     Example:
 

@@ -114,7 +114,7 @@ def test_weights_that_are_not_finite_give_nan_and_it_goes_on_afterwards():
     weights = model.get_weights()
     model.set_weights([np.full_like(w, np.nan) for w in weights])
     assert np.isnan(sharpness.update()).all()
-    assert not sharpness.is_warm
+    assert sharpness.vector is None
     model.set_weights(weights)
     assert sharpness.update(40)[0] == pytest.approx(before, rel=1e-5)
 
@@ -123,7 +123,7 @@ def test_state_makes_another_go_on_exactly():
     model, objective = network()
     one, other = Sharpness(objective), Sharpness(objective)
     one.update(10)
-    other.set_state(one.get_state())
+    other.vector = one.vector
     assert one.update(2) == other.update(2)
     assert one.update(2) != Sharpness(objective).update(2)
 
