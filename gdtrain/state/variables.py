@@ -215,7 +215,7 @@ class KeptValues:
 
     >>> weight = keras.Variable([1.0, 2.0])
     >>> kept = KeptValues([weight], tf.distribute.get_strategy())
-    >>> weight.assign([3.0, 4.0])
+    >>> _ = weight.assign([3.0, 4.0])
     >>> kept.set_back()
     >>> weight.numpy().tolist()
     [1.0, 2.0]
