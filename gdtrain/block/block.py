@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from gdtrain.block.rollback import BlockRollback
 from gdtrain.block.traced_loop import EpochEnd, TracedLoop
-from gdtrain.data.protocols import BatchPlan, EpochPlan, Inputs
+from gdtrain.data.plans import ArrayPlan
+from gdtrain.data.protocols import BatchPlan, Inputs
 from gdtrain.descent import replicas
 from gdtrain.step.guard import HALTED
 from gdtrain.step.replicated_step import ReplicatedStep
@@ -155,7 +156,7 @@ class Block:
         self._ends_epochs = end is not None
         return TracedLoop(
             lambda fetched, clock: step.run(fetched, clock, xla),
-            cast(EpochPlan, self._plan),
+            cast(ArrayPlan, self._plan),
             end,
             self._logs,
             step.layout,

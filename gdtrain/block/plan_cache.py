@@ -1,11 +1,12 @@
 """What was compiled, by the plan that it serves and the model's settings."""
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import keras
 
-from gdtrain.data.protocols import BatchPlan, EpochPlan
+from gdtrain.data.plans import ArrayPlan
+from gdtrain.data.protocols import BatchPlan
 from gdtrain.descent import settings
 from gdtrain.keras_bridge import layers
 
@@ -86,8 +87,8 @@ class PlanCache(Generic[Made]):
         """
         family = plan.family, *circumstances
         if (plan.key, *circumstances) not in self._made:
-            if family in self._families:
-                cast(EpochPlan, plan).take_any_size()
+            if family in self._families and isinstance(plan, ArrayPlan):
+                plan.take_any_size()
             self._families.add(family)
         key = plan.key, *circumstances
         if key not in self._made:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from gdtrain.data.protocols import EpochPlan, Inputs
+from gdtrain.data.plans import ArrayPlan
+from gdtrain.data.protocols import Inputs
 from gdtrain.step.guard import HALTED
 from gdtrain.step.provenance import MetricResult
 from gdtrain.telemetry.requests import StepClock, when
@@ -126,7 +127,7 @@ class TracedLoop:
 
     Args:
         step: A function of a fetched batch and the clock: `(logs, row)`.
-        plan: The batch plan: an `EpochPlan` if its `epochs_can_follow`.
+        plan: The batch plan: an `ArrayPlan` if its `epochs_can_follow`.
         end: An `EpochEnd`, or `None` if epochs end outside the program.
         logs: What a step returns, an example.
         layout: The `RowLayout` of a row.
@@ -137,7 +138,7 @@ class TracedLoop:
     def __init__(
         self,
         step: Callable[[Any, StepClock], tuple[Any, tf.Tensor]],
-        plan: EpochPlan,
+        plan: ArrayPlan,
         end: EpochEnd | None,
         logs: Any,
         layout: RowLayout,
@@ -213,7 +214,7 @@ class TracedLoop:
             state = self._one(run, state)
         else:
             state = self._batches(run, state)
-        if plan.has_uneven_last(run.opened):
+        if run.opened.uneven:
             state = tf.cond(
                 self._has_more(run, state),
                 lambda: self._one(run, state, last=True),

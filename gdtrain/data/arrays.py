@@ -1,340 +1,74 @@
-"""Arrays on the device, gathered into batches within the program."""
+"""Arrays, kept on the device or gathered into batches on the host."""
 
+import abc
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.data import data_fingerprint
+from gdtrain.data import data_fingerprint, plans
+from gdtrain.data.iterators import IteratorSource
 from gdtrain.data.order import Order
-from gdtrain.data.protocols import Position, Structure
-
-
-class ArrayInputs(NamedTuple):
-    """What a block of steps makes its batches from.
-
-    Args:
-        arrays: On several replicas a copy on each.
-        numbers: An int64 vector, since each argument of a program costs time:
-            how many examples there are; the step of its epoch that the block
-            begins with; and, if they are shuffled, the indices of examples
-            in their order, from that step on.
-    """
-
-    arrays: list
-    numbers: tf.Tensor
-
-
-class OpenedArrays(NamedTuple):
-    """What stays the same from step to step of a block.
-
-    Args:
-        arrays, numbers: Those of the `ArrayInputs`.
-        examples: How many examples there are.
-        steps: How many steps an epoch has.
-        uneven: Whether the last of them is fetched separately.
-    """
-
-    arrays: list
-    numbers: tf.Tensor
-    examples: int | tf.Tensor
-    steps: int | tf.Tensor
-    uneven: bool
-
-
-class ArrayCursor(NamedTuple):
-    """The position of a block.
-
-    Args:
-        step: The step of its epoch, int64.
-        place: Where in `numbers` the indices of its batch begin, int64.
-    """
-
-    step: tf.Tensor
-    place: tf.Tensor
-
-
-class ArrayPlan:
-    """Makes batches of `DeviceArrays`; an `EpochPlan`.
-
-    Args:
-        arrays: A structure of which that of a batch is one; `None` stays.
-        specs: A `tf.TensorSpec` for each array.
-        batch_size: How many examples are in a batch.
-        shuffled: Whether there is an order.
-        replicas: How many replicas share a batch.
-    """
-
-    epochs_can_follow = True
-
-    def __init__(
-        self,
-        arrays: "ArrayLeaves",
-        specs: list[tf.TensorSpec],
-        batch_size: int,
-        shuffled: bool,
-        replicas: int,
-    ) -> None:
-        self._leaves = arrays
-        self._batch_size = batch_size
-        self._shuffled = shuffled
-        self._replicas = replicas
-        self.examples: int = specs[0].shape[0]
-        self._even = self.examples % batch_size == 0
-        self.has_one_batch = self.examples == batch_size
-        any_size = [tf.TensorSpec([None, *s.shape[1:]], s.dtype) for s in specs]
-        self.batch_spec = arrays.pack(any_size)
-        # Programs for a batch of everything are made for its size until
-        # `take_any_size`; other batches have one size, or an uneven last one.
-        self._specs = specs if self.has_one_batch else any_size
-        self._any_size = any_size
-        self.family = repr(
-            ("arrays", arrays.names, any_size, self._even, shuffled, replicas)
-            + (self.has_one_batch or batch_size,)
-        )
-        self.key = repr((self.family, self._specs))
-
-    def take_any_size(self) -> None:
-        self._specs = self._any_size
-        self.key = repr((self.family, self._specs))
-
-    def signature(self, block_inputs: ArrayInputs, static: bool) -> ArrayInputs:
-        if static:
-            return block_inputs
-        arrays = [
-            _for_each_replica(spec, array)
-            for spec, array in zip(
-                self._specs, block_inputs.arrays, strict=True
-            )
-        ]
-        return ArrayInputs(arrays, tf.TensorSpec([None], tf.int64))
-
-    # What follows is traced. It depends on the size of the data only where
-    # `static` says that it may.
-
-    def open(self, block_inputs: ArrayInputs, static: bool) -> OpenedArrays:
-        """XLA must know how many examples a batch has.
-
-        There, the last batch of an epoch is fetched separately unless it is
-        as large as the others.
-        """
-        examples = self.examples if static else block_inputs.numbers[0]
-        steps = 1 if self.has_one_batch else -(-examples // self._batch_size)
-        uneven = static and not self._even
-        return OpenedArrays(
-            block_inputs.arrays, block_inputs.numbers, examples, steps, uneven
-        )
-
-    def has_uneven_last(self, opened: OpenedArrays) -> bool:
-        return opened.uneven
-
-    def first(self, opened: OpenedArrays) -> ArrayCursor:
-        # The place is part of the cursor as XLA would otherwise compile the
-        # program for each of its values: it needs the place of a slice that
-        # does not change within a loop to be known (TensorFlow 2.21).
-        return ArrayCursor(opened.numbers[1], tf.constant(2, tf.int64))
-
-    def has_batch(self, opened: OpenedArrays, cursor: ArrayCursor) -> tf.Tensor:
-        return tf.less(cursor.step, opened.steps - int(opened.uneven))
-
-    def advance(
-        self, opened: OpenedArrays, cursor: ArrayCursor, wanted: Any
-    ) -> ArrayCursor:
-        return ArrayCursor(cursor.step + 1, cursor.place + self._batch_size)
-
-    def starts_epoch(self, cursor: ArrayCursor) -> bool | tf.Tensor:
-        return self.has_one_batch or tf.equal(cursor.step, 0)
-
-    def ends_epoch(
-        self, opened: OpenedArrays, cursor: ArrayCursor
-    ) -> bool | tf.Tensor:
-        return self.has_one_batch or tf.equal(cursor.step, opened.steps)
-
-    def next_epoch(
-        self, opened: OpenedArrays, cursor: ArrayCursor
-    ) -> ArrayCursor:
-        missing = opened.steps * self._batch_size - opened.examples
-        return ArrayCursor(tf.constant(0, tf.int64), cursor.place - missing)
-
-    def fetch(
-        self, opened: OpenedArrays, cursor: ArrayCursor, last: bool = False
-    ) -> tuple[list, tf.Tensor | None]:
-        """`(arrays, indices)`; `None` for all examples."""
-        if self.has_one_batch and self._replicas == 1:
-            return opened.arrays, None
-        begin = cursor.step * self._batch_size
-        size = self._size(opened, begin, last)
-        if not self._shuffled:
-            return opened.arrays, begin + tf.range(size, dtype=tf.int64)
-        return opened.arrays, tf.slice(opened.numbers, [cursor.place], [size])
-
-    def _size(
-        self, opened: OpenedArrays, begin: tf.Tensor, last: bool
-    ) -> int | tf.Tensor:
-        """How many examples a batch has; a Python number if it can be."""
-        if last:
-            return self.examples % self._batch_size
-        if self.has_one_batch:
-            return opened.examples
-        if self._even or opened.uneven:
-            return self._batch_size
-        batch_size = tf.cast(self._batch_size, tf.int64)
-        return tf.minimum(batch_size, opened.examples - begin)
-
-    def take(self, fetched: tuple[list, tf.Tensor | None]) -> Structure:
-        arrays, indices = fetched
-        if indices is not None:
-            indices = _share(indices) if self._replicas > 1 else indices
-            arrays = [tf.gather(array, indices) for array in arrays]
-        return self._leaves.pack(arrays)
-
-
-def _for_each_replica(spec: tf.TensorSpec, array: Any) -> Any:
-    """A spec for an array, or for its copies on each replica."""
-    copies = tf.nest.flatten(array, expand_composites=True)
-    if copies[0] is array:
-        return spec
-    return type(tf.type_spec_from_value(array))(*[spec] * len(copies))
-
-
-def _share(indices: tf.Tensor) -> tf.Tensor:
-    """This replica's part of a batch; they differ by at most one example."""
-    context = tf.distribute.get_replica_context()
-    replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-    replicas = context.num_replicas_in_sync
-    size = indices.shape[0]
-    if size is not None and size % replicas == 0:
-        part = size // replicas
-        return tf.slice(indices, [replica * part], [part])
-    size = tf.size(indices, tf.int64)
-    begin, end = size * replica // replicas, size * (replica + 1) // replicas
-    return tf.slice(indices, [begin], [end - begin])
-
-
-class ArrayLeaves:
-    """The arrays in a structure, and the structure without them.
-
-    Args:
-        arrays: A structure of arrays of the same length; `None` stays.
-
-    Example:
-
-    >>> arrays = ArrayLeaves((np.zeros([4, 2]), None, np.ones([4])))
-    >>> len(arrays), arrays.pack(["x", "weights"])
-    (4, ('x', None, 'weights'))
-    """
-
-    def __init__(self, arrays: Structure) -> None:
-        self.given = arrays
-        self.all = [a for a in keras.tree.flatten(arrays) if a is not None]
-        #: The structure with 0 in the place of arrays
-        self.names = keras.tree.map_structure(
-            lambda leaf: None if leaf is None else 0, arrays
-        )
-
-    def __len__(self) -> int:
-        return int(self.all[0].shape[0])
-
-    def pack(self, leaves: Iterable) -> Structure:
-        """One leaf for each array, in the structure."""
-        rest = iter(leaves)
-        return keras.tree.map_structure(
-            lambda leaf: None if leaf is None else next(rest), self.names
-        )
-
-    def at(self, path: Sequence[Any]) -> Any:
-        """The array at a path of the structure; `None` if there is none."""
-        found = self.given
-        for step in path:
-            try:
-                found = found[step]
-            except (KeyError, IndexError, TypeError):
-                return None
-        return found if hasattr(found, "shape") else None
-
-
-def as_float(dtype: Any) -> tf.DType:
-    """The dtype that data is trained on: of floats, Keras's `floatx`."""
-    dtype = tf.as_dtype(dtype)
-    return tf.as_dtype(keras.config.floatx()) if dtype.is_floating else dtype
-
+from gdtrain.data.plans import ArrayInputs, ArrayPlan
+from gdtrain.data.protocols import DataSource, Position, Structure
 
 _LARGEST_ORDER = 2**18  # Indices passed to a block: 2 MiB
+_AHEAD = 2  # Batches that are gathered on the host while a step runs
 
 
-class DeviceArrays:
-    """A `DataSource` of arrays that are on the device.
+class ArraySource(DataSource):
+    """What sources of arrays have in common.
+
+    Floats are trained on as Keras's `floatx`.
 
     Args:
         arrays: A structure of arrays of the same length; `None` stays.
-        batch_size: How many examples are in a batch; the last may have fewer.
         order: The `Order` of the examples.
         strategy: The `tf.distribute.Strategy` to train under.
     """
 
     def __init__(
-        self,
-        arrays: Structure,
-        batch_size: int,
-        order: Order,
-        strategy: tf.distribute.Strategy,
+        self, arrays: Structure, order: Order, strategy: tf.distribute.Strategy
     ) -> None:
-        self._leaves = ArrayLeaves(arrays)
-        tensors = [tf.cast(a, as_float(a.dtype)) for a in self._leaves.all]
-        self._arrays = [_on_each_replica(t, strategy) for t in tensors]
-        self._batch_size = min(batch_size, len(self._leaves))
-        self.steps_per_epoch = math.ceil(len(self._leaves) / self._batch_size)
+        self._given = arrays
+        self._leaves = plans.leaves(arrays)
         self._order = order
         self._strategy = strategy
-        # A batch of everything needs no order.
-        self._shuffled = bool(order.shuffle) and self.steps_per_epoch > 1
-        self.plan = ArrayPlan(
-            self._leaves,
-            [tf.TensorSpec(t.shape, t.dtype) for t in tensors],
-            self._batch_size,
-            self._shuffled,
-            strategy.num_replicas_in_sync,
-        )
-        self.batch_spec = self.plan.batch_spec
+        floatx = tf.as_dtype(keras.config.floatx())
+        dtypes = [tf.as_dtype(leaf.dtype) for leaf in self._leaves]
+        self._dtypes = [floatx if d.is_floating else d for d in dtypes]
 
     @property
-    def most_steps(self) -> float:
-        """So many that the order of a block stays small."""
-        if not self._shuffled:
-            return math.inf
-        return max(1, _LARGEST_ORDER // self._batch_size)
+    def steps_per_epoch(self) -> int:
+        return self._order.batches
 
-    def block_inputs(
-        self, epoch: int, step: int, steps: int, room: int | None = None
-    ) -> ArrayInputs:
-        length = (room or steps) * self._batch_size if self._shuffled else 0
-        numbers = np.zeros([2 + length], np.int64)
-        numbers[:2] = len(self._leaves), step
-        if self._shuffled:
-            epochs = math.ceil((step + steps) / self.steps_per_epoch)
-            order = self._order.of_epochs(epoch, epochs).ravel()
-            order = order[step * self._batch_size :][: steps * self._batch_size]
-            numbers[2 : 2 + len(order)] = order
-        return ArrayInputs(self._arrays, tf.constant(numbers))
+    @abc.abstractmethod
+    def _local(self) -> list[Any]:
+        """The arrays, as they are here."""
+
+    @abc.abstractmethod
+    def _tensors_of(self, indices: np.ndarray) -> list[tf.Tensor]:
+        """Some examples of each array."""
 
     def array_at(self, path: Sequence[Any]) -> Any:
-        return self._leaves.at(path)
+        found = self._given
+        for step in path:
+            try:
+                found = found[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return found if any(found is leaf for leaf in self._leaves) else None
 
     def fingerprint(self) -> dict[str, Any]:
-        arrays = self._leaves.pack(self._on_first_replica())
-        return data_fingerprint.of(arrays, self._batch_size)
+        arrays = plans.pack(self._given, self._local())
+        return data_fingerprint.of(arrays, self._order.batch_size)
 
     def batch(self, epoch: int, step: int) -> tuple[Structure, np.ndarray]:
         indices = self._order.of_batch(epoch, step)
-        arrays = [tf.gather(a, indices) for a in self._on_first_replica()]
-        return self._leaves.pack(arrays), indices
-
-    def _on_first_replica(self) -> list[tf.Tensor]:
-        copies = self._strategy.experimental_local_results
-        return [copies(array)[0] for array in self._arrays]
+        return plans.pack(self._given, self._tensors_of(indices)), indices
 
     def position(self) -> Position:
         return {"order": self._order.state()}
@@ -342,20 +76,60 @@ class DeviceArrays:
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         if position is not None:
             self._order.set_state(position["order"])
+        super().go_to(epoch, step, position)
 
-    # Each epoch has all batches, wherever it begins.
 
-    def has_batch(self, epoch: int, step: int) -> bool:
-        return True
+class DeviceArrays(ArraySource):
+    """A `DataSource` of arrays that are on the device: see `ArraySource`."""
 
-    def begin_epoch(self, epoch: int, step: int) -> None:
-        pass
+    def __init__(
+        self, arrays: Structure, order: Order, strategy: tf.distribute.Strategy
+    ) -> None:
+        super().__init__(arrays, order, strategy)
+        tensors = list(map(tf.cast, self._leaves, self._dtypes))
+        self._arrays = [_on_each_replica(t, strategy) for t in tensors]
+        # A batch of everything needs no order.
+        self._shuffled = bool(order.shuffle) and order.batches > 1
+        specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+        self._plan = ArrayPlan(
+            plans.pack(arrays, specs),
+            order.batch_size,
+            self._shuffled,
+            strategy.num_replicas_in_sync,
+        )
+        self.batch_spec = self._plan.batch_spec
 
-    def end_epoch(self, steps: int, ran_out: bool) -> None:
-        pass
+    @property
+    def plan(self) -> ArrayPlan:
+        return self._plan
 
-    def rewind(self) -> None:
-        pass
+    @property
+    def most_steps(self) -> float:
+        """So many that the order of a block stays small."""
+        if not self._shuffled:
+            return math.inf
+        return max(1, _LARGEST_ORDER // self._order.batch_size)
+
+    def block_inputs(
+        self, epoch: int, step: int, steps: int, room: int | None = None
+    ) -> ArrayInputs:
+        size = self._order.batch_size
+        length = (room or steps) * size if self._shuffled else 0
+        numbers = np.zeros([2 + length], np.int64)
+        numbers[:2] = self._order.examples, step
+        if self._shuffled:
+            epochs = math.ceil((step + steps) / self._order.batches)
+            order = self._order.of_epochs(epoch, epochs).ravel()
+            order = order[step * size :][: steps * size]
+            numbers[2 : 2 + len(order)] = order
+        return ArrayInputs(self._arrays, tf.constant(numbers))
+
+    def _local(self) -> list[Any]:
+        copies = self._strategy.experimental_local_results
+        return [copies(array)[0] for array in self._arrays]
+
+    def _tensors_of(self, indices: np.ndarray) -> list[tf.Tensor]:
+        return [tf.gather(array, indices) for array in self._local()]
 
 
 def _on_each_replica(
@@ -367,3 +141,98 @@ def _on_each_replica(
     return strategy.experimental_distribute_values_from_function(
         lambda _: tf.identity(tensor)
     )
+
+
+class HostArrays(ArraySource, IteratorSource):
+    """A `DataSource` of arrays that stay in place, a memory map for example.
+
+    Its batches are those of `DeviceArrays` of the same order. Beside the
+    arrays, it needs memory for a few batches and the order of one epoch. See
+    `ArraySource`.
+    """
+
+    def __init__(
+        self, arrays: Structure, order: Order, strategy: tf.distribute.Strategy
+    ) -> None:
+        ArraySource.__init__(self, arrays, order, strategy)
+        self._indices = np.arange(order.examples)
+        spec = self._parts(0, 1, 1).element_spec
+        IteratorSource.__init__(self, self._distributed(), spec, order.batches)
+
+    def _local(self) -> list[Any]:
+        return self._leaves
+
+    def _tensors_of(self, indices: np.ndarray) -> list[tf.Tensor]:
+        return [tf.constant(part) for part in self._gathered(indices)]
+
+    def position(self) -> Position:
+        return super().position() | IteratorSource.position(self)
+
+    def _iterator_at(self, position: Position) -> Iterator | None:
+        seen = position["seen"]
+        if seen in (0, self._order.batches):
+            return None
+        return iter(self._distributed(seen))
+
+    def _begin_pass(self) -> int:
+        return self._order.batches
+
+    def _on_epoch_begin(self, epoch: int) -> None:
+        if self._order.shuffle:
+            self._indices = self._order.of_epochs(epoch, 1)[0]
+
+    def _distributed(self, start: int = 0) -> Any:
+        # Each worker gathers what its own replicas take, and no more.
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas == 1:
+            return self._parts(0, 1, 1, start)
+        return self._strategy.distribute_datasets_from_function(
+            lambda context: self._parts(
+                context.input_pipeline_id,
+                replicas // context.num_input_pipelines,
+                replicas,
+                start,
+            )
+        )
+
+    def _parts(
+        self, worker: int, local: int, replicas: int, start: int = 0
+    ) -> tf.data.Dataset:
+        """The parts of batches that one worker takes, one after another.
+
+        Args:
+            worker: Which one, from 0.
+            local: How many replicas it has.
+            replicas: How many there are in all.
+            start: The first batch.
+        """
+        size = self._order.batch_size
+        even = self._order.examples % size == 0
+        length = size if even and replicas == 1 else None
+
+        def gather(count: tf.Tensor) -> list[np.ndarray]:
+            step, replica = divmod(int(count), local)
+            replica += worker * local
+            batch = self._indices[step * size :][:size]
+            begin = len(batch) * replica // replicas
+            end = len(batch) * (replica + 1) // replicas
+            return self._gathered(batch[begin:end])
+
+        def packed(count: tf.Tensor) -> Structure:
+            parts = tf.numpy_function(gather, [count], self._dtypes)
+            whole = zip(parts, self._leaves, strict=True)
+            return plans.pack(
+                self._given,
+                [tf.ensure_shape(p, [length, *a.shape[1:]]) for p, a in whole],
+            )
+
+        batches = self._order.batches
+        counts = tf.data.Dataset.range(start * local, batches * local)
+        return counts.map(packed).prefetch(_AHEAD)
+
+    def _gathered(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Some examples of each array."""
+        return [
+            np.asarray(array[indices], dtype.as_numpy_dtype)
+            for array, dtype in zip(self._leaves, self._dtypes, strict=True)
+        ]

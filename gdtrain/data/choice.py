@@ -10,12 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
-from gdtrain.data.adapted import AdaptedData
-from gdtrain.data.arrays import DeviceArrays
+from gdtrain.data import plans
+from gdtrain.data.adapted import AdaptedData, OrderedBatches, OrderedData
+from gdtrain.data.arrays import DeviceArrays, HostArrays
 from gdtrain.data.order import Order
-from gdtrain.data.ordered import OrderedBatches, OrderedData
 from gdtrain.data.protocols import DataSource
-from gdtrain.data.streamed import HostArrays
 from gdtrain.keras_bridge import data
 
 #: The share of a machine's memory that training data may take. As much again
@@ -106,7 +105,7 @@ def data_source(
         if isinstance(x, OrderedBatches):
             return OrderedData(x, adapter, strategy, steps_per_epoch)
         return AdaptedData(adapter, strategy, steps_per_epoch)
-    leaves = [a for a in keras.tree.flatten(arrays) if a is not None]
+    leaves = plans.leaves(arrays)
     if not len(leaves[0]):
         raise ValueError(
             "The data must have at least one example. Received arrays of "
@@ -114,9 +113,7 @@ def data_source(
         )
     order = Order(len(leaves[0]), adapter.batch_size, shuffle, seed)
     small = sum(_bytes(leaf) for leaf in leaves) <= memory_limit()
-    return (DeviceArrays if small else HostArrays)(
-        arrays, adapter.batch_size, order, strategy
-    )
+    return (DeviceArrays if small else HostArrays)(arrays, order, strategy)
 
 
 def _seed(steps_done: int) -> int:

@@ -1,87 +1,21 @@
-"""Batches of an iterator, taken within the program."""
+"""Sources of one iterator an epoch, and the positions of iterators."""
 
 import abc
-import math
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from gdtrain.data import pipeline
-from gdtrain.data.protocols import Position, Structure
-
-_Next: TypeAlias = tf.experimental.Optional  # The next batch, if there is one
-
-
-class IteratorInputs(NamedTuple):
-    """What a block of steps takes its batches from.
-
-    Args:
-        iterator: The iterator.
-        taken: The next batch, a `tf.experimental.Optional`, if it was taken
-            from the iterator already, to see whether there is one.
-    """
-
-    iterator: Any
-    taken: Any
+from gdtrain.data.plans import IteratorInputs, IteratorPlan
+from gdtrain.data.protocols import DataSource, Position, Structure
 
 
-class IteratorPlan:
-    """Takes the batches of an `IteratorSource`; a `BatchPlan`.
-
-    The cursor is the next batch, if there is one.
-
-    Args:
-        element_spec: That of the dataset.
-        is_taken: Whether inputs have the next batch separately.
-    """
-
-    examples: int | None = None
-    epochs_can_follow = False
-
-    def __init__(self, element_spec: Structure, is_taken: bool) -> None:
-        self.family = self.key = repr(("dataset", element_spec, is_taken))
-
-    def signature(
-        self, block_inputs: IteratorInputs, static: bool
-    ) -> IteratorInputs:
-        return block_inputs
-
-    def open(
-        self, block_inputs: IteratorInputs, static: bool
-    ) -> IteratorInputs:
-        return block_inputs
-
-    def first(self, opened: IteratorInputs) -> _Next:
-        if opened.taken is not None:
-            return opened.taken
-        return opened.iterator.get_next_as_optional()
-
-    def has_batch(self, opened: IteratorInputs, cursor: _Next) -> tf.Tensor:
-        return cursor.has_value()
-
-    def advance(
-        self, opened: IteratorInputs, cursor: _Next, wanted: Any
-    ) -> _Next:
-        """A batch is taken from the iterator only if `wanted`."""
-        return tf.cond(
-            wanted, opened.iterator.get_next_as_optional, lambda: cursor
-        )
-
-    def fetch(
-        self, opened: IteratorInputs, cursor: _Next, last: bool = False
-    ) -> Structure:
-        return cursor.get_value()
-
-    def take(self, fetched: Structure) -> Structure:
-        return fetched
-
-
-class IteratorSource(abc.ABC):
+class IteratorSource(DataSource):
     """A `DataSource` of one iterator an epoch.
 
     Args:
@@ -91,8 +25,6 @@ class IteratorSource(abc.ABC):
         steps_per_epoch: How many steps the user wants; `None` for all that
             there are. Then each epoch continues where the last one ended.
     """
-
-    most_steps = math.inf
 
     def __init__(
         self,
@@ -116,14 +48,6 @@ class IteratorSource(abc.ABC):
     # What the kinds of data differ in
 
     @abc.abstractmethod
-    def fingerprint(self) -> dict[str, Any]:
-        """See `DataSource.fingerprint`."""
-
-    @abc.abstractmethod
-    def position(self) -> Position:
-        """See `DataSource.position`; has `seen` and `ran_out`."""
-
-    @abc.abstractmethod
     def _iterator_at(self, position: Position) -> Iterator | None:
         """The iterator at a position; `None` if the next epoch makes one."""
 
@@ -144,13 +68,8 @@ class IteratorSource(abc.ABC):
 
     # What they have in common
 
-    def array_at(self, path: Sequence[Any]) -> Any:
-        """`None`: only sources of arrays have all of them at hand."""
-        return None
-
-    def batch(self, epoch: int, step: int) -> tuple[Structure, Any] | None:
-        """`None`: a batch can be had only once."""
-        return None
+    def position(self) -> Position:
+        return {"seen": self._seen, "ran_out": self._ran_out}
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -190,10 +109,6 @@ class IteratorSource(abc.ABC):
         self._seen += steps
         taken, self._taken = self._taken, None
         return IteratorInputs(self._iterator, taken)
-
-    def rewind(self) -> None:
-        self._leave()
-        self._iterator = self._taken = None
 
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         self._leave()

@@ -1,5 +1,6 @@
 """The order of examples: a pure function of seed and epoch."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ class Order:
             order; `"batch"` to shuffle within each batch only.
         seed: A non-negative integer.
 
+    Attributes:
+        shuffle, examples, batch_size: As given; no batch has more examples
+            than there are.
+        batches: How many batches an epoch has.
+
     Example:
 
     >>> order = Order(examples=5, batch_size=2, shuffle=True, seed=0)
@@ -35,7 +41,9 @@ class Order:
         self, examples: int, batch_size: int, shuffle: bool | str, seed: int
     ) -> None:
         self.shuffle = shuffle
-        self._examples = examples
+        self.examples = examples
+        self.batch_size = min(batch_size, examples)
+        self.batches = math.ceil(examples / batch_size)
         self._batch_size = batch_size
         self._seed = seed
         self._last: Any = None, None  # A group and its orders
@@ -46,10 +54,10 @@ class Order:
     def of_epochs(self, first: int, count: int) -> np.ndarray:
         """Indices of examples, int64 `[count, examples]`, for some epochs."""
         if not self.shuffle:
-            one = np.arange(self._examples)
-            return np.broadcast_to(one, [count, self._examples])
+            one = np.arange(self.examples)
+            return np.broadcast_to(one, [count, self.examples])
         if not count:
-            return np.empty([0, self._examples], np.int64)
+            return np.empty([0, self.examples], np.int64)
         before, skipped = divmod(first, self._together)
         after = -(-(first + count) // self._together)
         groups = [self._group(group) for group in range(before, after)]
@@ -77,9 +85,9 @@ class Order:
 
     def _shuffled(self, group: int) -> np.ndarray:
         random = np.random.Generator(np.random.Philox(key=[self._seed, group]))
-        one = np.arange(self._examples)
+        one = np.arange(self.examples)
         if self.shuffle == "batch":
-            whole = self._examples // self._batch_size * self._batch_size
+            whole = self.examples // self._batch_size * self._batch_size
             batches = one[:whole].reshape(-1, self._batch_size)
             one[:whole] = random.permuted(batches, axis=1).ravel()
             one[whole:] = random.permutation(one[whole:])

@@ -6,6 +6,7 @@ all sources whose plans have the same `key`. The two meet at each block: the
 source gives the `block_inputs` that the plan makes batches of.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -31,15 +32,13 @@ class BatchPlan(Protocol):
         family: The key without the size of a batch of everything.
         examples: How many examples an epoch has; `None` if unknown.
         epochs_can_follow: Whether a block may continue into the next epoch,
-            and its steps may be run again. Then it is an `EpochPlan`.
+            and its steps may be run again. Then it is an `ArrayPlan`.
     """
 
     key: str
     family: str
-    epochs_can_follow: bool
-
-    @property
-    def examples(self) -> int | None: ...
+    examples: int | None = None
+    epochs_can_follow: bool = False
 
     def signature(self, block_inputs: Inputs, static: bool) -> Any:
         """What a program is traced for.
@@ -48,9 +47,11 @@ class BatchPlan(Protocol):
             block_inputs: Those of a block.
             static: Whether sizes of data must be known, as XLA needs it.
         """
+        return block_inputs
 
     def open(self, block_inputs: Inputs, static: bool) -> Opened:
         """What stays the same from step to step; see `signature`."""
+        return block_inputs
 
     def first(self, opened: Opened) -> Cursor:
         """The cursor at the first step of a block."""
@@ -73,31 +74,7 @@ class BatchPlan(Protocol):
 
     def take(self, fetched: Fetched) -> Structure:
         """A batch, or this replica's part of it."""
-
-
-class EpochPlan(BatchPlan, Protocol):
-    """A plan that knows where epochs start and end.
-
-    Attributes:
-        has_one_batch: Whether an epoch is one batch of everything.
-    """
-
-    has_one_batch: bool
-
-    def take_any_size(self) -> None:
-        """Changes the key to that of programs for data of any size."""
-
-    def has_uneven_last(self, opened: Opened) -> bool:
-        """Whether the last batch of an epoch is fetched separately."""
-
-    def starts_epoch(self, cursor: Cursor) -> bool | tf.Tensor:
-        """Whether a step is the first of its epoch."""
-
-    def ends_epoch(self, opened: Opened, cursor: Cursor) -> bool | tf.Tensor:
-        """Whether all steps of an epoch are done."""
-
-    def next_epoch(self, opened: Opened, cursor: Cursor) -> Cursor:
-        """The cursor at the first step of the next epoch."""
+        return fetched
 
 
 class DataSource(Protocol):
@@ -112,6 +89,8 @@ class DataSource(Protocol):
             split among replicas.
     """
 
+    batch_spec: Structure
+
     @property
     def plan(self) -> BatchPlan: ...
 
@@ -119,16 +98,16 @@ class DataSource(Protocol):
     def steps_per_epoch(self) -> int | None: ...
 
     @property
-    def most_steps(self) -> float: ...
-
-    @property
-    def batch_spec(self) -> Structure: ...
+    def most_steps(self) -> float:
+        return math.inf
 
     def begin_epoch(self, epoch: int, step: int) -> None:
         """Begins an epoch, or continues it with a step."""
+        return None
 
     def has_batch(self, epoch: int, step: int) -> bool:
         """Whether there is a batch for this step."""
+        return True
 
     def block_inputs(
         self, epoch: int, step: int, steps: int, room: int | None = None
@@ -149,17 +128,17 @@ class DataSource(Protocol):
             steps: How many steps it had.
             ran_out: Whether it ended for want of data.
         """
-
-    def rewind(self) -> None:
-        """Returns to the first batch."""
+        return None
 
     def batch(
         self, epoch: int, step: int
     ) -> tuple[Structure, np.ndarray] | None:
         """A past batch, and the indices of its examples; `None` if gone."""
+        return None
 
     def array_at(self, path: Sequence[Any]) -> Any:
         """The whole array at a path of the batch; `None` if there is none."""
+        return None
 
     def fingerprint(self) -> dict[str, Any]:
         """What other data differ in; see `gdtrain.data.data_fingerprint`."""
@@ -182,3 +161,4 @@ class DataSource(Protocol):
         Raises:
             NoPosition: if the data cannot be set there.
         """
+        return None

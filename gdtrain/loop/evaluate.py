@@ -53,7 +53,7 @@ def evaluate(
         models.build_under_strategy(model, data_source.batch_spec)
     if within_fit:
         model._validation_source = data_source
-    data_source.rewind()
+    data_source.go_to(0, 0, None)
     callbacks = epoch_loop.callback_list(model, callbacks, verbose, data_source)
     with labels.checked(model, data_source):
         logs = _run(model, data_source, callbacks)

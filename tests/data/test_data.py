@@ -10,9 +10,8 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.data import choice
 from gdtrain.data.adapted import AdaptedData
-from gdtrain.data.arrays import DeviceArrays
+from gdtrain.data.arrays import DeviceArrays, HostArrays
 from gdtrain.data.order import Order
-from gdtrain.data.streamed import HostArrays
 
 SHUFFLES = [True, False, "batch"]
 
@@ -104,7 +103,7 @@ def test_arrays_come_in_the_same_batches_wherever_they_are(shuffle):
     x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
     arrays = {"x": x, "pair": (y, None)}
     data_sources = [
-        make(arrays, 4, Order(11, 4, shuffle, 3), tf.distribute.get_strategy())
+        make(arrays, Order(11, 4, shuffle, 3), tf.distribute.get_strategy())
         for make in (DeviceArrays, HostArrays)
     ]
     for epoch in range(3):
