@@ -6,6 +6,7 @@ names that Keras counts, no seeds that are drawn, nothing that training moves.
 
 import enum
 import functools
+import math
 import pathlib
 import random
 import re
@@ -90,7 +91,7 @@ class Description:
 
     def _add_parts(self, path: str, value: Any) -> None:
         """Describes what consists of others."""
-        function = own_code.plain(value)
+        kind, function = type(value), own_code.plain(value)
         if function is not None:
             self._add_function(path, function)
             if isinstance(value, types.MethodType):
@@ -112,8 +113,14 @@ class Description:
                 self._set(f"{path}: {name}", leaf)
         elif hasattr(value, "get_config"):  # As any class of Keras may have
             self._add_configured(path, value)
-        else:
-            self._add_object(path, value)
+        elif own_code.is_own(kind):
+            self._set(path, kind.__name__)
+            self._add_class(kind)
+            self._add_attributes(path, value)
+        elif isinstance(value, types.SimpleNamespace):
+            self._add_items(path, vars(value))
+        elif kind.__module__.partition(".")[0] not in ("keras", "gdtrain"):
+            self._set(path, f"#unknown {kind.__module__}.{kind.__qualname__}")
 
     def _add_items(self, path: str, items: dict[str, Any]) -> None:
         for key, item in items.items():
@@ -121,23 +128,18 @@ class Description:
 
     def _add_dict(self, path: str, items: dict[Any, Any]) -> None:
         """A dict; one that stands for a Keras object, under its class."""
-        kind = items.get("class_name")
-        if isinstance(kind, str) and "config" in items:
-            self._add_serialized(path, kind, items["config"])
-            return
-        for key, item in items.items():
-            if key not in _NOT_ASKED:
-                place = f".{key}" if isinstance(key, str) else f"[{key!r}]"
-                self.add(path + place, item)
-
-    def _add_serialized(self, path: str, kind: str, config: Any) -> None:
-        if kind in ("__lambda__", "__keras_tensor__"):
-            return  # Of the first, the object that has it says the code.
-        if kind == "function":
+        kind, config = items.get("class_name"), items.get("config")
+        if not isinstance(kind, str) or "config" not in items:
+            for key, item in items.items():
+                if key not in _NOT_ASKED:
+                    place = f".{key}" if isinstance(key, str) else f"[{key!r}]"
+                    self.add(path + place, item)
+        elif kind == "function":
             self._set(path, config)
         elif kind.endswith("DTypePolicy"):
-            self._set(path, config["name"])
-        else:
+            self._set(path, items["config"]["name"])
+        # The code of a lambda is described where the object that has it is.
+        elif kind not in ("__lambda__", "__keras_tensor__"):
             self._set(path, kind)
             if isinstance(config, dict):
                 self._add_dict(path, config)
@@ -151,10 +153,15 @@ class Description:
         ):
             if isinstance(items, (set, frozenset)):
                 leaves.sort(key=repr)
-            self._set(path, _listed(leaves))
-            return
-        for index, item in enumerate(own_code.in_order(items)):
-            self.add(f"{path}[{index}]", item)
+            if len(leaves) > _LISTED:
+                text, label = repr(leaves), f"list of {len(leaves)}"
+                leaf = data_fingerprint.digest("data", label, text.encode())
+                self._set(path, leaf)
+            else:
+                self._set(path, leaves)
+        else:
+            for index, item in enumerate(own_code.in_order(items)):
+                self.add(f"{path}[{index}]", item)
 
     def _add_function(self, path: str, function: Callable) -> None:
         if not own_code.is_own(function):
@@ -177,49 +184,43 @@ class Description:
         for base in kind.__mro__:
             if own_code.is_own(base) and id(base) not in self._seen:
                 self._seen[id(base)] = base
-                for name, function in own_code.functions_of(base):
-                    self.add(f"{base.__name__}.{name}", function)
                 for name, value in vars(base).items():
-                    if _leaf(value) is not None and not name.startswith("__"):
-                        self.add(f"{base.__name__}.{name}", value)
+                    function = own_code.plain(value)
+                    is_constant = _leaf(
+                        value
+                    ) is not None and not name.startswith("__")
+                    if is_constant or own_code.is_own(function):
+                        self.add(f"{base.__name__}.{name}", function or value)
 
     def _add_configured(self, path: str, value: Any) -> None:
         """An object by its class, its config and the user's attributes."""
         self._set(path, type(value).__name__)
         self._add_class(type(value))
-        # A Sequential's config says what its layers do.
-        known = isinstance(value, keras.Sequential) or self._add_config(
-            path, value
-        )
+        config: dict[str, Any] | None = {}
+        try:
+            # A Sequential's config says what its layers do.
+            if not isinstance(value, keras.Sequential):
+                config = value.get_config()
+        except Exception:  # Whatever code of the user's raises
+            config = None  # Its attributes say what they can.
+        if isinstance(value, keras.Model) and "input_layers" in (config or {}):
+            self._add_connections(path, config)
+        elif config:
+            self._add_dict(path, config)
         if isinstance(value, keras.layers.Layer):
             start = "" if path == "model" else f"{path}."
-            within = [
-                one
-                for one in layers.child_layers(value)
-                if not isinstance(one, keras.layers.InputLayer)
-            ]
-            for index, one in enumerate(within):
+            within = layers.child_layers(value)
+            kind = keras.layers.InputLayer
+            described = [one for one in within if not isinstance(one, kind)]
+            for index, one in enumerate(described):
                 self.add(f"{start}layers[{index}]", one)
-            known = True
         self._add_attributes(path, value)
-        if not known:
+        if config is None and not isinstance(value, keras.layers.Layer):
             for name, item in vars(value).items():
                 if not name.startswith("_") and _leaf(item) is not None:
                     self._set(f"{path}.{name}", _leaf(item))
 
-    def _add_config(self, path: str, value: Any) -> bool:
-        """The arguments that an object was made of; whether it has a config."""
-        try:
-            config = value.get_config()
-        except Exception:  # Whatever code of the user's raises
-            return False  # Its attributes say what they can.
-        if isinstance(value, keras.Model) and "input_layers" in config:
-            self._add_connections(path, config)
-        else:
-            self._add_dict(path, config)
-        return True
-
-    def _add_connections(self, path: str, config: dict[str, Any]) -> None:
+    def _add_connections(self, path: str, config: Any) -> None:
         """Which layer of a functional model gets the output of which."""
         parts = config["layers"]
         names = {
@@ -265,18 +266,6 @@ class Description:
         if function is None or own_code.is_own(function):
             self.add(path, value)
 
-    def _add_object(self, path: str, value: Any) -> None:
-        """An object of which nothing is known but its attributes."""
-        kind = type(value)
-        if own_code.is_own(kind):
-            self._set(path, kind.__name__)
-            self._add_class(kind)
-            self._add_attributes(path, value)
-        elif isinstance(value, types.SimpleNamespace):
-            self._add_items(path, vars(value))
-        elif kind.__module__.partition(".")[0] not in ("keras", "gdtrain"):
-            self._set(path, f"#unknown {kind.__module__}.{kind.__qualname__}")
-
 
 def _leaf(value: Any) -> Any:
     """The leaf of a value that consists of no others; `None` if it does."""
@@ -284,8 +273,13 @@ def _leaf(value: Any) -> Any:
         return str(value)
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, (bool, int, float, str, complex)):
-        return _number(value)
+    for kind in (str, bool, int):  # The plain ones, of subclasses too
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, (float, complex)):  # Which JSON cannot hold
+        return repr(value)
     if isinstance(value, bytes):
         return data_fingerprint.digest("data", f"bytes[{len(value)}]", value)
     if isinstance(value, own_code.VARIABLES):
@@ -309,24 +303,3 @@ def _leaf(value: Any) -> Any:
     if hasattr(value, "__array__") and hasattr(value, "shape"):
         return data_fingerprint.content(np.asarray(value))
     return None
-
-
-def _number(value: Any) -> Any:
-    """A value that JSON can hold; of subclasses, the plain one."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, complex) or not np.isfinite(value):
-        return repr(value)
-    return float(value)
-
-
-def _listed(leaves: list[Any]) -> Any:
-    """A list of leaves, or its digest if it is long."""
-    if len(leaves) <= _LISTED:
-        return leaves
-    label = f"list of {len(leaves)}"
-    return data_fingerprint.digest("data", label, repr(leaves).encode())

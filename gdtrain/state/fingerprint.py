@@ -209,4 +209,4 @@ def _kind(leaf: Any) -> str | None:
 
 
 def _is_unknown(leaf: Any) -> bool:
-    return isinstance(leaf, str) and leaf.startswith(_UNKNOWN)
+    return str(leaf).startswith(_UNKNOWN)

@@ -1,5 +1,6 @@
 """Code that is the user's own, and what it can reach."""
 
+import contextlib
 import dis
 import functools
 import inspect
@@ -58,8 +59,7 @@ def of(function: Callable) -> str:
     False
     """
     text = repr(_parts(function.__code__, function.__doc__))
-    name = getattr(function, "__name__", "a function")
-    return data_fingerprint.digest("code", name, text.encode())
+    return data_fingerprint.digest("code", function.__name__, text.encode())
 
 
 def _parts(code: types.CodeType, docstring: str | None = None) -> tuple:
@@ -72,16 +72,16 @@ def _parts(code: types.CodeType, docstring: str | None = None) -> tuple:
         code.co_names,
         code.co_varnames,
         code.co_freevars,
-        [_constant(one) for one in constants],
+        [
+            _parts(one)
+            if isinstance(one, types.CodeType)
+            # The order of a set differs from run to run.
+            else sorted(map(repr, one))
+            if isinstance(one, frozenset)
+            else one
+            for one in constants
+        ],
     )
-
-
-def _constant(value: Any) -> Any:
-    if isinstance(value, types.CodeType):
-        return _parts(value)
-    if isinstance(value, frozenset):  # Its order differs from run to run
-        return sorted(map(repr, value))
-    return value
 
 
 def refers_to(function: Callable) -> Iterator[tuple[str, Any]]:
@@ -93,15 +93,13 @@ def refers_to(function: Callable) -> Iterator[tuple[str, Any]]:
     code = function.__code__
     cells = function.__closure__ or ()
     for name, cell in zip(code.co_freevars, cells, strict=True):
-        try:
+        with contextlib.suppress(ValueError):  # If it is not set yet
             yield name, cell.cell_contents
-        except ValueError:
-            pass  # Not set yet
     arguments = code.co_varnames[: code.co_argcount]
     defaults = function.__defaults__ or ()
     yield from zip(arguments[-len(defaults) :] if defaults else (), defaults)
     yield from (function.__kwdefaults__ or {}).items()
-    for name in _globals_read(code):
+    for name in sorted(_arguments(code, "LOAD_GLOBAL", "LOAD_NAME")):
         if name in function.__globals__:
             yield name, function.__globals__[name]
 
@@ -119,14 +117,6 @@ def in_order(items: Iterable[Any]) -> list[Any]:
     )
 
 
-def functions_of(kind: type) -> Iterator[tuple[str, Callable]]:
-    """Names and functions that a class defines: methods and properties."""
-    for name, value in vars(kind).items():
-        function = plain(value)
-        if function is not None and is_own(function):
-            yield name, function
-
-
 def plain(value: Any) -> Callable | None:
     """The Python function that a value wraps or is; `None` if none."""
     for attribute in ("__func__", "fget", "python_function", "__wrapped__"):
@@ -139,32 +129,20 @@ def plain(value: Any) -> Callable | None:
 @functools.lru_cache(maxsize=256)
 def attributes_set_by(kind: type) -> frozenset[str]:
     """Names of the attributes that the methods of a class set on anything."""
-    found: set[str] = set()
-    for value in vars(kind).values():
-        function = plain(value)
-        if function is not None:
-            code = inspect.unwrap(function).__code__
-            found |= _arguments(code, "STORE_ATTR")
-    return frozenset(found)
+    functions = filter(None, map(plain, vars(kind).values()))
+    codes = [inspect.unwrap(function).__code__ for function in functions]
+    return frozenset().union(*(_arguments(c, "STORE_ATTR") for c in codes))
 
 
 @functools.lru_cache(maxsize=4096)
-def _globals_read(code: types.CodeType) -> list[str]:
-    """Names of the globals that a code object, or one within it, reads."""
-    return sorted(_arguments(code, "LOAD_GLOBAL", "LOAD_NAME"))
-
-
-def _arguments(code: types.CodeType, *operations: str) -> set[str]:
+def _arguments(code: types.CodeType, *operations: str) -> frozenset[str]:
     """What some operations of a code object, or one within it, are given."""
-    found = {
+    within = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return frozenset(
         instruction.argval
         for instruction in dis.get_instructions(code)
         if instruction.opname in operations
-    }
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _arguments(constant, *operations)
-    return found
+    ).union(*(_arguments(one, *operations) for one in within))
 
 
 VARIABLES = (keras.Variable, tf.Variable, tf.distribute.DistributedValues)
@@ -172,6 +150,7 @@ GENERATORS = (keras.random.SeedGenerator, tf.random.Generator)
 #: Names and objects that were reached
 Reached = list[tuple[str, Any]]
 
+_CODE = (types.FunctionType, types.MethodType, functools.partial)
 _FOUND = (
     keras.optimizers.Optimizer,
     keras.layers.Layer,
@@ -196,70 +175,58 @@ def reached_from(model: keras.Model) -> Reached:
     >>> [(name, one.name) for name, one in reached_from(model)]
     [('own.first.second', 'sgd')]
     """
-    search = _Search(model)
-    search.into_object("", model)
-    return search.found
-
-
-class _Search:
-    """Collects what is found on the way."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self.found: Reached = []
-        self._seen: dict[int, Any] = {}  # Kept alive, by their addresses
-
-    def into(self, path: str, value: Any) -> None:
-        """Looks at a value, and through it."""
+    found: Reached = []
+    seen: dict[int, Any] = {}  # Kept alive, by their addresses
+    stack: Reached = [("", model)]
+    while stack:
+        path, value = stack.pop()
         kind: Any = type(value)
-        if not _is_of_interest(kind) or id(value) in self._seen:
-            return
-        self._seen[id(value)] = value
-        if isinstance(value, _FOUND):
-            self.found.append((path, value))
-        function = plain(value)
-        if isinstance(value, dict):
-            self._into_each(path, value.items())
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            self._into_each(path, enumerate(in_order(value)))
-        elif isinstance(value, functools.partial):
-            self.into(path, [value.func, value.args, value.keywords])
-        elif function is not None:
-            if is_own(function):
-                self._into_each("", refers_to(function))
-            self.into(path, getattr(value, "__self__", None))  # Of a method
-        elif isinstance(value, type):
-            if is_own(value):
-                self._into_class(path, value)
-        elif isinstance(value, keras.layers.Layer) or _is_own(value):
-            self.into_object(path, value)
+        if _is_of_interest(kind) and id(value) not in seen:
+            seen[id(value)] = value
+            if isinstance(value, _FOUND) and value is not model:
+                found.append((path, value))
+            beyond = _reached_through(path, value, value is model)
+            stack += reversed(list(beyond))
+    return found
 
-    def into_object(self, path: str, value: Any) -> None:
-        """Looks through attributes and the code of the class."""
-        self._seen[id(value)] = value
-        own = _is_own(value)
-        if not own:
-            within = layers.child_layers(value)
-            self._into_each(path, [(layer.name, layer) for layer in within])
+
+def _reached_through(path: str, value: Any, is_model: bool) -> Iterator:
+    """Names and objects that are reached from one directly."""
+    items: Iterable[tuple[Any, Any]] = ()
+    bases: list[type] = []
+    own = isinstance(value, types.SimpleNamespace) or is_own(type(value))
+    function = plain(value)
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = enumerate(in_order(value))
+    elif isinstance(value, functools.partial):
+        items = enumerate([value.func, value.args, value.keywords])
+    elif function is not None:
+        if is_own(function):
+            yield from refers_to(function)
+        yield path, getattr(value, "__self__", None)  # Of a method
+    elif isinstance(value, type):
+        if is_own(value):
+            items = [
+                (name, item)
+                for name, item in vars(value).items()
+                if not name.startswith("__") or plain(item)
+            ]
+    elif own or isinstance(value, keras.layers.Layer):
+        within = [] if own else layers.child_layers(value)
         # What a library's object has, its variables say, but for the user's
         # own code in it.
-        is_whole = own or value is self._model
-        for name, item in _attributes(value):
-            kind: Any = type(item)
-            if is_whole or _is_code(kind):
-                self.into(_below(path, name), item)
-        for base in type(value).__mro__:
-            if is_own(base):
-                self.into(base.__name__, base)
-
-    def _into_class(self, path: str, kind: type) -> None:
-        for name, item in vars(kind).items():
-            if not name.startswith("__") or plain(item):
-                self.into(_below(path, name), item)
-
-    def _into_each(self, path: str, items: Iterable[tuple[Any, Any]]) -> None:
-        for key, item in items:
-            self.into(_below(path, key), item)
+        items = [(layer.name, layer) for layer in within] + [
+            (name, item)
+            for name, item in _attributes(value)
+            if own or is_model or isinstance(item, _CODE) or is_own(type(item))
+        ]
+        bases = [base for base in type(value).__mro__ if is_own(base)]
+    for key, item in items:
+        yield f"{path}.{key}" if path else str(key), item
+    for base in bases:
+        yield base.__name__, base
 
 
 @functools.lru_cache(maxsize=4096)
@@ -268,21 +235,14 @@ def _is_of_interest(kind: type) -> bool:
     looked_through = (
         *_FOUND,
         *(dict, list, tuple, set, frozenset, type),
-        *(types.FunctionType, types.MethodType, functools.partial, property),
-        *(classmethod, staticmethod, types.SimpleNamespace),
+        *_CODE,
+        *(property, classmethod, staticmethod, types.SimpleNamespace),
     )
     return (
         issubclass(kind, looked_through)
         or is_own(kind)
         or hasattr(kind, "python_function")  # Of a `tf.function`
     )
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_code(kind: type) -> bool:
-    """Whether values of a type may be code of the user's own."""
-    functions = types.FunctionType, types.MethodType, functools.partial
-    return issubclass(kind, functions) or is_own(kind)
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
@@ -293,12 +253,3 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         for name in (slots,) if isinstance(slots, str) else slots:
             if hasattr(value, name) and not name.startswith("__"):
                 yield name, getattr(value, name)
-
-
-def _is_own(value: Any) -> bool:
-    own = isinstance(value, types.SimpleNamespace)
-    return own or is_own(type(value))
-
-
-def _below(path: str, key: Any) -> str:
-    return f"{path}.{key}" if path else str(key)
