@@ -1,6 +1,15 @@
-"""The state of one `fit`: its position, and all that a resumed fit needs."""
+"""The state of one `fit`: its position, and all that a resumed fit needs.
+
+A user's callback has `get_state()`, which returns a dict of numbers, strings,
+lists and NumPy arrays, and `set_state(state)`, called after `on_train_begin`;
+it may be a `gdtrain.callbacks.Callback` or any other of Keras's. Of Keras's
+own callbacks it is known what they keep.
+"""
 
 import copy
+import os
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -8,10 +17,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common import failures
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
+from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop.block_queue import BlockQueue
-from gdtrain.state import callback_states, fingerprint, own_code, variables
+from gdtrain.state import fingerprint, own_code, variables
 from gdtrain.state.fingerprint import Differences, Groups
 
 #: What `FitState.capture` returns
@@ -119,6 +130,13 @@ class FitState:
         self.data_source = data_source
         self.queue = queue
         self.callbacks: list[keras.callbacks.Callback] = callbacks.callbacks
+        # Under the name of the class and which one of it
+        self._named: dict[str, keras.callbacks.Callback] = {}
+        counts: Counter[str] = Counter()
+        for callback in self.callbacks:
+            kind = type(callback).__name__
+            self._named[f"{kind} {counts[kind]}"] = callback
+            counts[kind] += 1
         self.epoch, self.epochs = epoch, epochs
         self.step = 0
         self.logs: dict[str, Any] | None = None
@@ -196,6 +214,12 @@ class FitState:
         """
         strategy = self.model.distribute_strategy
         reached = own_code.reached_from(self.model)
+        position = None
+        try:
+            position = self.data_source.position()
+        except NoPosition:
+            if exactly:
+                raise
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -209,20 +233,34 @@ class FitState:
             },
             "step_variables": self.model._step_hooks.step_variables.get_state(),
             "queue": copy.deepcopy(self.queue.get_state()),
-            "data": self._data_position(exactly),
+            "data": position,
             "random": variables.get_random_state(),
-            "callbacks": callback_states.get(self.callbacks, self._unsaved),
+            "callbacks": self._callback_states(),
             "fingerprint": self.fingerprint(),
             "rates": fingerprint.rates(self.model, reached),
         }
 
-    def _data_position(self, exactly: bool) -> Any:
-        try:
-            return self.data_source.position()
-        except NoPosition:
-            if exactly:
-                raise
-            return None
+    def _callback_states(self) -> dict[str, dict[str, Any]]:
+        """The state of each callback that has one, by name.
+
+        One that raises is skipped, with a warning at the first time.
+        """
+        found = {}
+        for name, callback in self._named.items():
+            try:
+                found[name] = _state_of(callback)
+            except Exception as error:  # A user's own may raise anything.
+                if name not in self._unsaved:
+                    self._unsaved.add(name)
+                    failures.warn(
+                        f"The state of `{type(callback).__name__}` cannot be "
+                        "saved",
+                        error,
+                        "All else is saved, and training continues; in a fit "
+                        "that is resumed from there, it starts without a "
+                        "state.",
+                    )
+        return {name: state for name, state in found.items() if state}
 
     def differences(self, state: State) -> Differences:
         """What this fit is asked to do otherwise than the one of a state."""
@@ -249,7 +287,14 @@ class FitState:
         """
         self.resumed_from = state
         self._move_to(state)
-        callback_states.prepare(self.callbacks, state["callbacks"])
+        for name, callback in self._named.items():
+            saved = state["callbacks"].get(name)
+            if isinstance(callback, keras.callbacks.CSVLogger) and saved:
+                # Before `on_train_begin`, which would empty the file
+                callback.append = True
+                path, size = callback.filename, saved["bytes"]
+                if os.path.exists(path) and os.path.getsize(path) > size:
+                    os.truncate(path, size)  # What was written later
 
     def restore(self, state: State) -> None:
         """Makes everything as it was when `state` was captured.
@@ -311,8 +356,30 @@ class FitState:
         for _, name in found:
             if name in rates and name in asked:
                 rates[name].assign(asked[name])
-        callback_states.put(self.callbacks, state["callbacks"])
+        self._set_callback_states(state["callbacks"])
         variables.put_random_state(state["random"])
+
+    def _set_callback_states(self, states: dict[str, dict]) -> None:
+        """Sets the states of callbacks; warns of those that have none."""
+        new = []
+        for name, callback in self._named.items():
+            state = copy.deepcopy(states.get(name, {}))
+            for key in keras_callbacks.state_names(callback):
+                if key in state:
+                    setattr(callback, key, state[key])
+            if isinstance(callback, keras.callbacks.History):
+                callback.model.history = callback
+            if _has(callback, "set_state"):
+                if "own" in state:
+                    callback.set_state(state["own"])
+                else:
+                    new.append(name)
+        if new:
+            warnings.warn(
+                "The checkpoint has no state of these callbacks, which start "
+                f"without one: {new}.",
+                stacklevel=2,
+            )
 
     def _mismatch(self, state: State, kinds: Iterable[str]) -> str | None:
         """What keeps variables from being set to those of a state."""
@@ -322,3 +389,33 @@ class FitState:
             for kind in kinds
         )
         return next(filter(None, found), None)
+
+
+def _state_of(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """The state of a callback; empty if it has none."""
+    names = keras_callbacks.state_names(callback)
+    # Keras sets some of them later.
+    state = {key: at for key, at in vars(callback).items() if key in names}
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        state["bytes"] = _size(callback)
+    if _has(callback, "get_state"):
+        state["own"] = callback.get_state()
+    # Callbacks change these lists while they are being saved.
+    return copy.deepcopy(state)
+
+
+def _has(callback: keras.callbacks.Callback, name: str) -> bool:
+    """Whether a callback, of ours or not, has a method of state of its own."""
+    hook = getattr(callback, name, None)
+    return hook is not None and not keras_callbacks.is_default_hook(hook)
+
+
+def _size(logger: keras.callbacks.CSVLogger) -> int:
+    """How long the file of a `CSVLogger` is, in bytes."""
+    file = logger.csv_file
+    if file is not None and not file.closed:
+        file.flush()
+        if hasattr(file, "fileno"):  # Which a remote file lacks
+            return os.fstat(file.fileno()).st_size  # Even if it was renamed
+    path = logger.filename
+    return os.path.getsize(path) if os.path.exists(path) else 0
