@@ -1,12 +1,13 @@
 """Trees of plain values and arrays, as JSON and named arrays."""
 
+import contextlib
 import json
 import math
 import os
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from gdtrain.checkpoint import manifest
 from gdtrain.checkpoint.manifest import Damaged
 
 _KIND = "%kind"  # Marks a dict that stands for something else.
+_STATE = "state.json"
+_ARRAYS = "arrays.npz"
+_LARGEST = 2**28  # Bytes of a state beside its arrays
 _AROUND = 512  # Most bytes that a zip file has for a member, and at its end
 
 Arrays = dict[str, Any]  # NumPy arrays by name
@@ -131,43 +135,34 @@ def _read_array(
 def _packed(node: Any, path: str, arrays: Arrays) -> Any:
     """The JSON of a node; its arrays are added to `arrays`."""
     kind = type(node)
-    if node is None or kind in (bool, str):
-        return node
     if kind is int and node.bit_length() > 64:
         # Python writes no more than 4300 digits, but any number of hex ones.
         return {_KIND: "int", "hex": hex(node)}
     if kind is float and not math.isfinite(node):
         # JSON has no such number; a NaN has a sign and bits of its own.
         return {_KIND: "float", "hex": struct.pack(">d", node).hex()}
-    if kind in (int, float):
+    if node is None or kind in (bool, str, int, float):
         return node
-    if kind is list:
-        return _packed_items(enumerate(node), path, arrays)
-    if kind is tuple:
-        items = _packed_items(enumerate(node), path, arrays)
-        return {_KIND: "tuple", "items": items}
+    if kind in (list, tuple):
+        items = [
+            _packed(item, f"{path}/{index}", arrays)
+            for index, item in enumerate(node)
+        ]
+        return items if kind is list else {_KIND: "tuple", "items": items}
     if kind is dict:
         for key in node:
             if type(key) is not str:
                 what = f"the key {key!r} of type {type(key).__name__}"
                 raise _refusal(path, f"type dict with {what}")
-        values = _packed_items(node.items(), path, arrays)
-        packed = dict(zip(node, values, strict=True))
+        packed = {
+            key: _packed(item, f"{path}/{key}", arrays)
+            for key, item in node.items()
+        }
         # Inside another one if it could be taken for a marked one
         return {_KIND: "dict", "items": packed} if _KIND in packed else packed
     if kind is np.ndarray or isinstance(node, np.generic):
         return _packed_array(node, path, arrays)
     raise _refusal(path, f"type {kind.__name__}")
-
-
-def _packed_items(
-    items: Iterable[tuple[Any, Any]], path: str, arrays: Arrays
-) -> list[Any]:
-    """The JSON of each of `(key, item)`."""
-    return [
-        _packed(item, f"{path}/{key}" if path else str(key), arrays)
-        for key, item in items
-    ]
 
 
 def _packed_array(
@@ -192,14 +187,9 @@ def _refusal(path: str, received: str) -> TypeError:
     return TypeError(
         "A state to be saved must be made of dicts with string keys, lists, "
         "tuples, None, bool, int, float, str, and NumPy arrays and scalars of "
-        f"numbers. Received: {path or 'a state'} of {received}. Turn it "
+        f"numbers. Received: {path[1:] or 'a state'} of {received}. Turn it "
         "into these, or leave it out."
     )
-
-
-_STATE = "state.json"
-_ARRAYS = "arrays.npz"
-_LARGEST = 2**28  # Bytes of a state beside its arrays
 
 
 def write(folder: str | os.PathLike, tree: Any) -> None:
@@ -291,16 +281,13 @@ def _place(part: str, folder: str) -> None:
 
 def _sync_folder(folder: str) -> None:
     """Waits until the names in a folder are on the disk, where it can."""
-    try:
+    # Windows opens no folder; some file systems of a network sync none.
+    with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # Windows opens no folder.
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # Some file systems of a network sync no folder.
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read_tree(file: IO[bytes], arrays: Arrays) -> Any:

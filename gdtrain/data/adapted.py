@@ -123,11 +123,11 @@ class AdaptedData(IteratorSource):
     def _on_epoch_begin(self, epoch: int) -> None:
         self._adapter.on_epoch_begin()
 
-    def _on_epoch_end(self) -> None:
-        self._adapter.on_epoch_end()
-
-    def _abandon_epoch(self) -> None:
-        data.abandon_epoch(self._adapter)
+    def _on_epoch_end(self, abandoned: bool) -> None:
+        if abandoned:
+            data.abandon_epoch(self._adapter)
+        else:
+            self._adapter.on_epoch_end()
 
 
 def first_batches(batches: list) -> dict[str, str]:

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
@@ -92,7 +91,8 @@ def data_source(
         ValueError: if the data cannot be used.
     """
     checks.at_least_one("batch_size", batch_size or None)
-    steps_per_epoch = _limited(steps_per_epoch)
+    limits = steps_per_epoch, keras.config.max_steps_per_epoch()
+    steps_per_epoch = min(filter(None, limits), default=steps_per_epoch)
     seed = _seed(steps_done) if shuffle else 0
     if isinstance(x, keras.utils.PyDataset):
         x = OrderedBatches(x, shuffle, seed)
@@ -112,8 +112,11 @@ def data_source(
             f"shapes {[tuple(a.shape) for a in leaves]}."
         )
     order = Order(len(leaves[0]), adapter.batch_size, shuffle, seed)
-    small = sum(_bytes(leaf) for leaf in leaves) <= memory_limit()
-    return (DeviceArrays if small else HostArrays)(arrays, order, strategy)
+    size = sum(
+        math.prod(leaf.shape) * tf.as_dtype(leaf.dtype).size for leaf in leaves
+    )
+    kind = DeviceArrays if size <= memory_limit() else HostArrays
+    return kind(arrays, order, strategy)
 
 
 def _seed(steps_done: int) -> int:
@@ -121,16 +124,3 @@ def _seed(steps_done: int) -> int:
     generator = random.Random()
     generator.setstate(random.getstate())
     return (generator.getrandbits(63) + steps_done) % 2**63
-
-
-def _limited(steps_per_epoch: int | None) -> int | None:
-    """`steps_per_epoch`, or less where `keras.config` says so."""
-    most = keras.config.max_steps_per_epoch()
-    if most and (not steps_per_epoch or most < steps_per_epoch):
-        return most
-    return steps_per_epoch
-
-
-def _bytes(array: np.ndarray | tf.Tensor) -> int:
-    """The size of an array or tensor."""
-    return math.prod(array.shape) * tf.as_dtype(array.dtype).size

@@ -56,17 +56,19 @@ def content(array: np.ndarray | tf.Tensor) -> str:
     >>> content(np.zeros([4, 2], "float32")).partition(" ")[2][:13]
     'float32[4, 2]'
     """
-    rows = _sampled_rows(array)
-    if rows is not None:
-        is_tensor = tf.is_tensor(array)
-        array_read = tf.gather(array, rows) if is_tensor else array[rows]
-    else:
-        array_read = array
+    is_tensor = tf.is_tensor(array)
+    dtype: Any = array.dtype
+    label = f"{dtype.name if is_tensor else dtype}{list(map(int, array.shape))}"
+    size = int(np.prod(array.shape)) * (
+        dtype.size or 1 if is_tensor else dtype.itemsize
+    )
+    if size > _WHOLE and len(array.shape):
+        length = int(array.shape[0])
+        count = max(1, min(_ROWS, _WHOLE * length // size))
+        rows = np.linspace(0, length - 1, count).astype(np.int64)
+        array = tf.gather(array, rows) if is_tensor else array[rows]
     # Of a tensor on the CPU, this is no copy.
-    numbers = np.asarray(array_read)
-    name = tf.as_dtype(array.dtype).name if tf.is_tensor(array) else array.dtype
-    label = f"{name}{[int(size) for size in array.shape]}"
-    return digest("data", label, _bytes(numbers))
+    return digest("data", label, _bytes(np.asarray(array)))
 
 
 def of(structure: Any, batch_size: int | None) -> dict[str, Any]:
@@ -101,22 +103,6 @@ def contents(name: str, structure: Any) -> dict[str, str]:
         for path, leaf in leaves
         if leaf is not None
     }
-
-
-def _sampled_rows(array: np.ndarray | tf.Tensor) -> np.ndarray | None:
-    """Which rows of a large array are hashed; `None` for all."""
-    size = int(np.prod(array.shape)) * _itemsize(array)
-    if size <= _WHOLE or not len(array.shape):
-        return None
-    length = int(array.shape[0])
-    count = max(1, min(_ROWS, _WHOLE * length // size))
-    return np.linspace(0, length - 1, count).astype(np.int64)
-
-
-def _itemsize(array: Any) -> int:
-    if tf.is_tensor(array):
-        return array.dtype.size or 1
-    return array.dtype.itemsize
 
 
 def _bytes(array: np.ndarray) -> Any:

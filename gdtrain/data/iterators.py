@@ -60,10 +60,7 @@ class IteratorSource(DataSource):
     def _on_epoch_begin(self, epoch: int) -> None:
         pass
 
-    def _on_epoch_end(self) -> None:
-        pass
-
-    def _abandon_epoch(self) -> None:
+    def _on_epoch_end(self, abandoned: bool) -> None:
         pass
 
     # What they have in common
@@ -111,7 +108,7 @@ class IteratorSource(DataSource):
         return IteratorInputs(self._iterator, taken)
 
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
-        self._leave()
+        self._leave(abandoned=True)
         if step:
             self._enter(epoch)
         self._iterator = self._taken = None
@@ -136,9 +133,7 @@ class IteratorSource(DataSource):
                 stacklevel=2,
             )
         self._ran_out = ran_out
-        if self._within:  # Not if there was no step
-            self._within = False
-            self._on_epoch_end()
+        self._leave(abandoned=False)
 
     def _make_iterator(self) -> None:
         self._iterator, self._taken = iter(self._dataset), None
@@ -155,11 +150,11 @@ class IteratorSource(DataSource):
         self._within = True
         self._on_epoch_begin(epoch)
 
-    def _leave(self) -> None:
-        """Abandons an epoch, if one has begun."""
-        if self._within:
+    def _leave(self, abandoned: bool) -> None:
+        """Ends or abandons an epoch, if one has begun."""
+        if self._within:  # Not if there was no step
             self._within = False
-            self._abandon_epoch()
+            self._on_epoch_end(abandoned)
 
 
 class NoPosition(ValueError):

@@ -75,7 +75,8 @@ def of(
     for kind, variables in found.items():
         found[kind] = _new(variables, seen)
     # Last, as what was reached may be these by other objects
-    found["other"] += _new(_used_by_program(model), seen)
+    used = getattr(model.train_function, "variables", [])  # By a traced step
+    found["other"] += _new(used, seen)
     return found
 
 
@@ -128,11 +129,6 @@ def _apart(objects: Iterable[Any]) -> list[Variable]:
         ):
             found += one.variables
     return found
-
-
-def _used_by_program(model: keras.Model) -> list[Variable]:
-    """Variables that the traced steps of `fit` read or write."""
-    return getattr(model.train_function, "variables", [])
 
 
 def _keys_elsewhere(model: keras.Model) -> set[int]:
