@@ -122,7 +122,7 @@ def _read_array(
     """One array, whose header is checked first."""
     with archive.open(member) as file:
         if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("an array is of another version")
+            raise ValueError("an array is of an unknown version")
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         if dtype.hasobject or dtype.kind not in "biufc":
             raise ValueError(f"an array is of dtype {dtype}")
@@ -158,7 +158,7 @@ def _packed(node: Any, path: str, arrays: Arrays) -> Any:
             key: _packed(item, f"{path}/{key}", arrays)
             for key, item in node.items()
         }
-        # Inside another one if it could be taken for a marked one
+        # Within a marked dict if it could be taken for one
         return {_KIND: "dict", "items": packed} if _KIND in packed else packed
     if kind is np.ndarray or isinstance(node, np.generic):
         return _packed_array(node, path, arrays)
@@ -231,7 +231,7 @@ def read(folder: str | os.PathLike) -> Any:
 
     Raises:
         Damaged: if it is not as it was written.
-        WrongFormat: if another version of gdtrain wrote it.
+        WrongFormat: if a different version of gdtrain wrote it.
         OSError: if reading is not allowed.
     """
     folder = os.path.abspath(folder)

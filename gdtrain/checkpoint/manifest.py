@@ -29,7 +29,7 @@ class Damaged(ValueError):
 
 
 class WrongFormat(ValueError):
-    """A checkpoint was written by another version of gdtrain."""
+    """A checkpoint was written by a different version of gdtrain."""
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def opened(path: str) -> Iterator[IO[bytes]]:
     Raises:
         Damaged: if it is something else, missing, or the disk fails.
         OSError: if it cannot be opened otherwise, as for a lack of rights,
-            where going back to another checkpoint would hide the reason.
+            where going back to an older checkpoint would hide the reason.
     """
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
@@ -141,8 +141,8 @@ def check(folder: str, names: Iterable[str]) -> None:
 
     Raises:
         Damaged: if a file or the manifest is missing or changed, or there is
-            another file, or no plain file.
-        WrongFormat: if another version wrote the manifest.
+            an additional file, or no plain file.
+        WrongFormat: if a different version wrote the manifest.
         OSError: if reading is not allowed.
     """
     files = _described(os.path.join(folder, NAME), {*names})

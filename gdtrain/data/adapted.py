@@ -151,7 +151,7 @@ def first_batches(batches: list) -> dict[str, str]:
 
 
 class OrderedBatches(keras.utils.PyDataset):
-    """The batches of another `PyDataset`, starting with any of them.
+    """The batches of a `PyDataset`, starting with any of them.
 
     Keras shuffles them by Python's generator, on a thread that runs ahead;
     here their order is a pure function of (seed, pass over the data).

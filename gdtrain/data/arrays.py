@@ -198,7 +198,7 @@ class HostArrays(ArraySource, IteratorSource):
     def _parts(
         self, worker: int, local: int, replicas: int, start: int = 0
     ) -> tf.data.Dataset:
-        """The parts of batches that one worker takes, one after another.
+        """The parts of batches that one worker takes, in order.
 
         Args:
             worker: Which one, from 0.

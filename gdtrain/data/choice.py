@@ -44,7 +44,7 @@ def memory_limit() -> int:
 def _machine() -> int:
     """The memory of this machine, in bytes."""
     if not hasattr(os, "sysconf"):
-        return 2**33  # Windows says it only through another library.
+        return 2**33  # On Windows it takes a library to find out.
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -310,7 +310,7 @@ class FitState:
         self.model._step_hooks.step_variables.set_state(state["step_variables"])
         data = None if changed & _OF_BATCHES else state["data"]
         self.data_source.go_to(self.epoch, self.step, data)
-        self.trace()  # Makes what is missing
+        self.trace()  # Makes those that are missing
         mismatch = self._mismatch(
             state, ("weight",) if changed else variables.KINDS
         )

@@ -242,7 +242,7 @@ class Description:
     def _add_attributes(self, path: str, value: Any) -> None:
         """Attributes of the user's own: those that no library sets.
 
-        Of an object of a library, what is the user's own code.
+        Of an object of a library, only the user's own code.
         """
         by_library: set[str] = set()
         for base in type(value).__mro__:

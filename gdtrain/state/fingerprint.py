@@ -87,7 +87,6 @@ def of(
 def _compiled(model: keras.Model) -> dict[str, Any]:
     """Leaves of all that `compile` was given, and of other optimizers."""
     description = Description([model])
-    description.add("optimizer", model.optimizer)
     for name, optimizer in variables.named_optimizers(model):
         description.add(name, optimizer)
     arguments = models.compile_arguments(model)

@@ -49,7 +49,7 @@ def _is_library(file: str) -> bool:
 def of(function: Callable) -> str:
     """The leaf of a function's code; see `gdtrain.data.data_fingerprint`.
 
-    It depends on what is executed alone, not on files, lines, or docstring.
+    It depends on the instructions alone, not on files, lines, or docstring.
 
     Example:
 

@@ -49,7 +49,7 @@ def of(
 
     Args:
         model: A `keras.Model`, compiled.
-        reached: What `reach.reached_from` gave, if it was called just now.
+        reached: What `own_code.reached_from` gave, if it was called just now.
 
     Returns:
         Lists under "weight" (with the states of layers' random generators),
@@ -155,7 +155,7 @@ def _new(variables: Iterable[Variable], seen: set[int]) -> list[Variable]:
 
 
 def _keys(variable: Variable) -> set[int]:
-    """Identifies a variable, also if another object stands for it."""
+    """Identifies a variable, also if a different object stands for it."""
     known = {id(variable)}
     if isinstance(variable, keras.Variable):
         variable = layers.tensorflow_variable(variable)
@@ -304,7 +304,7 @@ def keep_random_state() -> Iterator[None]:
     try:
         yield
     finally:
-        # Another may have been made meanwhile.
+        # A new one may have been made meanwhile.
         randomness.set_global_random_generator(of_keras)
         put_random_state(states)
         randomness.set_seeds(seeds)
