@@ -72,22 +72,14 @@ class AdaptedData(IteratorSource):
         try:
             files = iterators.of(self._iterator)
         except NoPosition as error:
-            raise NoPosition(self._why(str(error))) from error
+            names = pipeline.impure_operations(self._adapter.get_tf_dataset())
+            uses = f"maps of the pipeline use {', '.join(names)}: "
+            raise NoPosition(f"{uses if names else ''}{error}") from error
         if not self._keeps_start:
             iterators.check(self._adapter.get_tf_dataset())
             self._start = None if self._seen else files
             self._keeps_start = True
         return super().position() | {"iterator": files, "start": self._start}
-
-    def _why(self, reason: str) -> str:
-        """Why TensorFlow cannot say where the iterator is."""
-        dataset = self._adapter.get_tf_dataset()
-        if not isinstance(dataset, tf.data.Dataset):
-            return reason
-        names = pipeline.impure_operations(dataset)
-        if not names:
-            return reason
-        return f"maps of the pipeline use {', '.join(names)}: {reason}"
 
     def _iterator_at(self, position: Position) -> Iterator | None:
         """The iterator at a position.

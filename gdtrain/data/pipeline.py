@@ -61,8 +61,10 @@ def of(dataset: tf.data.Dataset) -> dict:
     return pipeline.leaves()
 
 
-def impure_operations(dataset: tf.data.Dataset) -> list[str]:
+def impure_operations(dataset: Any) -> list[str]:
     """Operations of a pipeline's maps that are random or call Python.
+
+    None are known of what is no `tf.data.Dataset`.
 
     Example:
 
@@ -70,10 +72,12 @@ def impure_operations(dataset: tf.data.Dataset) -> list[str]:
     >>> impure_operations(tf.data.Dataset.range(4).map(noise))
     ['RandomUniform']
     """
-    pipeline = _Pipeline(graph(dataset))
-    return sorted(
-        {name for name in pipeline.operations() if _IMPURE.search(name)}
-    )
+    if not isinstance(dataset, tf.data.Dataset):
+        return []
+    definition = graph(dataset)
+    pipeline = _Pipeline(definition)
+    parts = [p for node in definition.node for p in pipeline.parts(node)]
+    return sorted({part.op for part in parts if _IMPURE.search(part.op)})
 
 
 class _Pipeline:
@@ -86,11 +90,6 @@ class _Pipeline:
             function.signature.name: function
             for function in definition.library.function
         }
-
-    def operations(self) -> list[str]:
-        """Names of the operations of its maps."""
-        nodes = self._definition.node
-        return [part.op for node in nodes for part in self._parts(node)]
 
     def leaves(self) -> dict:
         """The leaves of its fingerprint."""
@@ -111,7 +110,7 @@ class _Pipeline:
             )
         if self._definition.ByteSize() <= _MOST:
             found[data_fingerprint.FIRST_BATCHES] = self._sample(datasets)
-        if any("PyFunc" in n.op for one in datasets for n in self._parts(one)):
+        if any("PyFunc" in n.op for one in datasets for n in self.parts(one)):
             found["what Python brings to the pipeline"] = "#unknown Python"
         return found
 
@@ -141,13 +140,13 @@ class _Pipeline:
     def _code(self, node: _Node) -> list[bytes]:
         """The operations and constants of the functions of a node."""
         found = []
-        for part in self._parts(node):
+        for part in self.parts(node):
             found.append(part.op.encode())
             if part.op == "Const":
                 found.append(_bytes(part))
         return found
 
-    def _parts(
+    def parts(
         self, node: _Node, seen: frozenset[str] = frozenset()
     ) -> Iterator[_Node]:
         """The nodes of the functions of a node, and of those that they call."""
@@ -160,7 +159,7 @@ class _Pipeline:
                     within = seen | {function.name}
                     for part in self._functions[function.name].node_def:
                         yield part
-                        yield from self._parts(part, within)
+                        yield from self.parts(part, within)
 
     def _sample(self, datasets: list[_Node]) -> str:
         """The leaf of the first elements that can be had without harm."""
@@ -191,7 +190,7 @@ class _Pipeline:
             return False
         if shuffles:
             return bool(before)
-        return not any(_IMPURE.search(part.op) for part in self._parts(node))
+        return not any(_IMPURE.search(part.op) for part in self.parts(node))
 
     def _first_of(self, last: _Node) -> list[bytes]:
         """The first elements of a node, by a copy that does not shuffle."""

@@ -106,7 +106,6 @@ class ArrayPlan(BatchPlan):
         # Programs for a batch of everything are made for its size until
         # `take_any_size`; other batches have one size, or an uneven last one.
         self._specs = whole if self.has_one_batch else any_size
-        self._any_size = any_size
         self.family = repr(
             ("arrays", self.batch_spec, self._even, shuffled, replicas)
             + (self.has_one_batch or batch_size,)
@@ -115,7 +114,7 @@ class ArrayPlan(BatchPlan):
 
     def take_any_size(self) -> None:
         """Changes the key to that of programs for data of any size."""
-        self._specs = self._any_size
+        self._specs = leaves(self.batch_spec)
         self.key = repr((self.family, self._specs))
 
     def signature(self, block_inputs: ArrayInputs, static: bool) -> ArrayInputs:

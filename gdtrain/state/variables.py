@@ -34,9 +34,7 @@ def build(model: keras.Model, batch_spec: Any) -> bool:
         Whether they are made. What a user's own `train_step` makes is not
         known before it runs.
     """
-    if not model._uses_default_step:
-        return False
-    return models.build(model, batch_spec)
+    return model._uses_default_step and models.build(model, batch_spec)
 
 
 def of(
@@ -262,7 +260,8 @@ def difference(
 
 def name_of(variable: Variable) -> str:
     """The name under which a user knows a variable."""
-    return getattr(variable, "path", variable.name)
+    is_of_keras = isinstance(variable, keras.Variable)
+    return variable.path if is_of_keras else variable.name
 
 
 def get_random_state() -> dict[str, Any]:
