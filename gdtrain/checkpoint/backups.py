@@ -163,7 +163,7 @@ class Backups:
             raise Damaged(
                 "A checkpoint must be as it was written. Received: "
                 f"{self._directory}, where all are damaged:{each}\nNothing "
-                "was overwritten. Restore these files, or give a new "
+                "was overwritten. Restore these files, or give another "
                 "folder, or delete this one to train from the start."
             )
         return None
@@ -183,7 +183,7 @@ class Backups:
             message = (
                 "The backup folder must be writable. Received: "
                 f"{self._directory!r}, where writing failed: "
-                f"{error.strerror}. Give a different folder, or make room or "
+                f"{error.strerror}. Give another folder, or make room or "
                 "rights there"
             )
             raise OSError(error.errno, message) from error
