@@ -94,7 +94,6 @@ class StepGuard(StepCheck):
     reverts_steps = True
 
     def __init__(self, model: keras.Model) -> None:
-        _build_optimizer(model)
         kinds = variables.of(model)
         # Such a step makes no variables: they need not be found again.
         is_fixed = model.built and model._uses_default_step
@@ -249,19 +248,6 @@ def _any(flags: Iterable[tf.Tensor]) -> tf.Tensor:
     return tf.reduce_any(
         tf.stack([tf.constant(False), *map(tf.reduce_any, flags)])
     )
-
-
-def _build_optimizer(model: keras.Model) -> None:
-    """Makes the optimizer's variables ahead of their first step.
-
-    Else they could not be reverted where steps run eagerly. A user's own step
-    may need them for other weights, so that it makes them itself.
-    """
-    optimizer, weights = model.optimizer, model.trainable_variables
-    if not model._uses_default_step or not weights or optimizer.built:
-        return
-    with tf.init_scope():
-        optimizer.build(weights)
 
 
 def _local(variable: Any) -> tf.Variable:

@@ -113,6 +113,8 @@ class ReplicatedStep:
         self._xla = xla
         self.check = check
         self._before = before
+        if method == "train_step":
+            _build_optimizer(model)
         self.forget_traces()
 
     def forget_traces(self) -> None:
@@ -318,6 +320,25 @@ class ReplicatedStep:
             result.has_moved is not None,
             self.check is not None,
         )
+
+
+def _build_optimizer(model: keras.Model) -> None:
+    """Makes the optimizer's variables ahead of the first step.
+
+    A step that makes variables is traced twice, and one that runs eagerly
+    could not revert them. A user's own step may need them for other weights,
+    so that it makes them itself.
+    """
+    optimizer, weights = model.optimizer, model.trainable_variables
+    if (
+        model._uses_default_step
+        and isinstance(optimizer, keras.optimizers.Optimizer)
+        and not optimizer.built
+        and weights
+        and all(layer.built for layer in layers.all_layers(model))
+    ):
+        with model.distribute_strategy.scope():
+            optimizer.build(weights)
 
 
 def _outputs_tapped(

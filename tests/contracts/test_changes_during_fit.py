@@ -239,6 +239,17 @@ def test_programs_of_what_was_trained_before_are_kept():
     assert counts[0] < counts[1] == counts[2] == counts[3]
 
 
+def test_variables_of_an_optimizer_do_not_make_a_step_be_traced_twice():
+    counts = []
+    for momentum in (0.0, 0.9):
+        scale = Scale()
+        model = deep(gdtrain, scale)
+        model.optimizer = keras.optimizers.SGD(0.02, momentum)
+        fit(model, epochs=1)
+        counts.append(len(scale.traces))
+    assert counts[0] == counts[1]
+
+
 def test_a_frozen_weight_of_a_layer_stays():
     model = deep(gdtrain)
     fit(model)
