@@ -5,15 +5,16 @@ from gdtrain.telemetry.activations import (
     ActivationMean,
     DeadFraction,
 )
-from gdtrain.telemetry.changes import (
-    DistanceFromStart,
+from gdtrain.telemetry.histograms import GradientHistogram, WeightHistogram
+from gdtrain.telemetry.loss import (
+    LearningRate,
+    Loss,
     LossChange,
     PredictedLossChange,
 )
-from gdtrain.telemetry.histograms import GradientHistogram, WeightHistogram
-from gdtrain.telemetry.loss import LearningRate, Loss
 from gdtrain.telemetry.noise import GradientCosine, GradientNoiseScale
 from gdtrain.telemetry.norms import (
+    DistanceFromStart,
     GradientNorm,
     NonfiniteCount,
     UpdateNorm,

@@ -1,7 +1,7 @@
 """What quantities measure, as one vector with a name for each number."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -79,35 +79,26 @@ def _packed(
         for name, value in quantity.measure(record).items()
     ]
     # Scalars come first: one operation for all of them.
-    scalars = [one for one in found if not _is_vector(one[2])]
-    vectors = [one for one in found if _is_vector(one[2])]
+    found.sort(key=lambda one: isinstance(one[2], (Scalars, Histogram)))
     columns: list[Column] = []
+    scalars, vectors = [], []
     place = 0
-    for quantity, name, value in [*scalars, *vectors]:
-        for full, width in _names_and_widths(name, value):
+    for quantity, name, value in found:
+        names, width = [name], 1
+        if isinstance(value, (Scalars, Histogram)):
+            vectors.append(tf.cast(value.values, tf.float32))
+            if isinstance(value, Scalars):
+                names = [
+                    f"{name}/{part}" if part else name for part in value.names
+                ]
+            else:
+                width = value.values.shape[0]
+        else:
+            scalars.append(value)
+        for full in names:
             columns.append(Column(full, quantity, place, width))
             place += width
-    return columns, joined(
-        [
-            stacked(value for *_, value in scalars),
-            *(tf.cast(value.values, tf.float32) for *_, value in vectors),
-        ]
-    )
-
-
-def _is_vector(value: Any) -> bool:
-    return isinstance(value, (Scalars, Histogram))
-
-
-def _names_and_widths(name: str, value: Any) -> Iterator[tuple[str, int]]:
-    """Yields the names of a value's columns, and how wide each is."""
-    if isinstance(value, Scalars):
-        for part in value.names:
-            yield f"{name}/{part}" if part else name, 1
-    elif isinstance(value, Histogram):
-        yield name, value.values.shape[0]
-    else:
-        yield name, 1
+    return columns, joined([stacked(scalars), *vectors])
 
 
 def stacked(scalars: Iterable[tf.Tensor]) -> tf.Tensor:

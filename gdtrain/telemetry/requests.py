@@ -39,11 +39,6 @@ class RequestGroup(NamedTuple):
     stretchable: bool
     looks_back: bool
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether they are measured at every step, whatever the budget."""
-        return self.every_steps == 1 and not self.stretchable
-
     def stride(self, stretch: float) -> int:
         """Every how many steps they are measured.
 
@@ -92,8 +87,8 @@ def groups(requests: Iterable[Request]) -> tuple[RequestGroup, ...]:
     Example:
 
     >>> from gdtrain.telemetry.loss import Loss
-    >>> groups([Request(Loss(), 1, False)])[0].is_constant
-    True
+    >>> groups([Request(Loss(), 1, False)])[0].quantities
+    (Loss(),)
     """
     by_cadence: dict[tuple[int, bool, bool], list[Quantity]] = {}
     for quantity, every_steps, stretchable in requests:
@@ -159,7 +154,8 @@ class StepClock(NamedTuple):
         """
         # Python, which drives an eager step, knows no value of a branch that
         # is not taken; there, everything is measured and little of it shown.
-        if group.is_constant or tf.executing_eagerly():
+        is_constant = group.every_steps == 1 and not group.stretchable
+        if is_constant or tf.executing_eagerly():
             return True
         stride, phase = self.strides[index], self.phases[index]
         due = tf.equal(phase % stride, 0)

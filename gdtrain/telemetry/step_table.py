@@ -51,30 +51,14 @@ class StepTable:
         array: npt.ArrayLike,
         mask: npt.ArrayLike | None = None,
     ) -> None:
-        self._steps = np.asarray(steps, np.int64)
-        self._names = tuple(names)
-        self._array = np.asarray(array, np.float32)
-        self._mask = None if mask is None else np.asarray(mask, bool)
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Step numbers, int64 `[n]`."""
-        return self._steps
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the columns, in their order."""
-        return self._names
-
-    @property
-    def array(self) -> np.ndarray:
-        """Float32 `[n, m]`; what was not measured may be any number."""
-        return self._array
-
-    @property
-    def mask(self) -> np.ndarray | None:
-        """Which numbers were measured, bool `[n, m]`; `None` for all."""
-        return self._mask
+        #: Step numbers, int64 `[n]`
+        self.steps = np.asarray(steps, np.int64)
+        #: Names of the columns, in their order
+        self.names = tuple(names)
+        #: Float32 `[n, m]`; what was not measured may be any number
+        self.array = np.asarray(array, np.float32)
+        #: Which numbers were measured, bool `[n, m]`; `None` for all
+        self.mask = None if mask is None else np.asarray(mask, bool)
 
     @property
     def first_step(self) -> int:
@@ -264,10 +248,10 @@ class BlockTable(StepTable):
         strides: Mapping[Any, int] | None = None,
         at_end: dict[str, tuple[str | None, float]] | None = None,
     ) -> None:
+        self.steps = first_step + np.arange(len(rows), dtype=np.int64)
         self.layout = layout
         self.rows = rows
         self.strides = strides or {}
-        self._first_step = first_step
         self.at_end = {} if at_end is None else at_end
 
     @property
@@ -280,39 +264,32 @@ class BlockTable(StepTable):
         """The guard's verdicts, float32 `[n]`; see `RowLayout.verdicts`."""
         return self.layout.verdicts(self.rows)
 
+    # Attributes of `StepTable`, computed when they are first read
+
     @functools.cached_property
     def _whole(self) -> StepTable:
-        return self._picked(self._columns, self.strides, self.at_end)
+        return self._picked(None)
 
     @functools.cached_property
-    def _columns(self) -> list[Column]:
-        return [column for column in self.layout.columns if column.width == 1]
-
-    @functools.cached_property
-    def steps(self) -> np.ndarray:
-        """Step numbers, int64 `[n]`."""
-        return np.arange(len(self.rows), dtype=np.int64) + self._first_step
-
-    @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the columns, in their order."""
         return self._whole.names
+
+    @functools.cached_property
+    def array(self) -> np.ndarray:  # type: ignore[override]
+        """Float32 `[n, m]`; what was not measured may be any number."""
+        return self._whole.array
+
+    @functools.cached_property
+    def mask(self) -> np.ndarray | None:  # type: ignore[override]
+        """Which numbers were measured, bool `[n, m]`; `None` for all."""
+        return self._whole.mask
 
     @property
     def quantities(self) -> tuple[str | None, ...]:
         """The quantity of each name; `None` for what the step returned."""
         at_end = (quantity for quantity, _ in self.at_end.values())
-        return (*(column.quantity for column in self._columns), *at_end)
-
-    @property
-    def array(self) -> np.ndarray:
-        """Float32 `[n, m]`; what was not measured may be any number."""
-        return self._whole.array
-
-    @property
-    def mask(self) -> np.ndarray | None:
-        """Which numbers were measured, bool `[n, m]`; `None` for all."""
-        return self._whole.mask
+        return (*(column.quantity for column in self._columns()), *at_end)
 
     def select(self, wanted: Wanted) -> StepTable:
         """What somebody wants, without steps that have none of it.
@@ -321,11 +298,7 @@ class BlockTable(StepTable):
             wanted: Which quantities, and at which steps. Numbers of the whole
                 block are there at its last step in any case.
         """
-        table = self._picked(
-            [c for c in self._columns if c.quantity in wanted],
-            self._strides(wanted),
-            {k: v for k, v in self.at_end.items() if v[0] in wanted},
-        )
+        table = self._picked(wanted)
         if table.mask is None:
             return table
         return table[np.flatnonzero(table.mask.any(1))]
@@ -340,54 +313,62 @@ class BlockTable(StepTable):
             A list of `(step, name, numbers)`; see
             `gdtrain.telemetry.Histogram`.
         """
-        wide = [
-            column
-            for column in self.layout.columns
-            if column.width > 1 and column.quantity in wanted
-        ]
-        due = self._due(wide, self._strides(wanted))
+        wide = self._columns(wanted, wide=True)
         return [
             (
-                self._first_step + int(row),
+                int(self.steps[row]),
                 wide[i].name,
                 self.rows[row, wide[i].index : wide[i].index + wide[i].width],
             )
-            for row, i in zip(*np.nonzero(due), strict=True)
+            for row, i in np.argwhere(self._due(wide, wanted))
         ]
 
-    def _strides(self, wanted: Wanted) -> dict[str | None, int]:
-        """At multiples of what a quantity is both measured and wanted."""
-        return {
-            quantity: math.lcm(steps, self.strides.get(quantity, 1))
-            for quantity, steps in wanted.items()
-        }
+    def _columns(
+        self, wanted: Wanted | None = None, wide: bool = False
+    ) -> list[Column]:
+        """Columns of some quantities, or of all: of numbers, or histograms."""
+        return [
+            column
+            for column in self.layout.columns
+            if (column.width > 1) == wide
+            and (wanted is None or column.quantity in wanted)
+        ]
 
-    def _picked(
-        self,
-        columns: Sequence[Column],
-        strides: Mapping[Any, int],
-        at_end: Mapping[str, tuple[str | None, float]],
-    ) -> StepTable:
-        """A table of some columns, and of some numbers of the whole block."""
-        names = [*(column.name for column in columns), *at_end]
+    def _picked(self, wanted: Wanted | None) -> StepTable:
+        """A table of some quantities, or of all as they were measured."""
+        columns = self._columns(wanted)
+        names = [column.name for column in columns]
         array = self.rows[:, [column.index for column in columns]]
-        mask = self._due(columns, strides)
-        if at_end:
-            ends = np.zeros([len(self), len(at_end)], np.float32)
-            ends[-1] = [value for _, value in at_end.values()]
-            is_last = np.zeros(ends.shape, bool)
-            is_last[-1] = True
-            array = np.concatenate([array, ends], 1)
-            mask = np.concatenate([mask, is_last], 1)
+        mask = self._due(columns, wanted)
+        ends = {
+            name: value
+            for name, (quantity, value) in self.at_end.items()
+            if wanted is None or quantity in wanted
+        }
+        if ends:
+            names += ends
+            array = np.pad(array, [(0, 0), (0, len(ends))])
+            array[-1, len(columns) :] = list(ends.values())
+            mask = np.pad(mask, [(0, 0), (0, len(ends))])
+            mask[-1, len(columns) :] = True
         return StepTable(self.steps, names, array, None if mask.all() else mask)
 
     def _due(
-        self, columns: Sequence[Column], strides: Mapping[Any, int]
+        self, columns: Sequence[Column], wanted: Wanted | None
     ) -> np.ndarray:
-        """Which columns are due at which steps, bool `[n, columns]`."""
+        """Which columns are due at which steps, bool `[n, columns]`.
+
+        At multiples of what their quantity is both measured and wanted.
+        """
         due = np.ones([len(self), len(columns)], bool)
-        of_columns = [strides.get(column.quantity, 1) for column in columns]
-        for stride in set(of_columns) - {1}:
-            some = np.equal(of_columns, stride)
+        strides = [
+            math.lcm(
+                self.strides.get(column.quantity, 1),
+                wanted[column.quantity] if wanted else 1,
+            )
+            for column in columns
+        ]
+        for stride in set(strides) - {1}:
+            some = np.equal(strides, stride)
             due[:, some] = (self.steps % stride == 0)[:, np.newaxis]
         return due
