@@ -185,10 +185,10 @@ class DescentTrainer(StepRunner):
             global_clipnorm: Longest gradient that is descended as it is; a
                 longer one is scaled down to this norm, after the mean over
                 micro-batches and replicas. Defaults to `None`, no clipping.
-            microbatches: Into how many parts a batch is split, one after
-                another, for one update by their mean: a large batch in the
-                memory of a small one (as a graph; XLA may still hold all
-                parts at once). Schedules count updates. Batch normalization
+            microbatches: Into how many parts a batch is split, run in turn
+                for one update by their mean: a large batch in the memory of
+                a small one (as a graph; XLA may still hold all parts at
+                once). Schedules count updates. Batch normalization
                 sees each part by itself. Defaults to 1.
 
         Raises:

@@ -14,7 +14,7 @@ from gdtrain.step import guard
 def kind_of(tensor: Any) -> str:
     """`"NaN"`, `"infinity"`, `"NaN and infinity"`, or `""` if it is finite.
 
-    Also `""` for a tensor without floats, and for what is no tensor.
+    Also `""` for a tensor without floats, and for any other object.
     """
     values = _floats(tensor)
     if values is None or bool(tf.reduce_all(tf.math.is_finite(values))):
@@ -42,7 +42,7 @@ def rows_of(tensor: Any, batch_size: int) -> tuple[int, ...]:
 
 
 def zeroed(data: Any, but: Any = None) -> Any:
-    """A batch with 0 in place of what is not finite.
+    """A batch with 0 in place of values that are not finite.
 
     Args:
         data: A structure of tensors.
@@ -126,12 +126,10 @@ def nonfinite_variables(model: keras.Model) -> list[NonfiniteVariable]:
     strict, others = guard.checked(model)
     trained = {id(variable) for variable in model.trainable_variables}
     found = []
-    for variable in [*strict, *others]:
-        role = "other"
-        if id(variable) in trained:
-            role = "weight"
-        elif any(variable is one for one in strict):
-            role = "optimizer"
+    for place, variable in enumerate([*strict, *others]):
+        role = "weight" if id(variable) in trained else "optimizer"
+        if place >= len(strict):
+            role = "other"
         parts = variables.parts(variable, model.distribute_strategy)
         # On the worst replica
         counts = max((_counts(tf.convert_to_tensor(p)) for p in parts), key=sum)

@@ -46,6 +46,16 @@ class Forward(NamedTuple):
     y_pred: Any
     loss: tf.Tensor | None
 
+    @property
+    def outputs(self) -> list[tuple[str, tf.Tensor]]:
+        """Each output once, by the name of what computed it first."""
+        found: dict[int, tuple[str, tf.Tensor]] = {}
+        for call in self.calls:
+            for tensor in call.outputs:
+                # A model puts out the same tensor as its last layer.
+                found.setdefault(id(tensor), (call.name, tensor))
+        return list(found.values())
+
 
 class StepReplay:
     """Runs a step again, as often as needed, on its batch or on parts of it.
@@ -137,12 +147,7 @@ class StepReplay:
         layer; then to the trained weights.
         """
         weights = self.model.trainable_variables
-        outputs: dict[int, tuple[str, tf.Tensor]] = {}
-        for call in forward.calls:
-            for tensor in call.outputs:
-                # A model puts out the same tensor as its last layer.
-                outputs.setdefault(id(tensor), (call.name, tensor))
-        sources = [*reversed(outputs.values()), *((w.path, w) for w in weights)]
+        sources = [*reversed(forward.outputs), *((w.path, w) for w in weights)]
         names, tensors = map(list, zip(*sources))
         return names, self.gradients(forward, tensors)
 

@@ -85,7 +85,7 @@ def in_update(step: StepReplay, gradient: list[Any]) -> Cause | None:
     norm = tf.linalg.global_norm(
         [tf.cast(dense(g), tf.float64) for g in gradient if g is not None]
     )
-    short = [_divided(g, norm) for g in gradient]
+    short = clipping.clip(gradient, 1.0, optimizer)
     if norm > 1 and step.nonfinite_after_update(short) is None:
         return dataclasses.replace(
             cause,
@@ -145,14 +145,6 @@ def _rate(optimizer: keras.optimizers.Optimizer) -> float:
 
 def _decay(optimizer: keras.optimizers.Optimizer, name: str) -> float:
     return getattr(optimizer, name, None) or 0  # Only Muon has the second.
-
-
-def _divided(gradient: Any, norm: tf.Tensor) -> tf.Tensor | None:
-    """A gradient divided by a float64, which may be too large for float32."""
-    if gradient is None:
-        return None
-    gradient = dense(gradient)
-    return tf.cast(tf.cast(gradient, tf.float64) / norm, gradient.dtype)
 
 
 @contextlib.contextmanager

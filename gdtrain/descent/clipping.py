@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from gdtrain.descent import replicas
-from gdtrain.descent.gradients import Gradient, dense
+from gdtrain.descent.gradients import Gradient, dense, mapped
 from gdtrain.keras_bridge import optimizers
 from gdtrain.keras_bridge.optimizers import unwrapped
 
@@ -73,24 +73,18 @@ def _clipped_exactly(gradients: list[Gradient], limit: float) -> list[Gradient]:
     factor = tf.minimum(limit / tf.sqrt(squares), 1.0)
     nan = tf.constant(float("nan"), tf.float64)
     factor = tf.where(tf.math.is_finite(squares), factor, nan)
-    return [_multiplied(g, factor) for g in gradients]
+    # The factor may be too small for float32.
+    return [
+        mapped(g, lambda v: tf.cast(tf.cast(v, tf.float64) * factor, v.dtype))
+        for g in gradients
+    ]
 
 
 def _squares(gradient: Gradient) -> tf.Tensor:
     """The sum of squares of a gradient in float64, which does not overflow."""
-    values = getattr(gradient, "values", gradient)
-    return 2.0 * tf.nn.l2_loss(tf.cast(values, tf.float64))
-
-
-def _multiplied(gradient: Gradient, factor: tf.Tensor) -> Gradient:
-    """A gradient times a factor that may be too small for float32."""
     if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(
-            _multiplied(gradient.values, factor),
-            gradient.indices,
-            gradient.dense_shape,
-        )
-    return tf.cast(tf.cast(gradient, tf.float64) * factor, gradient.dtype)
+        gradient = gradient.values
+    return 2.0 * tf.nn.l2_loss(tf.cast(gradient, tf.float64))
 
 
 def _within_range(gradients: list[Gradient], optimizer: Any) -> list[Gradient]:
@@ -99,7 +93,7 @@ def _within_range(gradients: list[Gradient], optimizer: Any) -> list[Gradient]:
     All but those whose squares overflow are left as they are. The others come
     with the norm that it clips to, which leaves them alone.
     """
-    of_each = getattr(optimizer, "clipnorm", None)
+    of_each = getattr(optimizer, "clipnorm", None)  # It may be `None`.
     limit = of_each or getattr(optimizer, "global_clipnorm", None)
     if not limit:
         return gradients

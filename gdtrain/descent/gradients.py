@@ -1,6 +1,6 @@
 """Gradients of a batch, whole or in micro-batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -71,13 +71,17 @@ def multiply(gradient: Gradient | None, factor: Any) -> Gradient | None:
     """`gradient * factor`, for a tensor, indexed slices or `None`."""
     if gradient is None:
         return None
+    return mapped(gradient, lambda g: g * tf.cast(factor, g.dtype))
+
+
+def mapped(
+    gradient: Gradient, function: Callable[[tf.Tensor], tf.Tensor]
+) -> Gradient:
+    """A function of a tensor, or of the values of indexed slices."""
     if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(
-            multiply(gradient.values, factor),
-            gradient.indices,
-            gradient.dense_shape,
-        )
-    return gradient * tf.cast(factor, gradient.dtype)
+        values = function(gradient.values)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return function(gradient)
 
 
 def dense(gradient: Gradient | None) -> tf.Tensor | None:

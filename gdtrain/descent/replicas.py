@@ -20,7 +20,12 @@ import tensorflow as tf
 
 from gdtrain.keras_bridge import patches
 
-_state = threading.local()  # MirroredStrategy: a thread for each replica
+
+class _State(threading.local):  # MirroredStrategy: a thread for each replica
+    descending = False
+
+
+_state = _State()
 
 
 @contextlib.contextmanager
@@ -43,7 +48,7 @@ def _loss_of_replica(
     loss: tf.Tensor,
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        if getattr(_state, "descending", False):
+        if _state.descending:
             return upstream
         return upstream / tf.cast(count(), upstream.dtype)
 
@@ -114,33 +119,25 @@ def sums(tensors: Sequence[Any]) -> list[Any]:
     context = tf.distribute.get_replica_context()
     if count() == 1 or context is None:
         return list(tensors)
-    present = [tf.convert_to_tensor(t) for t in tensors if t is not None]
-    found = iter(_sum(context, present) if present else [])
-    return [None if t is None else next(found) for t in tensors]
+    found = [None if t is None else tf.convert_to_tensor(t) for t in tensors]
+    # A dtype at a time: TensorFlow 2.21 packs a list into one tensor.
+    for dtype in dict.fromkeys(t.dtype for t in found if t is not None):
+        places = [
+            place
+            for place, tensor in enumerate(found)
+            if tensor is not None and tensor.dtype == dtype
+        ]
+        reduced = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [found[place] for place in places]
+        )
+        for place, tensor in zip(places, reduced, strict=True):
+            found[place] = tensor
+    return found
 
 
 def total(number: Any) -> tf.Tensor:
     """The sum of a number over replicas, a float32 scalar."""
-    context = tf.distribute.get_replica_context()
-    number = tf.cast(number, tf.float32)
-    if count() == 1 or context is None:
-        return number
-    return _sum(context, [number])[0]
-
-
-def _sum(
-    context: tf.distribute.ReplicaContext, tensors: list[tf.Tensor]
-) -> list[tf.Tensor]:
-    """Sums over replicas, for tensors of any dtypes."""
-    sums: dict[int, tf.Tensor] = {}
-    # A dtype at a time: TensorFlow 2.21 packs a list into one tensor.
-    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
-        places = [i for i, t in enumerate(tensors) if t.dtype == dtype]
-        reduced = context.all_reduce(
-            tf.distribute.ReduceOp.SUM, [tensors[i] for i in places]
-        )
-        sums.update(zip(places, reduced, strict=True))
-    return [sums[i] for i in range(len(tensors))]
+    return sums([tf.cast(number, tf.float32)])[0]
 
 
 def equalize(variables: Sequence[Any], examples: Any) -> None:

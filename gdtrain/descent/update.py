@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import Gradient, loss_scale, multiply
+from gdtrain.descent.optimizers import by_name
 from gdtrain.keras_bridge import optimizers
-from gdtrain.keras_bridge.optimizers import unwrapped
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -19,9 +19,8 @@ def check_optimizer(optimizer: Any) -> None:
         ValueError: if `gradient_accumulation_steps` is set: Keras then runs
             schedules that many times too fast, and fails on several replicas.
     """
-    inner = unwrapped(optimizer)
-    for one in getattr(inner, "optimizers", [inner]):
-        steps = getattr(one, "gradient_accumulation_steps", None)
+    for one in by_name(optimizer).values():
+        steps = one.gradient_accumulation_steps
         if steps:
             raise ValueError(
                 "The optimizer must not accumulate gradients by itself: its "
@@ -118,7 +117,7 @@ def as_taken(
         # A loss-scaling optimizer divides by the scale itself.
         gradients = [multiply(g, scale) for g in gradients]
     if replicas.count() > 1:
-        # The optimizer adds up over replicas what is a whole already.
+        # The optimizer adds up over replicas, each of which has the whole.
         share = 1.0 / replicas.count()
         gradients = [multiply(g, share) for g in gradients]
     return gradients

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.state import variables
-from gdtrain.step.measurer import current_graph
+from gdtrain.step.batch_tap import current_graph
 from gdtrain.telemetry.record import StepVariables
 
 FINITE, SKIPPED, HALTED = 0, 1, 2

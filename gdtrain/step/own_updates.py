@@ -30,31 +30,27 @@ from gdtrain.step import step_context
 from gdtrain.step.measurer import Update
 
 
-def _apply(original: Callable) -> Callable:
-    """The wrapper of an optimizer's `apply`."""
-
-    @functools.wraps(original)
-    def apply(
-        optimizer: Any,
-        grads: Any,
-        trainable_variables: Any = None,
-        **kwargs: Any,
-    ) -> Any:
-        step = step_context.inside()
-        if step is None or step.is_updating or kwargs:
-            return original(optimizer, grads, trainable_variables, **kwargs)
-        grads = list(grads)
-        weights = (
-            optimizers.optimized_weights(optimizer)
-            if trainable_variables is None
-            else list(trainable_variables)
-        )
-        if not grads or len(grads) != len(weights):
-            # Keras says what is wrong.
-            return original(optimizer, grads, trainable_variables)
-        return _update(step, optimizer, grads, weights)
-
-    return apply
+def _apply(
+    step: step_context.StepContext,
+    original: Callable[..., Any],
+    optimizer: Any,
+    grads: Any,
+    trainable_variables: Any = None,
+    **kwargs: Any,
+) -> Any:
+    """Stands for an optimizer's `apply`."""
+    if kwargs:
+        return original(optimizer, grads, trainable_variables, **kwargs)
+    grads = list(grads)
+    weights = (
+        optimizers.optimized_weights(optimizer)
+        if trainable_variables is None
+        else list(trainable_variables)
+    )
+    if not grads or len(grads) != len(weights):
+        # Keras refuses them.
+        return original(optimizer, grads, trainable_variables)
+    return _update(step, optimizer, grads, weights)
 
 
 def _update(
@@ -104,7 +100,6 @@ def measure_by_hand(step: step_context.StepContext) -> None:
         Update(None, step.model, loss, gradient, call.sources, None),
         before=call.values,
         rates={},
-        examples=step.examples,
     )
 
 
@@ -125,40 +120,47 @@ def _name_of(optimizer: Any, model: Any) -> str:
     return type(optimizer).__name__.lower()
 
 
-def _gradient(original: Callable) -> Callable:
-    """The wrapper of `GradientTape.gradient`."""
+def _gradient(
+    step: step_context.StepContext,
+    original: Callable[..., Any],
+    tape: tf.GradientTape,
+    target: Any,
+    sources: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Stands for `GradientTape.gradient`."""
+    found = original(tape, target, sources, *args, **kwargs)
+    step.tape_record.add_call(target, sources, found, step.measurer.can_measure)
+    return found
+
+
+def _scale_loss(
+    step: step_context.StepContext,
+    original: Callable[..., Any],
+    optimizer: Any,
+    loss: Any,
+) -> Any:
+    """Stands for an optimizer's `scale_loss`."""
+    scaled = original(optimizer, loss)
+    if scaled is not loss:
+        step.tape_record.add_scaled_loss(loss, scaled)
+    return scaled
+
+
+def _wrapped(
+    original: Callable[..., Any], within_step: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A method that is replaced within a step, except in `descend`."""
 
     @functools.wraps(original)
-    def gradient(
-        tape: tf.GradientTape,
-        target: Any,
-        sources: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        found = original(tape, target, sources, *args, **kwargs)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         step = step_context.inside()
-        if step is not None:
-            step.tape_record.add_call(
-                target, sources, found, step.measurer.can_measure
-            )
-        return found
+        if step is None or step.is_updating:
+            return original(*args, **kwargs)
+        return within_step(step, original, *args, **kwargs)
 
-    return gradient
-
-
-def _scale_loss(original: Callable) -> Callable:
-    """The wrapper of an optimizer's `scale_loss`."""
-
-    @functools.wraps(original)
-    def scale_loss(optimizer: Any, loss: Any) -> Any:
-        scaled = original(optimizer, loss)
-        step = step_context.inside()
-        if step is not None and scaled is not loss:
-            step.tape_record.add_scaled_loss(loss, scaled)
-        return scaled
-
-    return scale_loss
+    return wrapper
 
 
 class _Wrapping:
@@ -185,19 +187,18 @@ class _Wrapping:
                     self._unwrap()
 
     def _wrap(self) -> None:
-        wrappers = {"apply": _apply, "scale_loss": _scale_loss}
-        found = [
-            (owner, name, wrapper)
-            for owner in _optimizer_classes()
-            for name, wrapper in wrappers.items()
-            if name in vars(owner)
+        methods: list[tuple[type, str, Callable[..., Any]]] = [
+            (tf.GradientTape, "gradient", _gradient)
         ]
-        found.append((tf.GradientTape, "gradient", _gradient))
-        for owner, name, wrapper in found:
-            original = vars(owner)[name]
-            wrapped = wrapper(original)
-            setattr(owner, name, wrapped)
-            self._wrapped.append((owner, name, original, wrapped))
+        for owner in _optimizer_classes():
+            methods.append((owner, "apply", _apply))
+            methods.append((owner, "scale_loss", _scale_loss))
+        for owner, name, within_step in methods:
+            original = vars(owner).get(name)
+            if original is not None:
+                wrapped = _wrapped(original, within_step)
+                setattr(owner, name, wrapped)
+                self._wrapped.append((owner, name, original, wrapped))
 
     def _unwrap(self) -> None:
         for owner, name, original, wrapped in self._wrapped:
@@ -209,12 +210,10 @@ class _Wrapping:
 
 def _optimizer_classes() -> list[type]:
     """All classes of Keras optimizers, of Keras and of others."""
-    found = list(keras.optimizers.Optimizer.__mro__[:-1])
-    rest = [keras.optimizers.Optimizer]
-    while rest:
-        rest = [sub for one in rest for sub in type.__subclasses__(one)]
-        found += [one for one in rest if one not in found]
-    return found
+    found = [keras.optimizers.Optimizer]
+    for one in found:  # It grows as the loop finds subclasses.
+        found += type.__subclasses__(one)
+    return list(dict.fromkeys([*found[0].__mro__[:-1], *found]))
 
 
 #: `with own_updates.found():` surrounds the steps whose updates are to be

@@ -7,13 +7,14 @@ by walking from the scalar back to what it is made of; eagerly, by comparing
 its value with the results of the metrics.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.descent import replicas
 from gdtrain.keras_bridge import losses as keras_metrics
 
 
@@ -114,14 +115,14 @@ def _by_graph(
     }
     results, states = {}, []
     for name, value in logs.items():
-        value = _tensor(value)
-        if value is None or value.graph is not graph:
+        if isinstance(value, (keras.Variable, tf.Variable)):
+            value = tf.convert_to_tensor(value)
+        if not isinstance(value, tf.Tensor) or value.graph is not graph:
             continue
-        leaves = _leaves(value, set(owners), graph)
-        read = {id(owners[leaf]): owners[leaf] for leaf in leaves.handles}
-        if leaves.has_batch or not read:
+        read, has_batch = _sources(value, owners, graph)
+        if has_batch or not read:
             continue
-        same = _same_result(value, read.values())
+        same = _same_result(value, read)
         if same is not None:
             results[name] = same
         elif value.shape.rank == 0:
@@ -129,27 +130,20 @@ def _by_graph(
     return Origins(results, tuple(states))
 
 
-def _tensor(value: Any) -> tf.Tensor | None:
-    """A value as a tensor of the graph; `None` if it is no variable either."""
-    if isinstance(value, (keras.Variable, tf.Variable)):
-        value = tf.convert_to_tensor(value)
-    return value if isinstance(value, tf.Tensor) else None
+def _sources(
+    tensor: tf.Tensor,
+    owners: dict[tuple[str, int], keras.metrics.Metric],
+    graph: Any,
+) -> tuple[list[keras.metrics.Metric], bool]:
+    """Which metrics a tensor in a graph is made of, and whether of a batch.
 
-
-class _Leaves(NamedTuple):
-    """What a tensor is made of: handles that were asked about, a batch."""
-
-    handles: set[tuple[str, int]]
-    has_batch: bool
-
-
-def _leaves(
-    tensor: tf.Tensor, handles: set[tuple[str, int]], graph: Any
-) -> _Leaves:
-    """What a tensor in a graph is made of."""
+    Args:
+        tensor: The tensor.
+        owners: The metrics, by the handles of their variables.
+        graph: The graph.
+    """
     captured = {_key(inner) for _, inner in graph.captures}
-    found = set()
-    has_batch = False
+    read, has_batch = {}, False
     seen = set()
     rest = [tensor]
     while rest:
@@ -158,12 +152,12 @@ def _leaves(
         if key in seen:
             continue
         seen.add(key)
-        if key in handles:
-            found.add(key)
+        if key in owners:
+            read[id(owners[key])] = owners[key]
         elif one.op.type == "Placeholder" and key not in captured:
             has_batch = True
         rest.extend(one.op.inputs)
-    return _Leaves(found, has_batch)
+    return list(read.values()), has_batch
 
 
 def _key(tensor: tf.Tensor) -> tuple[str, int]:
@@ -194,7 +188,7 @@ def _same_result(
 def _recipe(tensor: tf.Tensor) -> tuple:
     """How a tensor is computed from variables and constants, comparable."""
     known: dict[tuple[str, int], tuple] = {}
-    numbers: dict[tuple, int] = {}  # What is used twice is not spelled twice.
+    numbers: dict[tuple, int] = {}  # A tensor that is used twice counts once.
 
     def visit(one: tf.Tensor) -> int:
         key = _key(one)
@@ -238,23 +232,18 @@ class BatchMetrics:
             if _adds_up(metric)
         }
 
-    def of(
-        self,
-        results: dict[str, MetricResult],
-        total: Callable[[list[Any]], list[Any]],
-    ) -> dict[str, Any]:
+    def of(self, results: dict[str, MetricResult]) -> dict[str, Any]:
         """The results of the batch alone, float32 scalars by name.
 
         Args:
             results: Results of metrics by name; those of which the batch's own
                 is not known are skipped.
-            total: Gives the sums over replicas of a list of tensors.
         """
         found = {}
         for name, result in results.items():
             before = self._state_before(result.metric)
             if before is not None:
-                change = total(
+                change = replicas.sums(
                     [
                         tf.convert_to_tensor(now) - old
                         for now, old in zip(

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,7 +18,7 @@ from gdtrain.telemetry.loss import Loss
 from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.quantity import log_no_update_once
 from gdtrain.telemetry.requests import RequestGroup, StepClock
-from gdtrain.telemetry.row_layout import Column, RowLayout, path_within
+from gdtrain.telemetry.row_layout import RowLayout, path_within
 
 
 def check_returned(logs: Any, method: str) -> Any:
@@ -52,32 +52,6 @@ def check_returned(logs: Any, method: str) -> Any:
         f'{received}. End it with `return {{"loss": loss}}`, or with '
         "`return self.compute_metrics(x, y, y_pred)`."
     )
-
-
-class _Result(NamedTuple):
-    """What the step returned on one replica, and what was measured.
-
-    Args:
-        logs: What it returned, for its last micro-batch.
-        returned: The scalars in it, float32 by name: means over micro-batches.
-        measured: What its updates measured, a list of `(columns, vector)`.
-        has_moved: Whether a weight has another value after the step, a bool
-            scalar; `None` if the step made a known update.
-    """
-
-    logs: Any
-    returned: dict[str, tf.Tensor]
-    measured: list[tuple[list[Column], tf.Tensor]]
-    has_moved: tf.Tensor | None
-
-    @property
-    def names(self) -> set[str]:
-        """Names of what was measured, and of the loss.
-
-        These come before scalars that the step returned under the same name.
-        """
-        names = {c.name for columns, _ in self.measured for c in columns}
-        return names | {Loss.name} if self.measured else names
 
 
 class ReplicatedStep:
@@ -125,7 +99,7 @@ class ReplicatedStep:
         self.returns_scalars = False  # And nothing else
         self.origins = provenance.Origins({}, ())  # Of those scalars
         self._of_batch: tuple[str, ...] = ()  # Names of metrics' batch results
-        self.is_incomplete = False  # Whether another trace would show more
+        self.is_incomplete = False  # Whether a second trace would show more
         self.run: Callable[..., Any] = self._on_all_replicas
         if not self._model.run_eagerly:
             self.run = tf.function(
@@ -198,10 +172,11 @@ class ReplicatedStep:
                 _without_optional, self._take(fetched)
             )
             parts = gradients.split(batch, self._microbatches)
+            examples = gradients.examples_in(batch)
             kept = model._step_hooks.step_variables
             context = step_context.StepContext(
-                Measurer(self.groups, clock, kept, model, parts),
-                gradients.examples_in(batch),
+                Measurer(self.groups, clock, kept, model, parts, examples),
+                examples,
                 len(parts),
                 check,
                 model,
@@ -220,19 +195,16 @@ class ReplicatedStep:
                         )
                     returned = _add_scalars(returned, logs, share, len(parts))
                 own_updates.measure_by_hand(context)
-            result = _Result(
-                logs, returned, context.measured(), context.has_moved
-            )
-            vectors = self._vectors(result, counted)
+            vectors = self._vectors(context, logs, returned, counted)
             checked = tf.zeros(())
             if check:  # What the step counted is known by now.
-                checked = check.check(result.returned)
-        examples = tf.cast(context.examples, tf.float32)
-        scalars = stacked(result.returned.values())
+                checked = check.check(returned)
+        examples = tf.cast(examples, tf.float32)
+        scalars = stacked(returned.values())
         if replicas.count() > 1:
             scalars = tf.math.multiply_no_nan(scalars, examples)
         return (
-            None if self.returns_scalars else result.logs,
+            None if self.returns_scalars else logs,
             tf.concat([examples[tf.newaxis], scalars], 0),
             joined(vectors),
             checked,
@@ -247,79 +219,93 @@ class ReplicatedStep:
         model = self._model
         statistics = layers.moving_statistics(model)
         before = [tf.convert_to_tensor(v) for v in statistics]
-        if not model._uses_default_step:
-            step.keep_weights(model.trainable_variables)
+        trained = [
+            (weight, tf.convert_to_tensor(weight))
+            for weight in model.trainable_variables
+            if not model._uses_default_step
+        ]
         yield
-        step.compare_weights(model.trainable_variables)
+        # Of weights that the step has made it is not known if it moved them.
+        if not step.descents and len(model.trainable_variables) <= len(trained):
+            moved = [
+                tf.reduce_any(tf.not_equal(tf.convert_to_tensor(w), value))
+                for w, value in trained
+            ]
+            step.has_moved = tf.reduce_any([False, *moved])
         # A layer that is built in its first step has new ones.
         replicas.equalize(layers.moving_statistics(model), step.examples)
         step.seal(statistics, before)
 
     def _vectors(
-        self, result: _Result, counted: provenance.BatchMetrics | None
+        self,
+        context: step_context.StepContext,
+        logs: Any,
+        returned: dict[str, Any],
+        counted: provenance.BatchMetrics | None,
     ) -> list[tf.Tensor]:
-        """What is measured in a step, a list of vectors.
+        """What was measured in a step, a list of vectors.
+
+        The first time, while the step is traced, it also sets the layout.
 
         Args:
-            result: The `_Result` of the step; scalars in it that are states of
-                metrics become what they are after the last micro-batch.
+            context: The step's.
+            logs: What it returned, for its last micro-batch.
+            returned: The scalars in it, float32 by name: means over
+                micro-batches. Those that are states of metrics become what
+                they are after the last one.
             counted: The `BatchMetrics` of the step, or `None`.
         """
+        # Of several replicas, it is the first for all.
         is_first = not self._is_traced
         if is_first:
-            self.origins = provenance.of(result.logs, self._model)
-        for name in (*self.origins.results, *self.origins.states):
-            if name in result.returned:  # A result may be a vector.
-                result.returned[name] = scalar(result.logs[name])
-        vectors = [vector for _, vector in result.measured]
+            self.origins = provenance.of(logs, self._model)
+        of_metrics = *self.origins.results, *self.origins.states
+        for name in of_metrics:
+            if name in returned:  # A result may be a vector.
+                returned[name] = scalar(logs[name])
+        measured = context.measured()
+        # These come before scalars that the step returned of the same name.
+        names = {c.name for columns, _ in measured for c in columns}
+        names |= {Loss.name} if measured else set()
         of_batch = {}
         if counted:
-            shown = set(result.returned) - result.names
-            results = {
-                name: found
-                for name, found in self.origins.results.items()
-                if name in shown
-            }
-            of_batch = counted.of(results, replicas.sums)
-            if not is_first:  # The layout of a row stays.
-                of_batch = {name: of_batch[name] for name in self._of_batch}
-            vectors.append(stacked(of_batch.values()))
+            of_batch = counted.of(
+                {
+                    name: found
+                    for name, found in self.origins.results.items()
+                    if name in returned and name not in names
+                }
+            )
             self.is_incomplete |= counted.is_incomplete
-        if result.has_moved is not None:
-            vectors.append(stacked([result.has_moved]))
         if is_first:
-            self._set_layout(result, tuple(of_batch))
+            self._is_traced = True
+            self._of_batch = tuple(of_batch)
+            self.returns_scalars = isinstance(logs, dict) and (
+                len(logs) == len(returned)
+            )
+            self.layout = RowLayout.of(
+                returned,
+                [columns for columns, _ in measured],
+                self._of_batch,
+                # A state of a metric is a number of the epoch, not the step.
+                names.union(of_metrics),
+                context.has_moved is not None,
+                self.check is not None,
+            )
+            if self.groups and not measured:
+                self._log_no_update(returned)
+        vectors = [vector for _, vector in measured]
+        # In a later trace there may be more, but the layout of a row stays.
+        vectors.append(stacked(of_batch[name] for name in self._of_batch))
+        if context.has_moved is not None:
+            vectors.append(stacked([context.has_moved]))
         return vectors
 
-    def _set_layout(self, result: _Result, of_batch: tuple[str, ...]) -> None:
-        """Says which number of a row is what. Called while tracing.
-
-        Args:
-            result: The `_Result` of the step.
-            of_batch: Names of the results of metrics of the batch alone.
-        """
-        self._is_traced = True
-        self._of_batch = of_batch
-        if self.groups and not result.measured:
-            names = [
-                quantity.name
-                for group in self.groups
-                for quantity in group.quantities
-                if quantity.name not in result.returned
-            ]
-            log_no_update_once(self._model.name, tuple(names))
-        self.returns_scalars = isinstance(result.logs, dict) and (
-            len(result.logs) == len(result.returned)
-        )
-        self.layout = RowLayout.of(
-            result.returned,
-            [columns for columns, _ in result.measured],
-            of_batch,
-            # A state of a metric is a number of the epoch, not of the step.
-            result.names.union(self.origins.results, self.origins.states),
-            result.has_moved is not None,
-            self.check is not None,
-        )
+    def _log_no_update(self, returned: Iterable[str]) -> None:
+        """Logs which quantities are not measured."""
+        quantities = [q.name for g in self.groups for q in g.quantities]
+        names = tuple(name for name in quantities if name not in returned)
+        log_no_update_once(self._model.name, names)
 
 
 def _build_optimizer(model: keras.Model) -> None:
@@ -374,8 +360,8 @@ def _add_scalars(
     """Adds the scalars in `logs` to their running mean over micro-batches."""
     if not isinstance(logs, dict):
         return {}
-    scalars = {key: scalar(value) for key, value in logs.items()}
-    scalars = {k: v for k, v in scalars.items() if v is not None}
+    found = {key: scalar(value) for key, value in logs.items()}
+    scalars = {key: one for key, one in found.items() if one is not None}
     if parts == 1:
         return scalars
     sums = gradients.add_share(

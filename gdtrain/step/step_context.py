@@ -16,8 +16,6 @@ from gdtrain.step.guard import StepCheck
 from gdtrain.step.measurer import Measurer, Update
 from gdtrain.telemetry.row_layout import Column
 
-_state = threading.local()  # MirroredStrategy: a thread for each replica
-
 
 class StepContext:
     """One step of one replica, while it is traced or runs eagerly.
@@ -42,9 +40,8 @@ class StepContext:
         self.model = model
         self.tape_record = TapeRecord()
         self.is_updating = False  # Whether an optimizer moves weights now
-        self.has_moved: tf.Tensor | None = (
-            None  # Whether a step without an update moved any
-        )
+        # Whether a step without a known update moved any weight
+        self.has_moved: tf.Tensor | None = None
         self.examples = examples
         self.microbatches = microbatches
         self._guard = guard
@@ -55,8 +52,6 @@ class StepContext:
         self._seen = 0  # Micro-batches seen, with this one
         self._share = 1.0
         self._total: list[Any] | None = None
-        # With their values before the step
-        self._weights: list[tuple[keras.Variable, tf.Tensor]] = []
 
     @property
     def updates_now(self) -> bool:
@@ -73,7 +68,7 @@ class StepContext:
         self._seen += 1
         self._share = share
         self.descents = 0
-        # One after another: in parallel they would need the memory of all.
+        # In turn: in parallel they would need the memory of all.
         before = [t for t in self._total or () if t is not None]
         with tf.control_dependencies(before):
             self.measurer.tap.begin_microbatch(share)
@@ -87,25 +82,6 @@ class StepContext:
                 "micro-batch. This one moves the weights otherwise. Call "
                 "`self.descend` in it, or leave out `microbatches`."
             )
-
-    def keep_weights(self, weights: list[keras.Variable]) -> None:
-        """Keeps values before the step, for `compare_weights`."""
-        self._weights = [(w, tf.convert_to_tensor(w)) for w in weights]
-
-    def compare_weights(self, weights: list[keras.Variable]) -> None:
-        """Sets `has_moved`, if the step made no known update.
-
-        Args:
-            weights: All trainable weights. If the step has made some of them,
-                it is not known whether it moved any.
-        """
-        if self.descents or len(weights) > len(self._weights):
-            return
-        moved = [
-            tf.reduce_any(tf.not_equal(tf.convert_to_tensor(w), before))
-            for w, before in self._weights
-        ]
-        self.has_moved = tf.reduce_any(tf.stack([tf.constant(False), *moved]))
 
     def begin_descent(self, name: str | None) -> None:
         """Counts an update of this step, and checks that its name is unique.
@@ -246,21 +222,32 @@ class StepContext:
         """Surrounds the optimizer's step of an update, and measures it."""
         outer, self.is_updating = self.is_updating, True
         try:
-            with self.measurer.around(made, self.examples):
+            with self.measurer.around(made):
                 yield
         finally:
             self.is_updating = outer
 
 
+class _State(threading.local):  # MirroredStrategy: a thread for each replica
+    context: StepContext | None = None
+
+
+_state = _State()
+
+
 @contextlib.contextmanager
 def entered(context: StepContext) -> Iterator[StepContext]:
     """While open, `current` gives `context` in this thread."""
-    outer = getattr(_state, "context", None)
-    _state.context = context
+    outer, _state.context = _state.context, context
     try:
         yield context
     finally:
         _state.context = outer
+
+
+def inside() -> StepContext | None:
+    """The context of the step that this thread is in; `None` outside."""
+    return _state.context
 
 
 def current() -> StepContext:
@@ -269,12 +256,7 @@ def current() -> StepContext:
     Outside any step, as in a loop of the user's own, a new one: a step by
     itself that measures nothing.
     """
-    return inside() or StepContext()
-
-
-def inside() -> StepContext | None:
-    """The context of the step that this thread is in; `None` outside."""
-    return getattr(_state, "context", None)
+    return _state.context or StepContext()
 
 
 class GradientCall(NamedTuple):
@@ -294,6 +276,9 @@ class GradientCall(NamedTuple):
     values: list[Any] | None
 
 
+_VARIABLES = keras.Variable, tf.Variable, tf.distribute.DistributedValues
+
+
 class TapeRecord:
     """What the tapes and loss scales of one step were asked for."""
 
@@ -307,10 +292,10 @@ class TapeRecord:
         """Remembers a call of `tape.gradient`."""
         sources = keras.tree.flatten(sources)
         values = None
-        if keep_values and all(map(_is_variable, sources)):
+        if keep_values and all(isinstance(s, _VARIABLES) for s in sources):
             values = [tf.identity(source) for source in sources]
-        call = GradientCall(target, sources, _flat_gradients(found), values)
-        self.calls.append(call)
+        found = keras.tree.flatten(found)
+        self.calls.append(GradientCall(target, sources, found, values))
 
     def add_scaled_loss(self, loss: Any, scaled: Any) -> None:
         """Remembers a loss that was scaled against underflow of float16."""
@@ -341,17 +326,3 @@ class TapeRecord:
         if not parts or not all(t.dtype.is_floating for t in parts):
             return None
         return tf.add_n([tf.reduce_mean(tf.cast(t, tf.float32)) for t in parts])
-
-
-def _is_variable(source: Any) -> bool:
-    kinds = keras.Variable, tf.Variable, tf.distribute.DistributedValues
-    return isinstance(source, kinds)
-
-
-def _flat_gradients(found: Any) -> list[Any]:
-    """Gradients as a flat list; indexed slices are not taken apart."""
-    if isinstance(found, dict):
-        found = list(found.values())
-    if isinstance(found, (list, tuple)):
-        return [each for one in found for each in _flat_gradients(one)]
-    return [found]

@@ -59,7 +59,7 @@ def exactly(numbers: Callable[[], tf.Tensor]) -> tf.Tensor:
 
 
 def may_be_repeated() -> bool:
-    """Whether `exactly` repeats what is made now if it is not finite."""
+    """Whether `exactly` repeats a calculation made now if not finite."""
     return _state.sums is not None
 
 
@@ -103,7 +103,7 @@ def squared_norms(tensors: Tensors) -> tf.Tensor:
 
 
 def dot_products(tensors: Tensors, others: Tensors) -> tf.Tensor:
-    """The sum of products of each tensor with another.
+    """The dot product of each pair of tensors.
 
     Args:
         tensors, others: Float tensors of the same shapes.
@@ -129,7 +129,7 @@ def dot_products(tensors: Tensors, others: Tensors) -> tf.Tensor:
 def _sum(vector: tf.Tensor) -> tf.Tensor:
     """The sum of a vector.
 
-    XLA for CPUs (in TensorFlow 2.21) adds one number after another, but is
+    XLA for CPUs (in TensorFlow 2.21) adds numbers one by one, but is
     four times as fast at a matrix times a vector of ones.
     """
     size = vector.shape[0]

@@ -119,7 +119,7 @@ class Quantity(abc.ABC):
         """Measures nothing, and says so once in the log ("gdtrain").
 
         Args:
-            reason: What is missing, to follow "as".
+            reason: The missing part, to follow "as".
         """
         log_skipped_once(self.name, reason)
         return {}

@@ -68,7 +68,7 @@ def merged(requests: Iterable[Request]) -> tuple[Request, ...]:
             raise ValueError(
                 f"Two different quantities share the name {name!r}: "
                 f"{other.quantity!r} and {request.quantity!r}. "
-                "Give one of them another `name`."
+                "Give one of them a `name` of its own."
             )
         by_name[name] = Request(
             request.quantity.every(1),
@@ -105,7 +105,7 @@ _RANGE = 2**30  # Step numbers within a program are modulo this, to be int32.
 
 
 class StepClock(NamedTuple):
-    """The number of a step and what is due at it, within a program.
+    """The number of a step and which groups are due, in a program.
 
     Args:
         step: The number of the step, an int32 scalar.
@@ -167,5 +167,5 @@ class StepClock(NamedTuple):
 def when(
     due: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
 ) -> Any:
-    """`tf.cond`, but for what is known before the step."""
+    """`tf.cond`, except where the condition is known before the step."""
     return then() if due is True else tf.cond(due, then, otherwise)

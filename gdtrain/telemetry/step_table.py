@@ -156,7 +156,7 @@ class StepTable:
 
         Raises:
             OSError: if the file cannot be read.
-            ValueError: if it is another kind of file.
+            ValueError: if the file is of a different kind.
 
         Example:
 
