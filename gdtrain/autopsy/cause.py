@@ -140,7 +140,7 @@ def _advice(cause: Cause) -> str:
         return "float16 ends at 65504; 'mixed_bfloat16' does not."
     suspect, example = f"what '{name}' computes", "a logarithm"
     if cause.where == "gradient":
-        suspect, example = f"the operations on '{name}'", "a root"
+        suspect, example = f"what is computed from '{name}'", "a root"
     if 0 < len(cause.examples) < cause.batch_size:
         return f"Look at these examples, and at {suspect}."
     if cause.where == "update" or (largest and largest["value"] > _LARGE):
