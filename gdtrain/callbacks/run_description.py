@@ -339,7 +339,16 @@ def _compiled(model: keras.Model) -> dict[str, Any]:
 
 def _json(value: object) -> str:
     """A configuration as text."""
-    return json.dumps(value, indent=1, default=_written, skipkeys=True)
+    text = json.dumps(value, default=_written, skipkeys=True)
+    return json.dumps(json.loads(text, parse_float=_shortest), indent=1)
+
+
+def _shortest(number: str) -> float:
+    """0.1 for 0.10000000149011612, as optimizers keep it: in float32."""
+    value = float(number)
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if single == value else value
 
 
 def _written(value: Any) -> dict[str, Any] | str:

@@ -197,9 +197,12 @@ _REPLACES = 1.0  # Times the weights: such an update leaves little of them
 
 def against_limit(rate: float, limit: Limit, digits: int = 3) -> str:
     """A learning rate as a multiple of its limit, in words."""
+    times = f"{rate / limit.value:.{digits}g}"
+    if times == "1":  # Which side of the limit it is on must be seen.
+        times = f"{rate / limit.value:.5g}"
     return (
-        f"learning_rate {rate:.3g} is {rate / limit.value:.{digits}g} times "
-        f"the stable limit {limit.value:.3g} ({limit.source})"
+        f"learning_rate {rate:.3g} is {times} times the stable limit "
+        f"{limit.value:.3g} ({limit.source})"
     )
 
 

@@ -291,7 +291,7 @@ def test_charts_are_of_what_is_there(measured, missing, tmp_path):
 
 
 def test_texts_tell_of_the_model_and_how_it_was_compiled(tmp_path):
-    trained(tmp_path, ["loss"], optimizer=gdtrain.GradientDescent(0.125))
+    trained(tmp_path, ["loss"], optimizer=gdtrain.GradientDescent(0.1))
     found = {
         tag: points[0][1].item().decode()
         for tag, points in reading.tensors(tmp_path).items()
@@ -303,7 +303,8 @@ def test_texts_tell_of_the_model_and_how_it_was_compiled(tmp_path):
         return json.loads(found[tag].strip("`\n"))
 
     config = parsed("model/optimizer")["config"]
-    assert config["learning_rate"] == 0.125
+    assert config["learning_rate"] == 0.1  # It is kept in float32.
+    assert config["ema_momentum"] == 0.99
     assert parsed("model/compile")["loss"] == "mse"
     assert parsed("model/configuration")["name"] == "network"
 

@@ -33,6 +33,12 @@ def test_descent_beyond_the_limit_is_told_with_its_numbers():
     assert found.steps == (1, 20)
 
 
+def test_rate_just_above_the_limit_is_said_to_be_above():
+    found = verdict_on(**bowl([12.5], 1.003 * 0.16, 500))
+    assert found.name == "learning rate too large: diverging"
+    assert "is 1.003 times the stable limit 0.16 (" in found.text
+
+
 def test_measured_limit_is_preferred():
     limits = np.full(20, np.nan)
     limits[::10] = 0.2
