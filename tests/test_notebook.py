@@ -13,8 +13,7 @@ from gdtrain.common import notebook
 from gdtrain.curvature.curvature import Curvature
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from gdtrain.tuning.suggestions import RangeTestResult
-from gdtrain.tuning.sweep_result import SweepResult
-from gdtrain.tuning.sweep_runs import SweepRun
+from gdtrain.tuning.sweep_result import SweepResult, SweepRun
 
 EVIL = 'a<b>&"c"\x00</td>'
 SHOWN = 'a<b>&"c"\N{REPLACEMENT CHARACTER}</td>'

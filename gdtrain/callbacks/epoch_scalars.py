@@ -125,7 +125,9 @@ class EpochScalars:
     def write(self) -> None:
         """Writes all of them, rows of the same tags together."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            # By run, so that those of one are written together
+            waiting = sorted(self._waiting, key=lambda row: row[0])
+            self._waiting = []
         for (run, names), group in itertools.groupby(
             waiting, key=lambda row: (row[0], list(row[2]))
         ):

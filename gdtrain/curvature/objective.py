@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import checks
-from gdtrain.curvature import examples as examples_of_data
+from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import layers, losses, patches, randomness
 from gdtrain.state import variables
 
@@ -125,46 +125,117 @@ def check_parts(model: keras.Model, examples: int, batch_size: int) -> None:
             )
 
 
-def compiled_loss(
-    model: keras.Model,
-    batch: Any,
-    state: list[tuple[keras.Variable, tf.Tensor]],
-    training: bool,
-) -> tf.Tensor:
-    """The loss of a batch, regularisation included, a scalar.
-
-    Args:
-        model: A `keras.Model`, compiled.
-        batch: As `train_step` receives it.
-        state: Values to use in the place of variables: a list of
-            `(variable, tensor)`.
-        training: The mode of dropout and batch normalization.
-
-    Raises:
-        ValueError: if the model has no loss.
-    """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-    # Whatever layers and metrics assign in the scope is dropped on leaving.
-    with (
-        layers.compute_in_float32(model),
-        patches.loss_scaling(_undivided, _undivided),
-        keras.StatelessScope(state, collect_losses=True),
-    ):
-        y_pred = model(x, training=training)
-        is_plain = type(model).compute_loss is keras.Model.compute_loss
-        # Layers have added theirs by now.
-        if is_plain and not model.loss and not model.losses:
-            raise ValueError(
-                f"The model must have a loss. Received: model {model.name!r}, "
-                f"compiled with loss={model.loss!r}. Call "
-                "`model.compile(optimizer, loss)`, or override `compute_loss`."
-            )
-        return losses.compute_loss(model, x, y, y_pred, sample_weight, training)
+def _check_loss(model: keras.Model) -> None:
+    """Refuses a model without a loss; layers have added theirs by now."""
+    is_plain = type(model).compute_loss is keras.Model.compute_loss
+    if is_plain and not model.loss and not model.losses:
+        raise ValueError(
+            f"The model must have a loss. Received: model {model.name!r}, "
+            f"compiled with loss={model.loss!r}. Call "
+            "`model.compile(optimizer, loss)`, or override `compute_loss`."
+        )
 
 
 def _undivided(loss: tf.Tensor) -> tf.Tensor:
     """A loss as it is, also within the scope of several replicas."""
     return loss
+
+
+def take(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    examples: int | None = None,
+) -> Any:
+    """All examples of some data, or a number of them, as tensors.
+
+    Of arrays with n examples, example i of those taken is number
+    i * n // examples, so that they are spread evenly and are the same at each
+    call. Of a dataset they are the first ones; it is read once, here.
+
+    Args:
+        x, y, sample_weight: As in `keras.Model.fit`: arrays or tensors, also
+            in lists and dicts, or for `x` alone a `tf.data.Dataset` of
+            batches.
+        examples: How many to take, at most. Defaults to `None`, all.
+
+    Returns:
+        A structure of tensors of shape `[examples, ...]`: a batch as
+        `train_step` receives it.
+
+    Raises:
+        TypeError: if the data are neither arrays nor a dataset.
+        ValueError: if there are no examples, or the dataset has no end and
+            `examples` is not given.
+
+    Example:
+
+    >>> x = take(tf.range(10), examples=4)
+    >>> x.numpy().tolist()
+    [0, 2, 5, 7]
+    """
+    if examples is not None:
+        examples = checks.positive_integer("examples", examples)
+    if isinstance(x, tf.data.Dataset):
+        return _first(x, examples)
+    adapter = keras_data.data_adapter(x, y, sample_weight, batch_size=1)
+    arrays = keras_data.arrays_of(adapter)
+    if arrays is None:
+        raise TypeError(
+            "`x` must be arrays, dense tensors or a `tf.data.Dataset`. "
+            f"Received: x of type {type(x).__name__}. Pass some examples as "
+            "NumPy arrays."
+        )
+    count = _count_of(arrays)
+    if not count:
+        raise ValueError(
+            "The data must have at least one example. Received none."
+        )
+    rows = None
+    if examples is not None and examples < count:
+        rows = [i * count // examples for i in range(examples)]
+    return keras.tree.map_structure(lambda leaf: _gathered(leaf, rows), arrays)
+
+
+def _gathered(array: Any, rows: list[int] | None) -> tf.Tensor | None:
+    """Some rows of an array as a tensor; all for `None`."""
+    if array is None:
+        return None
+    if rows is None:
+        return tf.convert_to_tensor(array)
+    if tf.is_tensor(array):
+        return tf.gather(array, rows)
+    return tf.convert_to_tensor(array[rows])
+
+
+def _first(dataset: tf.data.Dataset, examples: int | None) -> Any:
+    """The first examples of a dataset of batches."""
+    endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    if examples is None and endless:
+        raise ValueError(
+            "The dataset has no end. Pass `examples` to take its first ones, "
+            "for example examples=1000."
+        )
+    batches, count = [], 0
+    for batch in dataset:
+        batches.append(batch)
+        count += _count_of(batch)
+        if examples is not None and count >= examples:
+            break
+    if not count:
+        raise ValueError(
+            "The dataset must have at least one example. Received none."
+        )
+    return keras.tree.map_structure(
+        lambda *leaves: tf.concat(leaves, 0)[:examples], *batches
+    )
+
+
+def _count_of(data: Any) -> int:
+    """Number of examples: the length of the first array."""
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    return len(leaves[0])
 
 
 class Objective:
@@ -237,11 +308,9 @@ class Objective:
         self.model = model
         self._training = bool(training)
         batch_size = checks.positive_integer("batch_size", batch_size)
-        self._data = examples_of_data.take(
-            x, y, sample_weight, examples=examples, batch_size=batch_size
-        )
+        self._data = take(x, y, sample_weight, examples=examples)
         #: How many examples the loss is a mean over, an `int`.
-        self.examples = examples_of_data.count_of(self._data)
+        self.examples = _count_of(self._data)
         self._part_size = min(batch_size, self.examples)
         check_parts(model, self.examples, batch_size)
         #: The trainable weights, a list of `keras.Variable`.
@@ -422,5 +491,17 @@ class Objective:
         batch = keras.tree.map_structure(
             lambda leaf: self._rows(leaf, start), self._data
         )
-        loss = compiled_loss(self.model, batch, state, self._training)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        model, training = self.model, self._training
+        # Whatever layers and metrics assign in the scope is dropped on leaving.
+        with (
+            layers.compute_in_float32(model),
+            patches.loss_scaling(_undivided, _undivided),
+            keras.StatelessScope(state, collect_losses=True),
+        ):
+            y_pred = model(x, training=training)
+            _check_loss(model)
+            loss = losses.compute_loss(
+                model, x, y, y_pred, sample_weight, training
+            )
         return tf.cast(loss, self.dtype)

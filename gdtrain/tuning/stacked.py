@@ -14,7 +14,11 @@ from gdtrain.keras_bridge import models
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import stacked_model
 from gdtrain.tuning.stacked_model import StackedModel
-from gdtrain.tuning.sweep_runs import Progress, SweepJob, SweepRun
+from gdtrain.tuning.sweep_result import SweepJob, SweepRun
+
+#: Is called with a number of epochs, of all runs together, and the losses of
+#: the last of them.
+Progress = Callable[[int, Any], None]
 
 _BLOCK = 0.2  # Seconds a block should take, so that progress is shown
 

@@ -2,20 +2,25 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gdtrain.callbacks import run_description
+from gdtrain.callbacks.epoch_scalars import EpochScalars
 from gdtrain.callbacks.judged_steps import JudgedSteps
+from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.common import checks, failures
+from gdtrain.loop.callback import Callback, Logs
 from gdtrain.mistakes import errors
 from gdtrain.state import variables
-from gdtrain.tuning import stacked, sweep_runs
-from gdtrain.tuning.sweep_result import SweepResult
-from gdtrain.tuning.sweep_runs import Progress, SweepJob
+from gdtrain.trainer import DescentTrainer
+from gdtrain.tuning import stacked
+from gdtrain.tuning.stacked import Progress
+from gdtrain.tuning.sweep_result import SweepJob, SweepResult, SweepRun
 from gdtrain.writers import summaries
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
 
@@ -131,12 +136,8 @@ def sweep(
         found = _train(job, vectorize, progress)
         if log_dir is not None:
             try:
-                _write_logs(
-                    log_dir,
-                    found,
-                    batch_size=batch_size or 32,
-                    entries=dict(hparams or {}),
-                )
+                entries = dict(hparams or {})
+                _write_logs(log_dir, found, batch_size or 32, entries)
             except OSError as error:
                 failures.warn(
                     f"{log_dir!r} could not be written",
@@ -165,7 +166,67 @@ def _train(
                     f'Received one that cannot: {reason}. Write "auto".'
                 ) from error
     _log.info("sweep: %s, one after another: %s", many, reason)
-    return SweepResult(job, sweep_runs.train(job, progress), vectorized=False)
+    return SweepResult(job, _train_in_turn(job, progress), vectorized=False)
+
+
+class _EpochEnds(Callback):
+    """Reports each epoch."""
+
+    sync = "never"
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Reports an epoch."""
+        self._progress(1, [(logs or {}).get("loss", np.nan)])
+
+
+def _train_in_turn(job: SweepJob, progress: Progress) -> Iterator[SweepRun]:
+    """Trains at the learning rates of a job in turn.
+
+    Yields:
+        A `SweepRun` for each learning rate.
+
+    Raises:
+        ValueError: if `build` does not make the same model each time.
+    """
+    start: list[np.ndarray] = []
+    for rate in job.learning_rates:
+        model = job.model()
+        start = start or [variable.numpy() for variable in model.variables]
+        shapes = [tuple(variable.shape) for variable in model.variables]
+        wanted = [value.shape for value in start]
+        if shapes != wanted:
+            raise ValueError(
+                "`build` must make the same model each time. Received: "
+                f"variables of shapes {shapes} after {wanted}."
+            )
+        for variable, value in zip(model.variables, start, strict=True):
+            variable.assign(value)
+        model.optimizer.learning_rate = rate
+        yield _fit(job, model, progress)
+
+
+def _fit(job: SweepJob, model: DescentTrainer, progress: Progress) -> SweepRun:
+    """Fits a model."""
+    telemetry = Telemetry(["loss"])
+    keras.utils.set_random_seed(job.seed)
+    history = model.fit(
+        job.x,
+        job.y,
+        sample_weight=job.sample_weight,
+        batch_size=job.batch_size,
+        epochs=job.epochs,
+        # Keras warns of a dataset that it is asked to shuffle.
+        shuffle=job.shuffle and not isinstance(job.x, tf.data.Dataset),
+        validation_data=job.validation_data,
+        verbose=0,
+        callbacks=[telemetry, _EpochEnds(progress)],
+    ).history
+    floats = {name: list(map(float, some)) for name, some in history.items()}
+    return SweepRun(telemetry["loss"], floats, model.get_weights())
 
 
 def _rates(learning_rates: Any) -> tuple[float, ...]:
@@ -204,11 +265,7 @@ _MEASURED = ["loss", "learning_rate"]
 
 
 def _write_logs(
-    log_dir: str,
-    found: SweepResult,
-    *,
-    batch_size: int,
-    entries: dict[str, Any],
+    log_dir: str, found: SweepResult, batch_size: int, entries: dict[str, Any]
 ) -> None:
     """Writes each run to a folder of its own, `learning_rate=...`.
 
@@ -223,53 +280,42 @@ def _write_logs(
         entries: Of the user, for HParams.
     """
     for run, label in enumerate(found.labels):
-        folder = os.path.join(log_dir, f"learning_rate={label}")
-        runs = TensorBoardRuns(folder)
+        runs = TensorBoardRuns(os.path.join(log_dir, f"learning_rate={label}"))
         runs.lock()
-        parts = failures.FailureReporter()
         try:
-            runs.begin(steps_done=0, epoch=0)
-            runs.describe(
-                run_description.describe(
-                    found.model(run),
-                    batch_size,
-                    entries,
-                    [(name, name) for name in _MEASURED],
-                    parts,
-                )
-            )
-            rate, history = found.learning_rates[run], found.history[run]
-            losses = found.losses[run]
-            rows = np.stack([losses, np.full(len(losses), rate)], 1)
-            _write_run(runs, rows, history)
-            with parts.catch("The diagnosis is skipped"):
-                _judge(runs, rows, history)
-            runs.describe([summaries.hparams_end()])
+            _write_run(runs, found, run, batch_size, entries)
         finally:
             runs.close()
 
 
 def _write_run(
-    runs: TensorBoardRuns, rows: np.ndarray, history: dict[str, list[float]]
+    runs: TensorBoardRuns,
+    found: SweepResult,
+    run: int,
+    batch_size: int,
+    entries: dict[str, Any],
 ) -> None:
-    """Writes the steps and the epochs of a run."""
-    runs.steps.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
-    parts: dict[str, dict] = {"train": {}, "validation": {}}
-    for name, values in history.items():
-        part = "validation" if name.startswith("val_") else "train"
-        parts[part][f"epoch_{name.removeprefix('val_')}"] = values
-    for part, columns in parts.items():
-        if columns:
-            rows = np.stack(list(columns.values()), axis=1).astype("float32")
-            runs[part].write(np.arange(len(rows)), list(columns), rows)
-
-
-def _judge(
-    runs: TensorBoardRuns, rows: np.ndarray, history: dict[str, list[float]]
-) -> None:
-    """Writes the verdicts of `gdtrain.diagnose`."""
-    judged = JudgedSteps()
-    judged.write(np.arange(1, 1 + len(rows)), _MEASURED, rows)
-    text = judged.verdict(history)
-    if text:
-        runs.judge(len(rows), summaries.text("diagnosis", text))
+    """Writes one run."""
+    parts = failures.FailureReporter()
+    losses, history = found.losses[run], found.history[run]
+    rates = np.full(len(losses), found.learning_rates[run])
+    rows = np.stack([losses, rates], axis=1)
+    steps = np.arange(1, 1 + len(losses)), _MEASURED, rows
+    measured = [(name, name) for name in _MEASURED]
+    model = found.model(run)
+    runs.begin(steps_done=0, epoch=0)
+    runs.describe(
+        run_description.describe(model, batch_size, entries, measured, parts)
+    )
+    runs.steps.write(*steps)
+    epochs = EpochScalars(runs, parts)
+    for epoch, values in enumerate(zip(*history.values(), strict=True)):
+        epochs.add_epoch(epoch, dict(zip(history, values)))
+    epochs.write()
+    with parts.catch("The diagnosis is skipped"):
+        judged = JudgedSteps()
+        judged.write(*steps)
+        text = judged.verdict(history)
+        if text:
+            runs.judge(len(losses), summaries.text("diagnosis", text))
+    runs.describe([summaries.hparams_end()])

@@ -1,16 +1,125 @@
-"""The result of a sweep over learning rates."""
+"""What a sweep over learning rates trains, and what it found."""
 
+import dataclasses
 import pickle
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from gdtrain.common import notebook
+from gdtrain.data import choice
+from gdtrain.data.protocols import DataSource
+from gdtrain.descent import optimizers
+from gdtrain.keras_bridge import models
+from gdtrain.model import from_keras
 from gdtrain.trainer import DescentTrainer
-from gdtrain.tuning.sweep_runs import SweepJob, SweepRun
+from gdtrain.tuning.preserved import check_can_be_read_again
 
 _LARGER = 2  # Times the loss at the start: from there on, a run diverges
+
+
+class SweepRun(NamedTuple):
+    """The training at one learning rate.
+
+    Args:
+        losses: The loss of each step, float32 `[steps]`.
+        history: As that of Keras: lists of floats by name, one an epoch.
+        weights: The trained weights, as `model.get_weights()` gives them.
+    """
+
+    losses: np.ndarray
+    history: dict[str, list[float]]
+    weights: list[np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepJob:
+    """The same training at several learning rates.
+
+    Args:
+        build: Makes the model, compiled.
+        x, y, sample_weight, epochs, batch_size, shuffle, validation_data: As
+            in `keras.Model.fit`.
+        learning_rates: A tuple of floats.
+        seed: Of weights, order and dropout.
+
+    Raises:
+        TypeError: if `build` is no function.
+        ValueError: if the data can be read only once.
+    """
+
+    build: Callable[[], keras.Model]
+    x: Any
+    y: Any
+    sample_weight: Any
+    learning_rates: tuple[float, ...]
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    validation_data: Any
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_can_be_read_again(self.x)
+        if not callable(self.build) or isinstance(self.build, keras.Model):
+            raise TypeError(
+                "`build` must be a function that makes a compiled model. "
+                f"Received: {self.build!r} of type "
+                f"{type(self.build).__name__}. Write `lambda: make_model()`."
+            )
+
+    def model(self) -> DescentTrainer:
+        """The model at its start, built if possible.
+
+        Raises:
+            TypeError: if `build` makes no Keras model.
+            ValueError: if it is not compiled, or its learning rate cannot be
+                set.
+        """
+        keras.utils.set_random_seed(self.seed)
+        model = self.build()
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                "`build` must return a keras.Model. Received: "
+                f"{model!r} of type {type(model).__name__}. Write a function "
+                "without arguments that makes and compiles the model."
+            )
+        if not model.compiled or model.optimizer is None:
+            raise ValueError(
+                "`build` must return a compiled model. Received: model "
+                f"{model.name!r}, which is not. Call `model.compile(optimizer, "
+                "loss)` in it."
+            )
+        if optimizers.is_scheduled(model.optimizer):
+            raise ValueError(
+                "The model that `build` returns must have a learning rate "
+                "that can be set. Received: an optimizer with a schedule, "
+                f"{model.optimizer.learning_rate!r}. Compile with a number; "
+                "it is replaced."
+            )
+        model = from_keras(model)
+        if not model.built:
+            models.build(model, next(self.data_sources()).batch_spec)
+        return model
+
+    def data_sources(self) -> Iterator[DataSource]:
+        """The data to train on, and those to validate on if there are any.
+
+        The first in the order that `fit` takes for the seed.
+        """
+        how = {
+            "strategy": tf.distribute.get_strategy(),
+            "batch_size": self.batch_size,
+        }
+        keras.utils.set_random_seed(self.seed)
+        data = self.x, self.y, self.sample_weight
+        yield choice.data_source(*data, **how, shuffle=self.shuffle)
+        if self.validation_data is not None:
+            data = keras.utils.unpack_x_y_sample_weight(self.validation_data)
+            yield choice.data_source(*data, **how)
 
 
 class SweepResult:

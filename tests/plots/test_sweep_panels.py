@@ -7,8 +7,7 @@ from matplotlib.colors import to_hex
 
 from gdtrain import plots
 from gdtrain.plots import canvas
-from gdtrain.tuning.sweep_result import SweepResult
-from gdtrain.tuning.sweep_runs import SweepRun
+from gdtrain.tuning.sweep_result import SweepResult, SweepRun
 
 NAN = float("nan")
 
