@@ -156,7 +156,7 @@ def _without_limit(rate: float | None, factor: float) -> str:
 
     Where the loss is multiplied by `factor` a step, plain descent needs
     `2 / (1 + sqrt(factor))` of the rate, and momentum no less. If that is far
-    less than a third, how much less depends on what is not known.
+    less than a third, how much less is not known.
     """
     if stable_limit(1.0, max(factor, 1.0)) < THIRD:
         return (

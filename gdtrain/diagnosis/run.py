@@ -268,7 +268,7 @@ def runs_of(
     Args:
         table: Of at least one step.
         steps_per_epoch: `None` if it is not known.
-        epochs: What is known of them.
+        epochs: Of all updates together.
     """
     backwards = table.steps[::-1]
     later = np.minimum.accumulate(backwards)[::-1]

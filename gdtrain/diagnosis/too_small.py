@@ -81,7 +81,7 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
     if not (at_rest.has_moved(run, course) or steadiness(run) > GOES_ON):
         return []
     pace = fastest(loss, steps, course)
-    if max(course.fall, course.drift) < 4 or pace is None or pace <= 0:
+    if max(course.fall, course.drift) < 4 or pace <= 0:
         return []
     margins = [course.left / LEFT, FASTEST / pace]
     if min(margins) < 1:
@@ -108,7 +108,7 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
 def _by_path(run: Run, course: Trend) -> list[Verdict]:
     """From weights that hardly moved, whatever the loss did."""
     path = path_length(run)
-    if path is None or path == 0 or run.is_resumed:
+    if path == 0 or run.is_resumed:
         return []
     early = float(run.early_loss.mean())
     still = 1.0 if steadiness(run) > STEADY else STILL
@@ -155,21 +155,16 @@ def _advice(run: Run, rate: float | None, limit: Limit | None) -> str:
     return f"Try {10 * rate:.2g}, ten times as much{usual}{again}"
 
 
-def fastest(loss: np.ndarray, steps: np.ndarray, course: Trend) -> float | None:
+def fastest(loss: np.ndarray, steps: np.ndarray, course: Trend) -> float:
     """The largest share of the gain in one step, by means over some steps.
 
-    Returns:
-        A float, or `None` if there was nothing to gain.
+    0 if there was nothing to gain.
     """
     whole = course.start - course.limit
-    if whole <= 0:
-        return None
-    size = max(len(loss) // 50, 1)
-    if course.is_noisy:
-        size = max(len(loss) // 8, 1)
-    count = max(len(loss) // size, 1)
-    if count < 2:
-        return None
+    size = max(len(loss) // (8 if course.is_noisy else 50), 1)
+    count = len(loss) // size
+    if whole <= 0 or count < 2:
+        return 0.0
     means, at = (
         np.array([part.mean() for part in np.array_split(values, count)])
         for values in (loss, steps)
@@ -202,21 +197,18 @@ def steps_needed(steps: np.ndarray, course: Trend) -> float:
     return max(float(math.log(excess[-1] / wanted) / rate - done), 0.0)
 
 
-def path_length(run: Run) -> float | None:
+def path_length(run: Run) -> float:
     """Sum of updates over norms of weights, of the layer that moved most.
 
     Infinite ratios, of weights of zero, are ignored, and layers of which more
-    than half are infinite. `None` if nothing was measured.
+    than half are infinite. 0 if nothing was measured.
     """
-    ratios = run.layers("update_ratio")
-    if not ratios:
-        return None
     sums = []
-    for values in ratios.values():
+    for values in run.layers("update_ratio").values():
         known = values[np.isfinite(values)]
         if len(known) >= np.sum(~np.isnan(values)) / 2:
             sums.append(float(known.mean() * (run.span[1] - run.span[0] + 1)))
-    return max(sums, default=None)
+    return max(sums, default=0.0)
 
 
 def slowing(run: Run) -> float:

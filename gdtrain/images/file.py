@@ -21,8 +21,8 @@ def read_image(
 ) -> np.ndarray:
     """Reads a JPEG or PNG file of any size and kind.
 
-    The image is turned the way up that the camera noted, what is transparent
-    becomes white, and it is cropped to the aspect ratio of `size` around its
+    The image is turned the way up that the camera noted, transparent pixels
+    become white, and it is cropped to the aspect ratio of `size` around its
     center and scaled.
 
     Args:
@@ -88,7 +88,7 @@ def _as_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Fills what is transparent with white."""
+    """Fills transparent pixels with white."""
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image
     image = image.convert("RGBA")

@@ -258,8 +258,8 @@ class Columns:
         """Common logarithms of geometric means, column by column.
 
         Args:
-            values: Float `[n]`, at least 0; what is not finite is ignored,
-                and so is 0 unless a column has nothing else.
+            values: Float `[n]`, at least 0; non-finite values are
+                ignored, and so is 0 unless a column has nothing else.
 
         Returns:
             Float64 `[c]`: minus infinity where all is 0, NaN where there is
@@ -366,7 +366,7 @@ def wants_log(values: np.ndarray) -> bool:
     """Whether a logarithmic axis shows more: above 0, and over more than 10x.
 
     Args:
-        values: An array; what is not finite does not count.
+        values: An array; non-finite values do not count.
 
     Example:
 

@@ -76,7 +76,7 @@ class Predictions:
             Probabilities, float64 `[n, classes]`.
 
         Raises:
-            ValueError: if the output has another shape.
+            ValueError: if the output has a different shape.
         """
         predicted = model(self._images, training=False)
         return probabilities(np.asarray(predicted), self.from_logits)
@@ -236,7 +236,7 @@ def probabilities(
         Float64 `[n, k]`, `[n, 2]` for k = 1. NaN where the model is broken.
 
     Raises:
-        ValueError: if `outputs` has another shape.
+        ValueError: if `outputs` has a different shape.
 
     Example:
 

@@ -178,7 +178,7 @@ def _label(result: SweepResult, run: int) -> str:
 
 
 def _show_near(axes: Axes, values: np.ndarray, start: float) -> None:
-    """Shows all but what is far above the start."""
+    """Shows all values but those far above the start."""
     seen = values[np.isfinite(values) & (values <= _HIGHEST * abs(start))]
     if canvas.wants_log(seen):
         canvas.log_up(axes, seen.min(), seen.max())
