@@ -13,9 +13,9 @@ from gdtrain.checkpoint import files
 from gdtrain.checkpoint.manifest import Damaged
 from gdtrain.common.checks import positive_integer
 
-_NAME = re.compile(r"step-([0-9]{12})(-finished)?")
-_LEFTOVER = re.compile(_NAME.pattern + r"(\.old)?\.part")
-_OLD = ".old"  # A checkpoint, while it is replaced
+# One that is old is there while it is replaced.
+_NAME = re.compile(r"(step-([0-9]{12})(-finished)?)(\.old)?")
+_LEFTOVER = re.compile(_NAME.pattern + r"\.part")
 _MOST = 10**12 - 1
 
 
@@ -90,14 +90,12 @@ class Backups:
         """
         names = set(self._names())
         entries = []
-        for name in names:
-            proper = name.removesuffix(_OLD)
-            match = _NAME.fullmatch(proper)
-            path = os.path.join(self._directory, name)
+        for match in filter(None, map(_NAME.fullmatch, names)):
+            name, step, finished, old = match.groups()
+            path = os.path.join(self._directory, match[0])
             # An old one counts if the one to replace it was not put there.
-            alone = name == proper or proper not in names
-            if match and alone and os.path.isdir(path):
-                entries.append(Entry(int(match[1]), bool(match[2]), path))
+            if not (old and name in names) and os.path.isdir(path):
+                entries.append(Entry(int(step), bool(finished), path))
         return sorted(entries, reverse=True)
 
     def save(self, step: int, tree: Any, finished: bool = False) -> str:
@@ -123,7 +121,10 @@ class Backups:
         self._sweep()
         files.write(path, tree)
         for entry in self._surplus(step):
-            _remove(entry.path)
+            # Half of one is never seen under its name.
+            part = entry.path + ".part"
+            os.rename(entry.path, part)
+            shutil.rmtree(part, ignore_errors=True)  # The next `save` sweeps.
         return path
 
     def newest(
@@ -209,13 +210,7 @@ class Backups:
         used = {entry.path for entry in self.steps()}
         for name in self._names():
             path = os.path.join(self._directory, name)
-            old = name.endswith(_OLD) and _NAME.fullmatch(name[: -len(_OLD)])
-            if _LEFTOVER.fullmatch(name) or (old and path not in used):
+            match = _NAME.fullmatch(name)
+            old = match and match[4] and path not in used
+            if old or _LEFTOVER.fullmatch(name):
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove(path: str) -> None:
-    """Removes a checkpoint; half of one is never seen under its name."""
-    part = path + ".part"
-    os.rename(path, part)
-    shutil.rmtree(part, ignore_errors=True)  # `save` tries again.
