@@ -87,7 +87,12 @@ class DeviceArrays(ArraySource):
     ) -> None:
         super().__init__(arrays, order, strategy)
         tensors = list(map(tf.cast, self._leaves, self._dtypes))
-        self._arrays = [_on_each_replica(t, strategy) for t in tensors]
+        self._arrays: list[Any] = tensors
+        if strategy.num_replicas_in_sync > 1:  # A copy on the device of each
+            copies = strategy.experimental_distribute_values_from_function
+            self._arrays = [
+                copies(lambda _, t=t: tf.identity(t)) for t in tensors
+            ]
         # A batch of everything needs no order.
         self._shuffled = bool(order.shuffle) and order.batches > 1
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
@@ -132,17 +137,6 @@ class DeviceArrays(ArraySource):
         return [tf.gather(array, indices) for array in self._local()]
 
 
-def _on_each_replica(
-    tensor: tf.Tensor, strategy: tf.distribute.Strategy
-) -> Any:
-    """A copy of a tensor on the device of each replica."""
-    if strategy.num_replicas_in_sync == 1:
-        return tensor
-    return strategy.experimental_distribute_values_from_function(
-        lambda _: tf.identity(tensor)
-    )
-
-
 class HostArrays(ArraySource, IteratorSource):
     """A `DataSource` of arrays that stay in place, a memory map for example.
 
@@ -156,7 +150,7 @@ class HostArrays(ArraySource, IteratorSource):
     ) -> None:
         ArraySource.__init__(self, arrays, order, strategy)
         self._indices = np.arange(order.examples)
-        spec = self._parts(0, 1, 1).element_spec
+        spec = self._parts(tf.distribute.InputContext()).element_spec
         IteratorSource.__init__(self, self._distributed(), spec, order.batches)
 
     def _local(self) -> list[Any]:
@@ -183,36 +177,25 @@ class HostArrays(ArraySource, IteratorSource):
 
     def _distributed(self, start: int = 0) -> Any:
         # Each worker gathers what its own replicas take, and no more.
-        replicas = self._strategy.num_replicas_in_sync
-        if replicas == 1:
-            return self._parts(0, 1, 1, start)
+        if self._strategy.num_replicas_in_sync == 1:
+            return self._parts(tf.distribute.InputContext(), start)
         return self._strategy.distribute_datasets_from_function(
-            lambda context: self._parts(
-                context.input_pipeline_id,
-                replicas // context.num_input_pipelines,
-                replicas,
-                start,
-            )
+            lambda context: self._parts(context, start)
         )
 
     def _parts(
-        self, worker: int, local: int, replicas: int, start: int = 0
+        self, context: tf.distribute.InputContext, start: int = 0
     ) -> tf.data.Dataset:
-        """The parts of batches that one worker takes, in order.
-
-        Args:
-            worker: Which one, from 0.
-            local: How many replicas it has.
-            replicas: How many there are in all.
-            start: The first batch.
-        """
+        """The parts of batches that one worker takes, from a first batch on."""
+        replicas = context.num_replicas_in_sync
+        local = replicas // context.num_input_pipelines
         size = self._order.batch_size
         even = self._order.examples % size == 0
         length = size if even and replicas == 1 else None
 
         def gather(count: tf.Tensor) -> list[np.ndarray]:
             step, replica = divmod(int(count), local)
-            replica += worker * local
+            replica += context.input_pipeline_id * local
             batch = self._indices[step * size :][:size]
             begin = len(batch) * replica // replicas
             end = len(batch) * (replica + 1) // replicas

@@ -206,13 +206,6 @@ def restore(iterator: Iterator, files: Files) -> None:
         ).assert_consumed()
 
 
-def are_equal(some: Files, others: Files) -> bool:
-    """Whether two positions are the same."""
-    return some.keys() == others.keys() and all(
-        np.array_equal(some[name], others[name]) for name in some
-    )
-
-
 def check(dataset: tf.data.Dataset) -> None:
     """Raises `NoPosition` if a pipeline shuffles twice.
 

@@ -244,10 +244,8 @@ class Description:
 
         Of an object of a library, only the user's own code.
         """
-        by_library: set[str] = set()
-        for base in type(value).__mro__:
-            if not own_code.is_own(base):
-                by_library |= own_code.attributes_set_by(base)
+        library = [b for b in type(value).__mro__ if not own_code.is_own(b)]
+        by_library = set().union(*map(own_code.attributes_set_by, library))
         whole = own_code.is_own(type(value))
         if isinstance(value, keras.utils.PyDataset):
             # What it says of itself is restored, and may differ.

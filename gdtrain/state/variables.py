@@ -55,20 +55,27 @@ def of(
         the states of stateful recurrent layers and of other generators.
     """
     reached = own_code.reached_from(model) if reached is None else reached
-    objects = [one for _, one in reached]
     found: dict[str, list[Variable]] = {
-        "weight": [*model.variables, *_within(objects, keras.layers.Layer)],
+        "weight": list(model.variables),
         "optimizer": [
             variable
             for _, optimizer in named_optimizers(model, reached)
             for variable in optimizer.variables
         ],
-        "metric": [
-            *model.metrics_variables,
-            *_within(objects, keras.metrics.Metric),
-        ],
-        "other": [*_tracked(model), *_apart(objects)],
+        "metric": list(model.metrics_variables),
+        "other": _tracked(model),
     }
+    for _, one in reached:
+        if isinstance(one, keras.layers.Layer):
+            found["weight"] += one.variables
+        elif isinstance(one, keras.metrics.Metric):
+            found["metric"] += one.variables
+        elif isinstance(one, own_code.VARIABLES):
+            found["other"].append(one)
+        elif isinstance(one, own_code.GENERATORS):
+            found["other"].append(one.state)
+        elif isinstance(one, tf.Module):
+            found["other"] += one.variables
     seen = _keys_elsewhere(model)
     for kind, variables in found.items():
         found[kind] = _new(variables, seen)
@@ -97,12 +104,6 @@ def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
     return [optimizer for _, optimizer in named_optimizers(model)]
 
 
-def _within(objects: Iterable[Any], kind: Any) -> list[Variable]:
-    """Variables of those objects that are of a kind."""
-    some = [one for one in objects if isinstance(one, kind)]
-    return [variable for one in some for variable in one.variables]
-
-
 def _tracked(model: keras.Model) -> list[Variable]:
     """What TensorFlow finds beside what Keras knows, and what losses keep."""
     kept = [
@@ -112,21 +113,6 @@ def _tracked(model: keras.Model) -> list[Variable]:
     ]
     found = [*tf.train.TrackableView(model).descendants(), *kept]
     return [one for one in found if isinstance(one, own_code.VARIABLES)]
-
-
-def _apart(objects: Iterable[Any]) -> list[Variable]:
-    """Variables of no layer or metric: alone, of generators, of modules."""
-    found: list[Variable] = []
-    for one in objects:
-        if isinstance(one, own_code.VARIABLES):
-            found.append(one)
-        elif isinstance(one, own_code.GENERATORS):
-            found.append(one.state)
-        elif isinstance(one, tf.Module) and not isinstance(
-            one, (keras.layers.Layer, keras.metrics.Metric)
-        ):
-            found += one.variables
-    return found
 
 
 def _keys_elsewhere(model: keras.Model) -> set[int]:
