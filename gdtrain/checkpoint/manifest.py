@@ -174,17 +174,17 @@ def _described(path: str, names: set[str]) -> dict[str, dict[str, Any]]:
     try:
         manifest = parsed(data)
         number = _whole(manifest["format"])
-        files = manifest["files"] if number == FORMAT else {}
-        if number == FORMAT and set(files) != names:
-            raise ValueError(f"it describes {sorted(files)[:3]}")
-        for file in files.values():
-            _whole(file["size"])
-            if not _SHA256.fullmatch(file["sha256"]) or len(file) != 2:
-                raise ValueError(f"it describes a file by {file!r}")
+        if number == FORMAT:
+            files = manifest["files"]
+            if set(files) != names:
+                raise ValueError(f"it describes {sorted(files)[:3]}")
+            for file in files.values():
+                _whole(file["size"])
+                if not _SHA256.fullmatch(file["sha256"]) or len(file) != 2:
+                    raise ValueError(f"it describes a file by {file!r}")
+            return files
     except Exception as error:
         raise Damaged(f"{path} is no manifest: {error!r}.") from error
-    if number == FORMAT:
-        return files
     remedy = "Update gdtrain."
     if number < FORMAT:
         remedy = (

@@ -141,12 +141,11 @@ def differences(
     same_python = there["python"] == here["python"]
     for group in _COMPARED:
         before, now = there[group], here[group]
-        if before.get("kind") != now.get("kind"):
-            kinds = before.get("kind"), now.get("kind")
+        kinds = before.get("kind"), now.get("kind")
+        if kinds[0] != kinds[1]:
             found[group, "x"] = f"the data were {kinds[0]}, are {kinds[1]}"
             continue
-        names = {**now, **before}  # In the order of this program
-        for name in names:
+        for name in {**now, **before}:  # In the order of this program
             was, is_now = before.get(name, _ABSENT), now.get(name, _ABSENT)
             if (
                 was == is_now
@@ -179,9 +178,9 @@ def not_compared(there: Groups, here: Groups) -> list[str]:
 
 def _sentence(name: str, was: Any, is_now: Any) -> str:
     """How a leaf differs."""
-    parts = data_fingerprint.parsed(was), data_fingerprint.parsed(is_now)
-    if parts[0] and parts[1] and parts[0][:2] == parts[1][:2]:
-        kind, label, _ = parts[0]
+    before, now = map(data_fingerprint.parsed, (was, is_now))
+    if before and now and before[:2] == now[:2]:
+        kind, label, _ = before
         return {
             "data": f"the data in {name} differ",
             "code": f"the code of {name} differs",
