@@ -19,7 +19,6 @@ from gdtrain.autopsy.nonfinite_values import (
 )
 from gdtrain.autopsy.replay import (
     Forward,
-    LossRaised,
     StepReplay,
     Weights,
     first_sentence,
@@ -71,10 +70,12 @@ def find(model: keras.Model, data: Any, start: Weights = None) -> Cause:
     """
     if data is None:
         return Cause("nowhere", reason="Its batch is no longer available.")
-    step = None
     try:
         step = StepReplay(model, data, start)
-        return _search(step)
+        try:
+            return _search(step)
+        finally:
+            step.restore()
     except Exception as error:  # Whatever a model raises when it runs eagerly
         _log.debug("Why a step was not finite was not found", exc_info=True)
         return Cause(
@@ -82,9 +83,6 @@ def find(model: keras.Model, data: Any, start: Weights = None) -> Cause:
             reason="The cause was not found: run again in parts and outside "
             f"XLA, it raised {type(error).__name__}: {first_sentence(error)}",
         )
-    finally:
-        if step is not None:
-            step.restore()
 
 
 def _search(step: StepReplay) -> Cause:
@@ -93,13 +91,12 @@ def _search(step: StepReplay) -> Cause:
         return cause
     if not step.is_repeatable:
         return _in_own_step(step)
-    try:
-        forward = step.forward(step.data)
-    except LossRaised as raised:
-        return _in_raised_loss(step, raised)
+    forward = step.forward(step.data)
+    # Known by its metric, which the next forward pass resets.
+    name = _loss_name(step.model)
+    if forward.error is not None:
+        return _in_raised_loss(step, name, forward, forward.error)
     if kind_of(forward.loss):
-        # Known by its metric, which the next forward pass resets.
-        name = _loss_name(step.model)
         return _in_forward(step, forward) or _in_loss(step, name, forward)
     names, gradient = step.backward(forward)
     outputs = len(gradient) - len(step.model.trainable_variables)
@@ -259,7 +256,12 @@ def _in_outputs(step: StepReplay, forward: Forward) -> Cause | None:
 def _in_loss(step: StepReplay, name: str, forward: Forward) -> Cause:
     """What makes the loss of finite outputs not finite."""
     if any_nonfinite(step.model.losses):
-        added = _bad_regularizer(step.model) or "added by layers"
+        bad = (
+            f"regularizer of {weight.path}"
+            for weight in step.model.trainable_variables
+            if weight.regularizer and kind_of(weight.regularizer(weight))
+        )
+        added = next(bad, "added by layers")
         return step.cause("loss", added, forward.loss)
     cause = _in_labels(step, forward.y_pred)
     if cause:
@@ -280,13 +282,14 @@ def _in_loss(step: StepReplay, name: str, forward: Forward) -> Cause:
     return step.with_evidence(step.cause("loss", name, forward.loss, examples))
 
 
-def _in_raised_loss(step: StepReplay, raised: LossRaised) -> Cause:
+def _in_raised_loss(
+    step: StepReplay, name: str, forward: Forward, error: Exception
+) -> Cause:
     """What makes a loss impossible to compute."""
-    error = raised.error
-    return _in_labels(step, raised.y_pred) or step.cause(
+    return _in_labels(step, forward.y_pred) or step.cause(
         "loss",
-        _loss_name(step.model),
-        examples=_examples(step, raised.y_pred, type(error)),
+        name,
+        examples=_examples(step, forward.y_pred, type(error)),
         kind="not computable",
         evidence=f"{type(error).__name__}: {first_sentence(error)}",
     )
@@ -327,14 +330,6 @@ def _in_labels(step: StepReplay, y_pred: Any) -> Cause | None:
         examples=np.flatnonzero(outside).tolist(),
         kind=f"labels outside of 0 to {classes - 1}",
     )
-
-
-def _bad_regularizer(model: keras.Model) -> str | None:
-    """The weight whose regularizer is not finite, in words; or `None`."""
-    for weight in model.trainable_variables:
-        if weight.regularizer and kind_of(weight.regularizer(weight)):
-            return f"regularizer of {weight.path}"
-    return None
 
 
 def _loss_name(model: keras.Model) -> str:

@@ -22,14 +22,6 @@ Weights = Sequence[np.ndarray] | None
 _TRIALS = 1000  # Parts of a batch tried, at most, to find its bad examples
 
 
-class LossRaised(Exception):
-    """The loss of outputs could not be computed."""
-
-    def __init__(self, y_pred: Any, error: Exception) -> None:
-        super().__init__(str(error))
-        self.y_pred, self.error = y_pred, error
-
-
 class Call(NamedTuple):
     """What a layer or an operation computed."""
 
@@ -39,12 +31,22 @@ class Call(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """A forward pass. `loss` is `None` for a user's own `train_step`."""
+    """A forward pass.
+
+    Args:
+        tape: What recorded it.
+        calls: What layers and operations computed, in their order.
+        y_pred: The outputs.
+        loss: The loss; `None` if it raised an error, or for a user's own
+            `train_step`.
+        error: The error that the loss raised, or `None`.
+    """
 
     tape: tf.GradientTape
     calls: list[Call]
     y_pred: Any
     loss: tf.Tensor | None
+    error: Exception | None
 
     @property
     def outputs(self) -> list[tuple[str, tf.Tensor]]:
@@ -104,9 +106,6 @@ class StepReplay:
             data: A batch.
             weights: Values of the trained weights; `None` for those before
                 the step.
-
-        Raises:
-            LossRaised: if the loss cannot be computed.
         """
         x, y, sample_weight = data
         self.restore()  # The random numbers are those of the step.
@@ -121,7 +120,7 @@ class StepReplay:
             if tf.executing_eagerly():  # Not while a function is traced
                 calls.append(Call(operation.name, inputs, _tensors(output)))
 
-        loss = None
+        loss = error = None
         with tf.GradientTape() as tape:
             with layers.observe_calls(self.model, note):
                 y_pred = self.model(x, training=True)
@@ -130,9 +129,9 @@ class StepReplay:
                     loss = losses.compute_loss(
                         self.model, x, y, y_pred, sample_weight
                     )
-                except Exception as error:  # As of labels out of range
-                    raise LossRaised(y_pred, error) from error
-        return Forward(tape, calls, y_pred, loss)
+                except Exception as raised:  # As of labels out of range
+                    error = raised
+        return Forward(tape, calls, y_pred, loss, error)
 
     def gradients(self, forward: Forward, sources: Iterable[Any]) -> list[Any]:
         """Gradients of the loss with respect to tensors or weights."""
@@ -166,6 +165,8 @@ class StepReplay:
         try:
             forward = self.forward(data, weights)
         except Exception:  # Whatever a model raises
+            return None
+        if forward.error is not None:
             return None
         if not self.is_repeatable:
             return not any_nonfinite(keras.tree.flatten(forward.y_pred))

@@ -114,7 +114,7 @@ class BlockRollback:
         kept = dict(zip(map(id, self._moved), self._before, strict=True))
         is_finite = ~(
             guard.any_nonfinite([verdicts, *self._strict])
-            | guard.any_turned_nonfinite(
+            | guard.any_nonfinite(
                 self._others, [kept[id(variable)] for variable in self._others]
             )
         )

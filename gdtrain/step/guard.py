@@ -14,6 +14,7 @@ finite, as that of a finite 1e20 is not, are all values tested.
 """
 
 import abc
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ import tensorflow as tf
 
 from gdtrain.descent import replicas
 from gdtrain.state import variables
-from gdtrain.step.batch_tap import current_graph
+from gdtrain.step.measurer import current_graph
 from gdtrain.telemetry.record import StepVariables
 
 FINITE, SKIPPED, HALTED = 0, 1, 2
@@ -118,7 +119,7 @@ class StepGuard(StepCheck):
             before = [known.get(id(variable)) for variable in others]
             return tf.cast(
                 any_nonfinite([*losses, *strict])
-                | any_turned_nonfinite(others, before),
+                | any_nonfinite(others, before),
                 tf.float32,
             )
 
@@ -219,35 +220,23 @@ def sum_of_squares(
     )
 
 
-def any_nonfinite(tensors: Iterable[Any]) -> tf.Tensor:
-    """Whether any number is NaN or infinite, a bool scalar."""
-    return _any([~tf.math.is_finite(tensor) for tensor in tensors])
-
-
-def any_turned_nonfinite(
-    after: Sequence[Any], before: Sequence[Any]
+def any_nonfinite(
+    tensors: Iterable[Any], before: Iterable[Any] = ()
 ) -> tf.Tensor:
-    """Whether any number that was finite is not any more, a bool scalar.
+    """Whether any number is NaN or infinite, a bool scalar.
 
     Args:
-        after: A list of tensors.
-        before: As long a list; `None` for what was not there.
+        tensors: Float tensors.
+        before: Of each tensor its value before, whose entries that were not
+            finite do not count; `None` where all entries count.
     """
-    return _any(
-        [
-            ~tf.math.is_finite(now)
-            if then is None
-            else tf.math.is_finite(then) & ~tf.math.is_finite(now)
-            for now, then in zip(after, before, strict=True)
-        ]
-    )
-
-
-def _any(flags: Iterable[tf.Tensor]) -> tf.Tensor:
-    """Whether any of some bool tensors is true anywhere."""
-    return tf.reduce_any(
-        tf.stack([tf.constant(False), *map(tf.reduce_any, flags)])
-    )
+    flags = [tf.constant(False)]
+    for now, then in itertools.zip_longest(tensors, before):
+        bad = ~tf.math.is_finite(now)
+        if then is not None:
+            bad &= tf.math.is_finite(then)
+        flags.append(tf.reduce_any(bad))
+    return tf.reduce_any(tf.stack(flags))
 
 
 def _local(variable: Any) -> tf.Variable:

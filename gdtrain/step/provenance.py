@@ -1,4 +1,4 @@
-"""Where the scalars come from that a step returns.
+"""The scalars that a step returns, and where they come from.
 
 A step may return a number of its batch, such as `{"loss": loss}`, or the state
 of a metric, such as `{"loss": tracker.result()}`: then the number is a running
@@ -7,15 +7,81 @@ by walking from the scalar back to what it is made of; eagerly, by comparing
 its value with the results of the metrics.
 """
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.descent import replicas
+from gdtrain.descent import gradients, replicas
 from gdtrain.keras_bridge import losses as keras_metrics
+
+
+def check_returned(logs: Any, method: str) -> Any:
+    """Returns what `train_step` or `test_step` returned, a dict.
+
+    Args:
+        logs: What it returned.
+        method: The name of the method.
+
+    Raises:
+        TypeError: if it is not a dict.
+
+    Example:
+
+    >>> check_returned({"loss": 1.0}, "train_step")
+    {'loss': 1.0}
+    >>> check_returned(None, "train_step")
+    Traceback (most recent call last):
+    TypeError: `train_step` must return a dict of numbers by name. Received...
+    """
+    if hasattr(logs, "items"):  # Whatever kind of mapping the user returns
+        return logs
+    if logs is None:
+        received = "nothing (None)"
+    elif tf.is_tensor(logs):
+        received = f"a tensor of shape {logs.shape} and dtype {logs.dtype.name}"
+    else:
+        received = f"{logs!r} of type {type(logs).__name__}"
+    raise TypeError(
+        f"`{method}` must return a dict of numbers by name. Received: "
+        f'{received}. End it with `return {{"loss": loss}}`, or with '
+        "`return self.compute_metrics(x, y, y_pred)`."
+    )
+
+
+def add_scalars(
+    total: dict[str, Any], logs: Any, share: Any, parts: int
+) -> dict[str, Any]:
+    """Adds the scalars in `logs` to their running mean over micro-batches."""
+    if not isinstance(logs, dict):
+        return {}
+    found = {key: scalar(value) for key, value in logs.items()}
+    scalars = {key: one for key, one in found.items() if one is not None}
+    if parts == 1:
+        return scalars
+    sums = gradients.add_share(
+        [total[key] for key in scalars] if total else None,
+        list(scalars.values()),
+        share,
+    )
+    return dict(zip(scalars, sums, strict=True))
+
+
+def scalar(value: Any) -> tf.Tensor | None:
+    """`value` as a float32 scalar, or `None` if it is not a real scalar."""
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    try:
+        tensor = tf.convert_to_tensor(value)
+    except (TypeError, ValueError):
+        return None
+    kind = tensor.dtype
+    if tensor.shape.rank != 0 or not (
+        kind.is_floating or kind.is_integer or kind.is_bool
+    ):
+        return None
+    return tf.cast(tensor, tf.float32)
 
 
 class MetricResult(NamedTuple):
@@ -122,9 +188,16 @@ def _by_graph(
         read, has_batch = _sources(value, owners, graph)
         if has_batch or not read:
             continue
-        same = _same_result(value, read)
-        if same is not None:
-            results[name] = same
+        recipe = _recipe(value)
+        same = (
+            result
+            for metric in read
+            for result, other in _results(metric).items()
+            if _recipe(tf.convert_to_tensor(other)) == recipe
+        )
+        found = next(same, None)
+        if found is not None:
+            results[name] = found
         elif value.shape.rank == 0:
             states.append(name)
     return Origins(results, tuple(states))
@@ -171,18 +244,6 @@ def _handle(variable: Any) -> tf.Tensor:
     while tensor.op.type != "ReadVariableOp":
         tensor = tensor.op.inputs[0]
     return tensor.op.inputs[0]
-
-
-def _same_result(
-    value: tf.Tensor, metrics: Iterable[keras.metrics.Metric]
-) -> MetricResult | None:
-    """The result of a metric that is computed as `value` is; or `None`."""
-    wanted = _recipe(value)
-    for metric in metrics:
-        for result, other in _results(metric).items():
-            if _recipe(tf.convert_to_tensor(other)) == wanted:
-                return result
-    return None
 
 
 def _recipe(tensor: tf.Tensor) -> tuple:

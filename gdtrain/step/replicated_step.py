@@ -1,7 +1,17 @@
-"""One step on all replicas: a batch to its logs and its row of numbers."""
+"""One step on all replicas: a batch to its logs and its row of numbers.
+
+| method of `ReplicatedStep` | what it does |
+|---|---|
+| `_on_all_replicas` | gives each replica its part, and joins their results |
+| `_on_replica` | splits the part into micro-batches; measures and checks |
+| `_on_microbatches` | calls `train_step` with each, which calls `descend` |
+
+The loop of the lecture itself, from forward pass to update, is in
+`gdtrain/trainer.py`: `train_step` and `descend`.
+"""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,39 +29,6 @@ from gdtrain.telemetry.measurement import joined, stacked
 from gdtrain.telemetry.quantity import log_no_update_once
 from gdtrain.telemetry.requests import RequestGroup, StepClock
 from gdtrain.telemetry.row_layout import RowLayout, path_within
-
-
-def check_returned(logs: Any, method: str) -> Any:
-    """Returns what `train_step` or `test_step` returned, a dict.
-
-    Args:
-        logs: What it returned.
-        method: The name of the method.
-
-    Raises:
-        TypeError: if it is not a dict.
-
-    Example:
-
-    >>> check_returned({"loss": 1.0}, "train_step")
-    {'loss': 1.0}
-    >>> check_returned(None, "train_step")
-    Traceback (most recent call last):
-    TypeError: `train_step` must return a dict of numbers by name. Received...
-    """
-    if hasattr(logs, "items"):  # Whatever kind of mapping the user returns
-        return logs
-    if logs is None:
-        received = "nothing (None)"
-    elif tf.is_tensor(logs):
-        received = f"a tensor of shape {logs.shape} and dtype {logs.dtype.name}"
-    else:
-        received = f"{logs!r} of type {type(logs).__name__}"
-    raise TypeError(
-        f"`{method}` must return a dict of numbers by name. Received: "
-        f'{received}. End it with `return {{"loss": loss}}`, or with '
-        "`return self.compute_metrics(x, y, y_pred)`."
-    )
 
 
 class ReplicatedStep:
@@ -176,24 +153,11 @@ class ReplicatedStep:
             kept = model._step_hooks.step_variables
             context = step_context.StepContext(
                 Measurer(self.groups, clock, kept, model, parts, examples),
-                examples,
                 len(parts),
                 check,
-                model,
             )
-            returned: dict[str, Any] = {}
             with step_context.entered(context):
-                for part, share in parts:
-                    with (
-                        context.microbatch(share),
-                        self._training(context),
-                        inputs.explained(model, part),
-                        labels.in_step(part),
-                    ):
-                        logs = check_returned(
-                            getattr(model, self._method)(part), self._method
-                        )
-                    returned = _add_scalars(returned, logs, share, len(parts))
+                logs, returned = self._on_microbatches(parts, context)
                 own_updates.measure_by_hand(context)
             vectors = self._vectors(context, logs, returned, counted)
             checked = tf.zeros(())
@@ -209,6 +173,30 @@ class ReplicatedStep:
             joined(vectors),
             checked,
         )
+
+    def _on_microbatches(
+        self,
+        parts: Sequence[tuple[Any, Any]],
+        context: step_context.StepContext,
+    ) -> tuple[Any, dict[str, tf.Tensor]]:
+        """Calls the model's step with each micro-batch.
+
+        Returns:
+            `(logs, returned)`: what it returned for the last one; and the
+            scalars in it, float32 by name: means over micro-batches.
+        """
+        step = getattr(self._model, self._method)
+        returned: dict[str, tf.Tensor] = {}
+        for part, share in parts:
+            with (
+                context.microbatch(share),
+                self._training(context),
+                inputs.explained(self._model, part),
+                labels.in_step(part),
+            ):
+                logs = provenance.check_returned(step(part), self._method)
+            returned = provenance.add_scalars(returned, logs, share, len(parts))
+        return logs, returned
 
     @contextlib.contextmanager
     def _training(self, step: step_context.StepContext) -> Iterator[None]:
@@ -250,9 +238,8 @@ class ReplicatedStep:
         Args:
             context: The step's.
             logs: What it returned, for its last micro-batch.
-            returned: The scalars in it, float32 by name: means over
-                micro-batches. Those that are states of metrics become what
-                they are after the last one.
+            returned: The scalars in it, by name. Those that are states of
+                metrics become what they are after the last micro-batch.
             counted: The `BatchMetrics` of the step, or `None`.
         """
         # Of several replicas, it is the first for all.
@@ -262,7 +249,7 @@ class ReplicatedStep:
         of_metrics = *self.origins.results, *self.origins.states
         for name in of_metrics:
             if name in returned:  # A result may be a vector.
-                returned[name] = scalar(logs[name])
+                returned[name] = provenance.scalar(logs[name])
         measured = context.measured()
         # These come before scalars that the step returned of the same name.
         names = {c.name for columns, _ in measured for c in columns}
@@ -342,7 +329,7 @@ def _outputs_tapped(
         return contextlib.nullcontext()
 
     def note(layer: keras.layers.Layer, output: Any) -> None:
-        step_context.current().measurer.tap.add_output(
+        step_context.current().measurer.add_output(
             path_within(layer.path or layer.name, model.name), output
         )
 
@@ -352,37 +339,3 @@ def _outputs_tapped(
 def _without_optional(leaf: Any) -> Any:
     """`None` for what `tf.data` passes in the place of a missing array."""
     return None if isinstance(leaf, tf.experimental.Optional) else leaf
-
-
-def _add_scalars(
-    total: dict[str, Any], logs: Any, share: Any, parts: int
-) -> dict[str, Any]:
-    """Adds the scalars in `logs` to their running mean over micro-batches."""
-    if not isinstance(logs, dict):
-        return {}
-    found = {key: scalar(value) for key, value in logs.items()}
-    scalars = {key: one for key, one in found.items() if one is not None}
-    if parts == 1:
-        return scalars
-    sums = gradients.add_share(
-        [total[key] for key in scalars] if total else None,
-        list(scalars.values()),
-        share,
-    )
-    return dict(zip(scalars, sums, strict=True))
-
-
-def scalar(value: Any) -> tf.Tensor | None:
-    """`value` as a float32 scalar, or `None` if it is not a real scalar."""
-    if value is None or isinstance(value, (str, bytes)):
-        return None
-    try:
-        tensor = tf.convert_to_tensor(value)
-    except (TypeError, ValueError):
-        return None
-    kind = tensor.dtype
-    if tensor.shape.rank != 0 or not (
-        kind.is_floating or kind.is_integer or kind.is_bool
-    ):
-        return None
-    return tf.cast(tensor, tf.float32)

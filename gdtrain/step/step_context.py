@@ -22,27 +22,23 @@ class StepContext:
 
     Args:
         measurer: The `Measurer` of the step; `None` to measure nothing.
-        examples: How many examples this replica's part of the batch has.
         microbatches: How many micro-batches share one update.
         guard: The guard of the step, or `None`.
-        model: The model whose step it is; `None` outside of `fit`.
     """
 
     def __init__(
         self,
         measurer: Measurer | None = None,
-        examples: int | tf.Tensor = 1,
         microbatches: int = 1,
         guard: StepCheck | None = None,
-        model: keras.Model | None = None,
     ) -> None:
         self.measurer = measurer or Measurer()
-        self.model = model
+        self.model = self.measurer.model
+        self.examples = self.measurer.examples
         self.tape_record = TapeRecord()
         self.is_updating = False  # Whether an optimizer moves weights now
         # Whether a step without a known update moved any weight
         self.has_moved: tf.Tensor | None = None
-        self.examples = examples
         self.microbatches = microbatches
         self._guard = guard
         self.descents = 0  # Updates in this micro-batch
@@ -50,7 +46,6 @@ class StepContext:
         # Of others: by optimizer's name and weights
         self._own_names: dict[tuple, str] = {}
         self._seen = 0  # Micro-batches seen, with this one
-        self._share = 1.0
         self._total: list[Any] | None = None
 
     @property
@@ -66,14 +61,13 @@ class StepContext:
             share: Its share of the batch's examples.
         """
         self._seen += 1
-        self._share = share
+        self.measurer.share = share
         self.descents = 0
         # In turn: in parallel they would need the memory of all.
         before = [t for t in self._total or () if t is not None]
         with tf.control_dependencies(before):
-            self.measurer.tap.begin_microbatch(share)
             yield
-            self.measurer.tap.end_microbatch()
+            self.measurer.end_microbatch()
         if self.microbatches > 1 and not self.descents:
             raise RuntimeError(
                 f"`compile(microbatches={self.microbatches})` needs a "
@@ -163,11 +157,11 @@ class StepContext:
         Returns:
             A list of the loss and the gradients; complete when `updates_now`.
         """
-        self.measurer.tap.add_gradients(gradients)
+        self.measurer.add_gradients(gradients)
         tensors = [loss, *gradients]
         if self.microbatches == 1:
             return tensors
-        self._total = add_share(self._total, tensors, self._share)
+        self._total = add_share(self._total, tensors, self.measurer.share)
         return self._total
 
     def mean_over_replicas(self, tensors: list[Any]) -> list[Any]:
@@ -180,9 +174,10 @@ class StepContext:
 
     def _sealed(self, tensors: list[Any]) -> list[Any]:
         """Tensors that XLA rounds equally whether or not they are measured."""
-        if not self._is_by_xla:
+        zero = self._zero
+        if zero is None:
             return tensors
-        return [compilation.sealed(tensor, self._zero) for tensor in tensors]
+        return [compilation.sealed(tensor, zero) for tensor in tensors]
 
     def seal(
         self, variables: list[keras.Variable], before: list[tf.Tensor]
@@ -196,21 +191,20 @@ class StepContext:
             variables: Float variables that the step has moved.
             before: A tensor for each: its value before the step.
         """
-        if not self._is_by_xla:
+        zero = self._zero
+        if zero is None:
             return
         for variable, value in zip(variables, before, strict=True):
-            now = compilation.sealed(tf.convert_to_tensor(variable), self._zero)
-            variable.assign(tf.where(self._zero > 0, value, now))
+            now = compilation.sealed(tf.convert_to_tensor(variable), zero)
+            variable.assign(tf.where(zero > 0, value, now))
 
     @property
-    def _is_by_xla(self) -> bool:
-        return compilation.by_xla() and self.measurer.clock is not None
-
-    @property
-    def _zero(self) -> tf.Tensor:
-        """0, which XLA cannot know."""
+    def _zero(self) -> tf.Tensor | None:
+        """0, which XLA cannot know; `None` where XLA does not compile."""
         clock = self.measurer.clock
-        return tf.cast(clock is not None and clock.step < 0, tf.int32)
+        if clock is None or not compilation.by_xla():
+            return None
+        return tf.cast(clock.step < 0, tf.int32)
 
     def check_loss(self, loss: tf.Tensor | None) -> None:
         """Shows the guard the loss of the update that comes next."""

@@ -58,11 +58,6 @@ def exactly(numbers: Callable[[], tf.Tensor]) -> tf.Tensor:
     return tf.cond(serves, lambda: vector, again)
 
 
-def may_be_repeated() -> bool:
-    """Whether `exactly` repeats a calculation made now if not finite."""
-    return _state.sums is not None
-
-
 @contextlib.contextmanager
 def _set(name: str, value: Any) -> Iterator[None]:
     """While open, a field of the state has a value."""
@@ -388,7 +383,7 @@ class NonfiniteCount(Quantity):
         if record.loss is not None:
             tensors.append(record.loss)
             total *= tf.cast(record.loss, total.dtype)
-        if may_be_repeated():
+        if _state.sums is not None:  # `exactly` repeats it if not finite.
             return {self.name: total - total}
         return {
             self.name: tf.cond(

@@ -347,10 +347,12 @@ class BlockTable(StepTable):
         }
         if ends:
             names += ends
-            array = np.pad(array, [(0, 0), (0, len(ends))])
-            array[-1, len(columns) :] = list(ends.values())
-            mask = np.pad(mask, [(0, 0), (0, len(ends))])
-            mask[-1, len(columns) :] = True
+            last = np.zeros([len(self), len(ends)], np.float32)
+            last[-1] = list(ends.values())
+            is_last = np.zeros(last.shape, bool)
+            is_last[-1] = True
+            array = np.concatenate([array, last], 1)
+            mask = np.concatenate([mask, is_last], 1)
         return StepTable(self.steps, names, array, None if mask.all() else mask)
 
     def _due(
@@ -360,15 +362,15 @@ class BlockTable(StepTable):
 
         At multiples of what their quantity is both measured and wanted.
         """
+        strides = self.strides
+        if wanted is not None:
+            strides = {
+                quantity: math.lcm(steps, self.strides.get(quantity, 1))
+                for quantity, steps in wanted.items()
+            }
         due = np.ones([len(self), len(columns)], bool)
-        strides = [
-            math.lcm(
-                self.strides.get(column.quantity, 1),
-                wanted[column.quantity] if wanted else 1,
-            )
-            for column in columns
-        ]
-        for stride in set(strides) - {1}:
-            some = np.equal(strides, stride)
+        of_columns = [strides.get(column.quantity, 1) for column in columns]
+        for stride in set(of_columns) - {1}:
+            some = np.equal(of_columns, stride)
             due[:, some] = (self.steps % stride == 0)[:, np.newaxis]
         return due
