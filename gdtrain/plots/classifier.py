@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
@@ -95,14 +94,8 @@ class Predictions:
         figure = canvas.new_figure(
             max(1.35 * columns + 0.4, 4), 1.7 * rows + 0.4
         )
-        _draw_grid(
-            figure,
-            (rows, columns),
-            self._images,
-            seen,
-            self._labels,
-            self._class_names,
-        )
+        shown = self._images, seen, self._labels, self._class_names
+        _draw_grid(figure, columns, *shown)
         title = "Predictions with their confidence"
         if self._labels is not None:
             right = int((_guesses(seen) == self._labels).sum())
@@ -147,20 +140,14 @@ def predictions(
     images, shares = _images(images), probabilities(outputs)
     labels = _flat(labels, len(images))
     groups = _chosen(labels, shares, seed)
-    rows = [-(-len(chosen) // COLUMNS) for _, chosen in groups]
+    rows = [math.ceil(len(at) / COLUMNS) for _, at in groups]
     heights = [0.4 + 1.7 * count for count in rows]  # Inches, with a title
     figure = canvas.new_figure(11, sum(heights))
     parts = figure.subfigures(len(rows), height_ratios=heights, squeeze=False)
-    for (title, at), part, count in zip(groups, parts.flat, rows, strict=True):
+    for (title, at), part in zip(groups, parts.flat, strict=True):
         _write_title(part, title)
-        _draw_grid(
-            part,
-            (count, COLUMNS),
-            images[at],
-            shares[at],
-            labels[at],
-            class_names,
-        )
+        shown = images[at], shares[at], labels[at], class_names
+        _draw_grid(part, COLUMNS, *shown)
     return canvas.finish(figure, path)
 
 
@@ -210,14 +197,9 @@ def confusion(
         axes.tick_params(axis="x", rotation=90)
     if len(table) <= MAX_COUNTED:
         for row, column in np.argwhere(table):
-            axes.text(
-                column,
-                row,
-                f"{table[row, column]:,}",
-                ha="center",
-                va="center",
-                color="white" if of_class[row, column] > 0.5 else "black",
-            )
+            count = f"{table[row, column]:,}"
+            color = "white" if of_class[row, column] > 0.5 else "black"
+            axes.text(column, row, count, ha="center", va="center", color=color)
     return canvas.finish(figure, path)
 
 
@@ -299,14 +281,15 @@ def _chosen(
 
 def _draw_grid(
     figure: Figure | SubFigure,
-    shape: tuple[int, int],
+    columns: int,
     images: np.ndarray,
     shares: np.ndarray,
     labels: np.ndarray | None,
     class_names: Sequence[str] | None,
 ) -> None:
     """Draws images in rows; black and white mean the same in all of them."""
-    grid = figure.subplots(*shape, squeeze=False)
+    rows = math.ceil(len(images) / columns)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(images) :]:
         axes.set_axis_off()
     low, high = np.nanmin(images), np.nanmax(images)
@@ -317,16 +300,16 @@ def _draw_grid(
         axes.imshow(shades / (high - low or 1), cmap="gray", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
         label = None if labels is None else int(labels[i])
-        _judge(axes, shares[i], label, class_names)
+        text, color = _caption(shares[i], label, class_names)
+        axes.set_title(text, fontsize=canvas.SMALL, color=color, pad=3)
+        for spine in axes.spines.values():
+            spine.set(color=color, linewidth=1.5)
 
 
-def _judge(
-    axes: Axes,
-    shares: np.ndarray,
-    label: int | None,
-    class_names: Sequence[str] | None,
-) -> None:
-    """Writes above an image what it was taken for."""
+def _caption(
+    shares: np.ndarray, label: int | None, class_names: Sequence[str] | None
+) -> tuple[str, str]:
+    """What an image was taken for, and the color that says whether rightly."""
     text, color = "NaN", canvas.RED
     if not np.isnan(shares).any():
         guess = int(shares.argmax())
@@ -337,9 +320,7 @@ def _judge(
             color = canvas.GREEN if guess == label else canvas.RED
     if label is not None and color == canvas.RED:
         text += f"\nis {_call(label, class_names)}"
-    axes.set_title(text, fontsize=canvas.SMALL, color=color, pad=3)
-    for spine in axes.spines.values():
-        spine.set(color=color, linewidth=1.5)
+    return text, color
 
 
 def _call(label: int, class_names: Sequence[str] | None) -> str:

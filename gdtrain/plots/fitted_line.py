@@ -1,6 +1,7 @@
 """The curve that a model draws through points, as it learns."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from gdtrain.plots import canvas
 
 PLACES = 200
+Style = dict[str, Any]  # Of a line
 
 
 class FittedLine:
@@ -90,17 +92,10 @@ class FittedLine:
             self._x, self._y, s=12, color=canvas.INK, alpha=0.55, linewidth=0
         )
         if self._truth is not None:
-            axes.plot(
-                self._places,
-                self._truth,
-                color=canvas.GREEN,
-                linewidth=4,
-                alpha=0.7,
-                label="to find",
-            )
-        axes.plot(
-            self._places, seen, color=canvas.RED, linewidth=2, label="fitted"
-        )
+            wide: Style = {"color": canvas.GREEN, "linewidth": 4, "alpha": 0.7}
+            axes.plot(self._places, self._truth, label="to find", **wide)
+        line: Style = {"color": canvas.RED, "linewidth": 2}
+        axes.plot(self._places, seen, label="fitted", **line)
         low, high = self._y.min(), self._y.max()
         margin = (high - low or 1) / 2
         low, high = low - margin, high + margin
