@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.block.plan_cache import PlanCache, settings_key
-from gdtrain.block.xla_choice import Pacing, Speed
+from gdtrain.block.xla_choice import Speed
 from gdtrain.data.protocols import BatchPlan, DataSource, Inputs
 from gdtrain.mistakes import inputs
 
@@ -70,24 +70,47 @@ class PredictBlock:
         self._step = PredictStep(model, plan.take)
         self._program: Any = None
         self._outputs: Any = None  # Of a batch, as traced
-        #: Whether a call predicts one batch, whatever it is asked for: eagerly,
-        #: or if outputs are no dense tensors of one shape
-        self.has_one_batch = model.run_eagerly
+        # Whether a call predicts one batch, whatever it is asked for: eagerly,
+        # or if outputs are no dense tensors of one shape
+        self._has_one_batch = model.run_eagerly
+        self.speed = Speed()
 
-    def run(self, block_inputs: Inputs, steps: int) -> tuple[Any, int]:
+    def run(
+        self, data_source: DataSource, step: int, steps: float, exactly: bool
+    ) -> tuple[Any, int]:
         """Predicts batches.
 
         Args:
-            block_inputs: What the data source gives for these steps.
+            data_source: The data.
+            step: Where to begin.
             steps: How many; fewer if there are no more batches.
+            exactly: Whether it must be so many; else one call is enough.
 
         Returns:
             `(outputs, steps)`: of all examples, and how many steps those are;
             `(None, 0)` if there is no batch.
         """
-        if self._program is None and not self.has_one_batch:
+        start = time.perf_counter()
+        outputs: list[Any] = []
+        count = 0
+        while count < steps:
+            most = int(steps - count)
+            some, more = self._call(
+                data_source.block_inputs(0, step + count, most), most
+            )
+            if more:
+                outputs.append(some)
+            count += more
+            if not (more and exactly and self._has_one_batch):
+                break
+        self.speed.add(count, time.perf_counter() - start)
+        return _concatenated(outputs), count
+
+    def _call(self, block_inputs: Inputs, steps: int) -> tuple[Any, int]:
+        """One call of the program: as `run`."""
+        if self._program is None and not self._has_one_batch:
             self._trace(block_inputs)
-        if self.has_one_batch:
+        if self._has_one_batch:
             opened = self._plan.open(block_inputs, False)
             cursor = self._plan.first(opened)
             if not self._plan.has_batch(opened, cursor):
@@ -110,13 +133,13 @@ class PredictBlock:
             .get_concrete_function(signature)
             .structured_outputs
         )
-        self.has_one_batch = not all(
+        self._has_one_batch = not all(
             isinstance(leaf, tf.Tensor)
             and leaf.shape.rank
             and leaf.shape[1:].is_fully_defined()
             for leaf in keras.tree.flatten(self._outputs)
         )
-        if not self.has_one_batch:
+        if not self._has_one_batch:
             self._program = tf.function(
                 self._loop, autograph=False
             ).get_concrete_function(signature, tf.TensorSpec([], tf.int32))
@@ -169,44 +192,15 @@ class PredictFunction:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._blocks: PlanCache[tuple[PredictBlock, Speed]] = PlanCache()
+        self._blocks: PlanCache[PredictBlock] = PlanCache()
         self._on_batches: dict[tuple, PredictStep] = {}  # By settings
 
-    def run(
-        self, data_source: DataSource, step: int, pace: Pacing, left: int | None
-    ) -> tuple[Any, int]:
-        """Runs a block.
-
-        Args:
-            data_source: The data.
-            step: Where it begins.
-            pace: The `Pace`.
-            left: How many steps are left; `None` if unknown.
-
-        Returns:
-            `(outputs, steps)`.
-        """
-        block, speed = self._blocks.get(
-            data_source.plan,
-            settings_key(self._model),
-            lambda: (PredictBlock(self._model, data_source.plan), Speed()),
+    def compiled_for(self, data_source: DataSource) -> PredictBlock:
+        """What predicts a data source."""
+        plan, model = data_source.plan, self._model
+        return self._blocks.get(
+            plan, settings_key(model), lambda: PredictBlock(model, plan)
         )
-        start = time.perf_counter()
-        steps = min(pace.steps(speed, left, left), data_source.most_steps)
-        outputs: list[Any] = []
-        count = 0
-        while count < steps:
-            most = int(steps - count)
-            some, more = block.run(
-                data_source.block_inputs(0, step + count, most), most
-            )
-            if more:
-                outputs.append(some)
-            count += more
-            if not more or not block.has_one_batch or pace.fixed_steps is None:
-                break
-        speed.add(count, time.perf_counter() - start)
-        return _concatenated(outputs), count
 
     def __call__(self, data: list[Any]) -> Any:
         """Predicts batches that are at hand, as Keras calls it.

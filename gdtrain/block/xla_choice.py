@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -74,30 +74,6 @@ class Speed:
             return 1
         steps = int(seconds / self.seconds_per_step)
         return max(1, min(steps, self._GROWTH * self._most))
-
-
-class Pacing(Protocol):
-    """How many steps blocks and slices have; see `gdtrain.loop.pacing.Pace`."""
-
-    @property
-    def fixed_steps(self) -> int | None:
-        """How many steps an execution counts for; `None`: those it has."""
-
-    @property
-    def max_steps(self) -> float:
-        """How many steps a block may have."""
-
-    @property
-    def max_slice(self) -> float:
-        """How many steps a slice may have."""
-
-    def may_span_epochs(self, speed: Speed, length: int) -> bool:
-        """Whether a block may continue in the next epoch."""
-
-    def steps(
-        self, speed: Speed, in_epoch: int | None, until_sync: int | None
-    ) -> float:
-        """How many steps the next block has."""
 
 
 class BlockRequest(NamedTuple):

@@ -1,6 +1,7 @@
 """A queue of blocks that have run, taken slice by slice by the epoch loop."""
 
 import collections
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -10,11 +11,10 @@ import keras
 import numpy as np
 
 from gdtrain.block.block import BlockResult
-from gdtrain.block.block_runner import BlockRunner
-from gdtrain.block.xla_choice import BlockRequest, Pacing
+from gdtrain.block.xla_choice import BlockRequest
 from gdtrain.common.signals import Interrupts
 from gdtrain.data.protocols import DataSource
-from gdtrain.step.provenance import Origins
+from gdtrain.loop.pacing import Pace
 from gdtrain.step.replicated_step import ReplicatedStep
 
 
@@ -37,9 +37,8 @@ class EpochMeans:
     """
 
     def __init__(self) -> None:
-        self._sums: np.ndarray | None = (
-            None  # Of the epoch that has begun; examples first
-        )
+        #: Of the epoch that has begun, examples first; a state to save
+        self.sums: np.ndarray | None = None
 
     def add(
         self,
@@ -67,11 +66,11 @@ class EpochMeans:
         present = np.asarray(lengths) > 0
         starts = (np.cumsum(lengths) - np.asarray(lengths, int))[present]
         sums[present] = np.add.reduceat(weighted, starts, axis=0)
-        if self._sums is not None:
-            sums[0] += self._sums
+        if self.sums is not None:
+            sums[0] += self.sums
         if states:
             self._keep_last(sums, examples, values, lengths, list(states))
-        self._sums = sums[-1]
+        self.sums = sums[-1]
         return _means(sums[:-1])
 
     def _keep_last(
@@ -88,51 +87,22 @@ class EpochMeans:
             counted = np.flatnonzero(examples[end - count : end])
             if len(counted):
                 last = values[end - count + counted[-1], states]
-            elif epoch == 0 and self._sums is not None:
-                last = _means(self._sums)[states]
+            elif epoch == 0 and self.sums is not None:
+                last = _means(self.sums)[states]
             else:
                 continue
             weighted = sums[epoch, 1:]  # A view
             weighted[states] = last * sums[epoch, 0]
 
-    def get_state(self) -> np.ndarray | None:
-        """The sums of the epoch that has begun, or `None`."""
-        return self._sums
-
-    def set_state(self, state: np.ndarray | None) -> None:
-        """Continues from what `get_state` gave."""
-        self._sums = state
-
     def so_far(self) -> np.ndarray | None:
         """Means of the epoch that has begun, `[scalars]`; ends it."""
-        sums, self._sums = self._sums, None
+        sums, self.sums = self.sums, None
         return None if sums is None else _means(sums)
 
 
 def _means(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return sums[..., 1:] / sums[..., :1]
-
-
-def logs_of_epoch(logs: Any, origins: Origins, means: dict[str, float]) -> Any:
-    """The logs of an epoch, from those of its last step.
-
-    Args:
-        logs: What the last step returned; returned as it is if it is no dict.
-        origins: Where the scalars in it come from.
-        means: Means over the epoch, or last values of states, by name.
-
-    Returns:
-        A dict with the keys of `logs`.
-    """
-    if not isinstance(logs, dict):
-        return logs
-    return {
-        name: origins.results[name]()
-        if name in origins.results
-        else means.get(name, value)
-        for name, value in logs.items()
-    }
 
 
 class LogSlice(NamedTuple):
@@ -153,32 +123,30 @@ class LogSlice(NamedTuple):
     epoch_logs: dict[str, float] | None
 
 
+def function_of(model: keras.Model, mode: str) -> Any:
+    """What runs steps; a new one if a callback has compiled the model.
+
+    Args:
+        model: A `DescentTrainer`.
+        mode: `"train"`, `"test"` or `"predict"`, for `train_function` etc.
+    """
+    if getattr(model, f"{mode}_function") is None:
+        getattr(model, f"make_{mode}_function")()
+    return getattr(model, f"{mode}_function")
+
+
 class BlockQueue:
     """Runs blocks, which may be ahead of what callbacks have seen.
 
     Args:
-        model: A `DescentTrainer`, compiled.
-        runner: Returns the `BlockRunner`. It is called before each block, as
-            callbacks may have the model make another one.
         data_source: The data.
-        pace: The `Pace`.
-        epochs_until_sync: Given an epoch, returns how many epochs, with it,
-            end before Python must see the model, and how many are left.
+        pace: How many steps of which model and mode a block has.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        runner: Callable[[], BlockRunner],
-        data_source: DataSource,
-        pace: Pacing,
-        epochs_until_sync: Callable[[int], tuple[int, int]],
-    ) -> None:
-        self._model = model
-        self._runner = runner
-        self._data_source = data_source
+    def __init__(self, data_source: DataSource, pace: Pace) -> None:
+        self.model = pace.model
+        self.data_source = data_source
         self._pace = pace
-        self._epochs_until_sync = epochs_until_sync
         self._slices: collections.deque[LogSlice] = collections.deque()
         self._means = EpochMeans()
         self._names: tuple[str, ...] | None = None  # Of what it means
@@ -200,28 +168,26 @@ class BlockQueue:
         logs = self._logs
         # Others than a dict of numbers are known again after the next block.
         known = self._step is not None and self._step.returns_scalars
-        return {"sums": self._means.get_state(), "logs": logs if known else {}}
+        return {"sums": self._means.sums, "logs": logs if known else {}}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues from what `get_state` gave, with an empty queue."""
         self._slices.clear()
-        self._means.set_state(state["sums"])
+        self._means.sums = state["sums"]
         self._names = None
         self._logs = dict(state["logs"])
         self._spans_epochs = self._ran_out = False
 
     def trace(self, epoch: int, step: int) -> None:
         """Compiles the block, with its variables, without running it."""
-        max_steps = self._pace.max_steps
-        self._step = self._runner().trace(
-            BlockRequest(self._data_source, epoch, step, 0, max_steps, 0)
-        )
+        runner = function_of(self.model, self._pace.mode)
+        self._step = runner.trace(self._request(epoch, step, 0, 0))
 
     def has_next(self, epoch: int, step: int) -> bool:
         """Whether there is a slice that begins there."""
         if self._slices or self._ran_out:
             return bool(self._slices)
-        return self._data_source.has_batch(epoch, step)
+        return self.data_source.has_batch(epoch, step)
 
     def pop(self) -> LogSlice | None:
         """The next slice; `None` if the data ran out."""
@@ -235,16 +201,24 @@ class BlockQueue:
         """Resets the metrics, unless the program does."""
         self._ran_out = False
         if not self._spans_epochs and not self._slices:
-            self._model.reset_metrics()
+            self.model.reset_metrics()
 
     def epoch_logs(self) -> Any:
-        """What `History` shows of an epoch that is broken off or just over."""
+        """What `History` shows of an epoch that is broken off or just over.
+
+        Of a step that returns no dict, what it returned last.
+        """
         means = None if self._step is None else self._means.so_far()
         if self._step is None or means is None:
             return {}
-        names = self._step.layout.returned
+        if not isinstance(self._logs, dict):
+            return self._logs
+        names, results = self._step.layout.returned, self._step.origins.results
         named = dict(zip(names, means.tolist(), strict=True))
-        return logs_of_epoch(self._logs, self._step.origins, named)
+        return {
+            name: results[name]() if name in results else named.get(name, value)
+            for name, value in self._logs.items()
+        }
 
     def fill(self, epoch: int, step: int, is_last: bool = False) -> None:
         """Runs a block if the queue is empty, unless the data ran out.
@@ -258,52 +232,44 @@ class BlockQueue:
             return
         self._check_process()
         self._interrupts.raise_pending()
-        runner = self._runner()
-        compiled = runner.compiled_for(self._data_source)
+        runner = function_of(self.model, self._pace.mode)
+        compiled = runner.compiled_for(self.data_source)
         if self._spans_epochs and compiled.step is not self._step:
             # It has yet to be seen whether it resets metrics by itself.
             self._spans_epochs = False
             if step == 0:
-                self._model.reset_metrics()
-        length = self._data_source.steps_per_epoch
-        in_epoch = until_sync = None
-        left = 0
-        if length is not None:
-            epochs_until_sync, epochs_left = self._epochs_until_sync(epoch)
-            in_epoch = until_sync = length - step
-            left = in_epoch + (epochs_left - 1) * length
-            if self._spans_epochs and self._pace.may_span_epochs(
-                compiled.speed, length
-            ):
-                until_sync += (epochs_until_sync - 1) * length
+                self.model.reset_metrics()
+        source, length = self.data_source, self.data_source.steps_per_epoch
         steps = min(
-            self._pace.steps(compiled.speed, in_epoch, until_sync),
-            self._data_source.most_steps,
-            runner.steps_until_sync(),
+            self._pace.steps(
+                compiled.speed, length, epoch, step, self._spans_epochs
+            ),
+            source.most_steps,
             (self._pace.fixed_steps or 1) if is_last else math.inf,
         )
+        left = self._pace.steps_left(length, epoch, step)
         with self._interrupts.held_back():
             # Not asked again: each of several workers has a pace of its own.
             result, self._step = runner.run(
-                compiled,
-                BlockRequest(
-                    self._data_source,
-                    epoch,
-                    step,
-                    steps,
-                    self._pace.max_steps,
-                    left,
-                ),
+                compiled, self._request(epoch, step, steps, left)
             )
             self._spans_epochs = result.epoch_results is not None
             self.last_batch = result.last_batch
             self._ran_out = (
-                not self._data_source.plan.epochs_can_follow
+                not source.plan.epochs_can_follow
                 and len(result.rows) < steps
                 and not result.halted
             )
             if len(result.rows):
-                self._slice(result, self._step, in_epoch, length)
+                self._slice(result, self._step, step)
+
+    def _request(
+        self, epoch: int, step: int, steps: float, left: float
+    ) -> BlockRequest:
+        max_steps = self._pace.fixed_steps or math.inf
+        return BlockRequest(
+            self.data_source, epoch, step, steps, max_steps, left
+        )
 
     def _check_process(self) -> None:
         """Refuses to train in a forked process."""
@@ -316,63 +282,62 @@ class BlockQueue:
             )
 
     def _slice(
-        self,
-        result: BlockResult,
-        step: ReplicatedStep,
-        in_epoch: int | None,
-        length: int | None,
+        self, result: BlockResult, step: ReplicatedStep, first: int
     ) -> None:
-        """Cuts the steps of a block into epochs, and those into slices."""
+        """Cuts the steps of a block into epochs, and those into slices.
+
+        Args:
+            result: The block.
+            step: The step that ran.
+            first: Which step of its epoch the block began with.
+        """
         names = step.layout.returned
         if self._names not in (None, names):
             # The model was compiled within an epoch; this is a new sum.
             self._means = EpochMeans()
         self._names = names
-        count = len(result.rows)
         ended = 0 if result.epoch_results is None else len(result.epoch_results)
-        lengths = [count]
-        if in_epoch is not None and length is not None and ended:
-            lengths = [in_epoch] + [length] * (ended - 1)
-            lengths.append(count - sum(lengths))
+        length = self.data_source.steps_per_epoch
+        lengths = [length or 0] * ended
+        if ended:
+            lengths[0] -= first
+        lengths.append(len(result.rows) - sum(lengths))
         examples, values = _counting(step, result.rows)
         states = [names.index(name) for name in step.origins.states]
         means = self._means.add(examples, values, lengths, states)
-        epoch_logs: list[dict[str, float] | None] = []
+        epoch_logs: list[dict[str, float]] = []
         if ended:
-            shown = means.copy()
             of_metrics = [names.index(name) for name in step.origins.results]
-            shown[:, of_metrics] = result.epoch_results
+            means[:, of_metrics] = result.epoch_results
             # In the order in which Keras's callbacks get them
-            by_name = np.argsort(names)
-            epoch_logs = [
-                dict(zip(sorted(names), values))
-                for values in shown[:, by_name].tolist()
-            ]
-        last, at_once = 0, self._pace.max_slice
+            shown = means[:, np.argsort(names)].tolist()
+            epoch_logs = [dict(zip(sorted(names), values)) for values in shown]
+        logs_at = self._logs_of(result, step)
+        last = 0
         for left, logs in zip(lengths, [*epoch_logs, None], strict=True):
             while left:
-                steps = int(min(left, at_once))
+                steps = int(min(left, self._pace.max_slice))
                 left -= steps
                 last += steps
                 self._slices.append(
                     LogSlice(
                         steps,
                         self._pace.fixed_steps or steps,
-                        self._logs_at(result, step, last - 1),
+                        functools.partial(logs_at, last - 1),
                         None if left else logs,
                     )
                 )
 
-    def _logs_at(
-        self, result: BlockResult, step: ReplicatedStep, index: int
-    ) -> Callable[[], Any]:
-        """A function that gives what a step returned."""
+    def _logs_of(
+        self, result: BlockResult, step: ReplicatedStep
+    ) -> Callable[[int], Any]:
+        """A function that gives what a step of a block returned."""
         self._logs = result.logs
         if step.returns_scalars:
             layout = step.layout
             self._logs = dict.fromkeys(layout.returned)
-            return lambda: layout.logs(result.rows[index])
-        return lambda: result.logs
+            return lambda index: layout.logs(result.rows[index])
+        return lambda index: result.logs
 
 
 def _counting(

@@ -1,7 +1,7 @@
 """The loop over the steps of an epoch, and the callbacks that it calls."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
@@ -84,59 +84,44 @@ def callback_list(
     )
 
 
-class BatchHooks(NamedTuple):
+class BatchHooks:
     """What is called around each slice of steps.
 
     Args:
+        callbacks: Those whose hooks are called.
+        mode: `"train"`, `"test"` or `"predict"`.
+        stopped: Returns whether to break off.
+        reached: `reached(epoch, step)` sets the position within an epoch.
+
+    Attributes:
         begin: `begin(step)`, or `None` if no callback has that hook.
         end: `end(step, logs)` with the last of the steps, or `None`.
-        stopped: Returns whether to break off.
-        reached: `reached(epoch, step)` sets the position within an epoch, or
-            `None`.
     """
 
-    begin: Callable[[int], Any] | None
-    end: Callable[[int, Any], Any] | None
-    stopped: Callable[[], bool]
-    reached: Callable[[int, int], Any] | None = None
+    begin: Callable[[int], Any] | None = None
+    end: Callable[[int, Any], Any] | None = None
 
-
-def hooks_of(
-    callbacks: keras.callbacks.CallbackList,
-    mode: str,
-    stopped: Callable[[], bool],
-    reached: Callable[[int, int], Any] | None = None,
-) -> BatchHooks:
-    """`BatchHooks` of a `CallbackList`.
-
-    Args:
-        callbacks: The list.
-        mode: `"train"`, `"test"` or `"predict"`.
-        stopped, reached: As in `BatchHooks`.
-    """
-    if not pacing.hooks_batches(callbacks.callbacks, mode):
-        return BatchHooks(None, None, stopped, reached)
-    return BatchHooks(
-        getattr(callbacks, f"on_{mode}_batch_begin"),
-        getattr(callbacks, f"on_{mode}_batch_end"),
-        stopped,
-        reached,
-    )
+    def __init__(
+        self,
+        callbacks: keras.callbacks.CallbackList,
+        mode: str,
+        stopped: Callable[[], bool],
+        reached: Callable[[int, int], Any] | None = None,
+    ) -> None:
+        self.stopped, self.reached = stopped, reached
+        if pacing.hooks_batches(callbacks.callbacks, mode):
+            self.begin = getattr(callbacks, f"on_{mode}_batch_begin")
+            self.end = getattr(callbacks, f"on_{mode}_batch_end")
 
 
 def run_epoch(
-    queue: BlockQueue,
-    data_source: DataSource,
-    hooks: BatchHooks,
-    epoch: int = 0,
-    step: int = 0,
+    queue: BlockQueue, hooks: BatchHooks, epoch: int = 0, step: int = 0
 ) -> Any:
-    """Runs one epoch, or what is left of it.
+    """Runs one epoch, or what is left of it; the data source has begun it.
 
     Args:
         queue: Runs the steps.
-        data_source: The data.
-        hooks: `BatchHooks`.
+        hooks: What to call around them.
         epoch: Which one.
         step: Where to begin.
 
@@ -146,8 +131,7 @@ def run_epoch(
     if step == 0:
         queue.begin_epoch()
     steps = None
-    data_source.begin_epoch(epoch, step)
-    length = data_source.steps_per_epoch
+    length = queue.data_source.steps_per_epoch
     while length is None or step < length:
         if hooks.begin:
             # No hook is called for a step that there is no batch for.
@@ -166,7 +150,7 @@ def run_epoch(
             hooks.reached(epoch, step)
         if hooks.stopped():
             break
-    data_source.end_epoch(step, ran_out=steps is None)
+    queue.data_source.end_epoch(step, ran_out=steps is None)
     if steps is not None and steps.epoch_logs is not None:
         return steps.epoch_logs
     return queue.epoch_logs()

@@ -4,15 +4,14 @@ from typing import Any
 
 import keras
 
-from gdtrain.block.block_runner import BlockRunner
 from gdtrain.common import checks
 from gdtrain.data import choice
-from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import losses, models
-from gdtrain.loop import epoch_loop, hooks, pacing
-from gdtrain.loop.block_queue import BlockQueue
+from gdtrain.loop import epoch_loop, hooks
+from gdtrain.loop.block_queue import BlockQueue, function_of
 from gdtrain.loop.fit_state import FitState, Rollback
+from gdtrain.loop.pacing import Pace
 from gdtrain.mistakes import arrays, labels
 from gdtrain.state import variables
 
@@ -21,7 +20,7 @@ class Validation:
     """Evaluates a model after some of the epochs.
 
     Args:
-        data: `validation_data` of `keras.Model.fit`.
+        data: `validation_data` of `keras.Model.fit`; `None` for never.
         frequency: `validation_freq`: every so many epochs, or a list of
             epochs, counted from 1.
         **arguments: Of `evaluate`: `batch_size`, `steps`.
@@ -31,12 +30,14 @@ class Validation:
     """
 
     def __init__(self, data: Any, frequency: Any, **arguments: Any) -> None:
+        if data is None:
+            frequency = ()
         if not isinstance(frequency, (int, list, tuple, set, range)):
             raise ValueError(
                 "Expected `validation_freq` to be a list or int. Received: "
                 f"validation_freq={frequency} of the type {type(frequency)}."
             )
-        self._data = data
+        self._data = keras.utils.unpack_x_y_sample_weight(data)
         self._frequency = frequency
         self._arguments = arguments
 
@@ -70,55 +71,12 @@ class Validation:
         return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _run(
-    model: keras.Model,
-    data_source: DataSource,
-    callbacks: keras.callbacks.CallbackList,
-    first_epoch: int,
-    epochs: int,
-    validation: Validation | None,
-    arguments: dict[str, Any],
-) -> keras.callbacks.History:
-    """Runs all epochs.
-
-    Args:
-        model: A `DescentTrainer`, compiled.
-        data_source: The training data.
-        callbacks: A `keras.callbacks.CallbackList`.
-        first_epoch, epochs: Epochs count from the one to below the other.
-        validation: A `Validation`, or `None`.
-        arguments: What else `fit` was given, by name.
-    """
+def _begin(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:
+    """Begins training, or resumes it if a callback says so."""
+    model = state.model
     model.stop_training = False
-    model.make_train_function()
-    model.train_function.begin()
-    pace = pacing.Pace(model, callbacks.callbacks)
-
-    def epochs_until_sync(epoch: int) -> tuple[int, int]:
-        left = epochs - epoch
-        if pace.sync != "never":
-            return 1, left
-        return (validation.until_due(epoch, left) if validation else left), left
-
-    queue = BlockQueue(
-        model,
-        lambda: _train_function(model),
-        data_source,
-        pace,
-        epochs_until_sync,
-    )
-    listeners = hooks.own(callbacks.callbacks)
-    state = FitState(
-        model,
-        data_source,
-        queue,
-        callbacks,
-        listeners,
-        first_epoch,
-        epochs,
-        arguments,
-    )
-    for callback in listeners:
+    function_of(model, "train").begin()
+    for callback in hooks.own(callbacks.callbacks):
         callback.on_fit_begin(state)
     if not state.is_finished:
         callbacks.on_train_begin()
@@ -129,56 +87,38 @@ def _run(
         # Who compares with what was before the step must find it there, and
         # so must an optimizer that begins with a copy of the weights: a step
         # that is traced has no values yet of weights that it makes.
-        variables.build(model, data_source.batch_spec)
+        variables.build(model, state.data_source.batch_spec)
     elif has_memory and not losses.are_metrics_built(model):
-        models.build(model, data_source.batch_spec)
+        models.build(model, state.data_source.batch_spec)
     if state.resumed_from is not None:
         state.restore(state.resumed_from)
-    if state.is_finished:
-        return model.history
-    batch_hooks = epoch_loop.hooks_of(
-        callbacks, "train", lambda: model.stop_training, state.reached
-    )
-    state.reached(state.epoch, state.step)
-    while state.epoch < epochs and not state.is_stopped:
-        try:
-            _one_epoch(state, callbacks, batch_hooks, validation)
-        except Rollback as rollback:
-            state.restore(rollback.state)
-    queue.raise_interrupt()
-    _end(state, callbacks)
-    return model.history
+    if not state.is_finished:
+        state.reached(state.epoch, state.step)
 
 
-def _train_function(model: keras.Model) -> BlockRunner:
-    """The model's; a new one if a callback has compiled the model."""
-    if model.train_function is None:
-        model.make_train_function()
-    return model.train_function
+def _begin_epoch(
+    state: FitState, callbacks: keras.callbacks.CallbackList
+) -> None:
+    """Begins an epoch, or continues one that a resumed fit has begun."""
+    if state.step == 0:  # Else `restore` has begun it.
+        callbacks.on_epoch_begin(state.epoch)
+    state.data_source.begin_epoch(state.epoch, state.step)
+    epoch_loop.set_steps(callbacks, state.data_source.steps_per_epoch)
 
 
-def _one_epoch(
+def _end_epoch(
     state: FitState,
     callbacks: keras.callbacks.CallbackList,
-    batch_hooks: epoch_loop.BatchHooks,
-    validation: Validation | None,
+    logs: dict[str, Any],
+    validation: Validation,
 ) -> None:
-    """Runs an epoch, or what is left of it."""
-    epoch = state.epoch
-    if state.step == 0:  # Else `restore` has begun it.
-        callbacks.on_epoch_begin(epoch)
-    state.data_source.begin_epoch(epoch, state.step)
-    epoch_loop.set_steps(callbacks, state.data_source.steps_per_epoch)
-    logs = epoch_loop.run_epoch(
-        state.queue, state.data_source, batch_hooks, epoch, state.step
-    )
-    logs = dict(logs)
-    if validation and validation.is_due(epoch):
+    """Evaluates if that is due, and passes the logs of an epoch."""
+    if validation.is_due(state.epoch):
         logs.update(validation.logs(state.model, callbacks))
-    callbacks.on_epoch_end(epoch, logs)
+    callbacks.on_epoch_end(state.epoch, logs)
     state.logs = losses.pythonify_logs(logs)
     state.is_stopped = state.model.stop_training
-    state.reached(epoch + 1, 0)
+    state.reached(state.epoch + 1, 0)
     state.is_stopped = state.model.stop_training
 
 
@@ -187,7 +127,7 @@ def _end(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:
     optimizer = state.model.optimizer
     weights = state.model.trainable_weights
     state.is_over = True
-    _train_function(state.model).warn_if_still()
+    function_of(state.model, "train").warn_if_still()
     state.reached(state.epoch, 0)
     is_keras = isinstance(optimizer, keras.optimizers.Optimizer)
     # One that is not built has no averages to end with.
@@ -223,6 +163,10 @@ def fit(
         ValueError: if the model is not compiled, or data or an argument
             cannot be used.
     """
+    models.assert_compiled(model, "fit")
+    checks.at_least_one("steps_per_epoch", steps_per_epoch)
+    checks.at_least_one("validation_steps", validation_steps)
+    arrays.check_class_weight(class_weight)
     arguments = {
         "dataset": x if isinstance(x, keras.utils.PyDataset) else None,
         "shuffle": shuffle,
@@ -232,65 +176,68 @@ def fit(
         "validation_freq": validation_freq,
         "validation_steps": validation_steps,
     }
-    models.assert_compiled(model, "fit")
-    checks.at_least_one("steps_per_epoch", steps_per_epoch)
-    checks.at_least_one("validation_steps", validation_steps)
-    arrays.check_class_weight(class_weight)
-    if validation_split and validation_data is None:
-        with arrays.explained(model, x, y, sample_weight):
-            (x, y, sample_weight), validation_data = (
-                keras_data.train_validation_split(
-                    (x, y, sample_weight), validation_split
-                )
+    data = x, y, sample_weight
+    model.make_train_function()  # Counts on from the steps of a loaded model.
+    with arrays.explained(model, *data):
+        if validation_split and validation_data is None:
+            data, validation_data = keras_data.train_validation_split(
+                data, validation_split
             )
-    validation = None
-    if validation_data is not None:
-        arguments["validation_data"] = validation_data
-        validation = Validation(
-            keras.utils.unpack_x_y_sample_weight(validation_data),
-            validation_freq,
-            batch_size=validation_batch_size or batch_size,
-            steps=validation_steps,
-        )
-    with arrays.explained(model, x, y, sample_weight):
         data_source = choice.data_source(
-            x,
-            y,
-            sample_weight,
+            *data,
             strategy=model.distribute_strategy,
             batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,
             shuffle=shuffle,
             class_weight=class_weight,
-            steps_done=_steps_done(model),
+            steps_done=model._step_hooks.steps_done,
         )
+    if validation_data is not None:
+        arguments["validation_data"] = validation_data
+    validation = Validation(
+        validation_data,
+        validation_freq,
+        batch_size=validation_batch_size or batch_size,
+        steps=validation_steps,
+    )
     models.build_under_strategy(model, data_source.batch_spec)
-    most = keras.config.max_epochs()
-    epochs = min(epochs, most) if most else epochs
+    epochs = min(epochs, keras.config.max_epochs() or epochs)
     callbacks = epoch_loop.callback_list(
         model, callbacks, verbose, data_source, epochs, add_history=True
+    )
+    pace = Pace(
+        model, callbacks.callbacks, "train", epochs, validation.until_due
+    )
+    queue = BlockQueue(data_source, pace)
+    state = FitState(
+        queue,
+        callbacks,
+        hooks.own(callbacks.callbacks),
+        initial_epoch,
+        epochs,
+        arguments,
     )
     try:
         with (
             labels.checked(model, data_source),
             model._step_hooks.registered(callbacks.callbacks),
         ):
-            return _run(
-                model,
-                data_source,
-                callbacks,
-                initial_epoch,
-                epochs,
-                validation,
-                arguments,
+            _begin(state, callbacks)
+            batch_hooks = epoch_loop.BatchHooks(
+                callbacks, "train", lambda: model.stop_training, state.reached
             )
+            while state.has_next_epoch:
+                try:
+                    _begin_epoch(state, callbacks)
+                    logs = epoch_loop.run_epoch(
+                        queue, batch_hooks, state.epoch, state.step
+                    )
+                    _end_epoch(state, callbacks, dict(logs), validation)
+                except Rollback as rollback:
+                    state.restore(rollback.state)
+            queue.raise_interrupt()
+            if not state.is_finished:  # As the one that it resumes may be
+                _end(state, callbacks)
     finally:
         model._validation_source = None
-
-
-def _steps_done(model: keras.Model) -> int:
-    """How many updates a model has behind it, also one that was loaded."""
-    if model.optimizer is not None:
-        iterations = int(model.optimizer.iterations.numpy())
-        model._step_hooks.begin(iterations)
-    return model._step_hooks.steps_done
+    return model.history

@@ -21,7 +21,6 @@ from gdtrain.common import failures
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import callbacks as keras_callbacks
-from gdtrain.loop.block_queue import BlockQueue
 from gdtrain.state import fingerprint, own_code, variables
 from gdtrain.state.fingerprint import Differences, Groups
 
@@ -39,6 +38,20 @@ class Listener(Protocol):
 
     def on_position(self, fit_state: "FitState") -> None:
         """See `gdtrain.callbacks.Callback`."""
+
+
+class Queue(Protocol):
+    """A `gdtrain.loop.block_queue.BlockQueue`, whose module knows callbacks."""
+
+    model: keras.Model
+    data_source: DataSource
+    last_batch: Any
+
+    @property
+    def is_idle(self) -> bool: ...
+    def trace(self, epoch: int, step: int) -> None: ...
+    def get_state(self) -> State: ...
+    def set_state(self, state: State) -> None: ...
 
 
 class Rollback(Exception):
@@ -80,9 +93,7 @@ class FitState:
     `Rollback`.
 
     Args:
-        model: A `DescentTrainer`, compiled.
-        data_source: The training data.
-        queue: Runs the steps.
+        queue: Runs the steps of a `DescentTrainer` on the training data.
         callbacks: The callbacks.
         listeners: Those of them whose `on_position` is called.
         epoch: The first epoch; they count from 0.
@@ -117,18 +128,16 @@ class FitState:
 
     def __init__(
         self,
-        model: keras.Model,
-        data_source: DataSource,
-        queue: BlockQueue,
+        queue: Queue,
         callbacks: keras.callbacks.CallbackList,
         listeners: Sequence[Listener],
         epoch: int,
         epochs: int,
         arguments: dict[str, Any],
     ) -> None:
-        self.model = model
-        self.data_source = data_source
         self.queue = queue
+        self.model = queue.model
+        self.data_source = queue.data_source
         self.callbacks: list[keras.callbacks.Callback] = callbacks.callbacks
         # Under the name of the class and which one of it
         self._named: dict[str, keras.callbacks.Callback] = {}
@@ -155,6 +164,12 @@ class FitState:
     def steps_done(self) -> int:
         """How many updates the model has behind it."""
         return self.model._step_hooks.steps_done
+
+    @property
+    def has_next_epoch(self) -> bool:
+        """Whether there is an epoch to run, or what is left of one."""
+        is_over = self.is_stopped or self.is_finished
+        return self.epoch < self.epochs and not is_over
 
     def fingerprint(self) -> Groups:
         """What this fit is asked to do.

@@ -108,6 +108,9 @@ class Pace:
             the number of steps of each execution.
         callbacks: Keras callbacks.
         mode: `"train"`, `"test"` or `"predict"`.
+        epochs: The number of the last epoch, plus 1.
+        epochs_until_validation: Given an epoch and how many are left, returns
+            how many end, with it, until the model is evaluated.
     """
 
     def __init__(
@@ -115,33 +118,32 @@ class Pace:
         model: keras.Model,
         callbacks: Sequence[keras.callbacks.Callback],
         mode: str = "train",
+        epochs: int = 1,
+        epochs_until_validation: Callable[[int, int], int] | None = None,
     ) -> None:
-        self._model = model
-        self._callbacks, self._mode = callbacks, mode
+        self.model = model
+        self._callbacks, self.mode = callbacks, mode
+        self._epochs = epochs
+        self._epochs_until_validation = epochs_until_validation
 
     # Found when training begins: `sync` may depend on other callbacks.
     @functools.cached_property
     def sync(self) -> Sync:
         """When the most demanding callback must see the model."""
-        return sync_of(self._callbacks, self._mode)
+        return sync_of(self._callbacks, self.mode)
 
     @functools.cached_property
     def _hooks_each(self) -> bool:
         others = [c for c in self._callbacks if type(c) is not _PROGRESS_BAR]
-        return hooks_batches(others, self._mode)
+        return hooks_batches(others, self.mode)
 
     @property
     def fixed_steps(self) -> int | None:
         """The number of steps of each execution; `None` if not fixed."""
-        setting = settings.of(self._model).steps_per_execution
+        setting = settings.of(self.model).steps_per_execution
         if setting == "auto":
             return 1 if self.sync == "batch" else None
         return setting
-
-    @property
-    def max_steps(self) -> float:
-        """How many steps a block may have."""
-        return self.fixed_steps or math.inf
 
     @property
     def max_slice(self) -> float:
@@ -152,29 +154,43 @@ class Pace:
         """
         return self.fixed_steps or (1 if self._hooks_each else math.inf)
 
-    def may_span_epochs(self, speed: Speed, length: int) -> bool:
-        """Whether a block may continue in the next epoch.
-
-        Only epochs that are shorter than the overhead of a block gain by it;
-        with longer ones, callbacks that read a clock see when epochs end.
-
-        Args:
-            speed: How fast steps are.
-            length: How many steps an epoch has.
-        """
-        return self.fixed_steps is None and speed.seconds(length) < SHORT_EPOCH
-
     def steps(
-        self, speed: Speed, in_epoch: int | None, until_sync: int | None
+        self,
+        speed: Speed,
+        length: int | None,
+        epoch: int = 0,
+        step: int = 0,
+        spans_epochs: bool = False,
     ) -> float:
         """How many steps the next block has.
 
         Args:
             speed: How fast steps are.
-            in_epoch: How many are left in this epoch; `None` if unknown.
-            until_sync: How many are left until Python must see the model;
-                `None` if unknown.
+            length: How many steps an epoch has; `None` if unknown.
+            epoch, step: Where the block begins.
+            spans_epochs: Whether it may continue in the next epoch. Only
+                epochs that are shorter than the overhead of a block gain by
+                it; with longer ones, callbacks that read a clock see when
+                epochs end.
         """
+        left = math.inf if length is None else length - step
         if self.fixed_steps is not None:
-            return min(self.fixed_steps, in_epoch or math.inf)
-        return min(speed.steps_in(SECONDS), until_sync or math.inf)
+            return min(self.fixed_steps, left)
+        if spans_epochs and length and speed.seconds(length) < SHORT_EPOCH:
+            left += (self._epochs_until_sync(epoch) - 1) * length
+        if self.mode == "train":
+            left = min(left, self.model._step_hooks.steps_until_sync())
+        return min(speed.steps_in(SECONDS), left)
+
+    def steps_left(self, length: int | None, epoch: int, step: int) -> int:
+        """How many steps are left of all epochs, as far as that is known."""
+        return (self._epochs - epoch) * length - step if length else 0
+
+    def _epochs_until_sync(self, epoch: int) -> int:
+        """How many epochs, with this one, end until Python sees the model."""
+        left = self._epochs - epoch
+        if self.sync != "never":
+            return 1
+        if self._epochs_until_validation is None:
+            return left
+        return self._epochs_until_validation(epoch, left)

@@ -8,18 +8,18 @@ from typing import Any
 
 import keras
 
-from gdtrain.block import block_runner, prediction
+from gdtrain.block import prediction
 from gdtrain.common import forks
 from gdtrain.keras_bridge import patches
-from gdtrain.loop import evaluate, fit, hooks, predict
+from gdtrain.loop import block_runner, fit, hooks, inference
 from gdtrain.mistakes.errors import ReadableErrors
 from gdtrain.state import variables
 
 # Each loop, and what makes its function: a user's own maker needs Keras's loop
 _LOOPS: dict[str, tuple[Callable[..., Any], str]] = {
     "fit": (fit.fit, "make_train_function"),
-    "evaluate": (evaluate.evaluate, "make_test_function"),
-    "predict": (predict.predict, "make_predict_function"),
+    "evaluate": (inference.evaluate, "make_test_function"),
+    "predict": (inference.predict, "make_predict_function"),
 }
 
 # A mixin has no parent of its own; to the type checker, it may have any.

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.block import xla_choice
-from gdtrain.block.block_runner import BlockRunner
 from gdtrain.block.xla_choice import Speed
 from gdtrain.loop import pacing
+from gdtrain.loop.block_runner import BlockRunner
 from gdtrain.loop.pacing import Pace
 
 X = np.random.default_rng(0).normal(size=[20, 2]).astype("float32")
@@ -178,18 +178,19 @@ def test_what_callbacks_see_is_known(word):
 def test_pace_fills_its_time_and_stops_where_it_has_to():
     speed = Speed()
     automatic = network()
-    pace = Pace(automatic, [])
-    assert pace.steps(speed, 10, 100) == 1
+    pace = Pace(automatic, [], epochs=10**5)
+    assert pace.steps(speed, 10, spans_epochs=True) == 1
     speed.add(1, 3.0)
     for steps in (1, 8, 64, 512):
         speed.add(steps, steps * 1e-4)
-    assert pace.steps(speed, 10, 10**6) == 2000
-    assert pace.steps(speed, 10, 10) == 10
-    assert pace.steps(speed, None, None) == 2000
-    assert Pace(automatic, SEEN["batch"][:1]).steps(speed, 10, 10) == 1
+    assert pace.steps(speed, 10, spans_epochs=True) == 2000
+    assert pace.steps(speed, 10, 10**5 - 3, 4, spans_epochs=True) == 26
+    assert pace.steps(speed, 10) == 10
+    assert pace.steps(speed, None) == 2000
+    assert Pace(automatic, SEEN["batch"][:1]).steps(speed, 10) == 1
     of_seven = Pace(network(steps_per_execution=7), SEEN["epoch"][:1])
-    assert of_seven.steps(speed, 3, 30) == 3
-    assert of_seven.steps(speed, 30, 30) == 7
+    assert of_seven.steps(speed, 10, step=7) == 3
+    assert of_seven.steps(speed, 30) == 7
 
 
 @pytest.fixture

@@ -22,10 +22,13 @@ from gdtrain.block.xla_choice import (
 )
 from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import replicas, settings
+from gdtrain.loop.hooks import Hooks, Requirements
 from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
 from gdtrain.step.replicated_step import ReplicatedStep
 from gdtrain.telemetry.requests import RequestGroup, StepClock
+
+_NOTHING = Requirements()
 
 
 def batch_as_tensors(batch: Any) -> Any:
@@ -78,7 +81,7 @@ class BlockRunner:
     """
 
     def __init__(
-        self, model: keras.Model, method: str, hooks: Any = None
+        self, model: keras.Model, method: str, hooks: Hooks | None = None
     ) -> None:
         self._model = model
         self._method = method
@@ -89,57 +92,51 @@ class BlockRunner:
         self._rolls_back: dict[tuple, bool] = {}
         self._still_steps = 0.0  # While none has moved a weight
 
+    @property
+    def _required(self) -> Requirements:
+        """What callbacks require of each step now."""
+        return self._hooks.required if self._hooks else _NOTHING
+
     def compiled_for(self, data_source: DataSource) -> CompilerChoice:
         """What runs a data source and measures what is requested now."""
-        plan, model = data_source.plan, self._model
-        groups, before = self._groups(), self._before()
-        is_exact = (
-            self._hooks is not None and self._hooks.required.deterministic
-        )
+        plan, model, required = data_source.plan, self._model, self._required
         key = settings_key(model)
         check = self._check(plan, key)
 
         def make() -> CompilerChoice:
             by_itself = not compiles_whole_blocks(model, plan)
-            step = ReplicatedStep(
-                model,
-                self._method,
-                plan.take,
-                groups,
-                self._microbatches,
-                xla=model.jit_compile and by_itself,
-                check=check,
-                before=before,
+            step = self._made_step(
+                plan.take, xla=model.jit_compile and by_itself, check=check
             )
-            return CompilerChoice(model, step, plan, may_measure=not is_exact)
+            return CompilerChoice(
+                model, step, plan, may_measure=not required.deterministic
+            )
 
-        return self._compiled.get(
-            plan, (key, groups, is_exact, check, before), make
+        needs = required.groups, required.before_step, required.deterministic
+        return self._compiled.get(plan, (key, check, *needs), make)
+
+    def _made_step(
+        self,
+        take: Callable[[Any], Any],
+        xla: bool,
+        check: type[StepCheck] | None = None,
+    ) -> ReplicatedStep:
+        """A step that does what is required now; see `ReplicatedStep`."""
+        return ReplicatedStep(
+            self._model,
+            self._method,
+            take,
+            self._required.groups,
+            settings.of(self._model).microbatches if self._hooks else 1,
+            xla,
+            check,
+            self._required.before_step,
         )
-
-    @property
-    def _microbatches(self) -> int:
-        """Into how many micro-batches to split a batch."""
-        if self._hooks is None:
-            return 1
-        return settings.of(self._model).microbatches
 
     @property
     def variables(self) -> list[tf.Variable]:
         """Variables that traced steps were seen to use, in their order."""
         return [v for compiled in self._compiled for v in compiled.variables]
-
-    def steps_until_sync(self) -> float:
-        """How many steps until a callback must see the model.
-
-        A number of steps that was asked for is obeyed: it sees it afterwards.
-        """
-        if (
-            self._hooks is None
-            or settings.of(self._model).steps_per_execution != "auto"
-        ):
-            return math.inf
-        return self._hooks.steps_until_sync()
 
     def run(
         self, compiled: CompilerChoice, request: BlockRequest
@@ -204,29 +201,17 @@ class BlockRunner:
 
     def _step_on_batch(self) -> ReplicatedStep:
         """The step on a batch that is at hand."""
-        groups, before = self._groups(), self._before()
-        key = groups, settings_key(self._model), before
+        required, model = self._required, self._model
+        key = settings_key(model), required.groups, required.before_step
         if key not in self._steps_on_batches:
-            self._steps_on_batches[key] = ReplicatedStep(
-                self._model,
-                self._method,
-                lambda batch: batch,
-                groups,
-                self._microbatches,
-                xla=self._model.jit_compile,
-                before=before,
+            self._steps_on_batches[key] = self._made_step(
+                lambda batch: batch, xla=model.jit_compile
             )
         return self._steps_on_batches[key]
 
-    def _groups(self) -> tuple[RequestGroup, ...]:
-        """What callbacks want measured now."""
-        if self._hooks is None:
-            return ()
-        return self._hooks.required.groups
-
     def _check(self, plan: BatchPlan, key: tuple) -> type[StepCheck] | None:
         """How steps on data sources of a plan are checked, if they are."""
-        if self._hooks is None or not self._hooks.required.guards_steps:
+        if not self._required.guards_steps:
             return None
         if not plan.epochs_can_follow:  # Its steps cannot be run again.
             return StepGuard
@@ -235,10 +220,6 @@ class BlockRunner:
         return (
             rollback.OverwritableCheck if self._rolls_back[key] else StepGuard
         )
-
-    def _before(self) -> tuple[Callable[[keras.Model], None], ...]:
-        """What callbacks do before each step."""
-        return () if self._hooks is None else self._hooks.required.before_step
 
     def _clock(
         self, groups: tuple[RequestGroup, ...]
