@@ -60,7 +60,7 @@ class PlanCache(Generic[Made]):
     """Makes something for each kind of plan, once.
 
     A data source of one batch of everything has a program for its size. A
-    second one, of another size, has a program for any size: a model that is
+    second one, of a different size, has a program for any size: a model that is
     given a few more examples each time is not traced each time.
     """
 
@@ -85,12 +85,13 @@ class PlanCache(Generic[Made]):
             circumstances: What else it depends on.
             make: Makes it.
         """
+        key = plan.key, *circumstances
         family = plan.family, *circumstances
-        if (plan.key, *circumstances) not in self._made:
+        if key not in self._made:
             if family in self._families and isinstance(plan, ArrayPlan):
                 plan.take_any_size()
+                key = plan.key, *circumstances
             self._families.add(family)
-        key = plan.key, *circumstances
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]

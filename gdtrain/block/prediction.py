@@ -147,7 +147,7 @@ class PredictBlock:
     def _loop(
         self, block_inputs: Inputs, steps: tf.Tensor
     ) -> tuple[Any, tf.Tensor]:
-        """All batches, one after another: `(outputs, steps)`. Traced."""
+        """All batches in turn: `(outputs, steps)`. Traced."""
         plan = self._plan
         opened = plan.open(block_inputs, False)
         arrays = [
@@ -216,7 +216,7 @@ class PredictFunction:
 
 
 def _concatenated(outputs: list[Any]) -> Any:
-    """Outputs of batches, one after another; `None` if there are none."""
+    """Outputs of batches, concatenated; `None` if there are none."""
     if len(outputs) < 2:
         return outputs[0] if outputs else None
     return keras.tree.map_structure(

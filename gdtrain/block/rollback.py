@@ -29,7 +29,7 @@ from gdtrain.telemetry.record import StepVariables
 # Read in Keras 3.15.1, by exact type: each weight and each slot becomes a sum
 # with, or a multiple of, its own value, whatever the arguments: NaN stays NaN,
 # and infinity stays infinite or becomes NaN. (Where a maximum is taken or a
-# weight is recomputed, another slot of the same weight keeps it.)
+# weight is recomputed, a different slot of the same weight keeps it.)
 _KEEPING = (
     GradientDescent,
     keras.optimizers.SGD,
@@ -139,7 +139,7 @@ def can_roll_back(model: keras.Model) -> bool:
 
 
 def _overwritable(model: keras.Model) -> list[Any]:
-    """Float variables in which what is not finite may be overwritten.
+    """Float variables in which a later step may overwrite NaN or infinity.
 
     What layers and losses keep; and weights and slots, if the optimizer is
     not known or a constraint sets them.

@@ -202,7 +202,7 @@ class TracedLoop:
     def _epoch(
         self, run: _Run, state: _State, ended: Any, ends: tf.TensorArray
     ) -> tuple[_State, Any, tf.TensorArray]:
-        """An epoch, or what is wanted of it."""
+        """An epoch, or the requested part of it."""
         plan, end = self._plan, self._end
         if end:
             when(

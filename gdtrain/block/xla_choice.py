@@ -205,17 +205,14 @@ class CompilerChoice:
         # not make the graph look slow.
         if graph.blocks < _TRIALS or graph.steps * graph.best < 2 * _TRIAL:
             return False
-        if self._has_convolutions() and not _has_accelerator():
-            return False
+        if not tf.config.list_logical_devices("GPU"):
+            # On a CPU, XLA is 5 to 100 times slower at convolutions
+            # (TensorFlow 2.21), so that finding out would take long.
+            names = self._blocks[None, None].operation_names()
+            if any("Conv" in name for name in names):
+                return False
         seconds = (graph.steps + left) * graph.best
         return seconds > _WORTH_TRYING * (graph.first or 0.0)
-
-    def _has_convolutions(self) -> bool:
-        """Whether there are any. On a CPU, XLA is 5 to 100 times slower at
-        them (TensorFlow 2.21), so that finding out would take long.
-        """
-        names = self._blocks[None, None].operation_names()
-        return any("Conv" in name for name in names)
 
     def _try_xla(self, request: BlockRequest, clock: list[int]) -> None:
         """Compiles by XLA; the next steps run that way, to be timed."""
@@ -267,8 +264,3 @@ def compiles_whole_blocks(model: keras.Model, plan: BatchPlan) -> bool:
         and not model.run_eagerly
         and model.distribute_strategy.num_replicas_in_sync == 1
     )
-
-
-def _has_accelerator() -> bool:
-    """Whether steps run on something else than a CPU."""
-    return bool(tf.config.list_logical_devices("GPU"))

@@ -98,7 +98,7 @@ class BlockRunner:
         return self._hooks.required if self._hooks else _NOTHING
 
     def compiled_for(self, data_source: DataSource) -> CompilerChoice:
-        """What runs a data source and measures what is requested now."""
+        """What runs a data source and measures what callbacks want now."""
         plan, model, required = data_source.plan, self._model, self._required
         key = settings_key(model)
         check = self._check(plan, key)
@@ -121,7 +121,7 @@ class BlockRunner:
         xla: bool,
         check: type[StepCheck] | None = None,
     ) -> ReplicatedStep:
-        """A step that does what is required now; see `ReplicatedStep`."""
+        """A step that does what callbacks require now; see `ReplicatedStep`."""
         return ReplicatedStep(
             self._model,
             self._method,
@@ -144,7 +144,7 @@ class BlockRunner:
         """Runs steps by what `compiled_for` gave. See `CompilerChoice.run`.
 
         Returns:
-            The result, and the step that ran: another one after a rollback.
+            The result, and the step that ran, which differs after a rollback.
         """
         is_steady = compiled.is_steady
         clock, strides = self._clock(compiled.step.groups)

@@ -165,8 +165,8 @@ class Callback(keras.callbacks.Callback):
     def before_step_key(self) -> Hashable:
         """What `before_step` is known by; `None` if it does nothing.
 
-        Compiled programs are kept by it: a callback with an equal key is
-        served by the program of another. Defaults to the callback itself.
+        Compiled programs are kept by it: callbacks with equal keys share
+        one. Defaults to the callback itself.
         """
         return None if is_default_hook(self.before_step) else self
 

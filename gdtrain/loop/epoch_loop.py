@@ -44,7 +44,8 @@ def set_steps(
         return
     callbacks.set_params({**params, "steps": steps})
     for callback in callbacks.callbacks:
-        if getattr(callback, "progbar", None) is not None:
+        is_bar = isinstance(callback, keras.callbacks.ProgbarLogger)
+        if is_bar and callback.progbar is not None:
             callback.progbar.target = steps  # Made with the epoch
 
 
@@ -117,7 +118,7 @@ class BatchHooks:
 def run_epoch(
     queue: BlockQueue, hooks: BatchHooks, epoch: int = 0, step: int = 0
 ) -> Any:
-    """Runs one epoch, or what is left of it; the data source has begun it.
+    """Runs one epoch, or the rest of it; the data source has begun it.
 
     Args:
         queue: Runs the steps.

@@ -167,7 +167,7 @@ class FitState:
 
     @property
     def has_next_epoch(self) -> bool:
-        """Whether there is an epoch to run, or what is left of one."""
+        """Whether an epoch is left to run, or a part of one."""
         is_over = self.is_stopped or self.is_finished
         return self.epoch < self.epochs and not is_over
 

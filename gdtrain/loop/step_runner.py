@@ -155,7 +155,7 @@ class StepRunner(_Mixin):
     def _loop_or_none(
         self, name: str, arguments: dict[str, Any]
     ) -> Callable[..., Any] | None:
-        """The own loop of this model; `None` if another class has a method.
+        """The own loop of this model; `None` if a class of the user's has it.
 
         Then that is called, and Keras's own, in the end, runs the loop.
         """
@@ -176,7 +176,7 @@ _under_way: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar(
 def entered(model: Any, *attributes: str) -> Iterator[None]:
     """Surrounds one pass over data.
 
-    Within another pass, metrics and some attributes are set back at the end.
+    Within an outer pass, metrics and some attributes are set back at the end.
     Weights, optimizer and random states stay as the inner pass leaves them.
 
     Args:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import numbers
+import os
 import re
 import types
 from collections.abc import Iterator
@@ -11,16 +12,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from gdtrain.mistakes.errors import explained_by
 from gdtrain.mistakes.wording import place, sizes
 
 _NUMBERS = "iufbcSUTV"  # Kinds of dtypes that Keras takes, numbers and text
 
 
-@contextlib.contextmanager
 def explained(
     model: Any, x: Any, y: Any = None, sample_weight: Any = None
-) -> Iterator[None]:
-    """Says what is wrong with data that could not be prepared.
+) -> contextlib.AbstractContextManager[None]:
+    """Explains why data could not be prepared.
 
     Only once that has failed: what Keras takes is never refused.
 
@@ -31,20 +32,12 @@ def explained(
     Raises:
         ValueError: instead of Keras's error, if the reason is known.
     """
-    try:
-        yield
-    except (ValueError, TypeError, IndexError, KeyError) as error:
+
+    def reason(error: Exception) -> str | None:
         named = _named(x, y, sample_weight)
-        reason = (
-            _missing(named)
-            or _first(_not_an_array(*item) for item in named.items())
-            or _first(_not_examples(*item) for item in named.items())
-            or _of_different_lengths(model, named)
-            or _by_message(str(error))
-        )
-        if reason is None:
-            raise
-        raise ValueError(reason) from error
+        return next(_reasons(model, named, str(error)), None)
+
+    return explained_by(reason, ValueError, TypeError, IndexError, KeyError)
 
 
 def check_class_weight(class_weight: Any) -> None:
@@ -79,79 +72,84 @@ def _named(x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
     return {k: v for k, v in zip(names, parts, strict=False) if v is not None}
 
 
-def _by_message(message: str) -> str | None:
-    """What Keras's message says about batches that are gone."""
+def _reasons(model: Any, named: dict[str, Any], message: str) -> Iterator[str]:
+    """What is wrong, the most certain first; only the first one is used.
+
+    Args:
+        model: The model.
+        named: The parts of the data, by name.
+        message: What Keras says, which counts where batches are gone.
+    """
+    if "x" not in named:
+        yield (
+            "`x` must be data to compute with. Received: x=None. Pass arrays, "
+            "a tf.data.Dataset, a keras.utils.PyDataset or a generator."
+        )
+    for name, value in named.items():
+        yield from _no_array(name, value)
+    for name, value in named.items():
+        yield from _no_examples(name, value)
+    yield from _different_lengths(model, named)
     found = re.search(r"Invalid dtype: (\S+)", message)
     if found:
-        return (
+        yield (
             "Batches must be arrays of numbers. Received: one of dtype "
             f"{found[1]}. Convert it before it is passed: "
             '`.astype("float32")`, or number classes by `numpy.unique(y, '
             "return_inverse=True)[1]`."
         )
     if "arrays must be at least rank 1" in message:
-        return (
+        yield (
             "Batches must be arrays with a first axis, of examples. Received: "
             "a number within one. Make arrays of lists: `numpy.array(x)`. "
             f"({message})"
         )
-    return None
 
 
-def _first(reasons: Iterator[str | None]) -> str | None:
-    return next((reason for reason in reasons if reason), None)
-
-
-def _missing(named: dict[str, Any]) -> str | None:
-    if "x" in named:
-        return None
-    return (
-        "`x` must be data to compute with. Received: x=None. Pass arrays, a "
-        "tf.data.Dataset, a keras.utils.PyDataset or a generator."
-    )
-
-
-def _not_an_array(name: str, value: Any) -> str | None:
+def _no_array(name: str, value: Any) -> Iterator[str]:
     """Says what was passed instead of an array."""
-    if isinstance(value, (str, bytes)) or hasattr(value, "__fspath__"):
-        return (
+    kind = type(value).__name__
+    if isinstance(value, (str, bytes, os.PathLike)):
+        yield (
             f"`{name}` must be an array or a dataset. Received: "
-            f"{name}={value!r} of type {type(value).__name__}. Read the file "
-            "first, for example with `numpy.load` or `pandas.read_csv`."
+            f"{name}={value!r} of type {kind}. Read the file first, for "
+            "example with `numpy.load` or `pandas.read_csv`."
         )
     if isinstance(value, types.FunctionType):
-        return (
+        yield (
             f"`{name}` must be an array, a dataset or a generator. Received: "
             f"the function {value.__name__!r}. If it is one that yields "
             f"batches, call it: `{value.__name__}()`."
         )
-    if isinstance(value, (list, tuple, range)):
-        return _list(name, value)
     if isinstance(value, dict):
-        return _first(
-            _not_an_array(place(name, [key]), part)
-            for key, part in value.items()
-        )
-    return None
-
-
-def _list(name: str, value: Any) -> str | None:
-    """Says that a list must be an array, unless it has arrays for inputs."""
-    kind = type(value).__name__
+        for key, part in value.items():
+            yield from _no_array(place(name, [key]), part)
+    if not isinstance(value, (list, tuple, range)):
+        return
     if not len(value):
-        return (
+        yield (
             f"`{name}` must have at least one example. Received: an empty "
             f"{kind}."
         )
-    first = value[0]
-    while isinstance(first, (list, tuple)) and first:
+    first: Any = value
+    while isinstance(first, (list, tuple, range)) and first:
         first = first[0]
-    if not isinstance(first, (numbers.Number, str, np.generic)):
-        return _first(
-            _not_an_array(place(name, [i]), part)
-            for i, part in enumerate(value)
-            if isinstance(part, (list, tuple, dict))
-        ) or _examples_apart(name, value)
+    if isinstance(first, (numbers.Number, str, np.generic)):
+        yield _list_of_numbers(name, value)
+    for i, part in enumerate(value):  # Arrays for several inputs
+        if isinstance(part, (list, tuple, dict)):
+            yield from _no_array(place(name, [i]), part)
+    shapes = {_shape(part) for part in value}
+    if len(value) >= 8 and len(shapes) == 1 and None not in shapes:
+        yield (
+            f"`{name}` must be one array. Received: a {kind} of {len(value)} "
+            f"arrays of shape {shapes.pop()}, which would be as many inputs. "
+            f"If each of them is an example, pass `numpy.stack({name})`."
+        )
+
+
+def _list_of_numbers(name: str, value: Any) -> str:
+    kind = type(value).__name__
     try:
         shape = np.shape(value)
     except ValueError:
@@ -168,40 +166,28 @@ def _list(name: str, value: Any) -> str | None:
     )
 
 
-def _examples_apart(name: str, value: Any) -> str | None:
-    """Says that examples must be stacked, if a list has many of one shape."""
-    shapes = {_shape(part) for part in value}
-    if len(value) < 8 or len(shapes) > 1 or None in shapes:
-        return None
-    return (
-        f"`{name}` must be one array. Received: a {type(value).__name__} of "
-        f"{len(value)} arrays of shape {shapes.pop()}, which would be as many "
-        "inputs. If each of them is an example, pass "
-        f"`numpy.stack({name})`."
-    )
-
-
-def _not_examples(name: str, value: Any) -> str | None:
-    """Says what is wrong with the dtype or shape of an array."""
+def _no_examples(name: str, value: Any) -> Iterator[str]:
+    """Explains a wrong dtype or shape of an array."""
     if hasattr(value, "columns") and hasattr(value, "dtypes"):  # Of pandas
-        return _table(name, value)
+        yield from _table(name, value)
+        return
     for path, leaf in keras.tree.flatten_with_path(value):
         where = place(name, path)
         if _shape(leaf) == ():
-            return (
+            yield (
                 f"`{where}` must have a first axis, of examples. Received: "
                 f"{leaf!r}, a single number. Pass one value for each example."
             )
-        dtype = getattr(leaf, "dtype", None)
+        dtype: Any = getattr(leaf, "dtype", None)
+        of_numpy = isinstance(dtype, np.dtype)
         if dtype is not None and hasattr(leaf, "to_numpy"):
-            if not isinstance(dtype, np.dtype) or dtype.kind == "O":
-                return _series(where, leaf)
-        if isinstance(dtype, np.dtype) and dtype.kind not in _NUMBERS:
-            return _not_numbers(where, np.asarray(leaf))
-    return None
+            if not of_numpy or dtype.kind == "O":
+                yield _series(where, leaf)
+        if of_numpy and dtype.kind not in _NUMBERS:
+            yield _no_numbers(where, np.asarray(leaf))
 
 
-def _table(name: str, table: Any) -> str | None:
+def _table(name: str, table: Any) -> Iterator[str]:
     """Says which columns of a table are not numbers."""
     kinds = {str(dtype) for dtype in table.dtypes}
     wrong = [
@@ -211,17 +197,16 @@ def _table(name: str, table: Any) -> str | None:
     ]
     received = f"Received: a {type(table).__name__}"
     if wrong:
-        return (
+        yield (
             f"`{name}` must be a table of numbers. {received} with "
             f"{len(wrong)} other column(s): {', '.join(wrong[:10])}. Omit "
             "them, or convert them, for example by `pandas.get_dummies`."
         )
     if "bool" in kinds and len(kinds) > 1:
-        return (
+        yield (
             f"`{name}` must be a table of numbers of one kind. {received} of "
             f'{", ".join(sorted(kinds))}. Pass `{name}.astype("float32")`.'
         )
-    return None
 
 
 def _series(name: str, series: Any) -> str:
@@ -248,7 +233,7 @@ def _fill(name: str) -> str:
     )
 
 
-def _not_numbers(name: str, array: np.ndarray) -> str:
+def _no_numbers(name: str, array: np.ndarray) -> str:
     """Says what an array has that is not a number."""
     received = (
         f"`{name}` must be an array of numbers. Received: dtype "
@@ -293,11 +278,11 @@ def _is_missing(value: Any) -> bool:
 
 def _element(name: str, array: np.ndarray, index: int) -> str:
     """An element and its value, by its index in the flat array."""
-    places = [int(i) for i in np.unravel_index(index, array.shape)]
-    return f"{place(name, places)} = {array.ravel()[index]!r}"
+    where = map(int, np.unravel_index(index, array.shape))
+    return f"{place(name, where)} = {array.flat[index]!r}"
 
 
-def _of_different_lengths(model: Any, named: dict[str, Any]) -> str | None:
+def _different_lengths(model: Any, named: dict[str, Any]) -> Iterator[str]:
     """Says that arrays have different numbers of examples, if they have."""
     shapes = {
         place(name, path): _shape(leaf)
@@ -305,11 +290,9 @@ def _of_different_lengths(model: Any, named: dict[str, Any]) -> str | None:
         for path, leaf in keras.tree.flatten_with_path(value)
         if leaf is not None
     }
-    if None in shapes.values():
-        return None
-    lengths = {shape[0] for shape in shapes.values() if shape}
-    if len(lengths) < 2:
-        return None
+    lengths = {shape and shape[0] for shape in shapes.values()} - {()}
+    if None in lengths or len(lengths) < 2:
+        return
     listed = ", ".join(f"{k} of shape {v}" for k, v in shapes.items())
     advice = "Omit what has no counterpart."
     inputs = getattr(model, "inputs", None)
@@ -319,7 +302,7 @@ def _of_different_lengths(model: Any, named: dict[str, Any]) -> str | None:
             f"`x` has the shape of a single example. Pass `x[None]`, of shape "
             f"{(1, *example)}, with a first axis for examples."
         )
-    return (
+    yield (
         "All arrays must have as many examples, the length of the first "
         f"axis. Received: {listed}. {advice}"
     )
@@ -330,6 +313,4 @@ def _shape(leaf: Any) -> tuple[int, ...] | None:
     if isinstance(leaf, numbers.Number):
         return ()
     shape = sizes(leaf)
-    if shape is None or None in shape:
-        return None
-    return tuple(size for size in shape if size is not None)
+    return None if shape is None or None in shape else tuple(shape)

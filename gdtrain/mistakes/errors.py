@@ -1,5 +1,6 @@
 """Errors that show the user's lines, as Keras's do, and say what they mean."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -108,6 +109,32 @@ def readable(function: _Function) -> _Function:
             return function(*args, **kwargs)
 
     return run  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def explained_by(
+    reason: Callable[[Exception], str | None], *kinds: type[Exception]
+) -> Iterator[None]:
+    """While open, errors of some kinds become a `ValueError` with a reason.
+
+    Args:
+        reason: Returns why an error was raised; `None` if that is unknown.
+        *kinds: Classes of errors.
+
+    Example:
+
+    >>> with explained_by(lambda error: "x must have a size.", TypeError):
+    ...     len(3)
+    Traceback (most recent call last):
+    ValueError: x must have a size.
+    """
+    try:
+        yield
+    except kinds as error:
+        found = reason(error)
+        if found is None:
+            raise
+        raise ValueError(found) from error
 
 
 def _explain(error: tf.errors.OpError) -> None:

@@ -1,17 +1,16 @@
 """Data of a shape that the inputs of a model do not take, explained."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from gdtrain.mistakes.errors import explained_by
 from gdtrain.mistakes.wording import may_be_equal, sizes, written
 
 
-@contextlib.contextmanager
-def explained(model: Any, data: Any) -> Iterator[None]:
+def explained(model: Any, data: Any) -> contextlib.AbstractContextManager[None]:
     """Says which input gets data of a wrong shape, if a step fails by that.
 
     Args:
@@ -22,22 +21,19 @@ def explained(model: Any, data: Any) -> Iterator[None]:
     Raises:
         ValueError: instead of Keras's error, if the reason is known.
     """
-    try:
-        yield
-    except (ValueError, TypeError, tf.errors.OpError) as error:
-        reason = _reason(model, data) or _unpacked(data, error)
-        if reason is None:
-            raise
-        raise ValueError(reason) from error
+    return explained_by(
+        lambda error: _reason(model, data) or _unpacked(data, str(error)),
+        ValueError,
+        TypeError,
+        tf.errors.OpError,
+    )
 
 
-def _unpacked(data: Any, error: Exception) -> str | None:
+def _unpacked(data: Any, message: str) -> str | None:
     """Says that a step unpacks x, if the data have no y."""
-    message = str(error)
-    if isinstance(data, (tuple, list, dict)) or not any(
-        text in message
-        for text in ("Iterating over a symbolic", "values to unpack")
-    ):
+    texts = "Iterating over a symbolic", "values to unpack"
+    is_structure = isinstance(data, (tuple, list, dict))
+    if is_structure or not any(text in message for text in texts):
         return None
     return (
         "A step gets what a batch of the data is: `x`, `(x, y)` or `(x, y, "
@@ -67,10 +63,11 @@ def _reason(model: Any, data: Any) -> str | None:
             f"input. Received: {len(leaves)}. Batches of a dataset must be "
             "`(x, y)`, a tuple."
         )
-    if isinstance(x, dict) and {i.name for i in inputs} != set(x):
-        return None  # Keras says which names it expects.
     if isinstance(x, dict):
-        leaves = [x[i.name] for i in inputs]
+        names = [i.name for i in inputs]
+        if set(names) != set(x):
+            return None  # Keras says which names it expects.
+        leaves = [x[name] for name in names]
     for wanted, leaf in zip(inputs, leaves, strict=True):
         if not _takes(wanted.shape, leaf.shape):
             which = "The model"

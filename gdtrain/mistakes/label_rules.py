@@ -74,10 +74,10 @@ def refuse_text(loss: KnownLoss, y_true: Any) -> None:
         return
     raise ValueError(
         f"The labels of {loss.output} must be numbers. Received: text (dtype "
-        f"string) of shape {_shape(y_true)}. Number the classes, `names, y "
-        "= numpy.unique(y, return_inverse=True)`, or use `keras.layers."
-        "StringLookup`. Convert numbers that were read as text by "
-        '`y.astype("float32")`.'
+        f"string) of shape {written(sizes(y_true) or ())}. Number the classes, "
+        "`names, y = numpy.unique(y, return_inverse=True)`, or use "
+        "`keras.layers.StringLookup`. Convert numbers that were read as "
+        'text by `y.astype("float32")`.'
     )
 
 
@@ -128,16 +128,14 @@ def reason(loss: KnownLoss, y_true: Any, y_pred: Any) -> str | None:
 def _of_class_numbers(
     name: str, labels: list, outputs: list, received: str
 ) -> str | None:
-    classes = outputs[-1]
+    *shape, classes = outputs
     if len(labels) == len(outputs) and labels[-1] != 1:
         return (
             f"{name} needs class numbers, one for each {classes} values of "
             f"the output. {received} If the labels are one-hot, compile with "
             'loss="categorical_crossentropy", or pass `y.argmax(-1)`.'
         )
-    if any(
-        may_be_equal(shape, outputs[:-1]) for shape in (labels, labels[:-1])
-    ):
+    if may_be_equal(labels, shape) or may_be_equal(labels[:-1], shape):
         return None
     return (
         f"{name} needs class numbers of the shape of the output without its "
@@ -172,10 +170,6 @@ def mismatch(y_true: Any, y_pred: Any, names: Any) -> str | None:
         "a dict of arrays as y, one for each output; for outputs without a "
         "loss, compile with None as their loss."
     )
-
-
-def _shape(tensor: Any) -> str:
-    return written(sizes(tensor) or ())
 
 
 #: How many labels are checked, at most: a few milliseconds

@@ -12,6 +12,7 @@ import tensorflow as tf
 from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import losses
 from gdtrain.mistakes import label_rules
+from gdtrain.mistakes.errors import explained_by
 from gdtrain.mistakes.wording import place
 
 # The leaves of the batch whose step is being traced, with their paths
@@ -69,7 +70,7 @@ class LabelRules:
         )
 
     def explained(self, loss: Callable, output: str | None) -> Callable:
-        """A compiled loss that says what is wrong with its labels.
+        """A compiled loss that explains mistakes in its labels.
 
         Args:
             loss: Takes `(y_true, y_pred, sample_weight)`.
@@ -88,13 +89,13 @@ class LabelRules:
                 sample_weight is None or known.labels == "class numbers"
             ):
                 self._record(rule, y_true)
-            try:
+            with explained_by(
+                lambda error: label_rules.reason(known, y_true, y_pred),
+                ValueError,
+                TypeError,
+                tf.errors.OpError,
+            ):
                 return loss(y_true, y_pred, sample_weight)
-            except (ValueError, TypeError, tf.errors.OpError) as error:
-                reason = label_rules.reason(known, y_true, y_pred)
-                if reason is None:
-                    raise
-                raise ValueError(reason) from error
 
         return explained
 

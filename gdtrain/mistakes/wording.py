@@ -17,7 +17,7 @@ def place(name: str, path: Iterable[Any]) -> str:
     return name + "".join(f"[{step!r}]" for step in path)
 
 
-def sizes(tensor: Any) -> list[int | None] | None:
+def sizes(tensor: Any) -> list[Any] | None:
     """The sizes of the axes of a tensor or array; `None` if unknown."""
     if not hasattr(tensor, "shape"):
         return None
