@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -25,8 +25,18 @@ _LOOPS: dict[str, tuple[Callable[..., Any], str]] = {
 # A mixin has no parent of its own; to the type checker, it may have any.
 _Mixin: Any = object
 
-# The signature alone: Keras documents these on a parent of its own.
-_signature_of = functools.partial(functools.wraps, assigned=())
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _signature_of(
+    method_of_keras: Callable[..., Any],
+) -> Callable[[_Method], _Method]:
+    """Gives a method Keras's signature, and keeps its docstring.
+
+    Keras documents these methods on a parent of its own.
+    """
+    wraps: Any = functools.wraps(method_of_keras, assigned=())
+    return wraps
 
 
 class StepRunner(_Mixin):
