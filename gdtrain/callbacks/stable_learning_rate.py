@@ -98,29 +98,12 @@ class StableLearningRate(Stability):
             )
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Finds the limit of the model's optimizer, and checks both."""
+        """Finds the limit of the model's optimizer.
+
+        Raises:
+            ValueError: if the rate cannot be held at it.
+        """
         super().on_train_begin(logs)
-        self._check()
-
-    def probe(self, step: int, seconds: float) -> dict[str, float]:
-        """Measures, if a probe is due, and sets the learning rate."""
-        found = super().probe(step, seconds)
-        if found:
-            self._set(found["stable_learning_rate"])
-        return found
-
-    def _set(self, stable: float) -> None:
-        """Sets the learning rate, by the stable one."""
-        if not (math.isfinite(stable) and stable > 0):
-            return
-        optimizer = self.model.optimizer
-        target, rate = self.share * stable, float(optimizer.learning_rate)
-        if 0 < rate < target:
-            target = target**self.rise * rate ** (1 - self.rise)
-        optimizer.learning_rate = target
-
-    def _check(self) -> None:
-        """Refuses what cannot be held."""
         optimizer = self.model.optimizer
         strategy = self.model.distribute_strategy
         limit = limit_of(optimizer, self.minibatch_noise)
@@ -142,3 +125,15 @@ class StableLearningRate(Stability):
                 "several might differ. Received: a model of several workers. "
                 "Use `Stability`, and set the rate that it shows."
             )
+
+    def probe(self, step: int, seconds: float) -> dict[str, float]:
+        """Measures, if a probe is due, and sets the learning rate."""
+        found = super().probe(step, seconds)
+        stable = found.get("stable_learning_rate", math.nan)
+        if math.isfinite(stable) and stable > 0:
+            optimizer = self.model.optimizer
+            target, rate = self.share * stable, float(optimizer.learning_rate)
+            if 0 < rate < target:
+                target = target**self.rise * rate ** (1 - self.rise)
+            optimizer.learning_rate = target
+        return found

@@ -154,17 +154,11 @@ def preconditioner_of(
     with tf.init_scope():  # Where a graph is made, whether there was one yet
         if not int(updates):
             return None
-    slots = optimizers.squared_gradients(optimizer)
-    return [
-        formula(
-            optimizer,
-            tf.convert_to_tensor(variables.parts(slot, strategy)[0]),
-            updates,
-        )
-        for slot in (
-            optimizers.slot(optimizer, slots, weight) for weight in weights
-        )
-    ]
+    name = optimizers.squared_gradients(optimizer)
+    slots = [optimizers.slot(optimizer, name, weight) for weight in weights]
+    first = [variables.parts(slot, strategy)[0] for slot in slots]
+    squares = map(tf.convert_to_tensor, first)
+    return [formula(optimizer, square, updates) for square in squares]
 
 
 def _adam(

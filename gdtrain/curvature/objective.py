@@ -344,12 +344,9 @@ class Objective:
             first replica's, where there are several.
         """
         strategy = self.model.distribute_strategy
-        # `tf.cast` would give back the variable itself.
-        tensors = [
-            tf.convert_to_tensor(variables.parts(weight, strategy)[0])
-            for weight in self.weights
-        ]
-        return [tf.cast(tensor, self.dtype) for tensor in tensors]
+        first = [variables.parts(w, strategy)[0] for w in self.weights]
+        # Of a variable, `tf.cast` alone would give back the variable itself.
+        return [tf.cast(tf.convert_to_tensor(v), self.dtype) for v in first]
 
     def loss(self, values: Arrays | None = None) -> tf.Tensor:
         """The loss.

@@ -131,11 +131,10 @@ class WhatIf:
     """
 
     def __init__(self, model: keras.Model, objective: Objective) -> None:
-        self._model = model
         self._objective = objective
         self._optimizer = unwrapped(model.optimizer)
         self._losses: Callable[[], tf.Tensor] | None = None
-        why = self._copied()
+        why = self._copied(model.distribute_strategy)
         if why:
             _log.warning(
                 "The loss at other learning rates is not known (NaN): %s", why
@@ -161,24 +160,22 @@ class WhatIf:
             return math.nan
         return MULTIPLES[int(np.nanargmin(losses))]
 
-    def _copied(self) -> str | None:
+    def _copied(self, strategy: tf.distribute.Strategy) -> str | None:
         """Makes the copy of the optimizer; or returns why it cannot."""
-        if self._model.distribute_strategy.num_replicas_in_sync > 1:
+        if strategy.num_replicas_in_sync > 1:
             return "there are several replicas."
         optimizer = self._optimizer
         try:
             copy = type(optimizer).from_config(optimizer.get_config())
             self._copy = copy
-            self._weights = [
-                _like(weight) for weight in self._objective.weights
-            ]
+            self._weights = [_like(w) for w in self._objective.weights]
             copy.build(self._weights)
-            same = [v.shape for v in copy.variables] == [
-                v.shape for v in optimizer.variables
+            shapes = [
+                [v.shape for v in one.variables] for one in (copy, optimizer)
             ]
         except Exception as error:  # Of a class of the user's own
             return f"{type(optimizer).__name__} cannot be copied, {error}"
-        if not same:
+        if shapes[0] != shapes[1]:
             return (
                 f"cloning {type(optimizer).__name__} from its config gives "
                 "different variables."
@@ -197,24 +194,18 @@ class WhatIf:
         ):
             ours.assign(theirs)
         _, gradient = objective.gradient(before)
-        clipnorm = settings.of(self._model).global_clipnorm
+        clipnorm = settings.of(objective.model).global_clipnorm
         gradient = clipping.clip(gradient, clipnorm, self._copy)
         update.apply(self._copy, gradient, self._weights)
         moves = [
-            tf.cast(weight, value.dtype) - value
+            (value, tf.cast(weight, value.dtype) - value)
             for weight, value in zip(self._weights, before, strict=True)
         ]
-        return tf.stack(
-            [
-                objective.loss(
-                    [
-                        value + multiple * move
-                        for value, move in zip(before, moves, strict=True)
-                    ]
-                )
-                for multiple in MULTIPLES
-            ]
-        )
+        losses = [
+            objective.loss([value + multiple * move for value, move in moves])
+            for multiple in MULTIPLES
+        ]
+        return tf.stack(losses)
 
 
 def _like(weight: keras.Variable) -> keras.Variable:

@@ -250,22 +250,23 @@ def conclude(
     """
     finite = np.isfinite(test.smoothed)
     rates, smoothed = test.learning_rates[finite], test.smoothed[finite]
-    suggested, considered = {}, []
+    suggested = {}
     if suggestions.falls(test.losses[finite], test.per_decade):
-        considered = ["minimum_tenth"]
         for name, find in suggestions.METHODS.items():
             rate = float(rates[find(rates, smoothed)])
             suggested[name] = test.constant_share * rate
+    method = "minimum_tenth" if suggested else None
     if stable_learning_rate is not None and np.isfinite(stable_learning_rate):
         suggested["curvature"] = _STABLE_SHARE * stable_learning_rate
-        considered += ["curvature"] if considered else []
+        if method and suggested["curvature"] < suggested[method]:
+            method = "curvature"
     return RangeTestResult(
         test.learning_rates,
         test.losses,
         test.smoothed,
         test.blew_up,
         suggested,
-        min(considered, key=suggested.__getitem__, default=None),
+        method,
         stable_learning_rate,
         limit,
         test.steps_before,

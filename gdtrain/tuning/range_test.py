@@ -49,8 +49,8 @@ def optimizer_of(model: keras.Model) -> Optimizer:
     """
     optimizer = model.optimizer
     inner = unwrapped(optimizer)
-    is_one = isinstance(inner, Optimizer)
-    if not is_one or isinstance(inner, keras.optimizers.MultiOptimizer):
+    several = keras.optimizers.MultiOptimizer
+    if not isinstance(inner, Optimizer) or isinstance(inner, several):
         raise ValueError(
             "The model must be compiled with one optimizer, whose rates are "
             f"to be tried. Received: optimizer={optimizer!r}. Write for "

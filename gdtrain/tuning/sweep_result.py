@@ -125,9 +125,9 @@ class SweepJob:
 class SweepResult:
     """The result of `gdtrain.sweep`. Prints as a table.
 
-     A run counts as diverged if a loss of it was not
-    finite, or if the mean loss of its last tenth of steps is more than twice
-    the loss of its first step.
+    A run counts as diverged if a loss of it was not finite, or if the mean
+    loss of its last tenth of steps is more than twice the loss of its first
+    step.
 
     Args:
         job: The `SweepJob`.
