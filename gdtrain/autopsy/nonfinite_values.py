@@ -17,10 +17,7 @@ def kind_of(tensor: Any) -> str:
     Also `""` for a tensor without floats, and for any other object.
     """
     values = _floats(tensor)
-    if values is None or bool(tf.reduce_all(tf.math.is_finite(values))):
-        return ""
-    nans, infinities = _counts(values)
-    return _words(nans, infinities)
+    return "" if values is None else _words(*_counts(values))
 
 
 def rows_of(tensor: Any, batch_size: int) -> tuple[int, ...]:

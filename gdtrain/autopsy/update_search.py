@@ -152,13 +152,12 @@ def _changed(
     optimizers: _Optimizers, name: str, values: Iterable[Any]
 ) -> Iterator[None]:
     """While open, a setting of optimizers has other values."""
-    some = [(o, v) for o, v in zip(optimizers, values) if hasattr(o, name)]
-    is_rate = name == "learning_rate"  # Whose variable changes
-    before = [(o, _rate(o) if is_rate else getattr(o, name)) for o, _ in some]
-    for one, value in some:
-        setattr(one, name, value)
-    try:
+    with contextlib.ExitStack() as stack:
+        for one, value in zip(optimizers, values):
+            if hasattr(one, name):
+                # Of a learning rate, the variable changes.
+                is_rate = name == "learning_rate"
+                before = _rate(one) if is_rate else getattr(one, name)
+                stack.callback(setattr, one, name, before)
+                setattr(one, name, value)
         yield
-    finally:
-        for one, value in before:
-            setattr(one, name, value)
