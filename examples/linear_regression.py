@@ -107,9 +107,9 @@ def main(argv=None):
     best = np.polyfit(x, y, 1)
     print(f"Fitted: y = {w:.5g} x {b:+.5g}")
     print("Exact:  y = {:.5g} x {:+.5g}".format(*best))
-    off = np.abs(np.polyval([w, b] - best, x)).max()
-    closer = f"Run again with --learning-rate {limit / 2:.2g} to come closer."
-    print(f"Up to {off:.2g} apart. {'' if off < 1e-6 else closer}".rstrip())
+    off = np.abs(np.polyval([w, b] - best, x)).max() / y_spread
+    closer = f" Run again with --learning-rate {limit / 2:.2g} to come closer."
+    print(f"Up to {off * y_spread:.2g} apart.{'' if off < 1e-5 else closer}")
     picture = gdtrain.plots.FittedLine(x, y, truth=np.poly1d(truth))
     seen = np.polyval([w, b], np.linspace(x.min(), x.max(), 200))
     picture.draw(seen).savefig(f"{folder}/line.png", dpi=150)

@@ -192,6 +192,11 @@ def test_first_picture_has_the_fitted_line_on_the_true_one(tmp_path):
         assert near.any()
 
 
+def test_line_that_is_reached_has_nothing_closer(tmp_path):
+    printed = run(tmp_path, "--steps=200", "--learning-rate=0.1")
+    assert "apart.\n" in printed and "closer" not in printed
+
+
 def test_runs_in_other_folders_print_the_same_numbers(first, tmp_path):
     printed = run(tmp_path)
     assert rows_of(printed).tolist() == rows_of(first[0]).tolist()
@@ -204,6 +209,7 @@ def test_divergence_is_told_with_the_limit_and_not_saved(
     shutil.copytree(folder, tmp_path / "copy")
     printed = run(tmp_path / "copy", f"--learning-rate={rate}")
     assert f"up to 0.2012 are stable: {rate} diverges." in printed
+    assert "Run again with --learning-rate 0.1 to come closer." in printed
     line, steps = saved(tmp_path / "copy")
     assert steps == 2 * STEPS
     np.testing.assert_array_equal(line, second[1])
