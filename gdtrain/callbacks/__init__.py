@@ -3,8 +3,7 @@
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
-from gdtrain.callbacks.stability import Stability
-from gdtrain.callbacks.stable_learning_rate import StableLearningRate
+from gdtrain.callbacks.stability import Stability, StableLearningRate
 from gdtrain.callbacks.telemetry import StepWriter, Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
 from gdtrain.callbacks.weight_path import WeightPath

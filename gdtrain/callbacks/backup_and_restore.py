@@ -12,23 +12,20 @@ from gdtrain.common.signals import StopSignals
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
 from gdtrain.loop.callback import Callback
-from gdtrain.loop.fit_state import FitState
+from gdtrain.loop.fit_state import FitState, State
 from gdtrain.state import fingerprint
 from gdtrain.writers.background import Background
 from gdtrain.writers.folder_lock import FolderLock
 
-ON_CHANGE = ("error", "continue", "restart")
-
-
-_FINISHED = (
-    "The checkpoints of a finished run stay, so that it is not run again. "
-    "Delete the folder yourself."
-)
 # Arguments of Keras's callback: the value that means the same here, and what
 # to write for the others
 _INSTEAD: dict[str, tuple[Any, str]] = {
     "double_checkpoint": (False, "Write `every_steps=...` and `keep=2`."),
-    "delete_checkpoint": (False, _FINISHED),
+    "delete_checkpoint": (
+        False,
+        "The checkpoints of a finished run stay, so that it is not run again. "
+        "Delete the folder yourself.",
+    ),
 }
 
 
@@ -177,7 +174,9 @@ class BackupAndRestore(Callback):
         self.every_seconds = every_seconds
         self.keep = checks.positive_integer("keep", keep)
         self.at_epochs_only = at_epochs_only
-        self.on_change = checks.one_of("on_change", on_change, ON_CHANGE)
+        self.on_change = checks.one_of(
+            "on_change", on_change, ("error", "continue", "restart")
+        )
         self.saves_first = False  # Set to save before the first step
         self._signals = StopSignals()
         self._background = Background()
@@ -209,13 +208,20 @@ class BackupAndRestore(Callback):
         self._signals.begin()
         self._note(fit_state)
 
-    def _resume(self, fit_state: FitState, state: dict[str, Any]) -> None:
+    def _resume(self, fit_state: FitState, state: State) -> None:
         """Has a run continue from a state, and prints a line."""
         changes = fit_state.differences(state).listed()
         if self._workers.any(bool(changes)):
             changes = changes or "on another worker, something is different"
             if self.on_change == "error":
-                raise ValueError(self._refusal(changes))
+                raise ValueError(
+                    "To resume the run that was saved in "
+                    f"{self.backup_dir!r}, the same must be requested. "
+                    f"Received: {changes}. Delete the folder, or give another "
+                    'one; or pass `on_change="continue"` to continue from the '
+                    "checkpoint with what is requested now, or "
+                    '`on_change="restart"` to train from the start.'
+                )
             if self.on_change == "restart":
                 self._print(
                     f"trains from the start in {self.backup_dir!r}, as "
@@ -225,25 +231,12 @@ class BackupAndRestore(Callback):
         fit_state.resume(state)
         self._print(_place(fit_state, state, self.backup_dir, changes))
 
-    def _refusal(self, changes: str) -> str:
-        """That a checkpoint is of another run, and what to do."""
-        return (
-            f"To resume the run that was saved in {self.backup_dir!r}, "
-            f"the same must be requested. Received: {changes}. Delete "
-            "the folder, or give another one; or pass "
-            '`on_change="continue"` to continue from the checkpoint with what '
-            'is requested now, or `on_change="restart"` to train from the '
-            "start."
-        )
-
     def _print(self, text: str) -> None:
         """Prints a line, as a log may be switched off."""
         if self._workers.is_first:
             print(f"BackupAndRestore: {text}", flush=True)
 
-    def newest(
-        self, epochs: int, before: int | None = None
-    ) -> dict[str, Any] | None:
+    def newest(self, epochs: int, before: int | None = None) -> State | None:
         """The state to continue from; see `shared_backups.newest`."""
         return shared_backups.newest(
             self._backups, self._workers, epochs, before
@@ -270,7 +263,7 @@ class BackupAndRestore(Callback):
         elif stop or fit_state.is_over or self._is_due(fit_state):
             self._save(fit_state)
         if stop and not fit_state.is_over:
-            self._background.wait()
+            self.wait()
             self._signals.stop()
 
     def close(self) -> None:
@@ -290,10 +283,10 @@ class BackupAndRestore(Callback):
             return False
         step, every = fit_state.steps_done, self._every_steps
         # There may have been a rollback.
-        self._saved_step = min(self._saved_step, step)
-        if self._each_epoch and not fit_state.step and step > self._saved_step:
+        self._saved_step = before = min(self._saved_step, step)
+        if self._each_epoch and not fit_state.step and step > before:
             return True
-        if every and step // every > self._saved_step // every:
+        if every and step // every > before // every:
             return True
         if self.every_seconds is None:
             return False
@@ -312,20 +305,13 @@ class BackupAndRestore(Callback):
         state = fit_state.capture(exactly=not self.at_epochs_only)
         self._note(fit_state)
         # As large as may wait, so that at most one does.
-        self._background.do(
-            self._write,
-            state,
-            fit_state.steps_done,
-            fit_state.is_finished,
-            size=2**26,
-        )
+        self._background.do(self._write, state, size=2**26)
 
-    def _write(
-        self, state: dict[str, Any], step: int, is_finished: bool
-    ) -> None:
+    def _write(self, state: State) -> None:
         """Writes a checkpoint, on the writing thread."""
+        step = state["steps_done"]
         try:
-            self._backups.save(step, state, finished=is_finished)
+            self._backups.save(step, state, finished=state["is_finished"])
             self._has_failed = False
         except Exception as error:  # Whatever it is, training continues.
             if not self._has_failed:
@@ -358,26 +344,21 @@ def _check_position(source: DataSource, at_epochs_only: bool) -> None:
         ) from error
 
 
-def _place(
-    fit_state: FitState, state: dict[str, Any], folder: str, changes: str
-) -> str:
+def _place(fit_state: FitState, state: State, folder: str, changes: str) -> str:
     """Where a run continues, and what was compared."""
-    epoch, step = fit_state.epoch, fit_state.step
+    epoch, step, done = fit_state.epoch, fit_state.step, fit_state.steps_done
     if fit_state.is_finished:
-        how = "was stopped early" if fit_state.is_stopped else "is finished"
+        how, end = "is finished", ", or raise `epochs`."
+        if fit_state.is_stopped:
+            how, end = "was stopped early", "."
         text = (
-            f"this run {how}: {epoch} epochs, {fit_state.steps_done} steps, in "
-            f"{folder!r}; nothing is trained. Delete the folder to train "
-            "again"
+            f"this run {how}: {epoch} epochs, {done} steps, in {folder!r}; "
+            f"nothing is trained. Delete the folder to train again{end}"
         )
-        text += "." if fit_state.is_stopped else ", or raise `epochs`."
     else:
         place = f"epoch {epoch + 1} of {fit_state.epochs}"
         place += f", step {step + 1} of it" if step else ""
-        text = (
-            f"continues at {place}, after {fit_state.steps_done} steps, from "
-            f"{folder!r}."
-        )
+        text = f"continues at {place}, after {done} steps, from {folder!r}."
     if changes:
         text += f" With what is requested now: {changes}."
     unknown = fingerprint.not_compared(

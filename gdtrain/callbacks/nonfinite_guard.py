@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -28,8 +28,12 @@ from gdtrain.telemetry.step_table import BlockTable
 
 _log = logging.getLogger("gdtrain")
 
-POLICIES = ("stop", "skip", "rollback")
-_SCHEDULERS = (keras.callbacks.LearningRateScheduler, LearningRateScheduler)
+# What happens to training after a step that is not finite
+_POLICIES = {
+    "stop": "Training stops, with the weights before it.",
+    "skip": "It was skipped, and training continues.",
+    "rollback": "Training continues from its last checkpoint.",
+}
 
 
 class NonfiniteGuard(Callback):
@@ -114,7 +118,7 @@ class NonfiniteGuard(Callback):
         max_rollbacks: int = 5,
     ) -> None:
         super().__init__()
-        self.policy = checks.one_of("policy", policy, POLICIES)
+        self.policy = checks.one_of("policy", policy, (*_POLICIES,))
         self.max_consecutive_skips = checks.positive_integer(
             "max_consecutive_skips", max_consecutive_skips
         )
@@ -142,9 +146,10 @@ class NonfiniteGuard(Callback):
         """Checks the model, and the callbacks that it needs."""
         _check_start(fit_state.model)
         if self.policy == "rollback":
-            self._backup = _backup_among(fit_state.callbacks)
+            self._backup = _check_rollback(
+                fit_state.model.optimizer, fit_state.callbacks
+            )
             self._backup.saves_first = True
-            _check_rate(fit_state.model.optimizer, fit_state.callbacks)
         self._begin()
         # The first one halts in any case, to be explained as it was.
         guard.allow(0, fit_state.model._step_hooks.step_variables)
@@ -164,7 +169,13 @@ class NonfiniteGuard(Callback):
             if not model.built:
                 fit_state.trace()
             # Weights may be those of a checkpoint, or made only now.
-            _warn_of_others(_check_start(model))
+            if others := _check_start(model):
+                _warn(
+                    f"Not finite before training: {listed(others)}. "
+                    "`NonfiniteGuard` does not change such values; finite "
+                    "ones stay finite. If this is not intended, load earlier "
+                    "weights."
+                )
             self._start = [w.numpy() for w in model.trainable_variables]
         if not self._halted:
             return
@@ -181,11 +192,11 @@ class NonfiniteGuard(Callback):
             if state is not None:
                 raise Rollback(state)
         if self.policy == "skip":
-            warnings.warn(
+            bad = listed(_strict(nonfinite_variables(model)))
+            _warn(
                 f"Step {fit_state.steps_done} was skipped as well, more than "
                 f"{self.max_consecutive_skips} in a row: training stops. "
-                f"{_condition(model)}",
-                stacklevel=2,
+                + (f"Not finite: {bad}." if bad else "The weights are finite.")
             )
         fit_state.has_failed = True
         model.stop_training = True
@@ -230,13 +241,8 @@ class NonfiniteGuard(Callback):
             found = tuple(int(indices[place]) for place in cause.examples)
             cause = dataclasses.replace(cause, indices=found)
         self.report = cause
-        then = {
-            "stop": "Training stops, with the weights before it.",
-            "skip": "It was skipped, and training continues.",
-            "rollback": "Training continues from its last checkpoint.",
-        }[self.policy]
         text = causes.describe(cause, fit_state.steps_done, indices)
-        warnings.warn(f"{text} {then}", stacklevel=2)
+        _warn(f"{text} {_POLICIES[self.policy]}")
 
     def _state_before(
         self, fit_state: FitState, backup: BackupAndRestore
@@ -249,11 +255,10 @@ class NonfiniteGuard(Callback):
         epochs, steps_done = fit_state.epochs, fit_state.steps_done
         state = backup.newest(epochs, steps_done)
         if state is None:
-            warnings.warn(
+            _warn(
                 "There is no checkpoint to continue from, as none could be "
                 "saved or all were removed: training stops, with the weights "
-                "before that step.",
-                stacklevel=2,
+                "before that step."
             )
             return None
         # If the first step after it fails, no learning rate could help: the
@@ -263,15 +268,18 @@ class NonfiniteGuard(Callback):
         step, times = self._rollbacks
         times = times + 1 if state["steps_done"] <= step else 1
         if times > self.max_rollbacks:
-            warnings.warn(
+            _warn(
                 f"After step {state['steps_done']}, training was not finite "
-                f"with any of {times} learning rates: it stops.",
-                stacklevel=2,
+                f"with any of {times} learning rates: it stops."
             )
             return None
         self._rollbacks = state["steps_done"], times
         _scale_rates(fit_state.model, state, self.factor**times)
         return state
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
 
 
 def _scale_rates(
@@ -296,7 +304,7 @@ def _check_start(model: keras.Model) -> list[NonfiniteVariable]:
         The other variables that are not.
     """
     found = nonfinite_variables(model)
-    bad = [one for one in found if one.role != "other"]
+    bad = _strict(found)
     if bad:
         remedy = (
             "Load earlier weights, or create the model again."
@@ -310,52 +318,39 @@ def _check_start(model: keras.Model) -> list[NonfiniteVariable]:
     return found
 
 
-def _warn_of_others(found: list[NonfiniteVariable]) -> None:
-    """Warns of other variables that are not finite."""
-    if found:
-        warnings.warn(
-            f"Not finite before training: {listed(found)}. `NonfiniteGuard` "
-            "does not change such values; finite ones stay finite. If this is "
-            "not intended, load earlier weights.",
-            stacklevel=2,
-        )
+def _strict(found: list[NonfiniteVariable]) -> list[NonfiniteVariable]:
+    """Those of them that must be finite: of weights and the optimizer."""
+    return [one for one in found if one.role != "other"]
 
 
-def _condition(model: keras.Model) -> str:
-    """Whether the weights and the optimizer's variables are finite now."""
-    bad = [v for v in nonfinite_variables(model) if v.role != "other"]
-    if bad:
-        return f"Not finite: {listed(bad)}."
-    return "The weights are finite."
-
-
-def _check_rate(
+def _check_rollback(
     optimizer: keras.optimizers.Optimizer,
-    callbacks: Iterable[keras.callbacks.Callback],
-) -> None:
-    """Refuses a learning rate that cannot be set, or not for long."""
-    found = "a schedule" if optimizers.is_scheduled(optimizer) else None
-    for callback in callbacks:
-        if isinstance(callback, _SCHEDULERS):
-            found = f"a callback {type(callback).__name__}, which sets it"
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> BackupAndRestore:
+    """Refuses to roll back without checkpoints, or a rate that can be set.
+
+    Returns:
+        The callback that has the checkpoints.
+    """
+    backups = [c for c in callbacks if isinstance(c, BackupAndRestore)]
+    if not backups:
+        raise ValueError(
+            'With policy="rollback" there must be checkpoints to go back to. '
+            "Received: no BackupAndRestore among the callbacks. Add "
+            "gdtrain.callbacks.BackupAndRestore(backup_dir), or take another "
+            "policy."
+        )
+    found = ["a schedule"] if optimizers.is_scheduled(optimizer) else []
+    schedulers = keras.callbacks.LearningRateScheduler, LearningRateScheduler
+    found += [
+        f"a callback {type(callback).__name__}, which sets it"
+        for callback in callbacks
+        if isinstance(callback, schedulers)
+    ]
     if found:
         raise ValueError(
             'With policy="rollback" the learning rate must be a number, which '
-            f"can be made smaller. Received: {found}. Give a number, or "
+            f"can be made smaller. Received: {found[-1]}. Give a number, or "
             "another policy."
         )
-
-
-def _backup_among(
-    callbacks: Iterable[keras.callbacks.Callback],
-) -> BackupAndRestore:
-    """The callback that has the checkpoints."""
-    for callback in callbacks:
-        if isinstance(callback, BackupAndRestore):
-            return callback
-    raise ValueError(
-        'With policy="rollback" there must be checkpoints to go back to. '
-        "Received: no BackupAndRestore among the callbacks. Add "
-        "gdtrain.callbacks.BackupAndRestore(backup_dir), or take another "
-        "policy."
-    )
+    return backups[0]

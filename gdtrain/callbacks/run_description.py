@@ -11,8 +11,9 @@ import dataclasses
 import inspect
 import json
 import math
+import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsFloat
 
 import keras
@@ -28,10 +29,10 @@ from gdtrain.writers import summaries
 _TITLE = "Gradient descent"
 _OPEN = 12  # Charts of layers that are expanded, at most
 
-# Titles of charts, and patterns of what they draw together, in their order.
+# Titles of the first charts, and patterns of what they draw together.
 # Metrics of the step come after the loss.
-_LOSS = {"loss": ["loss"]}
 _CHARTS = {
+    "loss": ["loss"],
     "learning rate": ["learning_rate(/.*)?", "stable_learning_rate"],
     "gradient norm": ["gradient_norm"],
     "stability: learning rate over its limit, 1": ["stability"],
@@ -44,32 +45,20 @@ _CHARTS = {
         "loss_change",
     ],
 }
+_METRICS, _OTHERS = 0.5, len(_CHARTS)  # Their places among `_CHARTS`
 _LAST = {"nonfinite_count": "numbers that are not finite"}
 _LAYERS = ["update_ratio", "gradient_norm", "weight_norm"]  # Others follow
 
-Charts = list[tuple[str, list[str]]]
+Charts = list[tuple[str, list[str]]]  # Titles, and patterns of tags
+Measured = Iterable[tuple[str, str | None]]  # Names, and their quantities
 
 
-Measured = Sequence[tuple[str, str | None]]  # Names, and their quantities
-
-
-def scalar_page(measured: Measured) -> Summary:
-    """The page of Custom Scalars.
+def categories(measured: Measured) -> list[tuple[str, bool, Charts]]:
+    """The charts of the page: `(title, whether it is closed, charts)`.
 
     Args:
         measured: `(name, quantity)` of each number of a step, in the order of
             the table; `None` for those that the step itself returned.
-    """
-    return summaries.custom_scalars(categories(measured))
-
-
-def categories(
-    measured: Iterable[tuple[str, str | None]],
-) -> list[tuple[str, bool, Charts]]:
-    """The charts of the page: `(title, whether it is closed, charts)`.
-
-    Args:
-        measured: As in `page`.
 
     Example:
 
@@ -86,33 +75,44 @@ def categories(
     Gradient descent ['loss', 'accuracy', 'gradient norm']
     Gradient norm of each layer ['one', 'two']
     """
-    whole: list[tuple[str, str]] = []  # (update, name without it)
+    updates: dict[str, int] = {}  # In their order
+    # Of the first page: place, title and tags
+    found: list[tuple[tuple[float, int, int], str, list[str]]] = []
+    last: Charts = []
     layers: dict[str, Charts] = {name: [] for name in _LAYERS}
-    own: Charts = []
     for name, quantity in measured:
         update, word, part = _parted(name, quantity)
-        if quantity is None and not _is_known(name):
-            own.append((name, [_tag(name), _evaluated(name)]))
-        elif part and not _is_known(word):
-            chart = _titled(part, update), [_tag(name)]
-            layers.setdefault(quantity or word, []).append(chart)
+        of_update = f": {update}" if update else ""
+        order = updates.setdefault(update, len(updates))
+        chart, title, place = _chart(word)
+        tags = [f"step/{re.escape(name)}$"]
+        if name == "loss" or (quantity is None and chart == _OTHERS):
+            tags.append(f"evaluation_{re.escape(name)}_vs_iterations$")
+        if chart != _OTHERS:
+            found.append(((chart, order, place), title + of_update, tags))
+        elif quantity is None:
+            found.append(((_METRICS, 0, 0), name, tags))
+        elif part:
+            layers.setdefault(quantity, []).append((part + of_update, tags))
+        elif word in _LAST:
+            last.append((_LAST[word] + of_update, tags))
         else:
-            whole.append((update, word))
-    first = [*_known(whole, _LOSS), *own, *_known(whole, _CHARTS)]
-    first += _others(whole, lambda name: name not in _LAST)
-    last = _others(whole, lambda name: name in _LAST)
-    pages: list[tuple[str, bool, Charts]] = [(_TITLE, False, first)]
+            found.append(((_OTHERS, 0, 0), title + of_update, tags))
+    first: dict[str, list[str]] = {}
+    for _, title, tags in sorted(found, key=operator.itemgetter(0)):
+        first.setdefault(title, []).extend(tags)
+    pages = [(_TITLE, False, [*first.items()])]
     for quantity, charts in layers.items():
         words = quantity.replace("_", " ")
         if len(charts) == 1:  # No layers to compare
-            page = first if quantity == _LAYERS[0] else last
-            page += [(words, tags) for _, tags in charts]
+            page = pages[0][-1] if quantity == _LAYERS[0] else last
+            page.append((words, charts[0][1]))
         else:
             closed = quantity != _LAYERS[0] or len(charts) > _OPEN
             title = f"{words.capitalize()} of each layer"
             pages.append((title, closed, charts))
     pages.append(("More", True, last))
-    return [category for category in pages if category[-1]]
+    return [page for page in pages if page[-1]]
 
 
 def _parted(name: str, quantity: str | None) -> tuple[str, str, str]:
@@ -127,62 +127,16 @@ def _parted(name: str, quantity: str | None) -> tuple[str, str, str]:
     return update, found, part
 
 
-def _is_known(name: str) -> bool:
-    """Whether a chart with a title of its own draws a name."""
-    return any(
-        re.fullmatch(pattern, name)
-        for patterns in (_LOSS | _CHARTS).values()
-        for pattern in patterns
-    )
+def _chart(word: str) -> tuple[int, str, int]:
+    """The place of the chart that draws a number, its title, its place in it.
 
-
-def _known(
-    whole: list[tuple[str, str]], titles: dict[str, list[str]]
-) -> Iterator[tuple[str, list[str]]]:
-    """Charts that have titles of their own, of each update."""
-    updates = list(dict.fromkeys(update for update, _ in whole))
-    for title, patterns in titles.items():
-        for update in updates:
-            names = [
-                name
-                for pattern in patterns
-                for one, name in whole
-                if one == update and re.fullmatch(pattern, name)
-            ]
-            tags = [_tag(name, update) for name in names]
-            if names == ["loss"] and not update:
-                tags.append(_evaluated("loss"))
-            if tags:
-                yield _titled(title, update), tags
-
-
-def _others(
-    whole: list[tuple[str, str]], is_wanted: Callable[[str], bool]
-) -> Charts:
-    """Charts of what has no title of its own, of each update."""
-    return [
-        (
-            _titled(_LAST.get(name, name.replace("_", " ")), update),
-            [_tag(name, update)],
-        )
-        for update, name in whole
-        if not _is_known(name) and is_wanted(name)
-    ]
-
-
-def _titled(title: str, update: str) -> str:
-    """A title, of one update of several."""
-    return f"{title}: {update}" if update else title
-
-
-def _tag(name: str, update: str = "") -> str:
-    """A regular expression for the tag of a number of a step."""
-    return f"step/{re.escape(f'{update}/{name}' if update else name)}$"
-
-
-def _evaluated(name: str) -> str:
-    """A regular expression for the tag of a number of evaluations."""
-    return f"evaluation_{re.escape(name)}_vs_iterations$"
+    `_OTHERS` where the number has a chart of its own.
+    """
+    for chart, (title, patterns) in enumerate(_CHARTS.items()):
+        for place, pattern in enumerate(patterns):
+            if re.fullmatch(pattern, word):
+                return chart, title, place
+    return _OTHERS, word.replace("_", " "), 0
 
 
 def describe(
@@ -198,37 +152,25 @@ def describe(
         model: A Keras model, compiled.
         batch_size: In examples.
         entries: A dict of the user's own for the tab HParams.
-        measured: `(name, quantity)` of what is measured, as in `scalar_page`.
+        measured: What is measured, as in `categories`.
         parts: What cannot be described is excluded alone.
     """
     found = []
     with parts.catch("The page of Custom Scalars is skipped"):
-        found.append(scalar_page(measured))
+        found.append(summaries.custom_scalars(categories(measured)))
     with parts.catch("The run is not in the tab HParams"):
         values = hyperparameters(model, batch_size, entries, parts)
         found.append(summaries.hparams(values))
-    return found + texts(model, parts)
-
-
-def texts(model: keras.Model, parts: failures.FailureReporter) -> list[Summary]:
-    """The model's summary and configuration for the tab Text.
-
-    What has no configuration, such as most classes of users, is skipped.
-
-    Args:
-        model: A Keras model, compiled.
-        parts: What cannot be described is excluded alone.
-    """
-    making: dict[str, Callable[[], str]] = {
+    texts = {
         "summary": lambda: _summary(model),
         "optimizer": lambda: _json(model.optimizer),
         "compile": lambda: _json(_compiled(model)),
         "configuration": lambda: _json(model.get_config()),
     }
-    found = []
-    for name, make in making.items():
+    for name, make in texts.items():
         with (
             parts.catch(f"The text model/{name} is skipped"),
+            # Of what has no configuration, such as most classes of users
             contextlib.suppress(NotImplementedError),
         ):
             text = f"```\n{make()}\n```"
@@ -283,23 +225,20 @@ def _settings(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
 
 def _arguments(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     """Arguments of an optimizer that differ from defaults; learning rates."""
-    defaults: dict[str, object] = {}
+    defaults: dict[str, Any] = {}
     for kind in reversed(type(optimizer).__mro__):
         parameters = inspect.signature(getattr(kind, "__init__")).parameters
         defaults |= {name: p.default for name, p in parameters.items()}
-    config: dict[str, object] = {}
-    with contextlib.suppress(NotImplementedError):  # It has none.
-        config = optimizer.get_config()
-    return {
-        name: value
-        for name, value in config.items()
-        if name == "learning_rate" or not _is(defaults.get(name), value)
-    }
-
-
-def _is(default: object, value: object) -> bool:
-    """Whether a value is the default, one number, string or the like."""
-    return type(default) is type(value) and bool(np.all(default == value))
+    found: dict[str, Any] = {}
+    with contextlib.suppress(NotImplementedError):  # It has no configuration.
+        for name, value in optimizer.get_config().items():
+            default = defaults.get(name)
+            is_default = type(default) is type(value) and np.all(
+                default == value
+            )
+            if name == "learning_rate" or not is_default:
+                found[name] = value
+    return found
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Checkpoints that all processes of a run have in common."""
 
-from typing import Any
+import math
 
 import tensorflow as tf
 
 from gdtrain.checkpoint.backups import Backups
-
-State = dict[str, Any]  # What `FitState.capture` gives
+from gdtrain.loop.fit_state import State
 
 
 class Workers:
@@ -29,8 +28,8 @@ class Workers:
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
-        # Only strategies of several processes have one.
-        resolver = getattr(strategy, "cluster_resolver", None)
+        # Strategies of one process have none.
+        resolver = strategy.cluster_resolver
         tasks = resolver.cluster_spec().as_dict() if resolver else {}
         self.count = sum(map(len, tasks.values())) if tasks else 1
         self.name = ""
@@ -69,39 +68,36 @@ def newest(
             stopped, is continued from its last unfinished state.
         before: Only states of fewer steps than this; `None` for all.
     """
-    bound = None if before is None else 2 * before - 1
+    most = math.inf if before is None else 2 * before - 1
     while True:
-        found = _newest(backups, epochs, bound)
-        numbers = workers.numbers(-1 if found is None else _number(found))
+        found = _newest(backups, epochs, most)
+        number = -1
+        if found is not None:
+            number = _number(found["steps_done"], found["is_finished"])
+        numbers = workers.numbers(number)
         if min(numbers) == max(numbers):
             return found
-        bound = min(numbers)
+        most = min(numbers)
 
 
-def _newest(backups: Backups, epochs: int, bound: int | None) -> State | None:
+def _newest(
+    backups: Backups, epochs: int, most: float, finished: bool = True
+) -> State | None:
     """The newest state of one process, with at most this number."""
     found = backups.newest(
-        lambda entry: bound is None or 2 * entry.step + entry.finished <= bound
-    )
-    if found is not None and _has_epochs_left(found[1], epochs):
-        found = backups.newest(
-            lambda entry: (
-                not entry.finished
-                and (bound is None or 2 * entry.step <= bound)
-            )
+        lambda entry: (
+            _number(entry.step, entry.finished) <= most
+            and finished >= entry.finished
         )
-    return None if found is None else found[1]
-
-
-def _number(state: State) -> int:
-    """Orders the states of a run: a finished one comes last."""
-    return 2 * state["steps_done"] + state["is_finished"]
-
-
-def _has_epochs_left(state: State, epochs: int) -> bool:
-    """Whether a run that ended has epochs to come."""
-    return (
-        state["is_finished"]
-        and not state["is_stopped"]
-        and state["epoch"] < epochs
     )
+    state: State | None = None if found is None else found[1]
+    if state is None or not state["is_finished"] or state["is_stopped"]:
+        return state
+    if state["epoch"] < epochs:  # It has epochs to come.
+        return _newest(backups, epochs, most, finished=False)
+    return state
+
+
+def _number(step: int, finished: bool) -> int:
+    """Orders the states of a run: a finished one comes last."""
+    return 2 * step + finished
