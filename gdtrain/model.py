@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import keras
 
 from gdtrain.descent import settings, update
-from gdtrain.keras_bridge import models, saving
+from gdtrain.keras_bridge import models
 from gdtrain.mistakes import labels
 from gdtrain.trainer import DescentTrainer
 
@@ -111,6 +111,6 @@ def _class_for(model_class: type) -> type:
     if models.is_plain_functional(model_class):
         return models.functional_subclass(Model)
     is_sequential = issubclass(model_class, keras.Sequential)
-    return saving.subclass_of_same_name(
+    return models.subclass_of_same_name(
         model_class, (model_class, Sequential if is_sequential else Model)
     )

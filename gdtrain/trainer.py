@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.descent import clipping, gradients, settings, update
-from gdtrain.keras_bridge import losses, randomness, saving
+from gdtrain.keras_bridge import losses, models, randomness
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
 from gdtrain.mistakes.errors import ReadableErrors
@@ -264,7 +264,7 @@ class DescentTrainer(StepRunner):
 
     def __reduce__(self) -> tuple:
         """Pickles and copies as Keras does, with the class as it is."""
-        return saving.reduce_model(self, super().__reduce__()[1])
+        return models.reduce_model(self, super().__reduce__()[1])
 
     def save(
         self,
@@ -281,7 +281,7 @@ class DescentTrainer(StepRunner):
         writes = overwrite or not os.path.exists(filepath)
         super().save(filepath, overwrite=overwrite, **kwargs)
         if writes and str(filepath).endswith((".h5", ".hdf5")):
-            saving.fix_hdf5_config(type(self), filepath)
+            models.fix_hdf5_config(type(self), filepath)
             lost = settings.of(self).changed
             if lost:
                 warnings.warn(
@@ -294,7 +294,7 @@ class DescentTrainer(StepRunner):
         """What `compile_from_config` needs and Keras does not keep."""
         found = dataclasses.asdict(settings.of(self))
         del found["resolved_jit_compile"]  # Keras finds it again.
-        if saving.is_saving():
+        if models.is_saving():
             found["random_states"] = [
                 np.asarray(state).tolist()
                 for state in randomness.random_states(self)

@@ -40,9 +40,9 @@ class BackupAndRestore(Callback):
     A printed line says so each time.
 
     A checkpoint belongs to one request: the model, all arguments of `compile`,
-    arguments of `fit`, the seed, and the data. If another learning rate, loss
-    or data are requested, training is refused before its first step, with a
-    list of what differs; see `on_change`. The printed line names what could
+    arguments of `fit`, the seed, and the data. If a different learning rate,
+    loss or data are requested, training is refused before its first step, with
+    a list of what differs; see `on_change`. The printed line names what could
     not be compared. Compared are:
 
     | what | how |
@@ -96,7 +96,7 @@ class BackupAndRestore(Callback):
             augmentation by `tf.random.uniform`) or call Python: they start
             from their beginning when a run resumes, with new random numbers.
             Random layers of the model do not need it.
-        on_change: What to do if the checkpoint belongs to another request.
+        on_change: What to do if the checkpoint belongs to a different request.
             `"error"`, the default, refuses. `"continue"` continues from the
             checkpoint with the current learning rate, loss and data; an
             optimizer or metrics whose variables do not fit start with new
@@ -107,12 +107,12 @@ class BackupAndRestore(Callback):
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
-        RuntimeError: when training begins, if another process is using
+        RuntimeError: when training begins, if a different process is using
             `backup_dir`.
-        ValueError: when training begins, if the checkpoint belongs to another
-            request, unless `on_change` allows it; if weights do not fit; if it
-            is of another format, or damaged with none before it; or if the
-            position of the data cannot be restored.
+        ValueError: when training begins, if the checkpoint belongs to a
+            different request, unless `on_change` allows it; if weights do not
+            fit; if it is of a different format, or damaged with none before
+            it; or if the position of the data cannot be restored.
         OSError: when training begins, if the folder cannot be written.
 
     Example:
@@ -267,7 +267,7 @@ class BackupAndRestore(Callback):
             self._signals.stop()
 
     def close(self) -> None:
-        """Waits for what is being saved, and releases the folder."""
+        """Waits until checkpoints are saved, and releases the folder."""
         self._background.close()
         if self._lock is not None:
             self._lock.release()

@@ -1,7 +1,7 @@
 """Numbers that Keras's hooks pass on, of epochs and evaluations."""
 
+import collections
 import itertools
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from gdtrain.common import failures
 from gdtrain.descent import optimizers
 from gdtrain.writers.tensorboard_runs import TensorBoardRuns
+
+_Row = tuple[str, int, dict[str, float]]
 
 
 def number(value: Any) -> float:
@@ -71,17 +73,15 @@ class EpochScalars:
     ) -> None:
         self._runs = runs
         self._parts = parts
-        # Run, step on the x axis, and numbers by tag
-        self._waiting: list[tuple[str, int, dict[str, float]]] = []
-        self._lock = threading.Lock()
+        # Run, step on the x axis, and numbers by tag. One thread appends, and
+        # one takes what is first, which is safe without a lock.
+        self._waiting: collections.deque[_Row] = collections.deque()
         self._rates_at: int | None = None  # After how many steps read
         self._rates: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_waiting": [], "_lock": None}  # For the original
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
+        # The original writes what is waiting.
+        return {**vars(self), "_waiting": collections.deque()}
 
     def rates_of(self, model: keras.Model, steps_done: int) -> dict[str, float]:
         """The learning rates now, by `learning_rate` or `learning_rate_<name>`.
@@ -110,12 +110,9 @@ class EpochScalars:
         """
         parts: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
         for name, value in logs.items():
-            key = str(name)
-            is_validation = key.startswith("val_")
-            tag = f"epoch_{key.removeprefix('val_')}"
-            parts["validation" if is_validation else "train"][tag] = value
-        added = [self._add(run, epoch, parts[run]) for run in parts]
-        return any(added)
+            run = "validation" if str(name).startswith("val_") else "train"
+            parts[run][f"epoch_{str(name).removeprefix('val_')}"] = value
+        return any([self._add(run, epoch, parts[run]) for run in parts])
 
     def add_evaluation(self, step: int, logs: Mapping[str, Any]) -> bool:
         """Adds the results of an evaluation at a step; as `add_epoch`."""
@@ -124,10 +121,11 @@ class EpochScalars:
 
     def write(self) -> None:
         """Writes all of them, rows of the same tags together."""
-        with self._lock:
-            # By run, so that those of one are written together
-            waiting = sorted(self._waiting, key=lambda row: row[0])
-            self._waiting = []
+        waiting = []
+        while self._waiting:
+            waiting.append(self._waiting.popleft())
+        # By run, so that those of one are written together
+        waiting.sort(key=lambda row: row[0])
         for (run, names), group in itertools.groupby(
             waiting, key=lambda row: (row[0], list(row[2]))
         ):
@@ -145,6 +143,5 @@ class EpochScalars:
                 numbers[tag] = number(value)
         if not numbers:
             return False
-        with self._lock:
-            self._waiting.append((run, step, numbers))
-            return len(self._waiting) == 1
+        self._waiting.append((run, step, numbers))
+        return len(self._waiting) == 1

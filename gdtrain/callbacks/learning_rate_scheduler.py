@@ -24,7 +24,7 @@ class LearningRateScheduler(Callback):
         learning_rate <- schedule(updates so far)     unit="step"
 
     The rate stays a variable: telemetry, other callbacks and saved models see
-    a number, and after training it can be set to another one.
+    a number, and after training it can be set.
 
     By epoch, it is `keras.callbacks.LearningRateScheduler`, except that a
     schedule object is refused, as those count steps.
@@ -32,7 +32,7 @@ class LearningRateScheduler(Callback):
     By step, the weights are bit-equal to those of the same schedule inside
     the optimizer. The rate is set within the compiled step, so that blocks
     stay as long as they are without it. It counts the updates of the
-    optimizer from 0, as Keras's schedules do; another `fit` continues that
+    optimizer from 0, as Keras's schedules do; a second `fit` continues that
     count. Whatever else sets the rate is overruled at the next step.
 
     Args:
@@ -49,7 +49,7 @@ class LearningRateScheduler(Callback):
             with `"step"`, or is a schedule object with `"epoch"`; when
             training begins, if the model is not one of gdtrain's, with
             `"step"`.
-        ValueError: if `unit` is another word, or `verbose` is used with
+        ValueError: if `unit` is neither word, or `verbose` is used with
             `"step"`; when training begins, if the optimizer has a schedule
             already, or several optimizers in it.
 

@@ -41,7 +41,7 @@ class NonfiniteGuard(Callback):
 
     This is decided in the graph, within the step, also by XLA and on several
     replicas: if a trained weight, a variable of the optimizer, a moving
-    average, another variable of a layer or the loss is not finite after a
+    average, any other variable of a layer or the loss is not finite after a
     step, all variables are set to what they were before it. (An optimizer
     that scales the loss skips steps by itself and adapts; these are finite.)
 

@@ -75,7 +75,11 @@ class Pictures:
         drawn = []
         for picture, seen in looked:
             with self._alone(picture):
-                drawn.append(_image(picture.name, picture.draw(seen)))
+                name, figure = picture.name, picture.draw(seen)
+                png = io.BytesIO()
+                figure.savefig(png, format="png", dpi=figure.dpi)
+                size = (int(n) for n in figure.bbox.size)
+                drawn.append(summaries.image(name, [png.getvalue()], *size))
         return drawn
 
     def _alone(self, picture: Picture) -> AbstractContextManager[None]:
@@ -93,14 +97,6 @@ def _name(picture: Picture) -> str:
         return picture.name
     except Exception:  # A property of a user's own may raise anything.
         return type(picture).__name__
-
-
-def _image(name: str, figure: Any) -> Summary:
-    """A Matplotlib figure as a `Summary`."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=figure.dpi)
-    width, height = (int(n) for n in figure.bbox.size)
-    return summaries.image(name, [png.getvalue()], width, height)
 
 
 _log = logging.getLogger("gdtrain")

@@ -203,7 +203,7 @@ def hyperparameters(
         )
     found["batch_size"] = batch_size
     if model.optimizer is not None:
-        # Mixed precision wraps another optimizer around the user's.
+        # Mixed precision wraps one for loss scaling around the user's.
         one = unwrapped(model.optimizer)
         found["optimizer"] = type(one).__name__
         with parts.catch("Settings of the optimizer are missing in HParams"):

@@ -19,7 +19,7 @@ class StepWriter(Callback):
 
     Weights are bit-equal with it and without it. When training ends, normally
     or by an exception, all that was measured has been written and the writer
-    is closed; another `fit` with the same object continues.
+    is closed; a second `fit` with the same object continues.
 
     Args:
         writer: Where to: `gdtrain.writers.CSVWriter(path)`, several as one by
@@ -108,7 +108,7 @@ class StepWriter(Callback):
         self._background.wait()
 
     def close(self) -> None:
-        """Writes what is left and closes the writer."""
+        """Writes the rest and closes the writer."""
         self._background.do(self.writer.close)
         self._background.close()
 
@@ -126,7 +126,7 @@ class StepWriter(Callback):
 class Telemetry(StepWriter):
     """Keeps the numbers of every step as arrays.
 
-    Weights are bit-equal with it and without it. Another `fit` with the same
+    Weights are bit-equal with it and without it. A second `fit` with the same
     object continues. What was measured before an exception or Ctrl-C is kept.
 
     Args:

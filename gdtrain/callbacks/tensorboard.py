@@ -56,7 +56,7 @@ class TensorBoard(StepWriter):
 
     Look at it with `tensorboard --logdir LOG_DIR`, best of all at
     http://localhost:6006/#custom_scalars. TensorBoard lists the folder as a
-    run, and its folder `validation` as another, if there is any.
+    run, and its folder `validation`, if there is one, as a second run.
 
     | tag | x axis | what |
     |---|---|---|
@@ -103,15 +103,15 @@ class TensorBoard(StepWriter):
         pictures: A list of pictures to draw at steps 1, 2, 5, 10, 20, 50, ...
             and at both ends of training: `gdtrain.plots.Predictions(images)`
             for a classifier, `gdtrain.plots.FittedLine(x, y)`, or any object
-            with a `name`, `look(model)`, whose value is passed, on another
-            thread, to `draw(seen)`, which returns a Matplotlib figure.
+            with a `name`, `look(model)`, whose value is passed, on the
+            writing thread, to `draw(seen)`, which returns a Matplotlib figure.
         **keras_arguments: Other arguments of `keras.callbacks.TensorBoard`,
             if they switch off what this callback does not write.
 
     Raises:
         TypeError, ValueError: if an argument cannot be used. For an argument
             of Keras, the message says what to write instead.
-        RuntimeError: when training begins, if another run is writing to
+        RuntimeError: when training begins, if a different run is writing to
             `log_dir`.
 
     Example:
@@ -174,7 +174,7 @@ class TensorBoard(StepWriter):
         """Keeps other runs from writing to the folder.
 
         Raises:
-            RuntimeError: if another run is writing there.
+            RuntimeError: if a different run is writing there.
         """
         super().on_train_begin(logs)
         self._probe_names = self.model._step_hooks.required.probe_names
@@ -227,7 +227,7 @@ class TensorBoard(StepWriter):
         """Keeps other runs from writing to the folder.
 
         Raises:
-            RuntimeError: if another run is writing there.
+            RuntimeError: if a different run is writing there.
         """
         if not self._is_training and self.writes:
             self._runs.lock()
@@ -237,14 +237,17 @@ class TensorBoard(StepWriter):
         # A model that cannot train counts no steps.
         if self.model.optimizer is not None and self.writes:
             with self._parts.catch("Results of evaluations are skipped"):
-                step = self._steps_of_model()
+                step = int(self.model.optimizer.iterations.numpy())
+                # A new optimizer counts from 0, and the steps continue.
+                if isinstance(self.model, DescentTrainer):
+                    step = max(step, self.steps_done)
                 if self._scalars.add_evaluation(step, logs or {}):
                     self._background.do(self._scalars.write)
         if not self._is_training:
             self.close()
 
     def close(self) -> None:
-        """Writes what is left and closes the files."""
+        """Writes the rest and closes the files."""
         self._profile.stop()
         if self._is_training and self.writes:
             history = getattr(self.model, "history", None)  # Set by Keras
@@ -270,14 +273,6 @@ class TensorBoard(StepWriter):
         looked = self._pictures.look(self.model, step)
         if looked and self.writes:
             self._background.do(self._write_pictures, step, looked)
-
-    def _steps_of_model(self) -> int:
-        """How many updates a model has done, also a plain Keras one."""
-        # A new optimizer counts from 0, and the steps continue.
-        updates = int(self.model.optimizer.iterations.numpy())
-        if not isinstance(self.model, DescentTrainer):
-            return updates
-        return max(updates, self.steps_done)
 
     # All that follows runs on the writing thread.
 
@@ -318,21 +313,18 @@ class TensorBoard(StepWriter):
         self._judged.params = self.params or {}
 
     def _describe(self, table: BlockTable) -> None:
-        """Writes what is known of the run."""
-        measured: list[tuple[str, str | None]] = [
-            (name, quantity)
-            for name, quantity in zip(
-                table.names, table.quantities, strict=True
-            )
-            if quantity in self._wanted and name not in self._probe_names
-        ]
-        measured += [(name, None) for name in self._probe_names]
+        """Writes the description of the run."""
+        all_of = dict(zip(table.names, table.quantities, strict=True))
+        measured = {n: q for n, q in all_of.items() if q in self._wanted}
+        for name in self._probe_names:  # Last, also if none was made yet
+            measured.pop(name, None)
+            measured[name] = None
         self._runs.describe(
             run_description.describe(
                 self.model,
                 int(table.examples[0]),
                 self.hparams,
-                measured,
+                measured.items(),
                 self._parts,
             )
         )

@@ -20,7 +20,7 @@ class WeightPath(Callback):
 
     A point is where a block of steps ends, as it does at the requested steps;
     with an integer for `steps_per_execution`, at the next end of an execution.
-    Another `fit` with the same object continues.
+    A second `fit` with the same object continues.
 
     Args:
         every_steps: Keep the weights at the multiples of this, in steps, and

@@ -33,7 +33,7 @@ def keras_arguments(
             describes what this one does as well, and what to write otherwise.
 
     Raises:
-        TypeError: if one has another value, or Keras does not have it either.
+        TypeError: if one has a different value, or Keras has none either.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Whether XLA compiles what is being traced."""
+"""Whether the compiler of the program that is traced is XLA."""
 
 import contextlib
 import threading
@@ -28,7 +28,7 @@ def tracing(xla: bool) -> Iterator[None]:
 
 
 def by_xla() -> bool:
-    """Whether XLA will compile what is being traced in this thread."""
+    """Whether XLA will compile the program that this thread traces."""
     return _state.xla
 
 
@@ -37,7 +37,7 @@ def sealed(tensor: Any, zero: tf.Tensor) -> Any:
 
     XLA recomputes a value wherever it is used, unless it has many uses, and
     fuses a product and a sum into one operation, which rounds once. So an
-    observer of one value may change the last bit of another. As XLA cannot
+    observer of one value may change the last bit of a second one. As XLA cannot
     know that `zero` is 0, it cannot fuse across this.
     `tf.raw_ops.XlaOptimizationBarrier` does not help: XLA for CPUs (in
     TensorFlow 2.21) removes it before it fuses operations.

@@ -112,7 +112,7 @@ def _text(error: BaseException) -> str:
 def _plainly(error: BaseException) -> str:
     """The cause in plain words; empty if it has none."""
     for code, words in _PLAIN.items():
-        if getattr(error, "errno", None) == code:
+        if isinstance(error, OSError) and error.errno == code:
             return words
         # TensorFlow's errors have no number, but the system's own words.
         if os.strerror(code) in _text(error):

@@ -36,7 +36,7 @@ class SignalHandlers(forks.ForkAware):
         self._waiting: set[int] = set()  # While a thread forks
 
     def set(self, number: int, handler: Callable) -> None:
-        """Handles a signal, unless another library does.
+        """Handles a signal, unless a different library does.
 
         Does nothing outside the main thread.
 

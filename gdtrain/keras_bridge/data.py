@@ -140,7 +140,7 @@ def train_validation_split(arrays: Any, share: float) -> tuple[Any, Any]:
 
 
 def concatenate_outputs(outputs: list) -> Any:
-    """Outputs of several batches as NumPy arrays, one after another.
+    """Outputs of several batches as NumPy arrays, joined.
 
     Args:
         outputs: A list of structures of tensors.

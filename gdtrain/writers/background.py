@@ -108,7 +108,7 @@ class Background(forks.ForkAware):
             self._jobs.join()
 
     def close(self) -> None:
-        """Does what is left, flushes, and ends the thread."""
+        """Does the jobs that are left, flushes, and ends the thread."""
         if self._thread is not None:
             self._put(self._flush)
             self._put(_end)
@@ -116,7 +116,7 @@ class Background(forks.ForkAware):
             self._thread = None
             atexit.unregister(self.close)
             forks.unregister(self)
-        # What comes next deserves another try.
+        # Later jobs are tried again.
         self._failed = self._is_parents = False
 
     def _put(

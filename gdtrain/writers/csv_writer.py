@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gdtrain.common import checks, failures
-from gdtrain.writers.writer import Array, Mask, Names
+from gdtrain.writers.writer import Array, Mask, Names, in_parts
 
 _BYTES = 2**20  # Copied, or collected, at a time
 _CELLS = 2000  # Formatted at a time, as no other thread runs meanwhile
@@ -168,18 +168,14 @@ class CSVWriter:
         Raises:
             OSError: if the file cannot be written.
         """
-        steps = np.asarray(steps, np.int64)
-        values = np.asarray(values, np.float32)
         new = [name for name in names if name not in self._columns]
         if new:
             self._widen(new)
-        count = max(1, _CELLS // max(1, len(names)))
-        for start in range(0, len(steps), count):
-            rows = slice(start, start + count)
-            cells = values[rows].astype("S")  # The shortest that reads back
-            if measured is not None:
-                cells[~np.asarray(measured, bool)[rows]] = b""
-            self._waiting += _lines(steps[rows], self._placed(names, cells))
+        for part in in_parts(steps, names, values, measured, _CELLS):
+            cells = part.array.astype("S")  # The shortest that reads back
+            if part.mask is not None:
+                cells[~part.mask] = b""
+            self._waiting += _lines(part.steps, self._placed(names, cells))
             if len(self._waiting) >= _BYTES:
                 self.flush()
 

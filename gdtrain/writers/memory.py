@@ -10,7 +10,7 @@ from gdtrain.writers.writer import Array, Mask, Names
 
 
 class MemoryWriter:
-    """Keeps what is written, as a `StepTable`.
+    """Keeps all steps, as a `StepTable`.
 
     Example:
 

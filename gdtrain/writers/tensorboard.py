@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, forks
 from gdtrain.writers import reading, summaries
-from gdtrain.writers.writer import Array, Mask, Names
+from gdtrain.writers.writer import Array, Mask, Names, in_parts
 
 # Tells two files of one second apart. TensorBoard reads the files of a folder
 # in the order of their names, so it has leading zeros: ".10." would come
@@ -80,16 +79,11 @@ class TensorBoardWriter(forks.ForkAware):
             OSError: if the file cannot be written.
         """
         now = self._clock()
-        steps = np.asarray(steps, np.int64)
-        with np.errstate(over="ignore"):  # What is too large is infinite.
-            values = np.asarray(values, np.float32)
-        mask = None if measured is None else np.asarray(measured, bool)
-        count = max(1, _SCALARS // max(1, len(names)))
-        for start in range(0, len(steps), count):
-            rows = slice(start, start + count)
-            some = None if mask is None else mask[rows]
+        for part in in_parts(steps, names, values, measured, _SCALARS):
             self._write(
-                summaries.serialize(now, steps[rows], names, values[rows], some)
+                summaries.serialize(
+                    now, part.steps, part.names, part.array, part.mask
+                )
             )
 
     def add(self, step: int, summary: Summary) -> None:
@@ -196,7 +190,7 @@ class TensorBoardWriter(forks.ForkAware):
         return file
 
     def _second(self, now: float) -> int:
-        """The time in a new file's name: not before that of another file."""
+        """The time in a new file's name: not before those of others."""
         names = "\n".join(map(os.path.basename, reading.paths(self._directory)))
         return max([int(now), *map(int, _SECOND.findall(names))])
 

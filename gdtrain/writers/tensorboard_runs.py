@@ -161,7 +161,7 @@ class TensorBoardRuns:
         """Keeps other runs from writing there, until `close`.
 
         Raises:
-            RuntimeError: if another run writes there.
+            RuntimeError: if a different run writes there.
         """
         if self._lock is None:
             self._lock = FolderLock(self.log_dir)
@@ -233,7 +233,7 @@ class TensorBoardRuns:
         """Locks a folder that was deleted and made again.
 
         Raises:
-            RuntimeError: if another run writes there.
+            RuntimeError: if a different run writes there.
         """
         if self._lock is not None:
             self._lock.release()
@@ -270,7 +270,7 @@ class _Run:
         directory: Its folder.
         first_step: As in `TensorBoardWriter`.
         lock_again: Called when its folder was deleted; raises `RuntimeError`
-            if another run writes there now.
+            if a different run writes there now.
     """
 
     def __init__(

@@ -1,12 +1,14 @@
 """The interface of writers, and several writers as one."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 from gdtrain.common import failures
+from gdtrain.telemetry.step_table import StepTable
 
 Array = npt.ArrayLike
 Mask = npt.ArrayLike | None  # `None`: all was measured
@@ -82,6 +84,24 @@ class StatefulWriter(Writer, Protocol):
         Args:
             state: What `get_state` returned.
         """
+
+
+def in_parts(
+    steps: Array, names: Names, values: Array, measured: Mask, numbers: int
+) -> Iterator[StepTable]:
+    """Yields what `write` was given, at most so many numbers at a time.
+
+    Example:
+
+    >>> parts = in_parts([1, 2, 3], ["a", "b"], np.zeros([3, 2]), None, 4)
+    >>> [part.steps.tolist() for part in parts]
+    [[1, 2], [3]]
+    """
+    with np.errstate(over="ignore"):  # What is too large is infinite.
+        table = StepTable(steps, names, values, measured)
+    count = max(1, numbers // max(1, len(table.names)))
+    for start in range(0, len(table), count):
+        yield table[start : start + count]
 
 
 def state_of(writer: Writer) -> Any:
