@@ -132,16 +132,10 @@ def first_batches(batches: list) -> dict[str, str]:
     name = data_fingerprint.FIRST_BATCHES
     if randomness.random_seed() is None:
         return {name: "#unknown what Python brings, as no seed was set"}
-    return {
-        name: data_fingerprint.digest(
-            "data",
-            f"{len(batches)} batches",
-            *[
-                repr(data_fingerprint.contents("", batch)).encode()
-                for batch in batches
-            ],
-        )
-    }
+    found = [repr(data_fingerprint.contents("", one)) for one in batches]
+    label = f"{len(batches)} batches"
+    leaf = data_fingerprint.digest("data", label, *map(str.encode, found))
+    return {name: leaf}
 
 
 class OrderedBatches(keras.utils.PyDataset):

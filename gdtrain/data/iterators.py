@@ -181,10 +181,9 @@ def of(iterator: Iterator) -> Files:
         NoPosition: if TensorFlow cannot save it.
     """
     with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, _NAME)
         try:
-            tf.train.Checkpoint(iterator=iterator).write(
-                os.path.join(folder, _NAME)
-            )
+            tf.train.Checkpoint(iterator=iterator).write(path)
         except (ValueError, tf.errors.OpError) as error:
             why = str(error).partition("\n")[0]
             raise NoPosition(
@@ -201,9 +200,8 @@ def restore(iterator: Iterator, files: Files) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             content.tofile(os.path.join(folder, os.path.basename(name)))
-        tf.train.Checkpoint(iterator=iterator).read(
-            os.path.join(folder, _NAME)
-        ).assert_consumed()
+        path = os.path.join(folder, _NAME)
+        tf.train.Checkpoint(iterator=iterator).read(path).assert_consumed()
 
 
 def check(dataset: tf.data.Dataset) -> None:

@@ -106,7 +106,7 @@ class _Pipeline:
         ]
         for index, node in enumerate(operations, 1):
             found[f"the pipeline[{index}]"] = data_fingerprint.digest(
-                "structure", node.op, *self._numbers(node), *self._code(node)
+                "structure", node.op, *self._content(node)
             )
         if self._definition.ByteSize() <= _MOST:
             found[data_fingerprint.FIRST_BATCHES] = self._sample(datasets)
@@ -117,12 +117,8 @@ class _Pipeline:
     def _source(self, node: _Node) -> str:
         """The leaf of a dataset that has no other as its input."""
         shapes = map(_shape, self._inputs(node, _is_constant))
-        return data_fingerprint.digest(
-            "data",
-            f"{node.op} of {', '.join(shapes)}",
-            *self._numbers(node),
-            *self._code(node),
-        )
+        label = f"{node.op} of {', '.join(shapes)}"
+        return data_fingerprint.digest("data", label, *self._content(node))
 
     def _inputs(self, node: _Node, accept: _Accept) -> list[_Node]:
         """The accepted ones of the inputs of a node."""
@@ -130,16 +126,12 @@ class _Pipeline:
         nodes = [self._nodes[name] for name in names]
         return [node for node in nodes if accept(node)]
 
-    def _numbers(self, node: _Node) -> list[bytes]:
-        """The constant arguments of a node."""
+    def _content(self, node: _Node) -> list[bytes]:
+        """The constant arguments of a node, then what its functions do."""
         given = self._inputs(node, _is_constant)
         if _RANDOM.search(node.op):
             given = given[:1]  # The size of its buffer; seeds come after
-        return [_bytes(one) for one in given]
-
-    def _code(self, node: _Node) -> list[bytes]:
-        """The operations and constants of the functions of a node."""
-        found = []
+        found = [_bytes(one) for one in given]
         for part in self.parts(node):
             found.append(part.op.encode())
             if part.op == "Const":
@@ -153,9 +145,7 @@ class _Pipeline:
         for name in sorted(node.attr):
             value = node.attr[name]
             for function in [value.func, *value.list.func]:
-                if function.name in self._functions and (
-                    function.name not in seen
-                ):
+                if function.name in self._functions.keys() - seen:
                     within = seen | {function.name}
                     for part in self._functions[function.name].node_def:
                         yield part

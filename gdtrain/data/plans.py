@@ -120,13 +120,8 @@ class ArrayPlan(BatchPlan):
     def signature(self, block_inputs: ArrayInputs, static: bool) -> ArrayInputs:
         if static:
             return block_inputs
-        arrays = [
-            _for_each_replica(spec, array)
-            for spec, array in zip(
-                self._specs, block_inputs.arrays, strict=True
-            )
-        ]
-        return ArrayInputs(arrays, tf.TensorSpec([None], tf.int64))
+        arrays = map(_for_each_replica, self._specs, block_inputs.arrays)
+        return ArrayInputs(list(arrays), tf.TensorSpec([None], tf.int64))
 
     # What follows is traced. It depends on the size of the data only where
     # `static` says that it may.
