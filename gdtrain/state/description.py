@@ -271,13 +271,13 @@ def _leaf(value: Any) -> Any:
         return str(value)
     if isinstance(value, np.generic):
         value = value.item()
-    for kind in (str, bool, int):  # The plain ones, of subclasses too
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return float(value)
-    if isinstance(value, (float, complex)):  # Which JSON cannot hold
-        return repr(value)
+    if isinstance(value, (str, bool, int, float, complex)):
+        for kind in (str, bool, int):  # The plain ones, of subclasses too
+            if isinstance(value, kind):
+                return kind(value)
+        if isinstance(value, float) and math.isfinite(value):
+            return float(value)
+        return repr(value)  # JSON cannot hold it
     if isinstance(value, bytes):
         return data_fingerprint.digest("data", f"bytes[{len(value)}]", value)
     if isinstance(value, own_code.VARIABLES):

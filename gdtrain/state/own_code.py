@@ -217,11 +217,11 @@ def _reached_through(path: str, value: Any, is_model: bool) -> Iterator:
         within = [] if own else layers.child_layers(value)
         # What a library's object has, its variables say, but for the user's
         # own code in it.
-        items = [(layer.name, layer) for layer in within] + [
-            (name, item)
-            for name, item in _attributes(value)
-            if own or is_model or isinstance(item, _CODE) or is_own(type(item))
-        ]
+        items = found = [(layer.name, layer) for layer in within]
+        for name, item in _attributes(value):
+            kind: Any = type(item)
+            if own or is_model or _is_code(kind):
+                found.append((name, item))
         bases = [base for base in type(value).__mro__ if is_own(base)]
     for key, item in items:
         yield f"{path}.{key}" if path else str(key), item
@@ -243,6 +243,12 @@ def _is_of_interest(kind: type) -> bool:
         or is_own(kind)
         or hasattr(kind, "python_function")  # Of a `tf.function`
     )
+
+
+@functools.lru_cache(maxsize=4096)  # There are many attributes, of few types.
+def _is_code(kind: type) -> bool:
+    """Whether values of a type may be code of the user's own."""
+    return issubclass(kind, _CODE) or is_own(kind)
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
