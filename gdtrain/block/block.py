@@ -125,17 +125,16 @@ class Block:
             fetched = plan.fetch(opened, plan.first(opened))
             return step.run(fetched, StepClock.decode(clock), xla)
 
-        def made() -> Any:
-            made = tf.function(first, autograph=False)
-            return made.get_concrete_function(signature, numbers)
-
         with replicas.undivided_losses(self._model.distribute_strategy):
             # It shows what the step returns; the loop uses the same trace.
-            traced = made()
-            if step.is_incomplete:
+            for is_last in (False, True):
+                traced = tf.function(
+                    first, autograph=False
+                ).get_concrete_function(signature, numbers)
+                if is_last or not step.is_incomplete:
+                    break
                 # What the first trace has made is there before the second.
                 step.forget_traces()
-                traced = made()
             self._logs, _ = traced.structured_outputs
             self.variables = _captured_variables(traced)
             self._program = tf.function(
