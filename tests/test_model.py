@@ -16,6 +16,7 @@ import gdtrain
 from gdtrain.descent import settings
 from gdtrain.keras_bridge import patches
 from tests import models
+from tests.long import mostly_long
 
 X, Y = models.regression_data(40)
 
@@ -236,7 +237,10 @@ PICKLED_KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", PICKLED_KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    mostly_long(PICKLED_KINDS, *KINDS, "unregistered", "turned unregistered"),
+)
 def test_pickled_model_goes_on_bit_equal_with_its_class(kind):
     model = PICKLED_KINDS[kind]()
     pickle.loads(pickle.dumps(model))  # Not compiled
@@ -275,7 +279,9 @@ def fourth_power(y, prediction):
     return keras.ops.mean((y - prediction) ** 4, axis=-1)
 
 
-@pytest.mark.parametrize("kind", ["sequential", "functional"])
+@pytest.mark.parametrize(
+    "kind", mostly_long(["sequential", "functional"], "functional")
+)
 @pytest.mark.parametrize(
     "loss", ["mse", ["mae"], keras.losses.Huber(), fourth_power, None]
 )

@@ -10,6 +10,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.telemetry import presets
 from tests import models
+from tests.long import mostly_long
 
 LAYERS = keras.layers
 
@@ -133,12 +134,9 @@ def assert_bit_equal(observed, alone):
         np.testing.assert_array_equal(observed[name], alone[name], name)
 
 
+# Standard telemetry is tried with XLA by default.
 @pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param(w, marks=pytest.mark.long if w == "xla, plain" else ())
-        for w in WAYS
-    ],
+    "way", mostly_long(WAYS, *(w for w in WAYS if "xla" not in w))
 )
 def test_full_telemetry_leaves_all_bit_equal(way, tmp_path):
     observers = [

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.block import rollback
+from tests.long import mostly_long
 from tests.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -85,10 +86,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    "way",
-    ["graph", "XLA", pytest.param("micro-batches", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize("way", mostly_long(WAYS, "graph"))
 def test_it_is_as_if_each_step_had_been_guarded(way):
     y = Y.copy()
     y[BAD] = np.nan
@@ -128,9 +126,7 @@ OPTIMIZERS = ALL_OPTIMIZERS | {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.long) for n in OPTIMIZERS]
-)
+@pytest.mark.parametrize("name", mostly_long(OPTIMIZERS))
 @pytest.mark.parametrize("place", [0, 11, 22])
 def test_what_is_not_finite_stays_so_with_any_optimizer(name, place):
     # In one step alone, whose loss is finite, and which is then long past.

@@ -33,6 +33,7 @@ from tests.callbacks.runs import (
     network,
     observers,
 )
+from tests.long import mostly_long
 
 
 def broken_off(script, kills, **arguments):
@@ -58,14 +59,6 @@ def check(tmp_path, kills=(5,), epochs=3, **arguments):
     for name in names:
         one, other = (f"{s.folder}/{name}" for s in (whole, parts))
         assert files(one)[one] == files(other)[other]
-
-
-def mostly_long(names, *short):
-    """Parameters of a test, of which only some are tried by default."""
-    return [
-        pytest.param(name, marks=() if name in short else pytest.mark.long)
-        for name in names
-    ]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +150,7 @@ def test_several_inputs_and_outputs(tmp_path):
 def test_validation_and_callbacks_that_remember(tmp_path):
     check(
         tmp_path,
-        [5, 9],
+        [9],
         epochs=5,
         callbacks=lambda folder: [*kept_by_keras(folder), *observers(folder)],
         arguments={"validation_data": (X[:8], Y[:8])},
@@ -167,7 +160,7 @@ def test_validation_and_callbacks_that_remember(tmp_path):
 def test_weights_that_are_swapped_at_each_epoch(tmp_path):
     check(
         tmp_path,
-        [3, 8],
+        [8],
         model=lambda: network(
             optimizer=keras.optimizers.Adam(use_ema=True, ema_momentum=0.5)
         ),

@@ -163,7 +163,7 @@ def test_learning_rate_of_nan_is_skipped(way):
     assert guard.skipped_steps == [3]
 
 
-@pytest.mark.parametrize("way", ["graph", "XLA"])
+@pytest.mark.parametrize("way", ["graph", XLA])
 def test_weight_decay_that_overflows_in_a_block_is_skipped(way):
     check_first(
         lambda: network(

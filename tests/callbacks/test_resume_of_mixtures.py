@@ -9,6 +9,7 @@ import pytest
 import gdtrain
 from tests.callbacks import runs
 from tests.callbacks.test_backup_and_restore import check, decaying, scaling
+from tests.long import mostly_long
 
 OPTIMIZERS = [
     keras.optimizers.Adam,
@@ -91,7 +92,7 @@ def callbacks(mixture, folder):
 
 @pytest.mark.parametrize(
     "seed",
-    [0, *(pytest.param(s, marks=pytest.mark.long) for s in range(1, 40))],
+    mostly_long(range(40), 5),  # One without XLA, two outputs, all observed
 )
 def test_mixture_continues_exactly(tmp_path, seed):
     chance = random.Random(seed)

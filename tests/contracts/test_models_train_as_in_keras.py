@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import gdtrain
 from tests import models
+from tests.long import mostly_long
 
 X, Y = models.regression_data(40)
 BASES = {
@@ -234,7 +235,10 @@ FIT_ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("argument", FIT_ARGUMENTS)
+# test_fit_contract.py has closed forms for them all.
+@pytest.mark.parametrize(
+    "argument", mostly_long(FIT_ARGUMENTS, "sample_weight", "validation_freq")
+)
 def test_argument_of_fit_works_as_in_keras(argument):
     arguments = FIT_ARGUMENTS[argument]
     ours = train(functional, BASES["gdtrain"], **arguments)
@@ -277,7 +281,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 2])
+@pytest.mark.parametrize("steps_per_execution", mostly_long([1, 2], 2))
 @pytest.mark.parametrize("source", SOURCES)
 def test_source_of_batches_works_as_in_keras(source, steps_per_execution):
     results = []

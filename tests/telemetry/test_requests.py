@@ -7,6 +7,7 @@ import gdtrain
 from gdtrain import telemetry as quantities
 from gdtrain.telemetry import presets
 from tests import models
+from tests.long import mostly_long
 from tests.telemetry.listening import Listener
 
 # The noise scale is a mean over the times that it was measured, and says so.
@@ -48,7 +49,9 @@ def train(*callbacks, fits=2, **arguments):
     return model
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", mostly_long(WAYS, *(way for way in WAYS if way != "xla"))
+)
 def test_values_come_at_multiples_and_are_those_of_every_step(way):
     always, rare = (
         Listener(BY_STEP),
