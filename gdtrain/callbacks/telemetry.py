@@ -1,6 +1,5 @@
 """Callbacks that pass the numbers of every step to a writer."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from gdtrain.loop.callback import Callback, Quantities, State
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.step_table import BlockTable, StepTable
 from gdtrain.writers.background import Background
-from gdtrain.writers.memory import MemoryWriter
+from gdtrain.writers.memory import HasSteps, MemoryWriter
 from gdtrain.writers.writer import Array, Mask, Names, Writer, restore, state_of
 
 
@@ -123,7 +122,7 @@ class StepWriter(Callback):
         self.wait()
 
 
-class Telemetry(StepWriter):
+class Telemetry(HasSteps, StepWriter):
     """Keeps the numbers of every step as arrays.
 
     Weights are bit-equal with it and without it. A second `fit` with the same
@@ -179,32 +178,6 @@ class Telemetry(StepWriter):
         """All that was measured so far."""
         self.wait()
         return self.writer.table
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Numbers of the steps kept, int64 `[n]`; the first update is 1."""
-        return self.table.steps
-
-    @property
-    def names(self) -> list[str]:
-        """Names of what was measured."""
-        return list(self.table.names)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Values of one name, float32 `[n]`; NaN where it was not measured.
-
-        Raises:
-            KeyError: if nothing was measured under that name.
-        """
-        return self.table[name]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes an `.npz` file with `steps`, `names` and `values` `[n, m]`.
-
-        Args:
-            path: Where to; overwritten if it exists.
-        """
-        self.table.save(path)
 
     def _repr_html_(self) -> str:
         """The range of each number, and a picture of the loss."""

@@ -114,21 +114,16 @@ def check_threads(runs_eagerly: bool) -> None:
         )
 
 
-def _has_begun() -> bool:
-    """Whether TensorFlow has begun, so that it has threads."""
+def _note_lost_threads() -> None:
+    """Notes, in a child, whether TensorFlow had begun and had threads."""
+    global _lacks_threads
     threads = tf.config.threading.get_inter_op_parallelism_threads()
     try:
-        # May be set until then
+        # It may be changed until TensorFlow begins.
         tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
-        return True
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    return False
-
-
-def _note_lost_threads() -> None:
-    global _lacks_threads
-    _lacks_threads = _lacks_threads or _has_begun()
+        _lacks_threads = True
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks.

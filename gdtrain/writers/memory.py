@@ -9,7 +9,42 @@ from gdtrain.telemetry.step_table import StepTable, stacked
 from gdtrain.writers.writer import Array, Mask, Names
 
 
-class MemoryWriter:
+class HasSteps:
+    """Numbers of steps by name, of an object with a `table` of them."""
+
+    @property
+    def table(self) -> StepTable:
+        """All steps so far."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Step numbers, int64 `[n]`; the first update is 1."""
+        return self.table.steps
+
+    @property
+    def names(self) -> list[str]:
+        """Names of what was measured, in the order in which they came."""
+        return list(self.table.names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Values of one name, float32 `[n]`; NaN where it was not measured.
+
+        Raises:
+            KeyError: if nothing was measured under that name.
+        """
+        return self.table[name]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an `.npz` file with `steps`, `names` and `values` `[n, m]`.
+
+        Args:
+            path: Where to; overwritten if it exists.
+        """
+        self.table.save(path)
+
+
+class MemoryWriter(HasSteps):
     """Keeps all steps, as a `StepTable`.
 
     Example:
@@ -46,24 +81,6 @@ class MemoryWriter:
         self._tables = [stacked(self._tables)]
         return self._tables[0]
 
-    @property
-    def steps(self) -> np.ndarray:
-        """Step numbers, int64 `[n]`."""
-        return self.table.steps
-
-    @property
-    def names(self) -> list[str]:
-        """Names in the order in which they came."""
-        return list(self.table.names)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Values of one name, float32 `[n]`; NaN where it was not measured.
-
-        Raises:
-            KeyError: if nothing was written under that name.
-        """
-        return self.table[name]
-
     def get_state(self) -> dict[str, Any]:
         """All that was written, in arrays."""
         table = self.table
@@ -84,7 +101,3 @@ class MemoryWriter:
                 state["measured"],
             )
         ]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes an `.npz` file. See `StepTable.save`."""
-        self.table.save(path)
