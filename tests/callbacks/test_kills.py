@@ -148,6 +148,9 @@ def run_workers(folder, kill_one=None):
                 )
             )
         if kill_one is not None:
+            for process in processes:  # Both wait for an answer to each line.
+                process.stdin.write("\n" * 1000)
+                process.stdin.flush()
             for _ in range(5):
                 processes[kill_one].stdout.readline()
             processes[kill_one].kill()
