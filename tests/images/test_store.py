@@ -1,0 +1,369 @@
+"""Photos are decoded once and kept, whatever happens to the cache folder."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gdtrain.images import cache, packs, store
+from tests.full_disk import files_up_to
+
+SIZE = (6, 8)
+
+
+class Damaged(ValueError):
+    reason = "it ends too early"
+
+
+class Decoder:
+    """Makes an image of each content; remembers what it was given."""
+
+    def __init__(self):
+        self.contents = []
+
+    def __call__(self, content, *, size, channels, fit):
+        self.contents.append(content)
+        if content.startswith(b"damaged"):
+            raise Damaged
+        seed = int.from_bytes(hashlib.sha256(content).digest()[:4], "big")
+        random = np.random.default_rng(seed)
+        return random.integers(0, 256, [*size, channels], "uint8")
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    """No image fits in memory."""
+    monkeypatch.setattr(store, "_fits_in_memory", lambda size_bytes: False)
+
+
+def make_files(folder, *contents):
+    folder.mkdir(exist_ok=True)
+    return [make_file(folder, content) for content in contents]
+
+
+def make_file(folder, content):
+    path = folder / f"{len(os.listdir(folder))}.jpg"
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return SimpleNamespace(path=str(path), digest=digest)
+
+
+def decoded(files, tmp_path, decoder=None, size=SIZE, **arguments):
+    arguments = {"cache_dir": tmp_path / "cache", **arguments}
+    return store.decoded(
+        files, size=size, decode=decoder or Decoder(), **arguments
+    )
+
+
+def no_decoding(content, **arguments):
+    raise AssertionError("It was decoded already.")
+
+
+def kept_files(tmp_path):
+    return sorted(os.listdir(tmp_path / "cache"))
+
+
+def test_images_come_in_the_order_of_the_files(tmp_path):
+    contents = [b"%d" % i for i in range(200)]
+    files = make_files(tmp_path / "photos", *contents)
+    found = decoded(files, tmp_path)
+    assert found.images.shape == (200, 6, 8, 3)
+    assert found.images.dtype == np.uint8 and not found.damaged
+    for content, image in zip(contents, found.images, strict=True):
+        wanted = Decoder()(content, size=SIZE, channels=3, fit="")
+        np.testing.assert_array_equal(image, wanted)
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_each_content_is_decoded_once(tmp_path, monkeypatch, where):
+    monkeypatch.setattr(store, "_fits_in_memory", lambda _: where == "memory")
+    files = make_files(tmp_path / "photos", b"a", b"b", b"damaged", b"c")
+    first, decoder = decoded(files, tmp_path), Decoder()
+    assert isinstance(first.images, np.memmap) == (where == "disk")
+    again = decoded(files, tmp_path, no_decoding)
+    np.testing.assert_array_equal(first.images, again.images)
+    files = make_files(tmp_path / "photos", b"new") + files[::-1]
+    more = decoded(files, tmp_path, decoder)
+    assert decoder.contents == [b"new", b"damaged"]
+    np.testing.assert_array_equal(more.images[1:], first.images[::-1])
+    assert more.damaged == first.damaged
+
+
+def test_damaged_photos_have_no_row_and_a_reason(tmp_path):
+    files = make_files(tmp_path / "photos", b"a", b"damaged", b"b")
+    for decoder in (Decoder(), no_decoding):
+        found = decoded(files, tmp_path, decoder)
+        assert len(found.images) == 2
+        assert found.damaged == {files[1].digest: "it ends too early"}
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_all_photos_may_be_damaged(tmp_path, monkeypatch, where):
+    monkeypatch.setattr(store, "_fits_in_memory", lambda _: where == "memory")
+    files = make_files(tmp_path / "photos", b"damaged", b"damaged too")
+    for decoder in (Decoder(), no_decoding):
+        found = decoded(files, tmp_path, decoder)
+        assert found.images.shape == (0, 6, 8, 3) and len(found.damaged) == 2
+
+
+@pytest.mark.parametrize(
+    "other", [{"size": (8, 6)}, {"channels": 1}, {"fit": "crop"}]
+)
+def test_images_of_another_kind_are_others(tmp_path, other):
+    files = make_files(tmp_path / "photos", b"a")
+    decoder = Decoder()
+    decoded(files, tmp_path, decoder)
+    decoded(files, tmp_path, decoder, **other)
+    assert len(decoder.contents) == 2
+
+
+def test_what_does_not_fit_in_memory_is_a_map_that_can_be_sliced(
+    tmp_path, on_disk
+):
+    files = make_files(tmp_path / "photos", b"a", b"b", b"c")
+    images = decoded(files, tmp_path).images
+    assert isinstance(images[:2], np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+
+
+def test_what_is_kept_is_a_file_of_numpy(tmp_path):
+    files = make_files(tmp_path / "photos", b"a", b"b")
+    images = decoded(files, tmp_path).images
+    (name,) = kept_files(tmp_path)
+    assert name.startswith("photos-6x8x3-stretch-")
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / name), images)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"",
+        lambda content: b"hello",
+        lambda content: content[:100],
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+    ],
+)
+def test_a_damaged_file_in_the_cache_is_replaced(tmp_path, change):
+    files = make_files(tmp_path / "photos", b"a", b"b", b"c")
+    first = decoded(files, tmp_path)
+    path = tmp_path / "cache" / kept_files(tmp_path)[0]
+    path.write_bytes(change(path.read_bytes()))
+    decoder = Decoder()
+    again = decoded(files, tmp_path, decoder)
+    assert len(decoder.contents) == 3
+    np.testing.assert_array_equal(first.images, again.images)
+    decoded(files, tmp_path, no_decoding)
+
+
+def test_a_file_that_is_gone_or_changed_is_named(tmp_path):
+    files = make_files(tmp_path / "photos", b"a", b"b")
+    os.remove(files[0].path)
+    with pytest.raises(ValueError, match="0.jpg was there .* No such file"):
+        decoded(files, tmp_path)
+    with open(files[1].path, "wb") as file:
+        file.write(b"c")
+    with pytest.raises(ValueError, match="1.jpg has changed"):
+        decoded(files[1:], tmp_path)
+    assert not (tmp_path / "cache").exists()
+
+
+def no_folder(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+
+
+def test_images_stay_in_memory_if_the_folder_cannot_be_written(tmp_path):
+    no_folder(tmp_path)
+    files = make_files(tmp_path / "photos", b"a")
+    with pytest.warns(UserWarning, match="Nothing is kept in .*cache") as said:
+        found = [decoded(files, tmp_path).images for _ in range(2)]
+    assert len(said) == 1
+    np.testing.assert_array_equal(*found)
+
+
+def test_images_stay_in_memory_if_the_disk_is_full(tmp_path):
+    files = make_files(tmp_path / "photos", *(b"%d" % i for i in range(64)))
+    with pytest.warns(UserWarning, match="Nothing is kept in"):
+        with files_up_to(4000):
+            found = decoded(files, tmp_path)
+    assert len(found.images) == 64
+    assert not kept_files(tmp_path)
+
+
+def test_too_many_images_for_the_disk_are_an_error(
+    tmp_path, on_disk, monkeypatch
+):
+    files = make_files(tmp_path / "photos", *(b"%d" % i for i in range(64)))
+    with pytest.raises(ValueError, match="too large .* Choose a smaller"):
+        with files_up_to(4000):
+            decoded(files, tmp_path)
+    assert not kept_files(tmp_path)
+    usage = SimpleNamespace(free=64 * 6 * 8 * 3 - 1)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(ValueError, match="No space left on device"):
+        decoded(files, tmp_path, no_decoding)
+
+
+def test_too_many_images_without_a_folder_are_an_error(tmp_path, on_disk):
+    no_folder(tmp_path)
+    files = make_files(tmp_path / "photos", b"a")
+    with pytest.raises(ValueError, match="cannot be kept in .* `cache_dir`"):
+        decoded(files, tmp_path, no_decoding)
+
+
+def test_two_may_decode_the_same_photos_at_once(tmp_path, on_disk):
+    files = make_files(tmp_path / "photos", b"a", b"b")
+    both_decode = threading.Barrier(2, timeout=30)
+    found = []
+
+    def work():
+        decoder = Decoder()
+
+        def decode(content, **arguments):
+            if not decoder.contents:
+                both_decode.wait()
+            return decoder(content, **arguments)
+
+        found.append(decoded(files[:1], tmp_path, decode).images)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(*found)
+    (name,) = kept_files(tmp_path)
+    assert name.endswith(".npy")
+
+
+KILLED = """
+    import os, signal, sys, types
+    from gdtrain.images import store
+    from tests.images.test_store import Decoder
+
+    decoder = Decoder()
+
+    def decode(content, **arguments):
+        if content == b"killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decoder(content, **arguments)
+
+    store._fits_in_memory = lambda size_bytes: False
+    store._AHEAD = 1
+    files = [types.SimpleNamespace(path=p, digest=d) for p, d in {files}]
+    store.decoded(files, size=(6, 8), decode=decode, cache_dir={cache!r})
+"""
+
+
+def test_what_a_killed_process_leaves_is_not_read(tmp_path):
+    contents = [b"%d" % i for i in range(20)] + [b"killed"]
+    files = make_files(tmp_path / "photos", *contents)
+    pairs = [(file.path, file.digest) for file in files]
+    code = textwrap.dedent(KILLED)
+    code = code.format(files=pairs, cache=str(tmp_path / "cache"))
+    done = subprocess.run([sys.executable, "-c", code], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    (part,) = kept_files(tmp_path)
+    assert part.endswith(".part")
+    decoder = Decoder()
+    assert len(decoded(files, tmp_path, decoder).images) == 21
+    assert len(decoder.contents) == 21
+    assert part in kept_files(tmp_path)  # It may still be written.
+    old = time.time() - 2 * 24 * 3600
+    os.utime(tmp_path / "cache" / part, (old, old))
+    decoded(files[:1], tmp_path)
+    assert part not in kept_files(tmp_path)
+
+
+def test_an_error_of_the_decoder_is_raised(tmp_path, on_disk):
+    files = make_files(tmp_path / "photos", b"a", b"b")
+
+    def decode(content, **arguments):
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        decoded(files, tmp_path, decode)
+    assert not kept_files(tmp_path)
+
+
+def test_memory_is_shared_with_all_else():
+    assert store._fits_in_memory(2**20)
+    assert not store._fits_in_memory(2**50)
+
+
+def test_arrays_are_made_once(tmp_path):
+    made = {
+        "features": np.random.default_rng(0).normal(size=[3, 4]),
+        "small": np.float16([1, np.nan]),
+        "none": np.empty([0, 7], "int32"),
+    }
+    folder = tmp_path / "cache"
+    for make in (lambda: made, no_decoding):
+        found = store.kept("key", make, cache_dir=folder)
+        assert found.keys() == made.keys()
+        for name, array in found.items():
+            assert array.dtype == made[name].dtype
+            np.testing.assert_array_equal(array, made[name])
+    other = store.kept(
+        "other key", lambda: {"a": made["none"]}, cache_dir=folder
+    )
+    assert list(other) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda c: b"", lambda c: c[:-1], lambda c: c.replace(b"7", b"8")]
+)
+def test_damaged_arrays_are_made_again(tmp_path, change):
+    folder = tmp_path / "cache"
+    made = {"a": np.frombuffer(b"7" * 100, np.uint8)}
+    store.kept("key", lambda: made, cache_dir=folder)
+    path = folder / kept_files(tmp_path)[0]
+    path.write_bytes(change(path.read_bytes()))
+    again = store.kept("key", lambda: made, cache_dir=folder)
+    np.testing.assert_array_equal(again["a"], made["a"])
+
+
+def test_arrays_are_made_if_they_cannot_be_kept(tmp_path):
+    no_folder(tmp_path)
+    with pytest.warns(UserWarning, match="Nothing is kept"):
+        found = store.kept(
+            "key", lambda: {"a": np.ones(1)}, cache_dir=tmp_path / "cache"
+        )
+    assert found["a"] == 1
+
+
+def test_the_cache_folder_follows_the_system(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert cache.folder() == "/caches/gdtrain"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert cache.folder() == "/home/ada/.cache/gdtrain"
+    assert cache.folder("~/mine") == "/home/ada/mine"
+
+
+def test_results_of_threads_come_in_order_and_few_wait():
+    started = []
+
+    def double(number):
+        started.append(number)
+        return 2 * number
+
+    results = store.in_parallel(double, iter(range(10**6)))
+    assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
+    results.close()
+    assert len(started) < 100
+
+
+def test_packs_of_another_shape_are_left_alone(tmp_path):
+    assert packs.read(str(tmp_path / "none.npy")) is None
+    np.save(tmp_path / "photos.npy", np.zeros([2, 3, 4, 3], "uint8"))
+    assert packs.read(str(tmp_path / "photos.npy")) is None
