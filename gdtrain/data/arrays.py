@@ -66,7 +66,9 @@ class ArraySource(DataSource):
         arrays = plans.pack(self._given, self._local())
         return data_fingerprint.of(arrays, self._order.batch_size)
 
-    def batch(self, epoch: int, step: int) -> tuple[Structure, np.ndarray]:
+    def batch(
+        self, epoch: int, step: int
+    ) -> tuple[Structure, np.ndarray] | None:
         indices = self._order.of_batch(epoch, step)
         return plans.pack(self._given, self._tensors_of(indices)), indices
 
@@ -141,17 +143,39 @@ class HostArrays(ArraySource, IteratorSource):
     """A `DataSource` of arrays that stay in place, a memory map for example.
 
     Its batches are those of `DeviceArrays` of the same order. Beside the
-    arrays, it needs memory for a few batches and the order of one epoch. See
-    `ArraySource`.
+    arrays, it needs memory for a few batches and the order of one epoch.
+
+    Args:
+        arrays, order, strategy: As in `ArraySource`.
+        steps_per_epoch: As in `IteratorSource`. A pass over the data then has
+            the order of the epoch in which it begins.
     """
 
     def __init__(
-        self, arrays: Structure, order: Order, strategy: tf.distribute.Strategy
+        self,
+        arrays: Structure,
+        order: Order,
+        strategy: tf.distribute.Strategy,
+        steps_per_epoch: int | None = None,
     ) -> None:
         ArraySource.__init__(self, arrays, order, strategy)
         self._indices = np.arange(order.examples)
+        self._pass_epoch = 0  # The epoch in which the pass began
+        self._is_new_pass = False
         spec = self._parts(tf.distribute.InputContext()).element_spec
-        IteratorSource.__init__(self, self._distributed(), spec, order.batches)
+        IteratorSource.__init__(
+            self, self._distributed(), spec, order.batches, steps_per_epoch
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._wanted or self._order.batches
+
+    def batch(
+        self, epoch: int, step: int
+    ) -> tuple[Structure, np.ndarray] | None:
+        # Which batch a step had depends on where the passes began.
+        return None if self._wanted else ArraySource.batch(self, epoch, step)
 
     def _local(self) -> list[Any]:
         return self._leaves
@@ -160,18 +184,28 @@ class HostArrays(ArraySource, IteratorSource):
         return [tf.constant(part) for part in self._gathered(indices)]
 
     def position(self) -> Position:
-        return super().position() | IteratorSource.position(self)
+        own = {"pass_epoch": self._pass_epoch}
+        return super().position() | IteratorSource.position(self) | own
 
     def _iterator_at(self, position: Position) -> Iterator | None:
         seen = position["seen"]
-        if seen in (0, self._order.batches):
+        if seen == 0 or seen == self._order.batches and not self._wanted:
             return None
+        self._shuffle(position["pass_epoch"])
         return iter(self._distributed(seen))
 
     def _begin_pass(self) -> int:
+        self._is_new_pass = True
         return self._order.batches
 
     def _on_epoch_begin(self, epoch: int) -> None:
+        if self._is_new_pass or not self._wanted:
+            self._shuffle(epoch)
+        self._is_new_pass = False
+
+    def _shuffle(self, epoch: int) -> None:
+        """Takes the order of an epoch."""
+        self._pass_epoch = epoch
         if self._order.shuffle:
             self._indices = self._order.of_epochs(epoch, 1)[0]
 

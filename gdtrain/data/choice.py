@@ -72,9 +72,10 @@ def data_source(
     """The source of whatever `keras.Model.fit` takes as data.
 
     Arrays are kept on the device if they take no more than `memory_limit()`,
-    and else gathered on the host, a batch at a time. Ragged and sparse
-    arrays, and arrays with a `steps_per_epoch` other than their number of
-    batches, come through Keras's data adapter.
+    and else gathered on the host, a batch at a time: a memory map is not
+    copied. Ragged and sparse arrays come through Keras's data adapter, and so
+    do those that could be on the device if `steps_per_epoch` is not their
+    number of batches.
 
     The order of shuffled arrays, and of the batches of a `PyDataset`, follows
     from the state of Python's generator, which is left unchanged, so that
@@ -100,10 +101,10 @@ def data_source(
     adapter = data.data_adapter(
         x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
     )
+    if isinstance(x, OrderedBatches):
+        return OrderedData(x, adapter, strategy, steps_per_epoch)
     arrays = data.arrays_of(adapter)
-    if arrays is None or steps_per_epoch not in (None, adapter.num_batches):
-        if isinstance(x, OrderedBatches):
-            return OrderedData(x, adapter, strategy, steps_per_epoch)
+    if arrays is None:
         return AdaptedData(adapter, strategy, steps_per_epoch)
     leaves = plans.leaves(arrays)
     if not len(leaves[0]):
@@ -115,8 +116,13 @@ def data_source(
     size = sum(
         math.prod(leaf.shape) * tf.as_dtype(leaf.dtype).size for leaf in leaves
     )
-    kind = DeviceArrays if size <= memory_limit() else HostArrays
-    return kind(arrays, order, strategy)
+    if steps_per_epoch == adapter.num_batches:
+        steps_per_epoch = None
+    if size > memory_limit():
+        return HostArrays(arrays, order, strategy, steps_per_epoch)
+    if steps_per_epoch:
+        return AdaptedData(adapter, strategy, steps_per_epoch)
+    return DeviceArrays(arrays, order, strategy)
 
 
 def _seed(steps_done: int) -> int:

@@ -80,6 +80,19 @@ def test_arrays_that_are_too_large_for_the_device(tmp_path):
         check(tmp_path)
 
 
+@pytest.mark.parametrize("batch_size, steps", [(6, 2), (5, 3)])
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_large_arrays_in_part(tmp_path, batch_size, steps):
+    feed = {
+        "x": X,
+        "y": Y,
+        "batch_size": batch_size,
+        "steps_per_epoch": steps,
+    }
+    with mock.patch.object(choice, "memory_limit", lambda: 0):
+        check(tmp_path, [1, 3, 5, 6], epochs=4, feed=lambda: feed)
+
+
 def decaying():
     return keras.optimizers.RMSprop(
         keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.9)
