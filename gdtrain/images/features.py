@@ -1,0 +1,195 @@
+"""A model of pictures without its head: its features, stages, fingerprint."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from gdtrain.keras_bridge import graph
+from gdtrain.keras_bridge import layers as keras_layers
+
+_GLOBAL_POOLING = (
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
+)
+#: A block in the name of a layer: `block6a_expand_conv`, `conv5_block3_1_bn`,
+#: `expanded_conv_14_project`, `convnext_tiny_stage_3_block_2_layernorm`
+_BLOCK = re.compile(
+    r".*(?:block|cell|expanded_conv|layer|stage)_?\d+[a-z]?(?=[_./]|$)"
+)
+#: Where a model's configuration has names of layers
+_WITH_NAMES = {"name", "keras_history", "input_layers", "output_layers"}
+
+
+def is_graph(model: keras.Model) -> bool:
+    """Whether a model is a graph of layers: functional, or a built Sequential.
+
+    The layers of a subclass that has its own `call` cannot be followed.
+    """
+    # Keras's class of functional models has no public name.
+    return bool(getattr(model, "inputs", None))
+
+
+def find_features(model: keras.Model) -> keras.KerasTensor:
+    """Finds the features of a picture in a model with or without a head.
+
+    Followed from its output back, that is the last global pooling. Blocks of
+    squeeze and excitation pool too, but in a branch: where paths meet, the
+    head ends.
+
+    Args:
+        model: A model that is a graph of layers, with one output.
+
+    Returns:
+        The features `[n, d]`: the output of the global pooling or, without
+        one, the global average of the last feature map
+        `[n, height, width, d]` or tokens `[n, tokens, d]`.
+
+    Raises:
+        ValueError: if there are none, as in a model without convolutions.
+    """
+    output = model.outputs[0]
+    if len(output.shape) > 2:
+        return pooled(output)
+    tensor = output
+    maps: list[keras.KerasTensor] = []
+    while not any(_extends(found) for found in maps):
+        operation, inputs = graph.producer(tensor)
+        if isinstance(operation, _GLOBAL_POOLING):
+            return pooled(tensor)
+        if len(inputs) != 1:
+            break
+        if isinstance(operation, keras.Model) and is_graph(operation):
+            inner = keras.Model(operation.inputs[0], find_features(operation))
+            return inner(inputs[0])
+        tensor = inputs[0]
+        if len(tensor.shape) > 2:
+            maps.append(tensor)
+    found = maps[0] if maps else tensor
+    if found is output or not graph.producer(found)[1]:
+        raise ValueError("no features of a picture lead to its output")
+    return pooled(found)
+
+
+def pooled(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Means over height and width, or over tokens; features as they are."""
+    if len(tensor.shape) == 4:
+        return keras.layers.GlobalAveragePooling2D()(tensor)
+    if len(tensor.shape) == 3:
+        return keras.layers.GlobalAveragePooling1D()(tensor)
+    return tensor
+
+
+def layers_with_weights(model: keras.Model) -> Iterator[keras.Layer]:
+    """Layers with trainable weights, those of models within models too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model) and layer.layers:
+            yield from layers_with_weights(layer)
+        elif layer.trainable_weights:
+            yield layer
+
+
+def stages(model: keras.Model) -> list[list[keras.Layer]]:
+    """Groups the layers with weights, from the output of the model down.
+
+    A group is a block by the names of layers, or, where most have no block in
+    their name, all layers with a feature map of the same height and width.
+
+    Args:
+        model: The model, with all layers trainable.
+
+    Returns:
+        Lists of layers; the first has the layers next to the output.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8, 8, 3)),
+    ...     keras.layers.Conv2D(4, 3, strides=2, name="stem"),
+    ...     keras.layers.Conv2D(4, 1, name="block1_conv1"),
+    ...     keras.layers.Conv2D(4, 3, name="block1_conv2"),
+    ... ])
+    >>> [[layer.name for layer in stage] for stage in stages(model)]
+    [['block1_conv1', 'block1_conv2'], ['stem']]
+    """
+    layers = list(layers_with_weights(model))
+    blocks = [_BLOCK.match(layer.name) for layer in layers]
+    shapes = list(_shapes(layers))
+    has_blocks = 2 * sum(map(bool, blocks)) >= len(layers)
+    # A network of one resolution is divided by its number of channels.
+    depth = 2 if len({shape[:2] for shape in shapes}) > 1 else 3
+    groups: dict[Any, list[keras.Layer]] = {}
+    for layer, block, shape in zip(layers, blocks, shapes, strict=True):
+        key = block.group() if block and has_blocks else shape[:depth]
+        groups.setdefault(key, []).append(layer)
+    return list(groups.values())[::-1]
+
+
+def fingerprint(model: keras.Model) -> str:
+    """What tells two models apart: a digest of architecture and weights.
+
+    The names of layers do not count, as Keras numbers those without a name in
+    the order in which a process makes them.
+
+    Args:
+        model: The model, functional.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    try:
+        config = _without_names(model.get_config(), {})
+    except NotImplementedError:  # A subclass within cannot be described.
+        config = [
+            type(layer).__name__ for layer in keras_layers.all_layers(model)
+        ]
+    digest = hashlib.sha256(
+        json.dumps(config, default=lambda o: type(o).__name__).encode()
+    )
+    for variable in model.weights:
+        array = variable.numpy()
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _extends(tensor: keras.KerasTensor) -> bool:
+    """Whether a feature map has more than one position."""
+    return any(extent != 1 for extent in tensor.shape[1:-1])
+
+
+def _shapes(layers: list[keras.Layer]) -> Iterator[tuple[int | None, ...]]:
+    """Height, width and channels of the feature map of each layer.
+
+    Layers after pooling belong to the feature map before it.
+    """
+    shape: tuple[int | None, ...] = ()
+    for layer in layers:
+        try:
+            output = layer.output
+        except (AttributeError, ValueError):  # It is part of a subclass.
+            output = None
+        if len(getattr(output, "shape", ())) > 2:
+            shape = tuple(output.shape[1:])
+        yield shape
+
+
+def _without_names(
+    config: Any, numbers: dict[str, int], is_name: bool = False
+) -> Any:
+    """A configuration with names of layers replaced by their order."""
+    if isinstance(config, dict):
+        return {
+            key: _without_names(value, numbers, is_name or key in _WITH_NAMES)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return [_without_names(value, numbers, is_name) for value in config]
+    if is_name and isinstance(config, str):
+        return numbers.setdefault(config, len(numbers))
+    return config
