@@ -7,12 +7,13 @@ import importlib.util
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 
 from gdtrain.common import checks
 from gdtrain.images import features, preprocessing
+from gdtrain.keras_bridge import graph
 
 ENDINGS = (".keras", ".h5", ".hdf5")  # Of files with a whole model
 
@@ -142,14 +143,19 @@ def _of_application(
     if not is_imagenet and weights is not None:
         _load_weights(model, weights, name)
         preprocessing.correct_variance(model)
+    if any(isinstance(layer, keras.Model) for layer in model.layers):
+        return _flat(model, model.inputs[0])
     return model
 
 
 def _of_model(
-    model: keras.Model, size: tuple[int, int], name: str
+    model: keras.Model,
+    size: tuple[int, int],
+    name: str,
+    scaling: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda x: x,
 ) -> keras.Model:
-    """The part of a model up to its features, for photos of this size."""
-    if not features.is_graph(model):
+    """A copy of a model up to its features, for photos of this size."""
+    if not graph.is_graph(model):
         return _of_subclass(model, size, name)
     taken = model.inputs[0]
     if (
@@ -170,18 +176,28 @@ def _of_model(
             raise _not_of_size(name, size, takes)
     photos = keras.Input((*size, taken.shape[-1]), dtype=taken.dtype)
     try:
-        part = keras.Model(taken, features.find_features(model))
+        part = keras.Model(taken, features.cut_head(model), name=model.name)
     except ValueError as error:
         raise ValueError(
             f"The backbone {name} has no features: {_reason(error)}. Give a "
             "model with convolutions, or one that gives [n, height, width, d]."
         ) from error
     try:
-        copy = keras.models.clone_model(part, input_tensors=photos)
-        preprocessing.set_weights(copy, part.get_weights())
+        return _flat(part, photos, scaling)
     except Exception as error:  # Layers raise what they will.
         raise _not_of_size(name, size, _reason(error)) from error
-    return copy
+
+
+def _flat(
+    model: keras.Model,
+    photos: keras.KerasTensor,
+    scaling: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda x: x,
+) -> keras.Model:
+    """A copy of a model without models in it, so that it can be cut."""
+    output, pairs = graph.copy_flat(model, scaling(photos))
+    for layer, copy in pairs:
+        preprocessing.copy_weights(layer, copy)
+    return features.add_pooling(keras.Model(photos, output, name=model.name))
 
 
 def _of_subclass(
@@ -190,8 +206,7 @@ def _of_subclass(
     """A model that is no graph of layers, used as it is."""
     photos = keras.Input((*size, 3), name="photos")
     try:
-        output = model(photos)
-        return keras.Model(photos, features.pooled(output))
+        return features.add_pooling(keras.Model(photos, model(photos)))
     except Exception as error:  # Its `call` raises what it will.
         raise ValueError(
             f"The backbone {name} is not a model of pictures: for photos "
@@ -222,14 +237,13 @@ def _of_preset(
         ) from error
     if weights not in ("imagenet", None):
         _load_weights(network, weights, name)
-    model = _of_model(network, size, name)
-    photos = keras.Input((*size, 3), name="photos")
-    scaled = keras.layers.Rescaling(
+    scaling = keras.layers.Rescaling(
         1.0 if converter.scale is None else converter.scale,
         0.0 if converter.offset is None else converter.offset,
         dtype="float32",
-    )(photos)
-    return keras.Model(photos, model(scaled))
+        name="scaling",
+    )
+    return _of_model(network, size, name, scaling)
 
 
 def _freeze(model: keras.Model) -> list[list[keras.layers.Layer]]:

@@ -26,28 +26,18 @@ _BLOCK = re.compile(
 _WITH_NAMES = {"name", "keras_history", "input_layers", "output_layers"}
 
 
-def is_graph(model: keras.Model) -> bool:
-    """Whether a model is a graph of layers: functional, or a built Sequential.
+def cut_head(model: keras.Model) -> keras.KerasTensor:
+    """Finds where the head of a model of pictures begins, if it has one.
 
-    The layers of a subclass that has its own `call` cannot be followed.
-    """
-    # Keras's class of functional models has no public name.
-    return bool(getattr(model, "inputs", None))
-
-
-def find_features(model: keras.Model) -> keras.KerasTensor:
-    """Finds the features of a picture in a model with or without a head.
-
-    Followed from its output back, that is the last global pooling. Blocks of
-    squeeze and excitation pool too, but in a branch: where paths meet, the
+    Followed from the output back, that is at the last global pooling. Blocks
+    of squeeze and excitation pool too, but in a branch: where paths meet, the
     head ends.
 
     Args:
-        model: A model that is a graph of layers, with one output.
+        model: A graph of layers with one output.
 
     Returns:
-        The features `[n, d]`: the output of the global pooling or, without
-        one, the global average of the last feature map
+        The output of the global pooling or, without one, the last feature map
         `[n, height, width, d]` or tokens `[n, tokens, d]`.
 
     Raises:
@@ -55,17 +45,19 @@ def find_features(model: keras.Model) -> keras.KerasTensor:
     """
     output = model.outputs[0]
     if len(output.shape) > 2:
-        return pooled(output)
+        return output
     tensor = output
     maps: list[keras.KerasTensor] = []
     while not any(_extends(found) for found in maps):
         operation, inputs = graph.producer(tensor)
         if isinstance(operation, _GLOBAL_POOLING):
-            return pooled(tensor)
+            return tensor
         if len(inputs) != 1:
             break
-        if isinstance(operation, keras.Model) and is_graph(operation):
-            inner = keras.Model(operation.inputs[0], find_features(operation))
+        if isinstance(operation, keras.Model) and graph.is_graph(operation):
+            inner = keras.Model(
+                operation.inputs, cut_head(operation), name=operation.name
+            )
             return inner(inputs[0])
         tensor = inputs[0]
         if len(tensor.shape) > 2:
@@ -73,16 +65,23 @@ def find_features(model: keras.Model) -> keras.KerasTensor:
     found = maps[0] if maps else tensor
     if found is output or not graph.producer(found)[1]:
         raise ValueError("no features of a picture lead to its output")
-    return pooled(found)
+    return found
 
 
-def pooled(tensor: keras.KerasTensor) -> keras.KerasTensor:
-    """Means over height and width, or over tokens; features as they are."""
-    if len(tensor.shape) == 4:
-        return keras.layers.GlobalAveragePooling2D()(tensor)
-    if len(tensor.shape) == 3:
-        return keras.layers.GlobalAveragePooling1D()(tensor)
-    return tensor
+def add_pooling(model: keras.Model) -> keras.Model:
+    """Adds the mean over height and width, or over tokens, where it lacks."""
+    output = model.outputs[0]
+    if len(output.shape) < 3:
+        return model
+    name = "features"
+    # The default name may be that of a layer that was loaded from a file.
+    while any(name == operation.name for operation in model.operations):
+        name += ".pooled"
+    if len(output.shape) == 4:
+        features = keras.layers.GlobalAveragePooling2D(name=name)(output)
+    else:
+        features = keras.layers.GlobalAveragePooling1D(name=name)(output)
+    return keras.Model(model.inputs[0], features, name=model.name)
 
 
 def layers_with_weights(model: keras.Model) -> Iterator[keras.Layer]:

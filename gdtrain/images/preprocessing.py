@@ -91,23 +91,23 @@ def correct_variance(model: keras.Model) -> None:
             layer.finalize_state()
 
 
-def set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
-    """Sets all weights, and what `Normalization` computes from its own.
+def copy_weights(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Gives a copy of a layer its weights.
 
-    After `set_weights` alone, that layer goes on with the numbers that it had
-    (Keras 3.15).
+    After `set_weights` alone, `Normalization` goes on with the numbers that
+    it had (Keras 3.15).
     """
-    model.set_weights(weights)
-    for layer in _adapted(model):
-        layer.finalize_state()
+    copy.set_weights(layer.get_weights())
+    for part in _adapted(copy):
+        part.finalize_state()
 
 
-def _adapted(model: keras.Model) -> list[keras.layers.Normalization]:
+def _adapted(layer: keras.Layer) -> list[keras.layers.Normalization]:
     """Normalization layers with weights: those without have constants."""
     return [
-        layer
-        for layer in layers.all_layers(model)
-        if isinstance(layer, keras.layers.Normalization) and layer.weights
+        part
+        for part in layers.all_layers(layer)
+        if isinstance(part, keras.layers.Normalization) and part.weights
     ]
 
 

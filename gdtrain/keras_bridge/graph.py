@@ -1,6 +1,18 @@
-"""The graph of a functional model: which operation makes which tensor."""
+"""The graph of a functional model: its operations, and copies of them."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import keras
+
+
+def is_graph(model: keras.Model) -> bool:
+    """Whether a model is a graph of layers: functional, or a built Sequential.
+
+    The layers of a subclass that has its own `call` cannot be followed.
+    """
+    # Keras's class of functional models has no public name.
+    return bool(getattr(model, "inputs", None))
 
 
 def producer(
@@ -15,3 +27,73 @@ def producer(
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     return history.operation, list(node.input_tensors)
+
+
+def names_before(tensor: keras.KerasTensor) -> Iterator[str]:
+    """The names of the operations that lead to a tensor, as far as one does."""
+    operation, inputs = producer(tensor)
+    yield operation.name
+    if inputs:
+        yield from names_before(inputs[0])
+
+
+def copy_flat(
+    model: keras.Model, inputs: keras.KerasTensor
+) -> tuple[keras.KerasTensor, list[tuple[keras.Layer, keras.Layer]]]:
+    """Calls copies of all layers of a model, those of models in it too.
+
+    `keras.models.clone_model` keeps models within models, so that their
+    layers cannot be joined with those of the outer one. `training` that was
+    fixed in the call of a model within is not kept.
+
+    Needs `_run_through_graph`; without it no model can be a backbone.
+
+    Args:
+        model: A graph of layers with one input and one output.
+        inputs: What the copies are called with.
+
+    Returns:
+        `(outputs, pairs)`: the output, and the layers with their copies,
+        which have other weights.
+
+    Example:
+
+    >>> inner = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
+    >>> model = keras.Sequential([keras.Input([2]), inner])
+    >>> inputs = keras.Input([2])
+    >>> outputs, pairs = copy_flat(model, inputs)
+    >>> [type(layer).__name__ for layer in keras.Model(inputs, outputs).layers]
+    ['InputLayer', 'Dense']
+    """
+    copies: dict[int, keras.Operation] = {}
+    names = set(names_before(inputs))
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
+
+    def copy(operation: keras.Operation) -> keras.Operation:
+        """The copy of an operation; a model that is a graph stays as it is."""
+        if isinstance(operation, keras.Model) and is_graph(operation):
+            return operation
+        if id(operation) not in copies:
+            config, name = operation.get_config(), operation.name
+            while name in names:  # As layers of two models within have it
+                name += ".copy"
+            names.add(name)
+            if name != operation.name:
+                config["name"] = name
+            copies[id(operation)] = type(operation).from_config(config)
+            if isinstance(operation, keras.Layer):
+                pairs.append((operation, copies[id(operation)]))
+        return copies[id(operation)]
+
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(operation, keras.Model) and is_graph(operation):
+            return run(operation, args[0])
+        return operation(*args, **kwargs)
+
+    def run(part: keras.Model, tensors: Any) -> Any:
+        functional = keras.Model(part.inputs, part.outputs)
+        return functional._run_through_graph(
+            tensors, operation_fn=copy, call_fn=call
+        )
+
+    return run(model, inputs)[0], pairs

@@ -101,6 +101,40 @@ def test_sequential_with_a_model_with_a_head_within():
     assert ["block1_conv", "block1_bn"] in names
 
 
+def test_models_within_a_model_become_layers_of_one():
+    first, second = (keras.Model(*body(size=None)) for _ in range(2))
+    photos = keras.Input((64, 64, 3))
+    x = first(photos, training=False)
+    x = layers.Conv2D(3, 1)(x)
+    model = keras.Model(photos, second(x))
+    model.set_weights([w + 0.01 for w in model.get_weights()])
+    backbone = open_backbone(model, size=64)
+    assert not any(
+        isinstance(layer, keras.Model) for layer in backbone.model.layers
+    )
+    photos = np.random.default_rng(0).integers(0, 256, [2, 64, 64, 3], np.uint8)
+    np.testing.assert_allclose(
+        backbone.model.predict_on_batch(photos),
+        model.predict_on_batch(photos).mean((1, 2)),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_a_layer_that_is_called_twice_stays_one_layer():
+    photos = keras.Input((16, 16, 3))
+    shared = layers.Conv2D(3, 3, padding="same")
+    model = keras.Model(photos, shared(shared(photos)))
+    backbone = open_backbone(model, size=16)
+    assert len(backbone.model.weights) == 2
+    np.testing.assert_allclose(
+        backbone.model.predict_on_batch(PHOTOS),
+        model.predict_on_batch(PHOTOS).mean((1, 2)),
+        rtol=1e-4,
+        atol=1e-3,
+    )
+
+
 def test_grey_photos_are_taken():
     backbone = open_backbone(classifier(channels=1), size=16)
     assert backbone.model.input.shape == (None, 16, 16, 1)
@@ -193,6 +227,15 @@ def test_a_file_of_a_model_is_the_model(tmp_path):
     model.save(tmp_path / "model.keras")
     opened = open_backbone(tmp_path / "model.keras", size=16)
     assert opened.fingerprint == open_backbone(model, size=16).fingerprint
+
+
+def test_names_of_layers_in_a_file_do_not_collide_with_new_ones(tmp_path):
+    photos, x = body()
+    model = keras.Model(photos, squeeze_and_excitation(x))
+    model.save(tmp_path / "model.keras")
+    keras.backend.clear_session()  # As in a new process
+    backbone = open_backbone(tmp_path / "model.keras", size=16)
+    assert backbone.model.output.shape == (None, 8)
 
 
 def test_weights_by_path_for_a_model_and_a_file(tmp_path):

@@ -193,6 +193,9 @@ OWNERS = {
     "_model": keras.callbacks.Callback,
     "_non_trainable_variables": layer,
     "_rng": eager_context,
+    "_run_through_graph": lambda: keras.Model(
+        inputs := keras.Input([2]), inputs
+    ),
     "_seed": eager_context,
     "_seed_generators": layer,
     "_should_trace": keras.callbacks.TensorBoard,
