@@ -59,7 +59,9 @@ def train(options):
         elif options.data == "fashion_mnist":
             data = image_data.read_fashion_mnist()
         else:
-            data = images.read_folder(options.data, seed=options.seed)
+            data = images.read_folder(
+                options.data, size=96, fit="crop", seed=options.seed
+            )
         output.mkdir(parents=True, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -70,7 +72,7 @@ def train(options):
     asked = {n: asked[n] for n in asked if n in image_network.Recipe._fields}
     recipe = image_network.recipe_for(options.data)._replace(**asked)
     network = image_network.make(data, recipe)
-    print(data.description)
+    print(data)
     print(
         f"{network.count_params():,} weights, {recipe.epochs} epochs, "
         f"{recipe.batch_size} pictures a step, learning rate from "
@@ -125,14 +127,16 @@ def ask(options):
     # Imported here as they import TensorFlow: `--help` should not wait.
     import image_network
 
-    from gdtrain.images import read_image
+    from gdtrain.images import decode
 
     model = options.model or os.path.join(options.output, "model.keras")
     try:
-        read_image(options.predict, size=(1, 1))  # Is it a picture at all?
+        decode(options.predict, size=(1, 1))  # Is it a picture at all?
         network, class_names = image_network.load(model)
         *size, channels = network.input_shape[1:]
-        image = read_image(options.predict, size=size, channels=channels)
+        image = decode(
+            options.predict, size=size, channels=channels, fit="crop"
+        )
     except ValueError as error:
         fail(error)
     [probabilities] = network.predict(image[np.newaxis], verbose=0)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from sklearn.datasets import load_digits
 
-from gdtrain.images import ImageData, LabelledImages
+from gdtrain.images import LabelledImages, Photos
 
 FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")
 CLOTHES = "T-shirt,trousers,pullover,dress,coat,sandal,shirt,sneaker,bag"
@@ -17,22 +17,23 @@ CLOTHES += ",ankle boot"
 AGAIN = "Install the data set again."
 
 
-def read_digits() -> ImageData:
+def read_digits() -> Photos:
     """Reads scikit-learn's digits. The last 360 are by people who wrote none
     of the others (Alpaydin and Kaynak, "Cascading classifiers", 1998)."""
     digits, count = load_digits(), 360
     images = np.round(digits.images[..., np.newaxis] * (255 / 16))
     images, labels = images.astype(np.uint8), digits.target
-    return ImageData(
-        f"{len(labels) - count:,} handwritten digits to learn from, {count} by "
-        "other writers held out; 8 x 8 pixels, light on dark.",
+    return Photos(
         [str(digit) for digit in digits.target_names],
         LabelledImages(images[:-count], labels[:-count]),
         LabelledImages(images[-count:], labels[-count:]),
+        [],
+        f"{len(labels) - count:,} handwritten digits to learn from, {count} by "
+        "other writers held out; 8 x 8 pixels, light on dark.",
     )
 
 
-def read_fashion_mnist() -> ImageData:
+def read_fashion_mnist() -> Photos:
     """Reads Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747).
 
     From the folder of Debian's package dataset-fashion-mnist; without it,
@@ -54,12 +55,13 @@ def read_fashion_mnist() -> ImageData:
         for images, labels in pairs
     )
     height, width, _ = training.images.shape[1:]
-    return ImageData(
-        f"{len(training):,} pictures of clothes to learn from, "
-        f"{len(held_out):,} held out; {height} x {width}, light on dark.",
+    return Photos(
         CLOTHES.split(","),
         training,
         held_out,
+        [],
+        f"{len(training):,} pictures of clothes to learn from, "
+        f"{len(held_out):,} held out; {height} x {width}, light on dark.",
     )
 
 

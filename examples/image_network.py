@@ -43,7 +43,7 @@ def recipe_for(data: str) -> Recipe:
     return Recipe(vary, blocks, 64, 0.5, 40, 16, 0.02)
 
 
-def make(data: gdtrain.images.ImageData, recipe: Recipe) -> gdtrain.Sequential:
+def make(data: gdtrain.images.Photos, recipe: Recipe) -> gdtrain.Sequential:
     """Makes a network from pictures as they are read to probabilities."""
     # He et al., 2015: with Keras's default, numbers shrink at each relu.
     relu = {"activation": "relu", "kernel_initializer": "he_normal"}

@@ -4,6 +4,9 @@ import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Matplotlib finds the fonts once, and not in each cache folder of tests.
+matplotlib_cache = os.path.expanduser("~/.cache/matplotlib")
+os.environ.setdefault("MPLCONFIGDIR", matplotlib_cache)
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
@@ -27,6 +30,15 @@ def seed():
     """Every test starts from the same random state and names of layers."""
     keras.backend.clear_session(free_memory=False)  # Freeing takes 0.3 s.
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory):
+    """The cache folder of the session, instead of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -223,7 +223,7 @@ def test_the_console_shows_the_prediction_and_nothing_else(photos, photos_run):
 def test_photos_are_told_apart(photos, photos_run):
     result, printed = photos_run
     assert result.accuracy == 1.0
-    assert result.guessing == 0.5
+    assert result.guessing >= 0.5
     for name, bright in ("hot dog", True), ("not hot dog", False):
         path = photos.parent / "new.png"
         draw_photo(bright, (300, 80), "RGB").save(path)
@@ -234,8 +234,10 @@ def test_photos_are_told_apart(photos, photos_run):
 
 
 def test_it_prints_how_many_photos_of_each_class_there_are(photos_run):
-    assert re.search(r"^hot dog +10 +2$", photos_run[1], re.MULTILINE)
-    assert re.search(r"^not hot dog +10 +2$", photos_run[1], re.MULTILINE)
+    for name in "hot dog", "not hot dog":
+        row = rf"^{name} +(\d+) +(\d+)$"
+        learned, held_out = re.search(row, photos_run[1], re.MULTILINE).groups()
+        assert int(learned) + int(held_out) == 12
 
 
 # ------------------------------------------------------------ Fashion-MNIST

@@ -1,13 +1,23 @@
 """Folders of photos are read whole, and what is wrong in them is named."""
 
+import os
+import re
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gdtrain.images import read_folder
-from tests.images.photos import draw_photo, make_photos, png
+from gdtrain.images import DamagedImage, decode, finding, read_folder
+from tests.images.photos import (
+    KINDS,
+    draw_photo,
+    encoded,
+    make_photos,
+    make_random_photos,
+    png,
+    random_photo,
+)
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +25,35 @@ def photos(tmp_path_factory):
     return make_photos(tmp_path_factory.mktemp("photos") / "data")
 
 
+def paths_of(part):
+    return {os.path.relpath(file.path, start=".") for file in part.files}
+
+
+# --------------------------------------------------------- what is held out
+
+
 def test_what_is_held_out_is_not_learned_from(photos):
     data = read_folder(photos)
     learned = {image.tobytes() for image in data.training.images}
     held_out = {image.tobytes() for image in data.held_out.images}
-    assert len(learned) == 20 and len(held_out) == 4
+    assert len(learned) + len(held_out) == 24
     assert not learned & held_out
-    assert np.bincount(data.held_out.labels).tolist() == [2, 2]
+    # At least half and at most twice of what is expected, 2.4.
+    assert all(1 <= n <= 4 for n in np.bincount(data.held_out.labels))
+
+
+def test_each_image_has_its_file_and_its_label(photos):
+    data = read_folder(photos, size=(8, 6))
+    for part, name in (data.training, "training"), (data.held_out, "held out"):
+        assert len(part.images) == len(part.labels) == len(part.files)
+        for image, label, file in zip(part.images, part.labels, part.files):
+            np.testing.assert_array_equal(image, decode(file.path, size=(8, 6)))
+            assert file.class_name == data.class_names[label]
+            assert file.path.split(os.sep)[-2].replace("_", " ") == (
+                file.class_name
+            )
+            assert (file.part, file.status, file.reason) == (name, "read", "")
+    assert data.files == data.training.files + data.held_out.files
 
 
 def test_the_seed_draws_what_is_held_out(photos):
@@ -32,72 +64,301 @@ def test_the_seed_draws_what_is_held_out(photos):
     assert not np.array_equal(first, other)
 
 
+def test_photos_stay_held_out_when_others_are_added(tmp_path):
+    folder = make_random_photos(tmp_path / "data", {"cat": 40, "dog": 40})
+    before = paths_of(read_folder(folder, size=8).held_out)
+    for i in range(40):
+        random_photo(5000 + i).save(folder / "cat" / f"new {i}.png")
+    after = paths_of(read_folder(folder, size=8).held_out)
+    assert before < after
+    assert all("new" in path for path in after - before)
+
+
 def test_a_small_class_keeps_a_picture_on_either_side(tmp_path):
     data = read_folder(make_photos(tmp_path / "data", 2))
     assert sorted(data.training.labels) == [0, 1]
     assert sorted(data.held_out.labels) == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "share, low, high", [(0.0, 1, 1), (0.5, 3, 11), (1.0, 11, 11)]
+)
+def test_each_class_has_images_on_either_side_of_any_share(
+    photos, share, low, high
+):
+    data = read_folder(photos, size=(4, 6), held_out=share)
+    assert data.shape == (4, 6, 3)
+    assert all(low <= n <= high for n in np.bincount(data.held_out.labels))
+
+
+# ------------------------------------------------------------ what is found
+
+
+def test_all_kinds_are_read_whatever_their_names(tmp_path):
+    for name in "a", "b":
+        (tmp_path / name).mkdir()
+    kinds = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+    for i, kind in enumerate(kinds):
+        for name in f"{i}", f"{i}.png", f"{i}.dat":
+            for j, folder in enumerate("ab"):
+                photo = random_photo(100 * i + 10 * len(name) + j)
+                (tmp_path / folder / name).write_bytes(encoded(photo, kind))
+    data = read_folder(tmp_path, size=8)
+    assert len(data.files) == 2 * 3 * len(kinds)
+    assert {file.status for file in data.files} == {"read"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_photos_are_read_as_decode_reads_them(photos, fit, channels):
+    arguments = {"size": (5, 9), "fit": fit, "channels": channels}
+    data = read_folder(photos, **arguments)
+    for image, file in zip(data.held_out.images, data.held_out.files):
+        np.testing.assert_array_equal(image, decode(file.path, **arguments))
+
+
+def test_one_number_is_height_and_width(photos):
+    assert read_folder(photos, size=7).shape == (7, 7, 3)
+    assert read_folder(photos).shape == (224, 224, 3)
+
+
 def test_hidden_and_other_files_are_left_alone(tmp_path):
     folder = make_photos(tmp_path / "data", 3)
     (folder / ".git").mkdir()
+    shutil.copytree(folder / "hot_dog", folder / "__MACOSX")
     (folder / "licence.txt").write_text("free")
     (folder / "hot_dog" / "notes.txt").write_text("tasty")
     (folder / "hot_dog" / "._0.jpg").write_text("of macOS")
     (folder / "hot_dog" / "more.jpg").mkdir()
     (folder / "hot_dog" / "Thumbs.db").write_text("of Windows")
+    (folder / "hot_dog" / "desktop.ini").write_text("of Windows")
     data = read_folder(folder)
     assert data.class_names == ["hot dog", "not hot dog"]
     assert len(data.training) + len(data.held_out) == 6
-    assert "(2 .txt)" in data.description
-    assert "._0" not in data.description and ".db" not in data.description
+    text = str(data)
+    assert "2 files that are no pictures (2 .txt)" in text
+    assert not re.search(r"\._0|\.db|\.ini|MACOSX", text)
 
 
 def test_jpeg_has_other_endings_too(tmp_path):
     folder = make_photos(tmp_path / "data", 2)
     for i, ending in enumerate((".jfif", ".JFIF", ".jpe")):
         path = folder / "hot_dog" / f"saved_{i}{ending}"
-        draw_photo(True, (30, 30), "RGB").save(path, "JPEG")
+        draw_photo(True, (30 + i, 30), "RGB").save(path, "JPEG")
     data = read_folder(folder)
-    assert len(data.training) + len(data.held_out) == 7
-    assert "Skipped" not in data.description
+    assert len(data.files) == 7
+    assert "Skipped" not in str(data)
 
 
 def test_what_is_left_out_is_told(tmp_path):
     folder = make_photos(tmp_path / "data", 2)
-    lost = [folder / "lost.jpg", folder / "hot_dog" / "2020" / "a.png"]
-    lost[1].parent.mkdir()
+    lost = [folder / "lost.jpg", folder / "lost too"]
     for path in lost:
-        draw_photo(True, (30, 30), "RGB").save(path)
-    for name in ("a.webp", "b.WEBP", "c.bmp", "readme"):
+        draw_photo(True, (30, 30), "RGB").save(path, "JPEG")
+    for name in ("a.svg", "b.SVG", "c.psd", "readme"):
         (folder / "hot_dog" / name).write_bytes(b"")
-    text = read_folder(folder).description
-    assert "2 pictures that do not lie in the folder of a class" in text
+    data = read_folder(folder)
+    text = str(data)
+    assert "2 pictures not in the folder of a class" in text
     assert all(str(path) in text for path in lost)
-    assert "(2 .webp, 1 .bmp, 1 without an ending)" in text
+    assert "(2 .svg, 1 .psd, 1 without an ending)" in text
+    assert sum(file.status == "skipped" for file in data.files) == 6
+
+
+def test_folders_below_a_class_are_of_the_class(tmp_path):
+    folder = make_photos(tmp_path / "data", 3)
+    (folder / "hot_dog" / "2020" / "may").mkdir(parents=True)
+    random_photo(0).save(folder / "hot_dog" / "2020" / "may" / "a.png")
+    data = read_folder(folder, size=8)
+    counts = [
+        sum(f.class_name == n for f in data.files) for n in data.class_names
+    ]
+    assert counts == [4, 3]
+
+
+def test_linked_folders_are_read_once(tmp_path):
+    folder = make_photos(tmp_path / "data", 3)
+    (folder / "hot_dog").rename(tmp_path / "elsewhere")
+    (folder / "hot_dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "above").symlink_to(folder)
+    data = read_folder(folder, size=8)
+    assert data.class_names == ["hot dog", "not hot dog"]
+    assert len(data.files) == 6
+
+
+def test_a_pipe_does_not_wait(tmp_path):
+    folder = make_photos(tmp_path / "data", 3)
+    os.mkfifo(folder / "hot_dog" / "pipe")
+    assert "1 file that is no picture" in str(read_folder(folder, size=8))
+    os.mkfifo(folder / "hot_dog" / "pipe.jpg")
+    with pytest.raises(DamagedImage, match="pipe.jpg: it is no file"):
+        read_folder(folder)
+
+
+def test_folders_say_what_is_held_out(tmp_path):
+    for part, count in ("train", 3), ("validation", 2), ("test", 1):
+        folder = make_random_photos(
+            tmp_path / part, {"cat": count, "small_dog": count + 1}
+        )
+        for i, path in enumerate(folder.rglob("*.png")):
+            random_photo(10_000 * count + i).save(path)
+    data = read_folder(tmp_path, size=8)
+    assert data.class_names == ["cat", "small dog"]
+    assert np.bincount(data.training.labels).tolist() == [5, 7]
+    assert np.bincount(data.held_out.labels).tolist() == [1, 2]
+    assert all(f"{os.sep}test{os.sep}" in f.path for f in data.held_out.files)
+    assert "`test` is held out; `validation` is learned" in str(data)
+    shutil.rmtree(tmp_path / "test")
+    data = read_folder(tmp_path, size=8)
+    assert np.bincount(data.held_out.labels).tolist() == [2, 3]
+
+
+def test_class_that_is_held_out_only_is_an_error(tmp_path):
+    make_random_photos(tmp_path / "train", {"cat": 2, "dog": 2})
+    make_random_photos(tmp_path / "test", {"cat": 2, "cow": 2})
+    with pytest.raises(ValueError, match="none of 'cow'.*test.cow"):
+        read_folder(tmp_path)
+
+
+# ------------------------------------------------------------------- copies
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Photos in `train` and `test`, which has three that `train` has."""
+    make_random_photos(tmp_path / "train", {"cat": 5, "dog": 5})
+    make_random_photos(tmp_path / "test", {"cat": 1, "dog": 1})
+    for folder in "cat", "dog":
+        random_photo(len(folder) + ord(folder[0]) * 50).save(
+            tmp_path / "test" / folder / "0.png"
+        )
+    train, test = tmp_path / "train", tmp_path / "test"
+    shutil.copy(train / "cat" / "1.png", test / "cat" / "same bytes.png")
+    for name, (width, height) in (
+        ("again.jpg", (150, 100)),
+        ("small.webp", (75, 50)),
+    ):
+        with Image.open(train / "dog" / "2.png") as image:
+            image.resize((width, height)).save(test / "dog" / name)
+    return tmp_path
+
+
+def test_photos_that_are_learned_are_not_held_out(parts):
+    data = read_folder(parts, size=32)
+    assert len(data.training) == 10 and len(data.held_out) == 2
+    found = {
+        (os.path.basename(file.path), file.reason)
+        for file in data.files
+        if file.status == "duplicate"
+    }
+    dog = parts / "train" / "dog" / "2.png"
+    assert found == {
+        (
+            "same bytes.png",
+            f"the same picture as {parts / 'train' / 'cat' / '1.png'}",
+        ),
+        ("again.jpg", f"the same picture as {dog}"),
+        ("small.webp", f"the same picture as {dog}"),
+    }
+    text = str(data)
+    assert "since it is learned as well: 3 pictures" in text
+    assert re.search(r"^class +learned +held out +copies$", text, re.M)
+    assert re.search(r"^dog +5 +1 +2$", text, re.M)
+
+
+def test_copies_are_found_where_the_content_says_what_is_held_out(tmp_path):
+    folder = make_random_photos(tmp_path / "data", {"cat": 30, "dog": 30})
+    for i in range(30):
+        with Image.open(folder / "cat" / f"{i}.png") as image:
+            image.save(folder / "cat" / f"{i}.jpg", quality=70)
+    data = read_folder(folder, size=32)
+    stems = [
+        {os.path.splitext(path)[0] for path in paths_of(part)}
+        for part in (data.training, data.held_out)
+    ]
+    assert not stems[0] & stems[1]
+    dropped = [file for file in data.files if file.status == "duplicate"]
+    assert dropped and len(data.files) == 90
+    for file in dropped:
+        original = file.reason.removeprefix("the same picture as ")
+        assert os.path.splitext(original)[0] == os.path.splitext(file.path)[0]
+
+
+def test_class_of_nothing_but_copies_is_an_error(tmp_path):
+    folder = make_random_photos(tmp_path / "data", {"cat": 1, "dog": 5})
+    shutil.copy(folder / "cat" / "0.png", folder / "cat" / "1.png")
+    with pytest.raises(ValueError, match="cat must have two or more.*has 1"):
+        read_folder(folder)
+
+
+def test_picture_in_two_classes_is_told(tmp_path):
+    folder = make_random_photos(tmp_path / "data", {"cat": 5, "dog": 5})
+    shutil.copy(folder / "cat" / "0.png", folder / "dog" / "x.png")
+    text = str(read_folder(folder, held_out=0.0, size=32))
+    assert "The same picture is in two classes" in text or "copies" in text
+    assert str(folder / "cat" / "0.png") in text
+    assert str(folder / "dog" / "x.png") in text
+
+
+# ------------------------------------------------------------------ damages
+
+
+def damage(folder):
+    """Damages three of the photos, each in another way."""
+    contents = {"0.jpg": b"", "1.JPEG": b"<html>", "2.png": png()[:50]}
+    for name, content in contents.items():
+        (folder / "hot_dog" / name).write_bytes(content)
+    (folder / "hot_dog" / "gone.jpg").symlink_to(folder / "nowhere")
 
 
 def test_all_damaged_pictures_are_named_at_once(tmp_path):
     folder = make_photos(tmp_path / "data", 6)
-    contents = {"0.jpg": b"", "1.JPEG": b"<html>", "2.png": png()[:50]}
-    for name, content in contents.items():
-        (folder / "hot_dog" / name).write_bytes(content)
+    damage(folder)
     with pytest.raises(ValueError) as caught:
         read_folder(folder)
     text = str(caught.value)
-    assert text.startswith("3 of 12 pictures cannot be read")
+    assert text.startswith("4 of 13 pictures cannot be read")
     assert "0.jpg (it is empty)" in text
-    assert "1.JPEG (it is neither JPEG nor PNG)" in text
+    assert "1.JPEG (it is neither JPEG nor PNG" in text
     assert "2.png (it is damaged" in text
+    assert "gone.jpg (No such file" in text
+    assert "\n" not in text and 'on_error="skip"' in text
 
 
-@pytest.mark.parametrize("share, count", [(0.0, 1), (0.5, 6), (1.0, 11)])
-def test_each_class_has_images_on_either_side_of_any_share(
-    photos, share, count
-):
-    data = read_folder(photos, size=(4, 6), held_out=share)
-    assert data.shape == (4, 6, 3)
-    assert np.bincount(data.held_out.labels).tolist() == [count, count]
+def test_damaged_pictures_are_skipped_if_asked(tmp_path):
+    folder = make_photos(tmp_path / "data", 6)
+    damage(folder)
+    for _ in range(2):  # The second time, from the cache folder
+        data = read_folder(folder, on_error="skip", size=16)
+        assert len(data.training) + len(data.held_out) == 9
+        text = str(data)
+        assert "Left out: 4 damaged pictures" in text
+        assert "0.jpg (it is empty)" in text and "2.png (it is dam" in text
+        table = re.search(r"^hot dog +(\d+) +(\d+) +4$", text, re.M)
+        assert int(table[1]) + int(table[2]) == 3
+        for part in data.training, data.held_out:
+            for image, file in zip(part.images, part.files, strict=True):
+                expected = decode(file.path, size=(16, 16))
+                np.testing.assert_array_equal(image, expected)
+
+
+def test_class_with_nothing_but_damages_is_an_error(tmp_path):
+    folder = make_photos(tmp_path / "data", 3)
+    for path in (folder / "hot_dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="3 of 6 pictures cannot be read"):
+        read_folder(folder)
+    with pytest.raises(ValueError, match="hot_dog must have.*It has 0"):
+        read_folder(folder, on_error="skip")
+    for path in (folder / "not_hot_dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="6 of 6 pictures cannot be read"):
+        read_folder(folder)
+
+
+def test_kinds_of_made_up_photos_are_all_read():
+    assert {ending.lower() for _, ending in KINDS} == {"jpg", "jpeg", "png"}
+    assert set(finding.ENDINGS) >= {".jpg", ".jpeg", ".png", ".avif"}
 
 
 def overwrite(folder, content):
@@ -161,7 +422,7 @@ def remove(folder):
         (remove_second_class, "two or more folders"),
         (lambda folder: add_class(folder), "It has 0"),
         (lambda folder: add_class(folder, "a.png"), "It has 1"),
-        (lambda folder: add_class(folder, "a.gif", "b.gif"), "JPEG or PNG"),
+        (lambda folder: add_class(folder, "a.gif"), "It has 1"),
         (add_namesake, "Rename"),
         (empty, "It has 0"),
         (replace_by_file, "Not a directory"),
@@ -176,3 +437,61 @@ def test_folder_that_cannot_be_used_is_named_with_the_reason(
     with pytest.raises(ValueError) as caught:
         read_folder(folder)
     assert reason in str(caught.value) and str(named) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"size": 0}, "`size` must be a positive integer"),
+        ({"size": (4, 5, 6)}, "`size` must be a number of pixels, or"),
+        ({"size": "big"}, "`size` must be a number of pixels, or"),
+        ({"held_out": 1.5}, "`held_out` must be a share from 0 to 1"),
+        ({"held_out": 20}, "`held_out` must be a share from 0 to 1"),
+        ({"held_out": None}, "`held_out` must be a share from 0 to 1"),
+        ({"seed": -1}, "`seed` must be an integer"),
+        ({"seed": None}, "`seed` must be an integer"),
+        ({"fit": "squeeze"}, "`fit` must be one of"),
+        ({"channels": 4}, "`channels` must be one of"),
+        ({"on_error": "ignore"}, "`on_error` must be one of"),
+    ],
+)
+def test_bad_argument_is_an_error_before_files_are_read(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        read_folder("no such folder", **arguments)
+
+
+# -------------------------------------------------------------------- cache
+
+
+def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch):
+    folder = make_photos(tmp_path / "data", 3)
+    arguments = {"size": 16, "cache_dir": tmp_path / "cache"}
+    first = read_folder(folder, **arguments)
+
+    def fail(*arguments, **keywords):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("gdtrain.images.decoding._loaded", fail)
+    monkeypatch.setattr("gdtrain.images.decoding.thumbnail", fail)
+    again = read_folder(folder, **arguments)
+    np.testing.assert_array_equal(again.training.images, first.training.images)
+    np.testing.assert_array_equal(again.held_out.images, first.held_out.images)
+    assert str(again) == str(first)
+
+
+def test_photos_that_do_not_fit_in_memory_are_a_memory_map(
+    tmp_path, monkeypatch
+):
+    folder = make_photos(tmp_path / "data", 3)
+    expected = read_folder(folder, size=16, cache_dir=tmp_path / "a")
+    monkeypatch.setattr(
+        "gdtrain.images.store._fits_in_memory", lambda size_bytes: False
+    )
+    data = read_folder(folder, size=16, cache_dir=tmp_path / "b")
+    for part, other in (
+        (data.training, expected.training),
+        (data.held_out, expected.held_out),
+    ):
+        assert isinstance(part.images, np.memmap)
+        np.testing.assert_array_equal(part.images, other.images)

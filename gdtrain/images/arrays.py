@@ -1,0 +1,127 @@
+"""Images that are in memory, as `Photos`."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from gdtrain.images import finding, reading, splitting
+from gdtrain.images.photos import (
+    LabelledImages,
+    PhotoFile,
+    Photos,
+    counted,
+    named,
+)
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: Sequence | np.ndarray,
+    *,
+    class_names: Sequence[str] | None = None,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> Photos:
+    """Makes `Photos` of images that are in memory.
+
+    Args:
+        images: uint8 `[n, height, width]` or `[n, height, width, 1 or 3]`.
+        labels: `[n]`: names of classes, or integers from 0.
+        class_names: The classes in their order. Defaults to all labels,
+            sorted.
+        held_out, seed: As in `read_folder`.
+
+    Returns:
+        `Photos`, without files.
+
+    Raises:
+        ValueError: if images and labels do not fit each other, or there are
+            fewer than two classes, or fewer than two images in a class.
+
+    Example:
+
+    >>> images = np.arange(400, dtype=np.uint8).reshape(100, 2, 2)
+    >>> from_arrays(images, ["cat", "dog"] * 50).class_names
+    ['cat', 'dog']
+    """
+    settings = reading.checked_settings(
+        1, held_out, seed, "stretch", 3, "raise"
+    )
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if (
+        images.ndim != 4
+        or images.shape[-1] not in (1, 3)
+        or images.dtype != np.uint8
+    ):
+        raise ValueError(
+            "`images` must be uint8 [n, height, width] or [n, height, width, "
+            "1 or 3], of numbers from 0 to 255. Received: "
+            f"{images.dtype} {list(images.shape)}. Scale them, then write "
+            '`.astype("uint8")`.'
+        )
+    if labels.shape != (len(images),):
+        raise ValueError(
+            f"`labels` must have one label for each of {len(images):,} "
+            f"images. Received: an array of shape {labels.shape}."
+        )
+    names, positions = _positions(labels, class_names)
+    files = [
+        PhotoFile(
+            f"image {i}",
+            names[label],
+            "",
+            hashlib.sha256(image.tobytes()).hexdigest(),
+            "read",
+        )
+        for i, (image, label) in enumerate(zip(images, positions))
+    ]
+    found = finding.Found("images", files, [], names, {}, False, {}, [])
+    reading.check_counts(files, found)
+    rows = {file.path: i for i, file in enumerate(files)}
+    training, others = (
+        np.array([rows[file.path] for file in part], int)
+        for part in splitting.split(files, settings.held_out, settings.seed)
+    )
+    height, width = images.shape[1:3]
+    return Photos(
+        names,
+        LabelledImages(images[training], positions[training]),
+        LabelledImages(images[others], positions[others]),
+        [],
+        f"{counted(len(images), 'picture')} of {height} x {width} pixels.",
+    )
+
+
+def _positions(
+    labels: np.ndarray, class_names: Sequence[str] | None
+) -> tuple[list[str], np.ndarray]:
+    """The names of the classes, and the position of each label in them."""
+    if labels.dtype.kind not in "iuUOS":
+        raise ValueError(
+            "`labels` must be names or integers. Received: "
+            f"{labels.dtype}, such as {labels.ravel()[:1].tolist()}."
+        )
+    are_numbers = labels.dtype.kind in "iu"
+    values = labels if are_numbers else labels.astype(str)
+    if class_names is None:
+        unique, positions = np.unique(values, return_inverse=True)
+        names = [str(value) for value in unique]
+    else:
+        names = list(class_names)
+        places = range(len(names)) if are_numbers else names
+        where = {value: i for i, value in enumerate(places)}
+        unknown = sorted(set(values.tolist()) - set(where))
+        if unknown:
+            raise ValueError(
+                f"`class_names` must name the class of each label. Received: "
+                f"{named(names)}, and labels such as {named(unknown)}."
+            )
+        positions = np.array([where[value] for value in values.tolist()], int)
+    if len(names) < 2:
+        raise ValueError(
+            f"`labels` must have two or more classes. It has {len(names)}."
+        )
+    return names, positions

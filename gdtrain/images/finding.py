@@ -1,0 +1,262 @@
+"""Finds the photos in a folder or a table, and looks at their headers."""
+
+import csv
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+from gdtrain.images import decoding, layout
+from gdtrain.images.photos import NO_PICTURE, PhotoFile, named, sentences
+
+# A file is a photo if it is one by content, or should be by its ending.
+# Windows saves JPEG as .jfif, too.
+_ENDINGS = "jpg jpeg jfif jpe png webp gif bmp tif tiff avif heic heif"
+ENDINGS = tuple(f".{ending}" for ending in _ENDINGS.split())
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # Windows's, in any case
+SYSTEM_FOLDERS = ("__macosx",)  # In ZIP files of macOS
+
+
+class Found(NamedTuple):
+    """What is to be read.
+
+    Attributes:
+        source: The folder or table, for messages.
+        photos: Those that can be decoded, as far as their headers say.
+        left_out: The others, and files that are no photos.
+        class_names: All classes, sorted.
+        places: What messages call a class, by its name.
+        has_parts: Whether photos have their `part` already.
+        aspects: Width by height of the photos, by digest.
+        notes: Sentences on how the folder was understood.
+    """
+
+    source: str
+    photos: list[PhotoFile]
+    left_out: list[PhotoFile]
+    class_names: list[str]
+    places: dict[str, str]
+    has_parts: bool
+    aspects: dict[str, float]
+    notes: list[str]
+
+
+class Table(Protocol):
+    """Columns by name, as in a DataFrame or a dictionary of lists."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def find_in_folder(path: str | os.PathLike) -> Found:
+    """Finds the photos in a folder, with their classes and parts.
+
+    Raises:
+        ValueError: if the folder cannot be read, there are fewer than two
+            classes, or a class is empty or has the name of another.
+    """
+    root = pathlib.Path(path)
+    names, folders = _walk(root)
+    with ThreadPoolExecutor() as pool:
+        paths = [str(root.joinpath(*parts)) for parts in names]
+        examined = list(pool.map(_examine, paths))
+    found = dict(zip(names, examined))
+    understood = layout.understand(
+        root, [n for n in names if found[n].file.reason != NO_PICTURE], folders
+    )
+    files = []
+    for parts, one in found.items():
+        file = one.file
+        if parts in understood.places:
+            class_name, part = understood.places[parts]
+            file = dataclasses.replace(file, class_name=class_name, part=part)
+        elif parts in understood.misplaced:
+            why = understood.misplaced[parts]
+            file = dataclasses.replace(file, status="skipped", reason=why)
+        files.append(file)
+    class_names = sorted(understood.class_folders)
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{root} must have two or more folders, one for each class of "
+            f"pictures. It has {len(class_names)}. Sort the pictures into "
+            f"folders named after what they show. {' '.join(sentences(files))}"
+        )
+    return Found(
+        str(root),
+        [file for file in files if file.status == "read"],
+        [file for file in files if file.status != "read"],
+        class_names,
+        {
+            name: str(root.joinpath(*folder))
+            for name, folder in understood.class_folders.items()
+        },
+        understood.has_parts,
+        {one.file.digest: one.aspect for one in examined},
+        understood.notes,
+    )
+
+
+def find_in_table(
+    table: str | os.PathLike | Table,
+    file_column: str,
+    label_column: str,
+    root: str | os.PathLike | None,
+) -> Found:
+    """Finds the photos in a table of files and labels.
+
+    Raises:
+        ValueError: if the table cannot be read, lacks a column or a value,
+            or there are fewer than two classes.
+    """
+    columns = file_column, label_column
+    if isinstance(table, (str, os.PathLike)):
+        source = os.fspath(table)
+        root = os.path.dirname(source) if root is None else root
+        rows = _read_csv(source, columns)
+    else:
+        source = "the table"
+        _check_columns(source, list(table), columns)
+        rows = list(zip(*(list(table[column]) for column in columns)))
+    for column, values in zip(columns, zip(*rows)):
+        # A missing value of a DataFrame is unequal to itself, or None.
+        empty = [
+            i for i, v in enumerate(values, 1) if v in (None, "") or v != v
+        ]
+        if empty:
+            raise ValueError(
+                f"{source} must have a {column} in each row. It has none in "
+                f"row {named(empty)}. Add it, or remove the row."
+            )
+    labels = [str(label) for _, label in rows]
+    class_names = sorted(set(labels))
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{source} must have two or more classes in the column "
+            f"{label_column!r}. It has {len(class_names)}."
+        )
+    paths = [os.path.join(root or "", os.fspath(path)) for path, _ in rows]
+    with ThreadPoolExecutor() as pool:
+        examined = list(pool.map(lambda p: _examine(p, True), paths))
+    files = [
+        dataclasses.replace(one.file, class_name=label)
+        for one, label in zip(examined, labels)
+    ]
+    return Found(
+        source,
+        [file for file in files if file.status == "read"],
+        [file for file in files if file.status != "read"],
+        class_names,
+        {name: f"the class '{name}' of {source}" for name in class_names},
+        False,
+        {one.file.digest: one.aspect for one in examined},
+        [],
+    )
+
+
+class _Examined(NamedTuple):
+    file: PhotoFile
+    aspect: float  # 0 if it is not known
+
+
+def _examine(path: str, is_photo: bool = False) -> _Examined:
+    """Reads a file but does not decode it.
+
+    Args:
+        path: The file.
+        is_photo: Whether it should be a photo whatever its ending.
+    """
+    is_photo = is_photo or path.lower().endswith(ENDINGS)
+    try:
+        with decoding.naming(path):
+            if not os.path.exists(path) or os.path.isfile(path):
+                with open(path, "rb") as file:
+                    head = file.read(decoding.HEAD_BYTES)
+                    if is_photo or decoding.kind_of(head):
+                        return _examine_photo(path, file)
+            elif is_photo:  # Such as a pipe, which would never end
+                raise decoding.DamagedImage(path, "it is no file")
+    except decoding.DamagedImage as error:
+        if is_photo:
+            damaged = PhotoFile(path, "", "", "", "damaged", error.reason)
+            return _Examined(damaged, 0)
+    return _Examined(PhotoFile(path, "", "", "", "skipped", NO_PICTURE), 0)
+
+
+def _examine_photo(path: str, file: Any) -> _Examined:
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    width, height = decoding.upright_size(decoding.opened(file))
+    photo = PhotoFile(path, "", "", digest, "read")
+    return _Examined(photo, width / height)
+
+
+def _walk(
+    root: pathlib.Path,
+) -> tuple[list[layout.Names], list[layout.Names]]:
+    """Files and folders below a folder, sorted, without hidden ones."""
+
+    def fail(error: OSError) -> None:
+        raise ValueError(
+            f"cannot read the folder {error.filename}: {error.strerror}. Give "
+            "a folder that has a folder of pictures for each class."
+        ) from error
+
+    files, folders = [], []
+    seen = set()
+    for path, inner, names in os.walk(root, onerror=fail, followlinks=True):
+        # A link to a folder above would never end.
+        is_again = os.path.realpath(path) in seen
+        seen.add(os.path.realpath(path))
+        # Hidden are .git, and the ._name.jpg of macOS beside a name.jpg.
+        inner[:] = sorted(
+            name
+            for name in inner
+            if not is_again
+            and not name.startswith(".")
+            and name.lower() not in SYSTEM_FOLDERS
+        )
+        here = pathlib.Path(path).relative_to(root).parts
+        folders += [(*here, name) for name in inner]
+        files += [
+            (*here, name)
+            for name in sorted(names)
+            if not is_again
+            and not name.startswith(".")
+            and name.lower() not in SYSTEM_FILES
+        ]
+    return sorted(files), folders
+
+
+def _read_csv(path: str, columns: tuple[str, str]) -> list[tuple]:
+    """The two columns of a CSV file, with commas, semicolons or tabs."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            delimiter = max(",;\t", key=header.count)
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=delimiter)
+            _check_columns(path, reader.fieldnames or [], columns)
+            return [tuple(row[name] for name in columns) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(
+            f"cannot read the table {path}: {why}. Give a CSV file in UTF-8 "
+            f"with the columns {columns[0]} and {columns[1]}."
+        ) from error
+
+
+def _check_columns(
+    source: str, present: Sequence[str], columns: Iterable[str]
+) -> None:
+    for column in columns:
+        if column not in present:
+            raise ValueError(
+                f"{source} has no column {column!r}. It has "
+                f"{', '.join(map(repr, present)) or 'none'}. Name the right "
+                "one by `file_column` or `label_column`."
+            )

@@ -1,0 +1,337 @@
+"""Folders and tables of photos, as arrays to train on."""
+
+import collections
+import dataclasses
+import numbers
+import os
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from gdtrain.common import checks
+from gdtrain.images import decoding, finding, splitting, store
+from gdtrain.images.photos import (
+    LabelledImages,
+    PhotoFile,
+    Photos,
+    counted,
+    named,
+    named_with_reasons,
+)
+
+
+def read_folder(
+    path: str | os.PathLike,
+    *,
+    size: int | tuple[int, int] = 224,
+    held_out: float = 0.2,
+    seed: int = 0,
+    fit: decoding.Fit = "stretch",
+    channels: int = 3,
+    on_error: Literal["raise", "skip"] = "raise",
+    cache_dir: str | os.PathLike | None = None,
+) -> Photos:
+    """Reads a folder with a folder of photos for each class.
+
+    A class is named after its folder, with spaces for underscores, and has
+    the photos in all folders below it. Folders above, with nothing but
+    folders, are parts of the name: `animals/cats`. With `train` and `test` or
+    `validation` above the classes, these say what is held out; of all three,
+    `test` is held out and `validation` is learned.
+
+    Files are known by their content. `print` of the result says what was read
+    and what was not, and why. A photo that is learned and held out, byte by
+    byte or saved again, is not held out, since it would make the accuracy look
+    better than it is.
+
+    Args:
+        path: The folder of class folders.
+        size: `(height, width)` to which photos are scaled, or one number for
+            both. Defaults to 224, as most backbones have it.
+        held_out: The share of each class that is held out, at least one
+            photo, and about this many: a photo is drawn by its content alone,
+            so it stays held out when others are added. Defaults to 0.2.
+        seed: Draws the photos that are held out, an integer of at least 0.
+        fit: "stretch", "crop" or "pad", as in `decode`.
+        channels: 3 for colors (the default), or 1 for grey.
+        on_error: What a damaged photo does: "raise" an error that names all
+            damaged ones (the default), or "skip" them.
+        cache_dir: Where decoded photos are kept, so that the next call does
+            not decode them. Defaults to `$XDG_CACHE_HOME/gdtrain`, or
+            `~/.cache/gdtrain`; it may be deleted at any time.
+
+    Returns:
+        `Photos`.
+
+    Raises:
+        ValueError: if the folder cannot be read, there are fewer than two
+            classes, a class has too few photos, or photos are damaged.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name, step in ("hot_dog", 5), ("not_hot_dog", -5):
+    ...     (folder / name).mkdir()
+    ...     for i in range(1, 6):
+    ...         ramp = np.arange(50, dtype=np.uint8)[::step] * 5
+    ...         image = Image.fromarray(np.tile(ramp, [4 * i, 1]))
+    ...         image.save(folder / name / f"{i}.png")
+    >>> photos = read_folder(folder, size=32, cache_dir=folder / ".cache")
+    >>> photos.class_names, photos.shape
+    (['hot dog', 'not hot dog'], (32, 32, 3))
+    >>> len(photos.training) + len(photos.held_out)
+    10
+    """
+    settings = checked_settings(
+        size, held_out, seed, fit, channels, on_error, cache_dir
+    )
+    return _read(finding.find_in_folder(path), settings)
+
+
+def read_table(
+    table: str | os.PathLike | finding.Table,
+    *,
+    file_column: str = "file",
+    label_column: str = "label",
+    root: str | os.PathLike | None = None,
+    size: int | tuple[int, int] = 224,
+    held_out: float = 0.2,
+    seed: int = 0,
+    fit: decoding.Fit = "stretch",
+    channels: int = 3,
+    on_error: Literal["raise", "skip"] = "raise",
+    cache_dir: str | os.PathLike | None = None,
+) -> Photos:
+    """Reads the photos that a table lists with their labels.
+
+    Args:
+        table: A CSV file with a header (separated by commas, semicolons or
+            tabs), a DataFrame, or a dictionary of columns.
+        file_column: The column of paths.
+        label_column: The column of class names.
+        root: The folder in which paths begin. Defaults to that of the CSV
+            file, and to the working directory for other tables.
+        size, held_out, seed, fit, channels, on_error, cache_dir: As in
+            `read_folder`.
+
+    Returns:
+        `Photos`.
+
+    Raises:
+        ValueError: as `read_folder`, or if the table lacks a column or a
+            value.
+
+    Example:
+
+    >>> read_table({"file": ["1.jpg", "2.jpg"], "label": ["cat", "dog"]})
+    Traceback (most recent call last):
+        ...
+    ValueError: 2 of 2 pictures cannot be read: 1.jpg (No such file or
+    directory), 2.jpg (No such file or directory). Give whole pictures, or
+    remove these; `on_error="skip"` leaves them out.
+    """
+    settings = checked_settings(
+        size, held_out, seed, fit, channels, on_error, cache_dir
+    )
+    found = finding.find_in_table(table, file_column, label_column, root)
+    return _read(found, settings)
+
+
+class Settings(NamedTuple):
+    size: tuple[int, int]
+    held_out: float
+    seed: int
+    fit: decoding.Fit
+    channels: int
+    on_error: str
+    cache_dir: str | os.PathLike | None
+
+
+def checked_settings(
+    size: int | tuple[int, int],
+    held_out: float,
+    seed: int,
+    fit: decoding.Fit,
+    channels: int,
+    on_error: str,
+    cache_dir: str | os.PathLike | None = None,
+) -> Settings:
+    """Checks the arguments before anything is read."""
+    both = (size, size) if isinstance(size, numbers.Integral) else size
+    try:
+        height, width = both  # type: ignore[misc]
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`size` must be a number of pixels, or (height, width). Received: "
+            f"size={size!r}."
+        ) from None
+    pair = (
+        checks.positive_integer("size", height),
+        checks.positive_integer("size", width),
+    )
+    is_number = isinstance(held_out, numbers.Real)
+    if not is_number or not 0 <= held_out <= 1:
+        raise ValueError(
+            "`held_out` must be a share from 0 to 1. Received: "
+            f"held_out={held_out!r}. Write 0.2 to hold out a fifth."
+        )
+    if not isinstance(seed, numbers.Integral) or seed < 0:
+        raise ValueError(
+            f"`seed` must be an integer of at least 0. Received: seed={seed!r}."
+        )
+    checks.one_of("fit", fit, ("stretch", "crop", "pad"))
+    checks.one_of("channels", channels, (1, 3))
+    checks.one_of("on_error", on_error, ("raise", "skip"))
+    return Settings(
+        pair, held_out, int(seed), fit, channels, on_error, cache_dir
+    )
+
+
+def _read(found: finding.Found, settings: Settings) -> Photos:
+    """Decodes, splits, and leaves out what is damaged or a copy."""
+    photos, left_out = found.photos, list(found.left_out)
+    damaged = [file for file in left_out if file.status == "damaged"]
+    decoded_paths: list[str] = []
+    while True:
+        if damaged and settings.on_error == "raise":
+            more = _damaged(photos, _decode(photos, settings).damaged)
+            raise _error(damaged + more, len(photos) + len(damaged))
+        check_counts(photos, found)
+        training, held_out = _split(photos, found, settings)
+        files = training + held_out
+        # Without the damaged photos, the others mostly keep their order.
+        if [file.path for file in files] != decoded_paths:
+            decoded = _decode(files, settings)
+        removed = damaged = _damaged(files, decoded.damaged)
+        whole = [file for file in files if file.digest not in decoded.damaged]
+        decoded_paths = [file.path for file in whole]
+        if not removed:
+            thumbnails = _thumbnails(files, decoded.images, settings)
+            removed = splitting.copies(
+                training, held_out, thumbnails, found.aspects
+            )
+        if not removed:
+            break
+        paths = {file.path for file in removed}
+        photos = [file for file in photos if file.path not in paths]
+        left_out += removed
+    labels = {name: i for i, name in enumerate(found.class_names)}
+    count = len(training)
+
+    def labelled(images: np.ndarray, files: list[PhotoFile]) -> LabelledImages:
+        positions = [labels[file.class_name] for file in files]
+        return LabelledImages(images, np.array(positions, int), files)
+
+    height, width = settings.size
+    sentences = [
+        f"Photos of {found.source}, scaled to {height} x {width} pixels.",
+        *found.notes,
+        *_ambiguous(photos),
+    ]
+    return Photos(
+        found.class_names,
+        labelled(decoded.images[:count], training),
+        labelled(decoded.images[count:], held_out),
+        training + held_out + left_out,
+        " ".join(sentences),
+    )
+
+
+def _decode(files: Sequence[PhotoFile], settings: Settings) -> store.Decoded:
+    return store.decoded(
+        files,
+        size=settings.size,
+        decode=decoding.decode,
+        channels=settings.channels,
+        fit=settings.fit,
+        cache_dir=settings.cache_dir,
+    )
+
+
+def _thumbnails(
+    files: Sequence[PhotoFile], images: np.ndarray, settings: Settings
+) -> np.ndarray:
+    """Thumbnails of decoded photos, kept, since images may be many."""
+    what = f"thumbnails {settings.size} {settings.channels} {settings.fit}"
+    made = store.kept(
+        "\n".join([what, *(file.digest for file in files)]),
+        lambda: {"thumbnails": splitting.thumbnails(images)},
+        cache_dir=settings.cache_dir,
+    )
+    return made["thumbnails"]
+
+
+def _damaged(
+    files: Sequence[PhotoFile], reasons: dict[str, str]
+) -> list[PhotoFile]:
+    return [
+        dataclasses.replace(
+            file, part="", status="damaged", reason=reasons[file.digest]
+        )
+        for file in files
+        if file.digest in reasons
+    ]
+
+
+def _error(damaged: list[PhotoFile], count: int) -> ValueError:
+    """Names all damaged photos at once."""
+    if len(damaged) == 1:
+        return decoding.DamagedImage(damaged[0].path, damaged[0].reason)
+    damaged = sorted(damaged, key=lambda file: file.path)
+    return ValueError(
+        f"{len(damaged):,} of {counted(count, 'picture')} cannot be read: "
+        f"{named_with_reasons(damaged)}. Give whole pictures, or remove these; "
+        '`on_error="skip"` leaves them out.'
+    )
+
+
+def _split(
+    photos: Sequence[PhotoFile], found: finding.Found, settings: Settings
+) -> tuple[list[PhotoFile], list[PhotoFile]]:
+    if not found.has_parts:
+        return splitting.split(photos, settings.held_out, settings.seed)
+    photos = sorted(photos, key=lambda file: (file.class_name, file.path))
+    training = [file for file in photos if file.part == "training"]
+    return training, [file for file in photos if file.part == "held out"]
+
+
+def check_counts(photos: Sequence[PhotoFile], found: finding.Found) -> None:
+    """Each class must have photos to learn from, and one to hold out."""
+    parts = collections.Counter((f.class_name, f.part) for f in photos)
+    for name in found.class_names:
+        count = parts[name, "training"] if found.has_parts else parts[name, ""]
+        needed = 1 if found.has_parts else 2
+        if count >= needed:
+            continue
+        place = found.places.get(name, f"the class '{name}' of {found.source}")
+        if found.has_parts:
+            raise ValueError(
+                f"{found.source} must have a picture to learn from in each "
+                f"class. It has none of '{name}', which is held out: {place}. "
+                "Add some, or remove the folder."
+            )
+        raise ValueError(
+            f"{place} must have two or more pictures, one to learn from and "
+            f"one to hold out. It has {count}. Add some, or remove it."
+        )
+
+
+def _ambiguous(photos: Sequence[PhotoFile]) -> list[str]:
+    """Says which photos have two labels."""
+    by_digest = collections.defaultdict(list)
+    for file in photos:
+        by_digest[file.digest].append(file)
+    pairs = [
+        " = ".join(f"{file.path} ({file.class_name})" for file in files)
+        for files in by_digest.values()
+        if len({file.class_name for file in files}) > 1
+    ]
+    if not pairs:
+        return []
+    return [
+        f"The same picture is in two classes: {named(pairs)}. One of them is "
+        "wrong."
+    ]
