@@ -223,7 +223,7 @@ def test_the_console_shows_the_prediction_and_nothing_else(photos, photos_run):
 def test_photos_are_told_apart(photos, photos_run):
     result, printed = photos_run
     assert result.accuracy == 1.0
-    assert result.guessing >= 0.5
+    assert 0 < result.guessing < 1  # The parts have other shares of classes.
     for name, bright in ("hot dog", True), ("not hot dog", False):
         path = photos.parent / "new.png"
         draw_photo(bright, (300, 80), "RGB").save(path)
