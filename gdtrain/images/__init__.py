@@ -3,20 +3,33 @@
 from gdtrain.images.arrays import from_arrays
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone, open_backbone
+from gdtrain.images.calibration import (
+    NoneOfThese,
+    expected_calibration_error,
+    temperature,
+    wilson,
+)
 from gdtrain.images.decoding import DamagedImage, decode
+from gdtrain.images.head import Head, fit_head
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
 from gdtrain.images.reading import read_folder, read_table
 
 __all__ = [
     "Backbone",
     "DamagedImage",
+    "Head",
     "LabelledImages",
+    "NoneOfThese",
     "PhotoFile",
     "Photos",
     "RandomPhotoChanges",
     "decode",
+    "expected_calibration_error",
+    "fit_head",
     "from_arrays",
     "open_backbone",
     "read_folder",
     "read_table",
+    "temperature",
+    "wilson",
 ]
