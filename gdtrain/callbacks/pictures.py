@@ -1,6 +1,5 @@
 """Pictures and profiles of training, for TensorBoard."""
 
-import io
 import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -76,10 +75,7 @@ class Pictures:
         for picture, seen in looked:
             with self._alone(picture):
                 name, figure = picture.name, picture.draw(seen)
-                png = io.BytesIO()
-                figure.savefig(png, format="png", dpi=figure.dpi)
-                size = (int(n) for n in figure.bbox.size)
-                drawn.append(summaries.image(name, [png.getvalue()], *size))
+                drawn.append(summaries.figure(name, figure))
         return drawn
 
     def _alone(self, picture: Picture) -> AbstractContextManager[None]:

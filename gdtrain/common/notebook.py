@@ -4,6 +4,7 @@ import base64
 import html
 import importlib
 import io
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -90,11 +91,22 @@ def escape(text: Any) -> str:
     >>> escape('<a> & "b"')
     '&lt;a&gt; &amp; &quot;b&quot;'
     """
-    plain = "".join(
-        sign if sign.isprintable() or sign == "\n" else _NO_SIGN
-        for sign in str(text)
+    return html.escape(
+        "".join(sign if _is_shown(sign) else _NO_SIGN for sign in str(text))
     )
-    return html.escape(plain)
+
+
+def _is_shown(sign: str) -> bool:
+    """Whether a browser may have a character; `str.isprintable` has too few.
+
+    macOS puts a narrow no-break space into names of screenshots, and joined
+    emoji and several scripts need the zero-width joiners.
+    """
+    return (
+        sign.isprintable()
+        or sign in "\n\u200c\u200d"
+        or unicodedata.category(sign) == "Zs"
+    )
 
 
 def _cells(tag: str, row: Sequence[Any]) -> str:

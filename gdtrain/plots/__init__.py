@@ -11,6 +11,12 @@ from gdtrain.plots.fitted_line import FittedLine
 from gdtrain.plots.layers import gradient_norms, update_ratios
 from gdtrain.plots.learning_rates import learning_rate_range, sweep
 from gdtrain.plots.loss_landscape import Landscape, landscape
+from gdtrain.plots.photos import (
+    most_suspect,
+    most_wrong,
+    precision_recall,
+    reliability,
+)
 from gdtrain.plots.training import compare, loss, overview
 
 __all__ = [
@@ -23,8 +29,12 @@ __all__ = [
     "landscape",
     "learning_rate_range",
     "loss",
+    "most_suspect",
+    "most_wrong",
     "overview",
+    "precision_recall",
     "predictions",
+    "reliability",
     "sweep",
     "update_ratios",
 ]

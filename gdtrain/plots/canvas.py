@@ -137,14 +137,14 @@ def plain(text: str) -> str:
     """The same text, with no part of it taken for a formula.
 
     Layers may have any name, and matplotlib's parser of formulas is shared by
-    all threads.
+    all threads. A file's name need not be UTF-8, which matplotlib cannot draw.
 
     Example:
 
-    >>> print(plain("cost in $ or $"))
-    cost in \\$ or \\$
+    >>> print(plain("cost in $ or $"), plain("caf" + chr(0xDCE9)))
+    cost in \\$ or \\$ caf?
     """
-    return text.replace("$", r"\$")
+    return text.encode(errors="replace").decode().replace("$", r"\$")
 
 
 def shorten(name: str, max_length: int = 24) -> str:
