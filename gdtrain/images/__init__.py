@@ -13,6 +13,7 @@ from gdtrain.images.decoding import DamagedImage, decode
 from gdtrain.images.head import Head, fit_head
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
 from gdtrain.images.reading import read_folder, read_table
+from gdtrain.images.report import Report, report
 
 __all__ = [
     "Backbone",
@@ -23,6 +24,7 @@ __all__ = [
     "PhotoFile",
     "Photos",
     "RandomPhotoChanges",
+    "Report",
     "decode",
     "expected_calibration_error",
     "fit_head",
@@ -30,6 +32,7 @@ __all__ = [
     "open_backbone",
     "read_folder",
     "read_table",
+    "report",
     "temperature",
     "wilson",
 ]

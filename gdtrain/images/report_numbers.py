@@ -144,7 +144,7 @@ class ReportNumbers:
         confidence = self.probabilities.max(1)
         is_right = self.said == self.labels
         # As calibration: (0, 1/15], (1/15, 2/15], ...
-        of_bin = np.ceil(confidence * BINS)
+        of_bin = np.minimum(np.ceil(confidence * BINS), BINS)
         found = []
         for at in (of_bin == number for number in np.unique(of_bin)):
             right, count = int(is_right[at].sum()), int(at.sum())
