@@ -92,6 +92,7 @@ _STYLE = """
 .gdtrain-report pre { overflow-x: auto; font-size: 0.8rem; line-height: 1.35; }
 @media (min-width: 60rem) {
   .gdtrain-report .inner { max-width: 68rem; margin: 0 auto; }
+  .gdtrain-report pre { white-space: pre-wrap; }
   .gdtrain-report .top {
     display: grid; gap: 0 3rem;
     grid-template-columns: minmax(0, 3fr) minmax(0, 2fr);
