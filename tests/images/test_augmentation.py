@@ -6,7 +6,9 @@ import pytest
 
 import gdtrain
 from gdtrain.callbacks import BackupAndRestore
+from gdtrain.data import choice
 from gdtrain.images.augmentation import augmentation
+from tests.long import mostly_long
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, [12, 16, 20, 3], "uint8")
 LABELS = np.arange(12) % 2
@@ -89,7 +91,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def weights_after_fit(folder=None, callbacks=()):
+def weights_after_fit(folder=None, callbacks=(), photos=PHOTOS):
     model = gdtrain.Sequential(
         [
             keras.Input([16, 20, 3], dtype="uint8"),
@@ -105,7 +107,7 @@ def weights_after_fit(folder=None, callbacks=()):
     if folder is not None:
         callbacks = [BackupAndRestore(folder, save_freq=1), *callbacks]
     model.fit(
-        PHOTOS,
+        photos,
         LABELS,
         batch_size=4,
         epochs=3,
@@ -115,13 +117,19 @@ def weights_after_fit(folder=None, callbacks=()):
     return model.get_weights()
 
 
-def test_training_resumes_exactly_within_an_epoch(tmp_path):
+@pytest.mark.parametrize("where", mostly_long(["device", "disk"], "device"))
+def test_training_resumes_exactly_within_an_epoch(tmp_path, where, monkeypatch):
     keras.utils.set_random_seed(1)
     whole = weights_after_fit()
+    photos = PHOTOS
+    if where == "disk":
+        monkeypatch.setattr(choice, "memory_limit", lambda: 0)
+        np.save(tmp_path / "photos.npy", PHOTOS)
+        photos = np.load(tmp_path / "photos.npy", mmap_mode="r")
     keras.utils.set_random_seed(1)
     with pytest.raises(KeyboardInterrupt):
-        weights_after_fit(tmp_path, [Stop()])
+        weights_after_fit(tmp_path, [Stop()], photos)
     keras.utils.set_random_seed(1)
-    resumed = weights_after_fit(tmp_path)
+    resumed = weights_after_fit(tmp_path, photos=photos)
     for one, other in zip(whole, resumed, strict=True):
         np.testing.assert_array_equal(one, other)
