@@ -43,10 +43,9 @@ def cut_head(model: keras.Model) -> keras.KerasTensor:
     Raises:
         ValueError: if there are none, as in a model without convolutions.
     """
-    output = model.outputs[0]
-    if len(output.shape) > 2:
-        return output
-    tensor = output
+    tensor = model.outputs[0]
+    if len(tensor.shape) > 2:
+        return tensor
     maps: list[keras.KerasTensor] = []
     while not any(_extends(found) for found in maps):
         operation, inputs = graph.producer(tensor)
@@ -63,7 +62,7 @@ def cut_head(model: keras.Model) -> keras.KerasTensor:
         if len(tensor.shape) > 2:
             maps.append(tensor)
     found = maps[0] if maps else tensor
-    if found is output or not graph.producer(found)[1]:
+    if not graph.producer(found)[1]:  # The photos themselves
         raise ValueError("no features of a picture lead to its output")
     return found
 
@@ -118,13 +117,17 @@ def stages(model: keras.Model) -> list[list[keras.Layer]]:
     """
     layers = list(layers_with_weights(model))
     blocks = [_BLOCK.match(layer.name) for layer in layers]
-    shapes = list(_shapes(layers))
+    shapes = [_shape_of_map(layer) for layer in layers]
     has_blocks = 2 * sum(map(bool, blocks)) >= len(layers)
     # A network of one resolution is divided by its number of channels.
-    depth = 2 if len({shape[:2] for shape in shapes}) > 1 else 3
+    depth = 2 if len({shape[:2] for shape in shapes if shape}) > 1 else 3
     groups: dict[Any, list[keras.Layer]] = {}
+    key: Any = None
     for layer, block, shape in zip(layers, blocks, shapes, strict=True):
-        key = block.group() if block and has_blocks else shape[:depth]
+        if block and has_blocks:
+            key = block.group()
+        elif shape:  # What comes after pooling is part of the block before.
+            key = shape[:depth]
         groups.setdefault(key, []).append(layer)
     return list(groups.values())[::-1]
 
@@ -162,20 +165,15 @@ def _extends(tensor: keras.KerasTensor) -> bool:
     return any(extent != 1 for extent in tensor.shape[1:-1])
 
 
-def _shapes(layers: list[keras.Layer]) -> Iterator[tuple[int | None, ...]]:
-    """Height, width and channels of the feature map of each layer.
-
-    Layers after pooling belong to the feature map before it.
-    """
-    shape: tuple[int | None, ...] = ()
-    for layer in layers:
-        try:
-            output = layer.output
-        except (AttributeError, ValueError):  # It is part of a subclass.
-            output = None
-        if len(getattr(output, "shape", ())) > 2:
-            shape = tuple(output.shape[1:])
-        yield shape
+def _shape_of_map(layer: keras.Layer) -> tuple[int | None, ...]:
+    """Height, width and channels of a feature map; empty if it has none."""
+    try:
+        output = layer.output
+    except (AttributeError, ValueError):  # It is part of a subclass.
+        return ()
+    # Layers of a user's may give several tensors.
+    shape = tuple(getattr(output, "shape", ()))
+    return shape[1:] if len(shape) > 2 else ()
 
 
 def _without_names(

@@ -196,6 +196,19 @@ def test_blocks_without_names_are_stages_of_one_height_and_width():
     assert isinstance(blocks[-1][1], layers.BatchNormalization)
 
 
+def test_a_layer_after_pooling_belongs_to_the_block_before_it():
+    photos, x = body()
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Concatenate()([x, x])
+    x = layers.LayerNormalization(name="top")(x)
+    x = layers.Concatenate()([x, x])
+    backbone = open_backbone(keras.Model(photos, x), size=16)
+    assert [[layer.name for layer in b] for b in backbone.trainable_blocks] == [
+        ["block2_conv", "block2_bn", "top"],
+        ["block1_conv", "block1_bn"],
+    ]
+
+
 def test_blocks_of_one_resolution_differ_by_channels():
     model = keras.Sequential(
         [
