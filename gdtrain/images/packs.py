@@ -80,13 +80,18 @@ def read(path: str) -> Pack | None:
     return None
 
 
-def images_in(folder: str, kind: str) -> dict[str, np.ndarray]:
-    """Images in all packs whose names begin with `kind`, by digest."""
-    found: dict[str, np.ndarray] = {}
+def known(folder: str, kind: str) -> dict[str, np.ndarray | str]:
+    """What is in all packs whose names begin with `kind`, by digest.
+
+    Returns:
+        Images, and of contents that could not be decoded, why.
+    """
+    found: dict[str, np.ndarray | str] = {}
     names = os.listdir(folder) if os.path.isdir(folder) else []
     for name in names:
         if name.startswith(kind) and name.endswith(ENDING):
             pack = read(os.path.join(folder, name))
             if pack is not None:
                 found |= zip(pack.digests, pack.images, strict=True)
+                found |= pack.damaged
     return found

@@ -90,15 +90,10 @@ def decoded(
         decode = functools.partial(
             decode, size=size, channels=channels, fit=fit
         )
-        rows = _Rows(files, decode, packs.images_in(folder, kind))
-        size_bytes = len(files) * math.prod(shape)
-        if _fits_in_memory(size_bytes):
-            images = _in_memory(rows, [len(files), *shape])
-            with cache.keeping(folder):
-                with cache.writing(path, images.nbytes) as new:
-                    packs.write(new, images, shape, rows.digests, rows.damaged)
-            return Decoded(images, rows.damaged)
-        pack = _on_disk(path, rows, shape, size_bytes)
+        rows = _Rows(files, decode, packs.known(folder, kind), shape)
+        if _fits_in_memory(rows.size_bytes):
+            return _in_memory(rows, path)
+        pack = _on_disk(rows, path)
     images = pack.images
     if _fits_in_memory(images.nbytes):
         images = np.array(images)
@@ -162,6 +157,9 @@ class _Rows:
     """Images of files, to be iterated over once.
 
     Attributes:
+        shape: Of an image.
+        size_bytes: Of all images, if none is damaged.
+        is_known: Whether nothing is decoded.
         digests: Of the images that have come.
         damaged: Why others will not come, by digest.
     """
@@ -170,24 +168,32 @@ class _Rows:
         self,
         files: Sequence[File],
         decode: Callable[[bytes], np.ndarray],
-        known: dict[str, np.ndarray],
+        known: dict[str, np.ndarray | str],
+        shape: tuple[int, int, int],
     ) -> None:
+        self.shape = shape
+        self.size_bytes = len(files) * math.prod(shape)
+        self.is_known = all(file.digest in known for file in files)
         self.digests: list[str] = []
         self.damaged: dict[str, str] = {}
         self._files = files
         self._decode = decode
         self._known = known
 
+    def __len__(self) -> int:
+        """The number of images, if none is damaged."""
+        return len(self._files)
+
     def __iter__(self) -> Iterator[np.ndarray]:
         images = in_parallel(self._image, self._files)
         for file, image in zip(self._files, images, strict=True):
-            if isinstance(image, ValueError):
-                self.damaged[file.digest] = getattr(image, "reason", str(image))
+            if isinstance(image, str):
+                self.damaged[file.digest] = image
             else:
                 self.digests.append(file.digest)
                 yield image
 
-    def _image(self, file: File) -> np.ndarray | ValueError:
+    def _image(self, file: File) -> np.ndarray | str:
         """An image, or what is wrong with the content of its file."""
         if file.digest in self._known:
             return self._known[file.digest]
@@ -195,7 +201,7 @@ class _Rows:
         try:
             return self._decode(content)
         except ValueError as error:
-            return error
+            return getattr(error, "reason", str(error))
 
 
 def _content(file: File) -> bytes:
@@ -216,28 +222,24 @@ def _content(file: File) -> bytes:
     return content
 
 
-def _in_memory(rows: Iterable[np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    """Images as an array in memory.
-
-    Args:
-        rows: The images.
-        shape: Of the array; there may be fewer rows.
-    """
-    images = np.empty(shape, np.uint8)
+def _in_memory(rows: _Rows, path: str) -> Decoded:
+    """Images in memory, which are also written to a file if they are new."""
+    images = np.empty([len(rows), *rows.shape], np.uint8)
     count = 0
     for row in rows:
         images[count] = row
         count += 1
-    return images[:count]
+    images = images[:count]
+    if not rows.is_known:
+        with cache.keeping(os.path.dirname(path)):
+            _write(path, images, rows)
+    return Decoded(images, rows.damaged)
 
 
-def _on_disk(
-    path: str, rows: _Rows, shape: tuple[int, ...], size_bytes: int
-) -> Pack:
+def _on_disk(rows: _Rows, path: str) -> Pack:
     """Images as a memory map of a new file."""
     try:
-        with cache.writing(path, size_bytes) as new:
-            packs.write(new, rows, shape, rows.digests, rows.damaged)
+        _write(path, rows, rows)
     except OSError as error:
         raise ValueError(
             "The photos are too large for the memory that they may take, and "
@@ -249,6 +251,12 @@ def _on_disk(
     if pack is None:
         raise ValueError(f"{path} was deleted while photos were decoded.")
     return pack
+
+
+def _write(path: str, images: Iterable[np.ndarray], rows: _Rows) -> None:
+    """Writes images, which are those of the rows."""
+    with cache.writing(path, rows.size_bytes) as file:
+        packs.write(file, images, rows.shape, rows.digests, rows.damaged)
 
 
 def _fits_in_memory(size_bytes: int) -> bool:

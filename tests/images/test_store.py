@@ -92,9 +92,18 @@ def test_each_content_is_decoded_once(tmp_path, monkeypatch, where):
     np.testing.assert_array_equal(first.images, again.images)
     files = make_files(tmp_path / "photos", b"new") + files[::-1]
     more = decoded(files, tmp_path, decoder)
-    assert decoder.contents == [b"new", b"damaged"]
+    assert decoder.contents == [b"new"]
     np.testing.assert_array_equal(more.images[1:], first.images[::-1])
     assert more.damaged == first.damaged
+
+
+def test_a_part_of_what_is_kept_is_not_kept_twice(tmp_path):
+    files = make_files(tmp_path / "photos", b"a", b"b", b"damaged", b"c")
+    whole = decoded(files, tmp_path)
+    part = decoded(files[1:], tmp_path, no_decoding)
+    np.testing.assert_array_equal(part.images, whole.images[1:])
+    assert part.damaged == whole.damaged
+    assert len(kept_files(tmp_path)) == 1
 
 
 def test_damaged_photos_have_no_row_and_a_reason(tmp_path):
@@ -289,7 +298,7 @@ def test_unfinished_files_are_deleted_after_a_day(tmp_path):
     assert part.exists()  # It may still be written.
     old = time.time() - 2 * 24 * 3600
     os.utime(part, (old, old))
-    decoded(files[:1], tmp_path)
+    decoded(make_files(tmp_path / "photos", b"c"), tmp_path)
     assert not part.exists()
 
 
