@@ -9,6 +9,7 @@ from gdtrain.images.calibration import (
     temperature,
     wilson,
 )
+from gdtrain.images.classifier import Answer, PhotoClassifier, load
 from gdtrain.images.decoding import DamagedImage, decode
 from gdtrain.images.head import Head, fit_head
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
@@ -16,11 +17,13 @@ from gdtrain.images.reading import read_folder, read_table
 from gdtrain.images.report import Report, report
 
 __all__ = [
+    "Answer",
     "Backbone",
     "DamagedImage",
     "Head",
     "LabelledImages",
     "NoneOfThese",
+    "PhotoClassifier",
     "PhotoFile",
     "Photos",
     "RandomPhotoChanges",
@@ -29,6 +32,7 @@ __all__ = [
     "expected_calibration_error",
     "fit_head",
     "from_arrays",
+    "load",
     "open_backbone",
     "read_folder",
     "read_table",

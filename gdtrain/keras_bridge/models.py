@@ -11,6 +11,12 @@ from keras.src.models import functional as keras_functional
 from keras.src.saving import object_registration
 from keras.src.utils import module_utils
 
+# Keras's class for ours, where weights are saved under the same names
+_KERASS = {
+    "gdtrain>PhotoClassifier": keras_functional.Functional,
+    "gdtrain>Sequential": keras.Sequential,
+}
+
 
 def functional_subclass(model_class: type) -> type:
     """A subclass of `model_class` that is a functional model too.
@@ -209,6 +215,30 @@ def _full_names(losses: Any) -> Any:
         with contextlib.suppress(ValueError):  # A function of the user's
             return getattr(keras.losses.get(losses), "__name__", losses)
     return losses
+
+
+def readable_without_gdtrain(config: Any) -> Any:
+    """The config of a saved model, under names that plain Keras can find.
+
+    Keras looks for `registered_name` first and for `class_name` in `module`
+    after that. So the same file is loaded as gdtrain's class where that is
+    imported, and as Keras's own class elsewhere. Needs that order, and the
+    modules below, as Keras refuses a `registered_name` with the public names
+    of its classes; without them only gdtrain can load these files.
+
+    Args:
+        config: What is in the `config.json` of a `.keras` file.
+    """
+    if isinstance(config, list):
+        return [readable_without_gdtrain(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {k: readable_without_gdtrain(v) for k, v in config.items()}
+    kerass = _KERASS.get(str(config.get("registered_name")))
+    if kerass is not None:
+        config["module"] = kerass.__module__
+        config["class_name"] = kerass.__name__
+    return config
 
 
 def is_saving() -> bool:

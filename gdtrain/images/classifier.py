@@ -1,0 +1,450 @@
+"""A photo classifier: a model that takes photos and answers in words."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain.common import checks
+from gdtrain.images import classifier_file, photo_batches
+from gdtrain.images.calibration import NoneOfThese
+from gdtrain.images.classifier_file import Facts
+from gdtrain.images.decoding import Fit
+from gdtrain.model import Model, Sequential
+
+_HEAD, _TEMPERATURE = "head", "temperature"  # Names of layers
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a classifier says of one photo.
+
+    Args:
+        name: The most probable class.
+        probability: Its probability.
+        probabilities: Those of all classes, float32 `[classes]`.
+        is_none: Whether the photo is unlike all that was learned.
+        file: The photo's file; empty if it was not one.
+
+    Example:
+
+    >>> print(Answer("hot dog", 0.97, np.array([0.97, 0.03])))
+    hot dog (0.97)
+    >>> print(Answer("hot dog", 0.97, np.array([0.97, 0.03]), is_none=True))
+    none of these (nearest: hot dog)
+    """
+
+    name: str
+    probability: float
+    probabilities: np.ndarray
+    is_none: bool = False
+    file: str = ""
+
+    def __str__(self) -> str:
+        if self.is_none:
+            return f"none of these (nearest: {self.name})"
+        return f"{self.name} ({self.probability:.2f})"
+
+
+@keras.saving.register_keras_serializable(package="gdtrain")
+class PhotoClassifier(Model):
+    """A `gdtrain.Model` of standard layers that classifies photos.
+
+        photo 0..255 -> backbone -> head -> 1 / temperature -> softmax
+
+    Made by `from_parts`, by `gdtrain.images.load`, or by
+    `gdtrain.images.fine_tune`. `predict`, `compile` and `fit` are those of
+    any model, on arrays `[n, height, width, channels]` of numbers from 0 to
+    255. A layer's `trainable` that changes between two calls of `fit` takes
+    effect in the second; a layer that becomes trainable needs `compile`
+    before it, as the optimizer must know its weights.
+
+    Example:
+
+    >>> backbone = keras.Sequential([
+    ...     keras.Input([8, 8, 3]), keras.layers.GlobalAveragePooling2D()
+    ... ])
+    >>> model = PhotoClassifier.from_parts(
+    ...     backbone, np.array([[-1.0, 1.0]] * 3), np.array([300.0, -300.0]),
+    ...     ["night", "day"], size=8,
+    ... )
+    >>> text = model.describe(np.full([20, 30, 3], 250, np.uint8))
+    day (1.00)
+    """
+
+    _facts: Facts | None = None
+
+    @classmethod
+    def from_parts(
+        cls,
+        backbone_model: keras.Model,
+        kernel: np.ndarray,
+        bias: np.ndarray,
+        class_names: Sequence[str],
+        *,
+        size: int | tuple[int, int],
+        fit: Fit = "stretch",
+        temperature: float = 1.0,
+        none_of_these: NoneOfThese | None = None,
+    ) -> "PhotoClassifier":
+        """Joins a backbone and a head.
+
+        Args:
+            backbone_model: A `keras.Model` of photos, 0 to 255
+                `[n, height, width, channels]`, to features `[n, d]`, with
+                its preprocessing inside. It is shared, not copied.
+            kernel: Weights of the head, `[d, classes]`.
+            bias: Its biases, `[classes]`.
+            class_names: The classes, in the order of `bias`.
+            size: `(height, width)` of the photos that the backbone takes, in
+                pixels, or one number for both.
+            fit: How photos of other sizes are made to fit, as in
+                `gdtrain.images.decode`. Defaults to `"stretch"`.
+            temperature: What logits are divided by, so that probabilities
+                are as often right as they say. Defaults to 1.0.
+            none_of_these: Which photos are unlike all that was learned.
+                Defaults to `None`: none is.
+
+        Raises:
+            ValueError: if the parts do not fit together.
+        """
+        height, width = (
+            checks.positive_integer("size", side)
+            for side in ((size, size) if isinstance(size, int) else size)
+        )
+        kernel = np.asarray(kernel, np.float32)
+        bias = np.asarray(bias, np.float32)
+        names = _checked_names(class_names, len(bias))
+        _check(kernel, bias, fit)
+        temperature = checks.positive_number(
+            "temperature", temperature, "1.0 leaves probabilities as they are."
+        )
+        backbone, shape = _as_layer(backbone_model, (height, width), kernel)
+        inputs = keras.Input(shape, name="photo")
+        features = backbone(inputs)
+        head = keras.layers.Dense(len(names), name=_HEAD, dtype="float32")
+        outputs = head(features)
+        head.set_weights([kernel, bias])
+        for layer in (
+            keras.layers.Rescaling(
+                1 / temperature, name=_TEMPERATURE, dtype="float32"
+            ),
+            keras.layers.Softmax(name="probabilities", dtype="float32"),
+        ):
+            outputs = layer(outputs)
+        model = cls(inputs, outputs, name="photo_classifier")
+        model._facts = Facts(names, fit, none_of_these)
+        return model
+
+    # No property below returns a layer: Keras would save the weights under
+    # the property's name, where a plain Keras model does not look for them.
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of each class; can be set."""
+        return list(self._known.class_names)
+
+    @class_names.setter
+    def class_names(self, class_names: Sequence[str]) -> None:
+        names = _checked_names(class_names, self.output_shape[-1])
+        if self._facts is None:
+            self._facts = Facts(names, "stretch")
+        else:
+            self._facts.class_names = names
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the photos that the backbone takes."""
+        return self.input_shape[1:3]
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return 1 / self.get_layer(_TEMPERATURE).scale
+
+    @property
+    def none_of_these(self) -> NoneOfThese | None:
+        """Which photos are unlike all that was learned; can be set.
+
+        Training of the backbone changes its features, so this must be made of
+        the new ones after that; `None` means that no photo is.
+        """
+        return self._known.none_of_these
+
+    @none_of_these.setter
+    def none_of_these(self, none_of_these: NoneOfThese | None) -> None:
+        self._known.none_of_these = none_of_these
+
+    def classify(
+        self,
+        photos: Any,
+        *,
+        batch_size: int = 32,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> list[Answer]:
+        """Says what photos show.
+
+        Args:
+            photos: A photo or several, of any size: the path of a file or of
+                a folder, of which all files are photos; the bytes of a file;
+                a Pillow image; an array `[height, width, channels]` or
+                `[n, height, width, channels]` of numbers from 0 to 255; or
+                an iterable of these.
+            batch_size: How many are in memory at once. Defaults to 32.
+            on_error: What happens with photos that cannot be read: `"raise"`
+                names all of them at the end, `"skip"` warns and gives no
+                answer for them. Defaults to `"raise"`.
+
+        Returns:
+            An `Answer` for each photo; files of a folder sorted by path.
+
+        Raises:
+            ValueError: if photos cannot be read, or there are none in a
+                folder.
+            TypeError: if something else is given.
+        """
+        known = self._known
+        answers = []
+        for sources, features, probabilities in self._run(
+            photos, batch_size, on_error
+        ):
+            is_none = np.zeros(len(features), bool)
+            if known.none_of_these is not None:
+                none = known.none_of_these
+                is_none = none.score(features) > none.threshold
+            for source, row, no in zip(sources, probabilities, is_none):
+                best = int(row.argmax())
+                answers.append(
+                    Answer(
+                        known.class_names[best],
+                        float(row[best]),
+                        row,
+                        bool(no),
+                        photo_batches.path_of(source),
+                    )
+                )
+        return answers
+
+    def describe(self, photo: Any) -> str:
+        """Prints and returns what a photo shows: `hot dog (0.97)`.
+
+        Args:
+            photo: As in `classify`; several give a line each.
+        """
+        answers = self.classify(photo)
+        lines = [str(answer) for answer in answers]
+        if len(answers) > 1:
+            lines = [
+                f"{answer.file}: {answer}" if answer.file else str(answer)
+                for answer in answers
+            ]
+        text = "\n".join(lines)
+        print(text)
+        return text
+
+    def features(self, photos: Any, *, batch_size: int = 32) -> np.ndarray:
+        """What the backbone gives for photos, float32 `[n, d]`.
+
+        Args:
+            photos, batch_size: As in `classify`.
+
+        Raises:
+            ValueError, TypeError: as in `classify`.
+        """
+        parts = [part for _, part, _ in self._run(photos, batch_size, "raise")]
+        width = self.get_layer(_HEAD).kernel.shape[0]
+        return np.concatenate([np.zeros([0, width], np.float32), *parts])
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, **kwargs: Any
+    ) -> None:
+        """Saves all of the classifier as one `.keras` file, or nothing.
+
+        `gdtrain.images.load` opens it, and so does `keras.saving.load_model`
+        of any Keras, without gdtrain: as a functional model that predicts
+        the same. Compiled with something of gdtrain's, such as
+        `GradientDescent`, only `gdtrain.images.load` restores how.
+
+        Args:
+            filepath: The file, whose name ends in `.keras`.
+            overwrite: Whether a file of this name may be replaced. Defaults
+                to `True`.
+            **kwargs: As in `keras.Model.save`.
+
+        Raises:
+            ValueError: if the name does not end in `.keras`.
+            FileExistsError: if the file exists and may not be replaced.
+        """
+        classifier_file.check_writable(filepath, overwrite, ".keras")
+        with classifier_file.written_aside(filepath, ".keras") as aside:
+            super().save(aside, **kwargs)
+            classifier_file.make_readable_without_gdtrain(aside)
+
+    def export_saved_model(self, path: str | os.PathLike) -> None:
+        """Writes a SavedModel: photos as in `predict` -> probabilities.
+
+        Its signature `serve` takes float32 `[n, height, width, channels]`. It
+        has no class names: `class_names` says what the columns are.
+
+        Args:
+            path: A folder; a SavedModel that is there is replaced.
+
+        Raises:
+            FileExistsError: if there is something else.
+        """
+        classifier_file.check_saved_model(path)
+        with classifier_file.written_aside(path, "") as aside:
+            self.export(aside, format="tf_saved_model", verbose=False)
+
+    def export_tflite(self, path: str | os.PathLike) -> None:
+        """Writes a TFLite model: photos as in `predict` -> probabilities.
+
+        Takes float32 `[n, height, width, channels]`, one photo at a time
+        unless its input is resized. Nothing is quantized.
+
+        Args:
+            path: The file, whose name ends in `.tflite`; it is replaced.
+
+        Raises:
+            ValueError: if the name does not end in `.tflite`.
+        """
+        classifier_file.check_writable(path, True, ".tflite")
+        with classifier_file.written_aside(path, ".tflite") as aside:
+            self.export(aside, format="litert", verbose=False)
+
+    def save_assets(self, dir_path: str) -> None:
+        """Writes what is not in the layers; called by Keras's `save`."""
+        if self._facts is not None:
+            classifier_file.write_facts(
+                pathlib.Path(dir_path),
+                self._facts,
+                size=list(self.size),
+                temperature=self.temperature,
+            )
+
+    def load_assets(self, dir_path: str) -> None:
+        """Reads what `save_assets` wrote; called by Keras's `load_model`."""
+        self._facts = classifier_file.read_facts(pathlib.Path(dir_path))
+
+    @property
+    def _known(self) -> Facts:
+        if self._facts is None:
+            # Before Keras sets an attribute it reads it, ready for this error.
+            raise AttributeError(
+                "This classifier has no class names: copies that Keras makes "
+                "of the layers alone, as by `clone_model`, have none. Set "
+                "`model.class_names = [...]`."
+            )
+        return self._facts
+
+    def _run(
+        self, photos: Any, batch_size: int, on_error: str
+    ) -> Iterator[tuple[list[Any], np.ndarray, np.ndarray]]:
+        """Sources, features and probabilities, in batches."""
+        known = self._known
+        if known.program is None:
+            spec = tf.TensorSpec([None, *self.input_shape[1:]])
+            # Held outside the model, else it would be exported with it.
+            known.program = tf.function(
+                self._inference, [spec], autograph=False
+            ).get_concrete_function()
+        for sources, images in photo_batches.batches(
+            photos,
+            self.input_shape[1:],
+            known.fit,
+            batch_size=batch_size,
+            on_error=on_error,
+        ):
+            features, probabilities = known.program(tf.constant(images))
+            yield sources, features.numpy(), probabilities.numpy()
+
+    def _inference(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Features and probabilities, by the layers in turn."""
+        _, backbone, *others = self.layers
+        features = backbone(images, training=False)
+        outputs = features
+        for layer in others:
+            outputs = layer(outputs, training=False)
+        return tf.cast(features, tf.float32), outputs
+
+
+def _as_layer(
+    backbone: keras.Model, size: tuple[int, int], kernel: np.ndarray
+) -> tuple[keras.Model, tuple[int, int, int]]:
+    """The backbone as a layer of Keras's, and the shape of its photos."""
+    shape = getattr(backbone, "input_shape", None)  # A user's object
+    if not (isinstance(shape, tuple) and len(shape) == 4):
+        raise ValueError(
+            "`backbone_model` must be a functional or sequential model of "
+            "images [n, height, width, channels]. "
+            f"Received: {backbone!r}, of input shape {shape}."
+        )
+    if any(is_ not in (None, side) for is_, side in zip(shape[1:3], size)):
+        raise ValueError(
+            f"`size` must be what `backbone_model` takes, {shape[1:3]}. "
+            f"Received: size={size}."
+        )
+    if tuple(backbone.output_shape)[1:] != kernel.shape[:1]:
+        raise ValueError(
+            "`backbone_model` must give as many features as `kernel` has "
+            f"rows, {len(kernel)}. Received: a model of output shape "
+            f"{backbone.output_shape}."
+        )
+    if isinstance(backbone, Model) and not isinstance(backbone, Sequential):
+        # Keras writes weights of an inner model under the name of its class.
+        backbone = keras.Model(
+            backbone.inputs, backbone.outputs[0], name=backbone.name
+        )
+    return backbone, (*size, shape[3] or 3)
+
+
+def _checked_names(class_names: Sequence[str], count: int) -> list[str]:
+    names = [str(name) for name in class_names]
+    if len(names) != count or count < 2 or len(set(names)) < count:
+        raise ValueError(
+            "`class_names` must be two or more different names, one for each "
+            f"of the {count} outputs. Received: class_names={names}."
+        )
+    return names
+
+
+def _check(kernel: np.ndarray, bias: np.ndarray, fit: str) -> None:
+    """Raises a `ValueError` if a head cannot be made of these."""
+    if kernel.ndim != 2 or kernel.shape[1:] != bias.shape:
+        raise ValueError(
+            "`kernel` must have the shape [features, classes] and `bias` "
+            f"[classes]. Received: shapes {list(kernel.shape)} and "
+            f"{list(bias.shape)}."
+        )
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise ValueError("`kernel` and `bias` must be finite.")
+    checks.one_of("fit", fit, ("crop", "stretch", "pad"))
+
+
+def load(path: str | os.PathLike) -> PhotoClassifier:
+    """Opens a file that the `save` of a photo classifier wrote.
+
+    Args:
+        path: The `.keras` file.
+
+    Returns:
+        The classifier, compiled as it was when it was saved.
+
+    Raises:
+        ValueError: if the file cannot be read or holds something else.
+
+    Example:
+
+    >>> load("model.keras")
+    Traceback (most recent call last):
+        ...
+    ValueError: cannot load model.keras as a photo classifier: No such file
+    or directory. Give a whole file that the `save` of a photo classifier
+    wrote.
+    """
+    return classifier_file.read_model(path)

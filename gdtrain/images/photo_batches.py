@@ -1,0 +1,174 @@
+"""Photos in all the forms in which people have them, in batches of arrays."""
+
+import concurrent.futures
+import itertools
+import os
+import pathlib
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from gdtrain.common import checks
+from gdtrain.images.decoding import DamagedImage, Fit, Image, decode
+
+MAX_NAMED = 10  # Damaged files that a message names
+_IGNORED_FILES = ("thumbs.db", "desktop.ini")  # Windows's, in any case
+
+
+def batches(
+    photos: Any,
+    shape: tuple[int, int, int],
+    fit: Fit,
+    *,
+    batch_size: int,
+    on_error: str,
+) -> Iterator[tuple[list[Any], np.ndarray]]:
+    """Reads photos, several at once.
+
+    Args:
+        photos: A photo or several, of any size: the path of a file or of a
+            folder, of which all files are photos; the bytes of a file; a
+            Pillow image; an array `[height, width, channels]` or
+            `[n, height, width, channels]` of numbers from 0 to 255; or an
+            iterable of these.
+        shape: Height, width and channels that the arrays get. Arrays that
+            have them stay as they are.
+        fit: How photos of other sizes are made to fit, as in `decode`.
+        batch_size: How many are in memory at once.
+        on_error: What happens with photos that cannot be read: "raise" names
+            all of them at the end, "skip" warns.
+
+    Yields:
+        `(sources, images)`: photos that can be read as they were given, and
+        float32 `[n, height, width, channels]`.
+
+    Raises:
+        ValueError, TypeError: if photos cannot be read.
+
+    Example:
+
+    >>> black = np.zeros([9, 4, 3], np.uint8)
+    >>> for sources, images in batches(
+    ...     [black] * 3, (6, 6, 3), "pad", batch_size=2, on_error="raise"
+    ... ):
+    ...     print(len(sources), images.shape)
+    2 (2, 6, 6, 3)
+    1 (1, 6, 6, 3)
+    """
+    checks.one_of("on_error", on_error, ("raise", "skip"))
+    batch_size = checks.positive_integer("batch_size", batch_size)
+
+    def read(source: Any) -> np.ndarray | DamagedImage:
+        try:
+            return _pixels(source, shape, fit)
+        except DamagedImage as error:
+            return error
+
+    damaged: list[DamagedImage] = []
+    count = 0
+    sources = _single_photos(photos)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        while chunk := list(itertools.islice(sources, batch_size)):
+            count += len(chunk)
+            good = []
+            for source, image in zip(chunk, pool.map(read, chunk)):
+                if isinstance(image, DamagedImage):
+                    damaged.append(image)
+                else:
+                    good.append((source, image))
+            if good:
+                kept, images = zip(*good)
+                yield list(kept), np.stack(images).astype(np.float32)
+    if damaged:
+        _report(damaged, count, on_error)
+
+
+def path_of(source: Any) -> str:
+    """The path of a photo; empty if it did not come from a file."""
+    return os.fspath(source) if _is_path(source) else ""
+
+
+def _report(damaged: list[DamagedImage], count: int, on_error: str) -> None:
+    """Raises or warns, with all photos that cannot be read."""
+    named = ", ".join(
+        f"{error.path or 'one without a file'} ({error.reason})"
+        for error in damaged[:MAX_NAMED]
+    )
+    if len(damaged) > MAX_NAMED:
+        named += ", ..."
+    text = f"{len(damaged):,} of {count:,} photos cannot be read: {named}."
+    if on_error == "skip":
+        warnings.warn(text, stacklevel=5)
+    elif len(damaged) == 1:
+        raise damaged[0]
+    else:
+        raise ValueError(f"{text} Give whole pictures, or on_error='skip'.")
+
+
+def _pixels(source: Any, shape: tuple[int, int, int], fit: Fit) -> np.ndarray:
+    """A photo as an array of this shape."""
+    if isinstance(source, np.ndarray):
+        source = _checked(source)
+        if source.shape == shape:
+            return source
+        source = source.round().astype(np.uint8)
+    return decode(source, size=shape[:2], channels=shape[2], fit=fit)
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike)
+
+
+def _single_photos(photos: Any) -> Iterator[Any]:
+    """Each photo of what `classify` takes."""
+    if _is_path(photos):
+        path = pathlib.Path(photos)
+        yield from _files_in(path) if path.is_dir() else [photos]
+    elif isinstance(photos, bytes | Image.Image):
+        yield photos
+    elif isinstance(photos, np.ndarray | tf.Tensor):
+        array = np.asarray(photos)
+        yield from array if array.ndim == 4 else [array]
+    elif isinstance(photos, Iterable):
+        for photo in photos:
+            yield from _single_photos(photo)
+    else:
+        raise TypeError(
+            "Photos must be paths, bytes, Pillow images or arrays of numbers "
+            f"from 0 to 255. Received: {photos!r} of type "
+            f"{type(photos).__name__}."
+        )
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    """Refuses numbers that a photo does not have."""
+    low, high = (array.min(), array.max()) if array.size else (0, 0)
+    if not 0 <= low <= high <= 255 or (
+        array.dtype.kind == "f" and 0 < high <= 1
+    ):
+        raise ValueError(
+            "An array must have numbers from 0 to 255. Received: numbers "
+            f"from {low:.3g} to {high:.3g}. Multiply by 255 what was scaled "
+            "to between 0 and 1."
+        )
+    return array
+
+
+def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files in a folder and below it, without hidden ones."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.name.lower() not in _IGNORED_FILES
+        and not any(
+            part.startswith((".", "__MACOSX"))
+            for part in path.relative_to(folder).parts
+        )
+    ]
+    if not files:
+        raise ValueError(f"{folder} has no photos. Give a folder that has.")
+    return files

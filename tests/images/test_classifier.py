@@ -1,0 +1,521 @@
+"""A photo classifier answers in words, is saved whole, and trains on."""
+
+import copy
+import io
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import gdtrain
+from gdtrain.images import DamagedImage, PhotoClassifier, classifier_file, load
+from gdtrain.images.calibration import NoneOfThese
+from gdtrain.images.decoding import decode
+
+NAMES = [f"digit {digit}" for digit in range(5)]
+TEMPERATURE = 1.5
+
+
+def digits():
+    """Photos 12 x 12 of the digits 0 to 4, and what they are."""
+    images, labels = load_digits(n_class=5, return_X_y=True)
+    images = (images * 255 / 16).astype(np.uint8).reshape(-1, 8, 8, 1)
+    return np.pad(np.tile(images, 3), [(0, 0), (2, 2), (2, 2), (0, 0)]), labels
+
+
+IMAGES, LABELS = digits()
+FEW = IMAGES[:20]
+
+
+def layers():
+    """A convolutional backbone; its first weights see edges at random."""
+    return [
+        keras.layers.Rescaling(1 / 127.5, offset=-1),
+        keras.layers.Conv2D(32, 5, strides=2),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+        keras.layers.Flatten(),
+    ]
+
+
+def functional(base=keras.Model):
+    photo = outputs = keras.Input([12, 12, 3])
+    for layer in layers():
+        outputs = layer(outputs)
+    return base(photo, outputs)
+
+
+def sequential():
+    return gdtrain.Sequential([keras.Input([12, 12, 3]), *layers()])
+
+
+BACKBONES = {
+    "functional": functional,
+    "a functional one that descends": lambda: functional(gdtrain.Model),
+    "a sequential one that descends": sequential,
+}
+
+
+def make_classifier(backbone=None, **more):
+    """A classifier with a head by least squares."""
+    backbone = backbone or functional()
+    features = backbone.predict(IMAGES, verbose=0)
+    with_one = np.pad(features, [(0, 0), (0, 1)], constant_values=1)
+    *kernel, bias = np.linalg.lstsq(
+        with_one, 10 * np.eye(5)[LABELS] - 5, rcond=1e-3
+    )[0]
+    more.setdefault("none_of_these", NoneOfThese(features, LABELS))
+    return PhotoClassifier.from_parts(
+        backbone,
+        np.array(kernel),
+        bias,
+        NAMES,
+        size=12,
+        temperature=TEMPERATURE,
+        **more,
+    )
+
+
+def with_zeros(backbone, **more):
+    """A classifier that knows nothing."""
+    return PhotoClassifier.from_parts(
+        backbone, np.zeros([512, 5]), np.zeros(5), NAMES, size=12, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One for the tests that do not change it."""
+    keras.utils.set_random_seed(0)
+    return make_classifier()
+
+
+def predict(model, images=FEW):
+    return model.predict(images, verbose=0)
+
+
+def compile_(model, optimizer=None):
+    model.compile(
+        optimizer or gdtrain.GradientDescent(0.01, momentum=0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    return model
+
+
+def fit(model, **more):
+    return model.fit(
+        IMAGES[:64], LABELS[:64], shuffle=False, verbose=0, **more
+    ).history
+
+
+def assert_equal(model, other):
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(predict(model), predict(other))
+
+
+def test_probabilities_are_the_softmax_of_logits_over_the_temperature(shared):
+    features = predict(shared.layers[1]).astype(np.float64)
+    kernel, bias = shared.get_layer("head").get_weights()
+    powers = np.exp((features @ kernel + bias) / TEMPERATURE)
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predict(shared), expected, rtol=1e-4, atol=1e-6)
+    assert shared.temperature == pytest.approx(TEMPERATURE, rel=1e-12)
+    assert (shared.size, shared.class_names) == ((12, 12), NAMES)
+    assert isinstance(shared, gdtrain.Model)
+
+
+def test_it_is_right_about_digits(shared):
+    answers = shared.classify(IMAGES)
+    right = [a.name == NAMES[y] for a, y in zip(answers, LABELS, strict=True)]
+    assert np.mean(right) > 0.97
+    features = shared.features(FEW)
+    np.testing.assert_allclose(features, predict(shared.layers[1]), rtol=1e-5)
+    np.testing.assert_allclose(
+        [a.probabilities for a in answers[:20]], predict(shared), rtol=1e-4
+    )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with three photos, one below it, and what is no photo."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for path, image in zip(("a.png", "b.bmp", "more/c.gif"), IMAGES):
+        Image.fromarray(image).save(folder / path)
+    for name in (".hidden.png", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_text("no photo")
+    return folder
+
+
+def test_photos_are_taken_in_all_forms(shared, photos):
+    file = photos / "a.png"
+    expected = shared.classify(IMAGES[:3])
+    for photo in (
+        file,
+        str(file),
+        file.read_bytes(),
+        Image.open(file),
+        IMAGES[0],
+        IMAGES[0].astype(np.float64),
+        tf.constant(IMAGES[0]),
+    ):
+        (answer,) = shared.classify(photo)
+        assert answer.name == "digit 0"
+        assert answer.probability == max(answer.probabilities)
+        np.testing.assert_allclose(
+            answer.probabilities, expected[0].probabilities, rtol=1e-5
+        )
+    (answer,) = shared.classify(file)
+    assert answer.file == str(file)
+    for several in (
+        photos,
+        str(photos),
+        [file, IMAGES[1], [photos / "more"]],
+        (image for image in IMAGES[:3]),
+        IMAGES[:3],
+    ):
+        names = [a.name for a in shared.classify(several, batch_size=2)]
+        assert names == ["digit 0", "digit 1", "digit 2"]
+    assert shared.classify([]) == []
+    assert shared.features([]).shape == (0, 512)
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_photos_of_other_sizes_are_scaled_as_the_classifier_was_made(
+    shared, fit
+):
+    classifier = with_zeros(shared.layers[1], fit=fit)
+    tall = np.repeat(IMAGES[0], 4, axis=0)
+    scaled = decode(tall, size=(12, 12), fit=fit)
+    expected = shared.features(scaled)
+    for image in tall, tall.astype(np.float32), Image.fromarray(tall):
+        np.testing.assert_array_equal(classifier.features(image), expected)
+
+
+def test_a_photo_is_described_in_a_line(shared, photos, capsys):
+    (answer,) = shared.classify(photos / "a.png")
+    text = shared.describe(photos / "a.png")
+    assert text == f"digit 0 ({answer.probability:.2f})" == str(answer)
+    assert capsys.readouterr().out == text + "\n"
+    lines = shared.describe(photos).splitlines()
+    assert [line.split(" (")[0] for line in lines] == [
+        f"{photos}/{file}: digit {digit}"
+        for digit, file in enumerate(("a.png", "b.bmp", "more/c.gif"))
+    ]
+
+
+def test_a_photo_unlike_all_others_is_none_of_these(shared, capsys):
+    noise = np.random.default_rng(0).choice(
+        np.array([0, 255], np.uint8), [12, 12, 3]
+    )
+    (answer,) = shared.classify(noise)
+    assert answer.is_none
+    assert shared.describe(noise) == f"none of these (nearest: {answer.name})"
+    known = [a.is_none for a in shared.classify(IMAGES)]
+    assert np.mean(known) < 0.05
+    (answer,) = make_classifier(none_of_these=None).classify(noise)
+    assert not answer.is_none
+
+
+def test_photos_that_cannot_be_read_are_all_named(shared, photos):
+    (photos / "d.jpg").write_text("text")
+    with pytest.raises(DamagedImage, match=r"d\.jpg: it is neither JPEG"):
+        shared.describe(photos)
+    (photos / "e.png").write_bytes(b"")
+    both = (
+        r"2 of 5 photos cannot be read: \S+/d\.jpg \(it is neither .*"
+        r"\S+/e\.png \(it is empty\)"
+    )
+    with pytest.raises(ValueError, match=both) as caught:
+        shared.classify(photos, batch_size=1)
+    assert "on_error='skip'" in str(caught.value)
+    with pytest.warns(UserWarning, match=both):
+        answers = shared.classify(photos, on_error="skip")
+    assert [pathlib.Path(a.file).name for a in answers] == [
+        "a.png",
+        "b.bmp",
+        "c.gif",
+    ]
+
+
+@pytest.mark.parametrize(
+    "photo, error, message",
+    [
+        ("no such file.jpg", DamagedImage, "No such file"),
+        (b"text", DamagedImage, "neither JPEG"),
+        (7, TypeError, "must be paths, bytes.* of type int"),
+        (IMAGES[0] / 255, ValueError, "from 0 to 0.937. Multiply by 255"),
+        (IMAGES[0] - 1.0, ValueError, "from -1 to 238"),
+        (np.zeros([4, 4, 7], np.uint8), DamagedImage, "an array must be"),
+    ],
+)
+def test_what_is_no_photo_is_refused(shared, photo, error, message):
+    with pytest.raises(error, match=message):
+        shared.describe(photo)
+
+
+def test_a_folder_without_photos_is_an_error(shared, tmp_path):
+    (tmp_path / ".hidden.png").touch()
+    with pytest.raises(ValueError, match="has no photos"):
+        shared.classify(tmp_path)
+    with pytest.raises(ValueError, match="`on_error` must be"):
+        shared.classify(FEW, on_error="ignore")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "ours"])
+def test_saved_classifier_goes_on_bit_equal_where_it_was(optimizer, tmp_path):
+    model = make_classifier(fit="crop")
+    compile_(model, optimizer if optimizer == "adam" else None)
+    fit(model)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
+    loaded = load(path)
+    assert isinstance(loaded, PhotoClassifier)
+    assert_equal(model, loaded)
+    assert loaded.class_names == NAMES
+    assert loaded.size == (12, 12)
+    assert loaded.temperature == model.temperature
+    for a, b in zip(model.classify(IMAGES[:50]), loaded.classify(IMAGES[:50])):
+        assert str(a) == str(b)
+    noise = np.random.default_rng(0).integers(0, 256, [9, 9, 3], np.uint8)
+    assert loaded.classify(noise)[0].is_none == model.classify(noise)[0].is_none
+    assert fit(model) == fit(loaded)
+    assert_equal(model, loaded)
+
+
+def test_any_keras_loads_it_without_gdtrain(tmp_path):
+    expected = []
+    for i, make in enumerate(BACKBONES.values()):
+        model = compile_(make_classifier(make()), ["adam", None, None][i])
+        model.save(tmp_path / f"{i}.keras")
+        expected.append(predict(model))
+        # In a process that has gdtrain, it is one of gdtrain's.
+        again = keras.saving.load_model(tmp_path / f"{i}.keras")
+        assert isinstance(again, PhotoClassifier)
+        assert again.class_names == NAMES
+        assert_equal(model, again)
+    np.savez(tmp_path / "x.npz", photos=FEW, expected=expected)
+    script = """if True:
+        import sys
+        import keras
+        import numpy as np
+        data = np.load("x.npz")
+        for i, expected in enumerate(data["expected"]):
+            model = keras.saving.load_model(f"{i}.keras")
+            result = model.predict(data["photos"], verbose=0)
+            np.testing.assert_array_equal(result, expected)
+            assert model.compiled == (i == 0), model.compiled
+        assert "gdtrain" not in sys.modules
+        print("all equal")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.endswith("all equal\n"), result.stderr
+
+
+def test_copies_and_checkpoints_are_as_of_any_model(tmp_path):
+    model = compile_(make_classifier())
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    fit(model, epochs=2, callbacks=[checkpoint])
+    for other in (
+        load(tmp_path / "2.keras"),
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+    ):
+        assert_equal(model, other)
+        assert other.classify(FEW)[3].name == model.classify(FEW)[3].name
+    clone = keras.models.clone_model(model)
+    assert isinstance(clone, PhotoClassifier)
+    with pytest.raises(AttributeError, match=r"Set `model.class_names = \["):
+        clone.classify(FEW)
+    clone.class_names = model.class_names
+    fit(clone)
+    model.save_weights(tmp_path / "a.weights.h5")
+    clone.load_weights(tmp_path / "a.weights.h5")
+    assert_equal(model, clone)
+    clone.none_of_these = model.none_of_these
+    assert str(clone.classify(FEW)[0]) == str(model.classify(FEW)[0])
+    with pytest.raises(ValueError, match="of the 5 outputs"):
+        clone.class_names = ["one"]
+
+
+def test_an_error_while_saving_leaves_the_older_file(
+    shared, tmp_path, monkeypatch
+):
+    path = tmp_path / "model.keras"
+    shared.save(path)
+    content = path.read_bytes()
+
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(classifier_file, "make_readable_without_gdtrain", fail)
+    with pytest.raises(OSError, match="No space"):
+        shared.save(path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_named(shared, tmp_path):
+    with pytest.raises(ValueError, match="must end in .keras.*model.h5"):
+        shared.save(tmp_path / "model.h5")
+    with pytest.raises(ValueError, match="must end in .tflite.*model.tf"):
+        shared.export_tflite(tmp_path / "model.tf")
+    with pytest.raises(FileNotFoundError, match="none"):
+        shared.save(tmp_path / "none" / "model.keras")
+    (tmp_path / "model.keras").touch()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        shared.save(tmp_path / "model.keras", overwrite=False)
+    with pytest.raises(FileExistsError, match="not a SavedModel"):
+        shared.export_saved_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("none.keras", None, "No such file"),
+        ("empty.keras", b"", "it is damaged, or no file of Keras's"),
+        ("text.keras", b"text", "it is damaged, or no file of Keras's"),
+        ("half.keras", 0.5, "it is damaged, or no file of Keras's"),
+        ("bits.keras", "flipped", ""),
+        ("other.keras", "another", "another model, without the names of"),
+        ("model.h5", b"", "its name does not end in .keras"),
+        (".", None, "its name does not end in .keras"),
+    ],
+)
+def test_a_file_that_is_no_classifier_is_refused(
+    shared, tmp_path, name, content, reason
+):
+    path = tmp_path / name
+    if content == "another":
+        functional().save(path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        shared.save(path)
+        whole = bytearray(path.read_bytes())
+        if content == "flipped":
+            whole[len(whole) // 2] ^= 255
+            path.write_bytes(whole)
+        else:
+            path.write_bytes(whole[: int(len(whole) * content)])
+    with pytest.raises(ValueError, match="cannot load .* as a photo") as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_exports_agree_with_the_model(shared, tmp_path):
+    shared.classify(FEW)
+    for _ in range(2):  # The second replaces the first.
+        shared.export_saved_model(tmp_path / "saved")
+        shared.export_tflite(tmp_path / "model.tflite")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["model.tflite", "saved"]
+    photos = FEW.astype(np.float32)
+    saved = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(saved.serve(photos), predict(shared), rtol=1e-5)
+    interpreter = tf.lite.Interpreter(str(tmp_path / "model.tflite"))
+    for photo, expected in zip(photos, predict(shared)):
+        (source,) = interpreter.get_input_details()
+        interpreter.resize_tensor_input(source["index"], [1, 12, 12, 3])
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], photo[None])
+        interpreter.invoke()
+        (target,) = interpreter.get_output_details()
+        (result,) = interpreter.get_tensor(target["index"])
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-7)
+
+
+def moved(model, **more):
+    """Which layers changed in a fit: weights of backbone and head."""
+    inner = model.layers[1]
+    before = [w.copy() for w in inner.get_weights()]
+    head = model.get_layer("head").get_weights()[0].copy()
+    fit(model, **more)
+    return (
+        any((a != b).any() for a, b in zip(before, inner.get_weights())),
+        (head != model.get_layer("head").get_weights()[0]).any(),
+    )
+
+
+def test_trainable_that_changes_between_fits_takes_effect():
+    model = compile_(make_classifier())
+    backbone = model.layers[1]
+    assert moved(model) == (True, True)
+    backbone.trainable = False
+    telemetry = gdtrain.callbacks.Telemetry()
+    # Batch normalization then keeps its statistics, too.
+    for more in {}, {"batch_size": 16}, {"callbacks": [telemetry]}:
+        assert moved(model, **more) == (False, True)
+    backbone.trainable = True
+    assert moved(model) == (True, True)
+
+
+def test_what_becomes_trainable_is_compiled_first():
+    backbone = functional()
+    backbone.trainable = False
+    model = compile_(make_classifier(backbone))
+    assert moved(model) == (False, True)
+    backbone.trainable = True
+    with pytest.raises(ValueError, match="Call `model.compile"):
+        fit(model)
+    compile_(model)
+    assert moved(model) == (True, True)
+
+
+def test_a_classifier_learns_digits_from_a_head_of_zeros():
+    model = with_zeros(functional())
+    compile_(model, keras.optimizers.Adam(0.003))
+    history = model.fit(IMAGES, LABELS, batch_size=32, epochs=3, verbose=0)
+    assert history.history["accuracy"][-1] > 0.97
+    assert model.evaluate(IMAGES, LABELS, verbose=0)[1] > 0.9
+
+
+PARTS = {"kernel": np.zeros([512, 5]), "bias": np.zeros(5)}
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"class_names": ["one"]}, "one for each of the 5 outputs"),
+        ({"class_names": ["a", "a", "b", "c", "d"]}, "different names"),
+        ({"kernel": np.zeros([512, 4])}, "`kernel` must have the shape"),
+        ({"kernel": np.full([512, 5], np.nan)}, "must be finite"),
+        ({"kernel": np.zeros([3, 5])}, "as many features as `kernel`"),
+        ({"size": 13}, r"`size` must be what .* \(12, 12\)"),
+        ({"size": 0}, "`size`"),
+        ({"fit": "squeeze"}, "`fit` must be one of"),
+        ({"temperature": 0.0}, "`temperature` must be"),
+        (
+            {"backbone_model": keras.Sequential([keras.layers.Flatten()])},
+            "must be a functional or sequential model of images",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(more, message):
+    parts = {"backbone_model": functional(), **PARTS, "class_names": NAMES}
+    with pytest.raises(ValueError, match=message):
+        PhotoClassifier.from_parts(**{**parts, "size": 12, **more})
+
+
+def test_bytes_of_a_photo_need_no_file(shared):
+    file = io.BytesIO()
+    Image.fromarray(IMAGES[4]).save(file, "PNG")
+    assert shared.classify([file.getvalue()])[0].file == ""
