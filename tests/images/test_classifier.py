@@ -26,8 +26,9 @@ TEMPERATURE = 1.5
 def digits():
     """Photos 12 x 12 of the digits 0 to 4, and what they are."""
     images, labels = load_digits(n_class=5, return_X_y=True)
-    images = (images * 255 / 16).astype(np.uint8).reshape(-1, 8, 8, 1)
-    return np.pad(np.tile(images, 3), [(0, 0), (2, 2), (2, 2), (0, 0)]), labels
+    images = (images[:400] * 255 / 16).astype(np.uint8).reshape(-1, 8, 8, 1)
+    images = np.pad(np.tile(images, 3), [(0, 0), (2, 2), (2, 2), (0, 0)])
+    return images, labels[:400]
 
 
 IMAGES, LABELS = digits()
@@ -41,6 +42,7 @@ def layers():
         keras.layers.Conv2D(32, 5, strides=2),
         keras.layers.BatchNormalization(),
         keras.layers.ReLU(),
+        keras.layers.AveragePooling2D(2),
         keras.layers.Flatten(),
     ]
 
@@ -63,7 +65,7 @@ BACKBONES = {
 }
 
 
-def make_classifier(backbone=None, **more):
+def make_classifier(backbone=None, with_none=False, **more):
     """A classifier with a head by least squares."""
     backbone = backbone or functional()
     features = backbone.predict(IMAGES, verbose=0)
@@ -71,7 +73,8 @@ def make_classifier(backbone=None, **more):
     *kernel, bias = np.linalg.lstsq(
         with_one, 10 * np.eye(5)[LABELS] - 5, rcond=1e-3
     )[0]
-    more.setdefault("none_of_these", NoneOfThese(features, LABELS))
+    if with_none:
+        more["none_of_these"] = NoneOfThese(features, LABELS)
     return PhotoClassifier.from_parts(
         backbone,
         np.array(kernel),
@@ -86,7 +89,7 @@ def make_classifier(backbone=None, **more):
 def with_zeros(backbone, **more):
     """A classifier that knows nothing."""
     return PhotoClassifier.from_parts(
-        backbone, np.zeros([512, 5]), np.zeros(5), NAMES, size=12, **more
+        backbone, np.zeros([128, 5]), np.zeros(5), NAMES, size=12, **more
     )
 
 
@@ -94,7 +97,7 @@ def with_zeros(backbone, **more):
 def shared():
     """One for the tests that do not change it."""
     keras.utils.set_random_seed(0)
-    return make_classifier()
+    return make_classifier(with_none=True)
 
 
 def predict(model, images=FEW):
@@ -187,7 +190,7 @@ def test_photos_are_taken_in_all_forms(shared, photos):
         names = [a.name for a in shared.classify(several, batch_size=2)]
         assert names == ["digit 0", "digit 1", "digit 2"]
     assert shared.classify([]) == []
-    assert shared.features([]).shape == (0, 512)
+    assert shared.features([]).shape == (0, 128)
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
@@ -223,7 +226,7 @@ def test_a_photo_unlike_all_others_is_none_of_these(shared, capsys):
     assert shared.describe(noise) == f"none of these (nearest: {answer.name})"
     known = [a.is_none for a in shared.classify(IMAGES)]
     assert np.mean(known) < 0.05
-    (answer,) = make_classifier(none_of_these=None).classify(noise)
+    (answer,) = with_zeros(shared.layers[1]).classify(noise)
     assert not answer.is_none
 
 
@@ -274,7 +277,7 @@ def test_a_folder_without_photos_is_an_error(shared, tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["adam", "ours"])
 def test_saved_classifier_goes_on_bit_equal_where_it_was(optimizer, tmp_path):
-    model = make_classifier(fit="crop")
+    model = make_classifier(with_none=True, fit="crop")
     compile_(model, optimizer if optimizer == "adam" else None)
     fit(model)
     path = tmp_path / "model.keras"
@@ -329,7 +332,7 @@ def test_any_keras_loads_it_without_gdtrain(tmp_path):
 
 
 def test_copies_and_checkpoints_are_as_of_any_model(tmp_path):
-    model = compile_(make_classifier())
+    model = compile_(make_classifier(with_none=True))
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
     fit(model, epochs=2, callbacks=[checkpoint])
     for other in (
@@ -483,12 +486,12 @@ def test_what_becomes_trainable_is_compiled_first():
 def test_a_classifier_learns_digits_from_a_head_of_zeros():
     model = with_zeros(functional())
     compile_(model, keras.optimizers.Adam(0.003))
-    history = model.fit(IMAGES, LABELS, batch_size=32, epochs=3, verbose=0)
+    history = model.fit(IMAGES, LABELS, batch_size=32, epochs=8, verbose=0)
     assert history.history["accuracy"][-1] > 0.97
     assert model.evaluate(IMAGES, LABELS, verbose=0)[1] > 0.9
 
 
-PARTS = {"kernel": np.zeros([512, 5]), "bias": np.zeros(5)}
+PARTS = {"kernel": np.zeros([128, 5]), "bias": np.zeros(5)}
 
 
 @pytest.mark.parametrize(
@@ -496,8 +499,8 @@ PARTS = {"kernel": np.zeros([512, 5]), "bias": np.zeros(5)}
     [
         ({"class_names": ["one"]}, "one for each of the 5 outputs"),
         ({"class_names": ["a", "a", "b", "c", "d"]}, "different names"),
-        ({"kernel": np.zeros([512, 4])}, "`kernel` must have the shape"),
-        ({"kernel": np.full([512, 5], np.nan)}, "must be finite"),
+        ({"kernel": np.zeros([128, 4])}, "`kernel` must have the shape"),
+        ({"kernel": np.full([128, 5], np.nan)}, "must be finite"),
         ({"kernel": np.zeros([3, 5])}, "as many features as `kernel`"),
         ({"size": 13}, r"`size` must be what .* \(12, 12\)"),
         ({"size": 0}, "`size`"),
