@@ -191,8 +191,8 @@ class PhotoClassifier(Model):
 
         Args:
             photos: A photo or several, of any size: the path of a file or of
-                a folder, of which all files are photos; the bytes of a file;
-                a Pillow image; an array `[height, width, channels]` or
+                a folder, with all photos in it and below; the bytes of a
+                file; a Pillow image; an array `[height, width, channels]` or
                 `[n, height, width, channels]` of numbers from 0 to 255; or
                 an iterable of these.
             batch_size: How many are in memory at once. Defaults to 32.

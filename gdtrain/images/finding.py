@@ -157,6 +157,31 @@ def find_in_table(
     )
 
 
+def photos_in(folder: str | os.PathLike) -> list[str]:
+    """The photos in a folder and below it, sorted, without hidden ones.
+
+    Those that are photos by content, and those that should be by their ending.
+
+    Raises:
+        ValueError: if the folder cannot be read or has none.
+    """
+    root = pathlib.Path(folder)
+    paths = [str(root.joinpath(*parts)) for parts in _walk(root)[0]]
+    photos = [path for path in paths if _looks_like_photo(path)]
+    if not photos:
+        raise ValueError(f"{root} has no pictures. Give a folder that has.")
+    return photos
+
+
+def _looks_like_photo(path: str) -> bool:
+    if path.lower().endswith(ENDINGS):
+        return True
+    if not os.path.isfile(path):  # Such as a pipe, which would never end
+        return False
+    with open(path, "rb") as file:
+        return bool(decoding.kind_of(file.read(decoding.HEAD_BYTES)))
+
+
 class _Examined(NamedTuple):
     file: PhotoFile
     aspect: float  # 0 if it is not known

@@ -3,7 +3,6 @@
 import concurrent.futures
 import itertools
 import os
-import pathlib
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.images import finding
 from gdtrain.images.decoding import DamagedImage, Fit, Image, decode
 
 MAX_NAMED = 10  # Damaged files that a message names
-_IGNORED_FILES = ("thumbs.db", "desktop.ini")  # Windows's, in any case
 
 
 def batches(
@@ -30,7 +29,7 @@ def batches(
 
     Args:
         photos: A photo or several, of any size: the path of a file or of a
-            folder, of which all files are photos; the bytes of a file; a
+            folder, with all photos in it and below; the bytes of a file; a
             Pillow image; an array `[height, width, channels]` or
             `[n, height, width, channels]` of numbers from 0 to 255; or an
             iterable of these.
@@ -125,8 +124,8 @@ def _is_path(source: Any) -> bool:
 def _single_photos(photos: Any) -> Iterator[Any]:
     """Each photo of what `classify` takes."""
     if _is_path(photos):
-        path = pathlib.Path(photos)
-        yield from _files_in(path) if path.is_dir() else [photos]
+        is_folder = os.path.isdir(photos)
+        yield from finding.photos_in(photos) if is_folder else [photos]
     elif isinstance(photos, bytes | Image.Image):
         yield photos
     elif isinstance(photos, np.ndarray | tf.Tensor):
@@ -155,20 +154,3 @@ def _checked(array: np.ndarray) -> np.ndarray:
             "to between 0 and 1."
         )
     return array
-
-
-def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files in a folder and below it, without hidden ones."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and path.name.lower() not in _IGNORED_FILES
-        and not any(
-            part.startswith((".", "__MACOSX"))
-            for part in path.relative_to(folder).parts
-        )
-    ]
-    if not files:
-        raise ValueError(f"{folder} has no photos. Give a folder that has.")
-    return files

@@ -153,9 +153,9 @@ def photos(tmp_path):
     """A folder with three photos, one below it, and what is no photo."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
-    for path, image in zip(("a.png", "b.bmp", "more/c.gif"), IMAGES):
-        Image.fromarray(image).save(folder / path)
-    for name in (".hidden.png", "Thumbs.db", "desktop.ini"):
+    for path, image in zip(("a.png", "b.bmp", "more/c"), IMAGES):
+        Image.fromarray(image).save(folder / path, "PNG")
+    for name in (".hidden.png", "Thumbs.db", "README.txt"):
         (folder / name).write_text("no photo")
     return folder
 
@@ -213,7 +213,7 @@ def test_a_photo_is_described_in_a_line(shared, photos, capsys):
     lines = shared.describe(photos).splitlines()
     assert [line.split(" (")[0] for line in lines] == [
         f"{photos}/{file}: digit {digit}"
-        for digit, file in enumerate(("a.png", "b.bmp", "more/c.gif"))
+        for digit, file in enumerate(("a.png", "b.bmp", "more/c"))
     ]
 
 
@@ -247,7 +247,7 @@ def test_photos_that_cannot_be_read_are_all_named(shared, photos):
     assert [pathlib.Path(a.file).name for a in answers] == [
         "a.png",
         "b.bmp",
-        "c.gif",
+        "c",
     ]
 
 
@@ -269,7 +269,7 @@ def test_what_is_no_photo_is_refused(shared, photo, error, message):
 
 def test_a_folder_without_photos_is_an_error(shared, tmp_path):
     (tmp_path / ".hidden.png").touch()
-    with pytest.raises(ValueError, match="has no photos"):
+    with pytest.raises(ValueError, match="has no pictures"):
         shared.classify(tmp_path)
     with pytest.raises(ValueError, match="`on_error` must be"):
         shared.classify(FEW, on_error="ignore")
