@@ -90,10 +90,17 @@ def copies(
             held_out[i],
             part="",
             status="duplicate",
-            reason=f"the same picture as {original.path}",
+            reason=_reason(held_out[i], original),
         )
         for i, original in sorted(originals.items())
     ]
+
+
+def _reason(copy: PhotoFile, original: PhotoFile) -> str:
+    text = f"the same picture as {original.path}"
+    if copy.class_name != original.class_name:
+        text += f", which is learned as '{original.class_name}'"
+    return text
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:

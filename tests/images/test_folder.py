@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gdtrain.images import DamagedImage, decode, finding, read_folder
+from gdtrain.images import DamagedImage, decode, finding, read_folder, reading
 from tests.images.photos import (
     KINDS,
     draw_photo,
@@ -225,7 +225,7 @@ def test_class_that_is_held_out_only_is_an_error(tmp_path):
 
 @pytest.fixture
 def parts(tmp_path):
-    """Photos in `train` and `test`, which has three that `train` has."""
+    """Photos in `train` and `test`, which has four that `train` has."""
     make_random_photos(tmp_path / "train", {"cat": 5, "dog": 5})
     make_random_photos(tmp_path / "test", {"cat": 1, "dog": 1})
     for folder in "cat", "dog":
@@ -240,6 +240,11 @@ def parts(tmp_path):
     ):
         with Image.open(train / "dog" / "2.png") as image:
             image.resize((width, height)).save(test / "dog" / name)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The camera was turned by a quarter.
+    with Image.open(train / "dog" / "3.png") as image:
+        turned = image.transpose(Image.Transpose.ROTATE_90)
+        turned.save(test / "dog" / "turned.jpg", exif=exif)
     return tmp_path
 
 
@@ -259,11 +264,12 @@ def test_photos_that_are_learned_are_not_held_out(parts):
         ),
         ("again.jpg", f"the same picture as {dog}"),
         ("small.webp", f"the same picture as {dog}"),
+        ("turned.jpg", f"the same picture as {dog.with_name('3.png')}"),
     }
     text = str(data)
-    assert "since it is learned as well: 3 pictures" in text
+    assert "since it is learned as well: 4 pictures" in text
     assert re.search(r"^class +learned +held out +copies$", text, re.M)
-    assert re.search(r"^dog +5 +1 +2$", text, re.M)
+    assert re.search(r"^dog +5 +1 +3$", text, re.M)
 
 
 def test_copies_are_found_where_the_content_says_what_is_held_out(tmp_path):
@@ -293,11 +299,16 @@ def test_class_of_nothing_but_copies_is_an_error(tmp_path):
 
 def test_picture_in_two_classes_is_told(tmp_path):
     folder = make_random_photos(tmp_path / "data", {"cat": 5, "dog": 5})
-    shutil.copy(folder / "cat" / "0.png", folder / "dog" / "x.png")
-    text = str(read_folder(folder, held_out=0.0, size=32))
-    assert "The same picture is in two classes" in text or "copies" in text
-    assert str(folder / "cat" / "0.png") in text
-    assert str(folder / "dog" / "x.png") in text
+    same = folder / "cat" / "0.png", folder / "dog" / "x.png"
+    shutil.copy(*same)
+    for seed in range(3):
+        text = str(read_folder(folder, size=32, seed=seed))
+        cat, dog = (f"{path}" for path in same)
+        assert (
+            f"in two classes: {cat} (cat) = {dog} (dog)" in text
+            or f"{dog} (the same picture as {cat}, which is" in text
+            or f"{cat} (the same picture as {dog}, which is" in text
+        )
 
 
 # ------------------------------------------------------------------ damages
@@ -354,6 +365,27 @@ def test_class_with_nothing_but_damages_is_an_error(tmp_path):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="6 of 6 pictures cannot be read"):
         read_folder(folder)
+
+
+def test_photo_that_is_deleted_afterwards_is_not_missed(tmp_path):
+    folder = make_photos(tmp_path / "data", 3)
+    data = read_folder(folder, size=8)
+    before = data.training.images.copy()
+    shutil.rmtree(folder)
+    np.testing.assert_array_equal(data.training.images, before)
+
+
+def test_photo_that_vanishes_while_it_is_read_is_named(tmp_path, monkeypatch):
+    folder = make_photos(tmp_path / "data", 3)
+    check_counts = reading.check_counts
+
+    def delete(*arguments):
+        (folder / "hot_dog" / "1.JPEG").unlink()
+        check_counts(*arguments)
+
+    monkeypatch.setattr(reading, "check_counts", delete)
+    with pytest.raises(ValueError, match="1.JPEG was there when"):
+        read_folder(folder, size=8, cache_dir=tmp_path / "cache")
 
 
 def test_kinds_of_made_up_photos_are_all_read():

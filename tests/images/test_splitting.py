@@ -141,3 +141,11 @@ def test_many_photos_are_compared(monkeypatch):
     photos = [random_photo(seed) for seed in range(40)]
     found = copies(photos[:20], photos[10:])
     assert found == {i: i + 10 for i in range(10)}
+
+
+def test_copy_of_another_class_says_so():
+    files = [PhotoFile("1", "cat", "", "x", "read")]
+    files += [PhotoFile("2", "dog", "", "x", "read")]
+    small = splitting.thumbnails(np.zeros([2, 8, 8, 3], np.uint8))
+    [found] = splitting.copies(files[:1], files[1:], small, {"x": 1.0})
+    assert found.reason == "the same picture as 1, which is learned as 'cat'"
