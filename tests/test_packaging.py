@@ -89,6 +89,7 @@ def test_each_extra_that_is_advised_is_there():
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     extras = settings["options.extras_require"]
-    assert set(extras) == {"plots", "examples", "test"}
-    for name in ("examples", "test"):
-        assert set(extras["plots"].split()) <= set(extras[name].split())
+    assert set(extras) == {"images", "plots", "examples", "test"}
+    for part in ("images", "plots"):
+        for name in ("examples", "test"):
+            assert set(extras[part].split()) <= set(extras[name].split())
