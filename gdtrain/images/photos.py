@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from gdtrain.images.decoding import Fit
+
 Part = Literal["training", "held out", ""]
 Status = Literal["read", "damaged", "skipped", "duplicate"]
 
@@ -77,6 +79,8 @@ class Photos:
         held_out: The others.
         files: What became of each file, or none if they come from no files.
         description: Sentences on what they are.
+        fit: How photos were made to fit, as in `decode`; for a classifier,
+            which must do the same with others.
 
     Example:
 
@@ -97,6 +101,7 @@ class Photos:
     held_out: LabelledImages
     files: list[PhotoFile]
     description: str
+    fit: Fit = "stretch"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -140,6 +140,9 @@ def read_table(
     return _read(found, settings)
 
 
+_FITTED = {"stretch": "scaled", "crop": "cropped", "pad": "padded"}
+
+
 class Settings(NamedTuple):
     size: tuple[int, int]
     held_out: float
@@ -227,7 +230,8 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
 
     height, width = settings.size
     sentences = [
-        f"Photos of {found.source}, scaled to {height} x {width} pixels.",
+        f"Photos of {found.source}, {_FITTED[settings.fit]} to {height} x "
+        f"{width} pixels.",
         *found.notes,
         *_ambiguous(photos),
     ]
@@ -237,6 +241,7 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         labelled(decoded.images[count:], held_out),
         training + held_out + left_out,
         " ".join(sentences),
+        settings.fit,
     )
 
 

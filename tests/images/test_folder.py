@@ -115,6 +115,7 @@ def test_photos_are_read_as_decode_reads_them(photos, fit, channels):
     data = read_folder(photos, **arguments)
     for image, file in zip(data.held_out.images, data.held_out.files):
         np.testing.assert_array_equal(image, decode(file.path, **arguments))
+    assert data.fit == fit
 
 
 def test_one_number_is_height_and_width(photos):
