@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from typing import IO, Literal, TypeAlias
+from typing import IO, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def decode(
     """
     height, width = (checks.positive_integer("size", side) for side in size)
     checks.one_of("channels", channels, (1, 3))
-    checks.one_of("fit", fit, ("crop", "stretch", "pad"))
+    checks.one_of("fit", fit, get_args(Fit))
     path = source if isinstance(source, (str, os.PathLike)) else ""
     if not isinstance(
         source, (str, os.PathLike, bytes, np.ndarray, Image.Image)

@@ -5,7 +5,7 @@ import dataclasses
 import numbers
 import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -144,6 +144,8 @@ _FITTED = {"stretch": "scaled", "crop": "cropped", "pad": "padded"}
 
 
 class Settings(NamedTuple):
+    """The arguments of `read_folder`, checked."""
+
     size: tuple[int, int]
     held_out: float
     seed: int
@@ -185,7 +187,7 @@ def checked_settings(
         raise ValueError(
             f"`seed` must be an integer of at least 0. Received: seed={seed!r}."
         )
-    checks.one_of("fit", fit, ("stretch", "crop", "pad"))
+    checks.one_of("fit", fit, get_args(decoding.Fit))
     checks.one_of("channels", channels, (1, 3))
     checks.one_of("on_error", on_error, ("raise", "skip"))
     return Settings(
