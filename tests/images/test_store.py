@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,14 @@ def test_what_is_kept_is_a_file_of_numpy(tmp_path):
     (name,) = kept_files(tmp_path)
     assert name.startswith("photos-6x8x3-stretch-")
     np.testing.assert_array_equal(np.load(tmp_path / "cache" / name), images)
+
+
+def test_a_map_outlives_the_cache_folder(tmp_path, on_disk):
+    files = make_files(tmp_path / "photos", b"a", b"b")
+    images = decoded(files, tmp_path).images
+    shutil.rmtree(tmp_path / "cache")
+    again = decoded(files, tmp_path).images
+    np.testing.assert_array_equal(images, again)
 
 
 @pytest.mark.parametrize(
