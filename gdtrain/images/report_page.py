@@ -86,6 +86,10 @@ _STYLE = """
   color: var(--faint); font-size: 0.8rem; display: block; max-height: 2.7em;
   overflow: hidden;
 }
+.gdtrain-report .class {
+  display: inline-block; vertical-align: top; max-height: 4em;
+  overflow: hidden;
+}
 .gdtrain-report .said { color: var(--wrong); }
 .gdtrain-report svg { width: 100%; max-width: 27rem; display: block; }
 .gdtrain-report svg text { fill: var(--ink); font-size: 11px; }
@@ -208,8 +212,8 @@ def _most_wrong(numbers: ReportNumbers) -> str:
         return "<p>No held-out photo was taken for another class.</p>"
     listed = numbers.most_wrong
     captions = [
-        f'is {escape(one.given)}, <span class="said">said '
-        f"{escape(one.said)} ({one.probability:.2f})</span>"
+        f'is {_class(one.given)}, <span class="said">said '
+        f"{_class(one.said)} ({one.probability:.2f})</span>"
         for one in listed
     ]
     return (
@@ -231,8 +235,8 @@ def _most_suspect(numbers: ReportNumbers) -> str:
     if not listed:
         return "<p>All labels of the photos to learn from are as expected.</p>"
     captions = [
-        f"labelled {escape(one.given)} ({one.probability:.2f}), "
-        f'<span class="said">looks like {escape(one.said)}</span>'
+        f"labelled {_class(one.given)} ({one.probability:.2f}), "
+        f'<span class="said">looks like {_class(one.said)}</span>'
         for one in listed
     ]
     return (
@@ -241,6 +245,11 @@ def _most_suspect(numbers: ReportNumbers) -> str:
         "label. Look whether the label is a mistake, or the photo is hard.</p>"
         + _grid(numbers.photos.training, listed, captions)
     )
+
+
+def _class(name: str) -> str:
+    """The name of a class in a caption, cut off if it is very long."""
+    return f'<span class="class" title="{escape(name)}">{escape(name)}</span>'
 
 
 def _grid(
