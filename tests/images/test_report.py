@@ -94,6 +94,14 @@ def test_bins_of_the_diagram_have_the_calibration_error():
     assert confidences == sorted(confidences)
 
 
+def test_a_bin_has_its_upper_end():
+    # 0.6 = 9 / 15, so that these two are in different bins.
+    found = report([[0.6, 0.4], [0.62, 0.38]], photos_of([0, 1]))
+    assert [one.photos for one in found.reliability] == [1, 1]
+    error = found.expected_calibration_error
+    assert error == pytest.approx((0.4 + 0.62) / 2)
+
+
 def test_most_wrong_are_the_surest_mistakes():
     outputs = [[0.6, 0.4], [0.9, 0.1], [0.95, 0.05], [0.2, 0.8]]
     files = ["a/0.jpg", "a/1.jpg", "a/2.jpg", "a/3.jpg"]
