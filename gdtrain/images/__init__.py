@@ -11,6 +11,7 @@ from gdtrain.images.calibration import (
 )
 from gdtrain.images.classifier import Answer, PhotoClassifier, load
 from gdtrain.images.decoding import DamagedImage, decode
+from gdtrain.images.fine_tune import FineTuning, fine_tune
 from gdtrain.images.head import Head, fit_head
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
 from gdtrain.images.reading import read_folder, read_table
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Backbone",
     "DamagedImage",
+    "FineTuning",
     "Head",
     "LabelledImages",
     "NoneOfThese",
@@ -30,6 +32,7 @@ __all__ = [
     "Report",
     "decode",
     "expected_calibration_error",
+    "fine_tune",
     "fit_head",
     "from_arrays",
     "load",

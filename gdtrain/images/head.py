@@ -52,6 +52,7 @@ class Head:
         cross_validated: Logits of each photo by the regression that did not
             see it, float64 `[photos, classes]`.
         folds: In which fold each photo was held out, integers `[photos]`.
+        by_fold: Kernel and bias of the regression that did not see a fold.
         log_losses: The cross-validated cross-entropy for each l2 tried.
         history: The loss at each step, over all regressions and strengths.
 
@@ -74,6 +75,7 @@ class Head:
     folds: np.ndarray
     log_losses: dict[float, float]
     history: list[float]
+    by_fold: Sequence[tuple[np.ndarray, np.ndarray]] = ()
 
     @property
     def gap(self) -> float:
@@ -231,8 +233,10 @@ class _Path:
             )
         held_out = self._held_out(proof)
         self._log_losses[l2] = self._log_loss(held_out)
-        kernel, bias = axes.unturned(
-            self._regressions.kernel[:, 0].astype(np.float64), proof.bias[0]
+        kernels = self._regressions.kernel.astype(np.float64)
+        (kernel, bias), *by_fold = (
+            axes.unturned(kernels[:, i], proof.bias[i])
+            for i in range(1 + FOLDS)
         )
         return Head(
             kernel=kernel,
@@ -243,6 +247,7 @@ class _Path:
             folds=self._folds,
             log_losses=self._log_losses,
             history=self._regressions.losses,
+            by_fold=by_fold,
         )
 
     def _held_out(self, proof: Proof) -> np.ndarray:

@@ -113,6 +113,11 @@ class TensorBoardWriter(forks.ForkAware):
         """
         # A loader that has reached a later file reads no earlier one again.
         self.close()
+        if self._first_step is not None:
+            # In a file that stays: with its mark, earlier points come back.
+            with self._explained(), forks.no_fork:
+                self._open(".v2")
+            self.close()
         self._write([self._event(step, one) for one in summaries], suffix)
         self.close()
 

@@ -1,0 +1,370 @@
+"""`fine_tune`: its phases, cache, resume, and the choice between two."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import gdtrain
+from gdtrain.images.backbones import open_backbone
+from gdtrain.images.fine_tune import VIEWS, Candidate, fine_tune
+from gdtrain.images.top import Top
+from gdtrain.writers import reading
+
+EPOCHS = 10
+
+
+class Stop(Exception):
+    """Ends a run from within."""
+
+
+class StopAtEpoch(keras.callbacks.Callback):
+    """Raises `Stop` as an epoch begins."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise Stop
+
+
+def accuracy(model, part):
+    """The share of photos for which a classifier is right."""
+    answers = model.predict(part.images, verbose=0).argmax(axis=1)
+    return np.mean(answers == part.labels)
+
+
+def assert_equal_weights(one, other):
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run(backbone_of_digits, other_digits, cache_dir):
+    """Fine-tunes; mirrored digits are none, so without changes at random."""
+
+    def run(**arguments):
+        given = {
+            "epochs": EPOCHS,
+            "cache_dir": cache_dir,
+            "augmentation": 0,
+            "verbose": 0,
+        }
+        return fine_tune(
+            other_digits, backbone_of_digits, **{**given, **arguments}
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def log_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def tuned(run, log_dir):
+    return run(log_dir=log_dir)
+
+
+@pytest.fixture(scope="module")
+def frozen(run):
+    return run(unfreeze=False)
+
+
+def layers_of(model):
+    """Its layers with weights, by name."""
+    backbone = model.layers[1]
+    return {layer.name: layer for layer in backbone.layers if layer.weights}
+
+
+class TestPhases:
+    def test_a_trained_top_is_kept_if_cross_validation_agrees(
+        self, tuned, frozen, other_digits
+    ):
+        found = tuned.fine_tuning
+        assert found.is_kept
+        assert found.tuned_accuracy >= found.frozen_accuracy
+        held_out = other_digits.held_out
+        assert accuracy(tuned, held_out) > accuracy(frozen, held_out)
+
+    def test_only_the_blocks_at_the_top_are_trained(
+        self, tuned, backbone_of_digits
+    ):
+        before = open_backbone(backbone_of_digits, size=16).model
+        changed = [
+            name
+            for name, layer in layers_of(tuned).items()
+            if any(
+                np.any(a != b)
+                for a, b in zip(
+                    layer.get_weights(), before.get_layer(name).get_weights()
+                )
+            )
+        ]
+        assert changed == tuned.fine_tuning.trained
+        assert changed == ["block3_conv", "block4_conv"]
+
+    def test_without_unfreezing_the_backbone_stays(
+        self, frozen, backbone_of_digits
+    ):
+        before = open_backbone(backbone_of_digits, size=16).model
+        assert_equal_weights(frozen.layers[1], before)
+        assert frozen.fine_tuning.tuned_accuracy is None
+        assert not frozen.fine_tuning.is_kept
+
+    def test_one_history_has_the_epochs_of_all_phases(self, tuned):
+        heads = tuned.fine_tuning.head_epochs
+        history = tuned.history
+        assert history.epoch == list(range(heads + EPOCHS))
+        assert np.isfinite(history.history["loss"]).all()
+        accuracies = np.array(history.history["accuracy"])
+        assert np.isnan(accuracies[:heads]).all()
+        assert np.isfinite(accuracies[heads:]).all()
+
+    def test_one_tensorboard_run_has_the_steps_of_all_phases(
+        self, tuned, log_dir
+    ):
+        steps, losses = reading.scalars(log_dir)["step/loss"]
+        of_an_epoch = -(-VIEWS * 100 // 32)
+        last = tuned.fine_tuning.head_epochs + EPOCHS * of_an_epoch
+        np.testing.assert_array_equal(steps, np.arange(1, 1 + last))
+        assert np.isfinite(losses).all()
+
+    def test_logits_of_photos_are_cross_validated_and_calibrated(
+        self, tuned, other_digits
+    ):
+        logits = tuned.fine_tuning.cross_validated
+        labels = other_digits.training.labels
+        assert logits.shape == (100, 5)
+        right = np.mean(logits.argmax(axis=1) == labels)
+        assert right == tuned.fine_tuning.tuned_accuracy
+        learned = tuned.predict(other_digits.training.images, verbose=0)
+        assert np.mean(learned.argmax(axis=1) == labels) > right
+
+    def test_rates_fall_with_depth(self, run):
+        seen = {}
+
+        class Rates(keras.callbacks.Callback):
+            def on_train_begin(self, logs=None):
+                optimizer = self.model.optimizer
+                seen.update(getattr(optimizer, "factors", {}))
+
+        run(epochs=1, callbacks=[Rates()])
+        factors = {path.split("/")[-2]: f for path, f in seen.items()}
+        assert 1 > factors["block4_conv"] > factors["block3_conv"] > 0
+
+    def test_the_random_state_of_the_user_stays(self, run):
+        keras.utils.set_random_seed(3)
+        expected = np.random.random()
+        keras.utils.set_random_seed(3)
+        run(unfreeze=False)
+        assert np.random.random() == expected
+
+
+class TestChoice:
+    def test_a_top_that_is_worse_is_not_kept(self, run, frozen, monkeypatch):
+        fit = Top.fit
+
+        def spoiled(self, x, y, *args, **kwargs):
+            return fit(self, x, np.roll(y, 1), *args, **kwargs)
+
+        monkeypatch.setattr(Top, "fit", spoiled)
+        model = run()
+        found = model.fine_tuning
+        assert found.tuned_accuracy < found.frozen_accuracy
+        assert not found.is_kept
+        assert_equal_weights(model, frozen)
+        assert model.temperature == frozen.temperature
+        assert not model.layers[1].trainable_weights
+
+    def test_better_is_less_loss_and_no_less_accuracy(self):
+        labels = np.array([0, 1] * 10)
+        right = np.eye(2)[labels]
+
+        def candidate(share):
+            logits = right.copy()
+            wrong = np.arange(20) >= 20 * share
+            logits[wrong] = 1 - logits[wrong]
+            return Candidate(np.eye(2), np.zeros(2), right, logits)
+
+        assert candidate(0.9).is_better_than(candidate(0.8), labels)
+        assert not candidate(0.8).is_better_than(candidate(0.9), labels)
+        assert not candidate(0.9).is_better_than(candidate(0.9), labels)
+
+
+class TestBatchNormalization:
+    def test_it_stays_by_default(self, tuned, backbone_of_digits):
+        before = open_backbone(backbone_of_digits, size=16).model
+        for number in range(1, 5):
+            name = f"block{number}_bn"
+            assert_equal_weights(layers_of(tuned)[name], before.get_layer(name))
+
+    def test_it_is_trained_if_asked_for(self, run, backbone_of_digits):
+        before = open_backbone(backbone_of_digits, size=16).model
+        trained = []
+
+        class Look(keras.callbacks.Callback):
+            def on_train_end(self, logs=None):
+                layers = self.model.layers
+                trained.append({one.name: one.get_weights() for one in layers})
+
+        run(batch_normalization="train", epochs=2, callbacks=[Look()])
+        for a, b in zip(
+            trained[-1]["block4_bn"],
+            before.get_layer("block4_bn").get_weights(),
+            strict=True,
+        ):
+            assert np.all(a != b)
+
+
+class TestCache:
+    def test_activations_are_computed_once(self, tuned, run, monkeypatch):
+        def fail(*args, **kwargs):
+            raise AssertionError("computed again")
+
+        monkeypatch.setattr("gdtrain.images.activations.Views._computed", fail)
+        again = run(epochs=1)
+        assert again.fine_tuning.frozen_accuracy == (
+            tuned.fine_tuning.frozen_accuracy
+        )
+
+    def test_other_photos_have_activations_of_their_own(
+        self, tuned, other_digits, backbone_of_digits, cache_dir
+    ):
+        training = other_digits.training
+        fewer = replace(
+            other_digits,
+            training=replace(
+                training,
+                images=training.images[:60],
+                labels=training.labels[:60],
+            ),
+        )
+        model = fine_tune(
+            fewer,
+            backbone_of_digits,
+            unfreeze=False,
+            cache_dir=cache_dir,
+            verbose=0,
+        )
+        assert len(model.fine_tuning.cross_validated) == 60
+
+
+class TestResume:
+    def test_a_run_that_stops_in_each_phase_ends_with_the_same_bits(
+        self, tuned, run, tmp_path, monkeypatch
+    ):
+        heads = tuned.fine_tuning.head_epochs
+        arguments = {
+            "log_dir": tmp_path / "logs",
+            "backup_dir": tmp_path / "backup",
+        }
+        for epoch in (5, heads + 3):
+            with pytest.raises(Stop):
+                run(**arguments, callbacks=[StopAtEpoch(epoch)])
+        fit = Top.fit
+
+        def stops(self, *args, repetition, **kwargs):
+            if repetition == 3:
+                raise Stop
+            return fit(self, *args, repetition=repetition, **kwargs)
+
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            patch.setattr(Top, "fit", stops)
+            run(**arguments)
+        resumed = run(**arguments)
+        assert_equal_weights(resumed, tuned)
+        assert resumed.temperature == tuned.temperature
+        np.testing.assert_array_equal(
+            resumed.fine_tuning.cross_validated,
+            tuned.fine_tuning.cross_validated,
+        )
+        for name, values in tuned.history.history.items():
+            np.testing.assert_array_equal(resumed.history.history[name], values)
+        steps, _ = reading.scalars(arguments["log_dir"])["step/loss"]
+        np.testing.assert_array_equal(steps, np.arange(1, 1 + len(steps)))
+
+    def test_a_finished_run_trains_nothing(self, run, tmp_path, monkeypatch):
+        first = run(backup_dir=tmp_path, epochs=2)
+
+        def fail(*args, **kwargs):
+            raise AssertionError("trains again")
+
+        monkeypatch.setattr(gdtrain.Model, "fit", fail)
+        second = run(backup_dir=tmp_path, epochs=2)
+        assert_equal_weights(first, second)
+        assert first.history.history.keys() == second.history.history.keys()
+
+    @pytest.mark.long
+    def test_killed_in_each_phase(self, tuned, backbone_of_digits, tmp_path):
+        heads = tuned.fine_tuning.head_epochs
+        code = textwrap.dedent(
+            """
+            import os, signal, sys
+            import keras
+            from gdtrain.images.fine_tune import fine_tune
+            from gdtrain.images.top import Top
+            from tests.images.conftest import other_digits_of
+
+            place, backbone, folder = sys.argv[1:]
+
+            class Kill(keras.callbacks.Callback):
+                def on_epoch_begin(self, epoch, logs=None):
+                    if place == str(epoch):
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            fit = Top.fit
+
+            def killed(self, *args, repetition, **kwargs):
+                if place == f"fold {repetition}":
+                    kwargs["callbacks"] = [*kwargs["callbacks"], Kill()]
+                    globals()["place"] = str(self._first_epoch + 2)
+                return fit(self, *args, repetition=repetition, **kwargs)
+
+            Top.fit = killed
+            model = fine_tune(
+                other_digits_of(), backbone, epochs=%d, augmentation=0,
+                backup_dir=folder, cache_dir=folder + "/cache",
+                callbacks=[Kill()],
+            )
+            model.save(folder + "/model.keras")
+            """
+            % EPOCHS
+        )
+        folder = str(tmp_path)
+        for place in ("7", str(heads + 4), "fold 2", "fold 5", "none"):
+            done = subprocess.run(
+                [sys.executable, "-c", code, place, backbone_of_digits, folder],
+                env={**os.environ, "PYTHONPATH": os.getcwd()},
+            )
+            killed = place != "none"
+            assert done.returncode == (-signal.SIGKILL if killed else 0)
+        model = keras.saving.load_model(tmp_path / "model.keras")
+        assert_equal_weights(model, tuned)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ({"epochs": 0}, "epochs"),
+            ({"batch_normalization": "no"}, "batch_normalization"),
+        ],
+    )
+    def test_it_is_refused(self, run, arguments, words):
+        with pytest.raises(ValueError, match=words):
+            run(**arguments)
