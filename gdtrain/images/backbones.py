@@ -249,8 +249,8 @@ def _of_preset(
 def _freeze(model: keras.Model) -> list[list[keras.layers.Layer]]:
     """Freezes each layer, and returns them from the top down.
 
-    Models within stay trainable: Keras hides all weights of a frozen one,
-    those of its trainable layers too.
+    A subclass within stays trainable: Keras hides all weights of a frozen
+    model, those of its trainable layers too.
     """
     model.trainable = True
     blocks = features.stages(model)

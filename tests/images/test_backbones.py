@@ -180,6 +180,13 @@ def test_all_is_frozen_and_a_block_can_be_trained():
     assert len(backbone.model.trainable_weights) == 4
 
 
+def test_a_frozen_model_has_the_same_blocks():
+    model = classifier()
+    count = len(open_backbone(model, size=16).trainable_blocks)
+    model.trainable = False
+    assert len(open_backbone(model, size=16).trainable_blocks) == count > 2
+
+
 def test_blocks_without_names_are_stages_of_one_height_and_width():
     model = keras.Sequential(
         [
@@ -244,7 +251,8 @@ def test_a_file_of_a_model_is_the_model(tmp_path):
 
 def test_names_of_layers_in_a_file_do_not_collide_with_new_ones(tmp_path):
     photos, x = body()
-    model = keras.Model(photos, squeeze_and_excitation(x))
+    x = layers.ReLU(name="features")(squeeze_and_excitation(x))
+    model = keras.Model(photos, x)
     model.save(tmp_path / "model.keras")
     keras.backend.clear_session()  # As in a new process
     backbone = open_backbone(tmp_path / "model.keras", size=16)
