@@ -13,7 +13,7 @@ import keras
 
 from gdtrain.common import checks
 from gdtrain.images import features, preprocessing
-from gdtrain.keras_bridge import graph
+from gdtrain.keras_bridge import graph, layers
 
 ENDINGS = (".keras", ".h5", ".hdf5")  # Of files with a whole model
 
@@ -252,7 +252,9 @@ def _freeze(model: keras.Model) -> list[list[keras.layers.Layer]]:
     A subclass within stays trainable: Keras hides all weights of a frozen
     model, those of its trainable layers too.
     """
-    model.trainable = True
+    # `model.trainable = True` changes nothing in layers if it is true already.
+    for layer in layers.all_layers(model):
+        layer.trainable = True
     blocks = features.stages(model)
     for block in blocks:
         for layer in block:
