@@ -528,3 +528,18 @@ def test_photos_that_do_not_fit_in_memory_are_a_memory_map(
     ):
         assert isinstance(part.images, np.memmap)
         np.testing.assert_array_equal(part.images, other.images)
+
+
+def test_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    """By a system that refuses it: to an administrator, none does."""
+    folder = make_photos(tmp_path / "data", 3)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("not_hot_dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match="hot_dog: Permission denied. Give"):
+        read_folder(folder)
