@@ -227,6 +227,7 @@ def fine_tune(
         best.bias,
         photos.class_names,
         size=size,
+        fit=photos.fit,
         temperature=temperature,
         none_of_these=calibration.NoneOfThese(best.features, labels),
     )

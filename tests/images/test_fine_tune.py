@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gdtrain
+from gdtrain.images import decode
 from gdtrain.images.backbones import open_backbone
 from gdtrain.images.fine_tune import VIEWS, Candidate, fine_tune
 from gdtrain.images.top import Top
@@ -89,6 +90,29 @@ def layers_of(model):
     """Its layers with weights, by name."""
     backbone = model.layers[1]
     return {layer.name: layer for layer in backbone.layers if layer.weights}
+
+
+def test_other_photos_are_made_to_fit_as_those_learned(
+    backbone_of_digits, other_digits, cache_dir
+):
+    model = fine_tune(
+        replace(other_digits, fit="pad"),
+        backbone_of_digits,
+        unfreeze=False,
+        cache_dir=cache_dir,
+        verbose=0,
+    )
+    *size, channels = other_digits.shape
+    wide = np.zeros([20, 60, channels], np.uint8)
+    wide[:, 20:40] = 200
+    padded, stretched = (
+        decode(wide, size=tuple(size), channels=channels, fit=fit)
+        for fit in ("pad", "stretch")
+    )
+    answers = model.classify([wide, padded, stretched])
+    given, same, other = (answer.probabilities for answer in answers)
+    np.testing.assert_array_equal(given, same)
+    assert not np.array_equal(given, other)
 
 
 class TestPhases:
