@@ -15,7 +15,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import gdtrain
-from gdtrain.images import DamagedImage, PhotoClassifier, classifier_file, load
+from gdtrain.images import (
+    DamagedImage,
+    PhotoClassifier,
+    classifier_file,
+    load,
+    open_backbone,
+)
 from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.decoding import decode
 
@@ -120,10 +126,12 @@ def fit(model, **more):
     ).history
 
 
-def assert_equal(model, other):
+def assert_equal(model, other, photos=FEW):
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(predict(model), predict(other))
+    np.testing.assert_array_equal(
+        predict(model, photos), predict(other, photos)
+    )
 
 
 def test_probabilities_are_the_softmax_of_logits_over_the_temperature(shared):
@@ -203,6 +211,23 @@ def test_photos_of_other_sizes_are_scaled_as_the_classifier_was_made(
     expected = shared.features(scaled)
     for image in tall, tall.astype(np.float32), Image.fromarray(tall):
         np.testing.assert_array_equal(classifier.features(image), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photos_may_be_oblong_and_grey(channels, tmp_path):
+    backbone = keras.Sequential(
+        [keras.Input([4, 9, channels]), keras.layers.Flatten()]
+    )
+    kernel = np.zeros([36 * channels, 2])
+    classifier = PhotoClassifier.from_parts(
+        backbone, kernel, [0.0, 0.0], ["a", "b"], size=(4, 9)
+    )
+    assert classifier.size == (4, 9)
+    image = np.arange(36, dtype=np.uint8).reshape(4, 9)
+    expected = np.repeat(image.ravel(), channels)[None]
+    Image.fromarray(image).save(tmp_path / "grey.png")
+    for photo in image, tmp_path / "grey.png":
+        np.testing.assert_array_equal(classifier.features(photo), expected)
 
 
 def test_a_photo_is_described_in_a_line(shared, photos, capsys):
@@ -301,6 +326,8 @@ def test_any_keras_loads_it_without_gdtrain(tmp_path):
     expected = []
     for i, make in enumerate(BACKBONES.values()):
         model = compile_(make_classifier(make()), ["adam", None, None][i])
+        if i == 0:
+            fit(model)  # For the state of Adam
         model.save(tmp_path / f"{i}.keras")
         expected.append(predict(model))
         # In a process that has gdtrain, it is one of gdtrain's.
@@ -424,6 +451,23 @@ def test_a_file_that_is_no_classifier_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def assert_exports_agree(model, photos, folder):
+    """SavedModel and TFLite say what the model says."""
+    photos = photos.astype(np.float32)
+    saved = tf.saved_model.load(folder / "saved")
+    expected = predict(model, photos)
+    np.testing.assert_allclose(saved.serve(photos), expected, rtol=1e-5)
+    interpreter = tf.lite.Interpreter(str(folder / "model.tflite"))
+    interpreter.allocate_tensors()
+    for photo, expected in zip(photos, expected):
+        (source,) = interpreter.get_input_details()
+        interpreter.set_tensor(source["index"], photo[None])
+        interpreter.invoke()
+        (target,) = interpreter.get_output_details()
+        (result,) = interpreter.get_tensor(target["index"])
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_exports_agree_with_the_model(shared, tmp_path):
     shared.classify(FEW)
     for _ in range(2):  # The second replaces the first.
@@ -431,19 +475,25 @@ def test_exports_agree_with_the_model(shared, tmp_path):
         shared.export_tflite(tmp_path / "model.tflite")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["model.tflite", "saved"]
-    photos = FEW.astype(np.float32)
-    saved = tf.saved_model.load(tmp_path / "saved")
-    np.testing.assert_allclose(saved.serve(photos), predict(shared), rtol=1e-5)
-    interpreter = tf.lite.Interpreter(str(tmp_path / "model.tflite"))
-    for photo, expected in zip(photos, predict(shared)):
-        (source,) = interpreter.get_input_details()
-        interpreter.resize_tensor_input(source["index"], [1, 12, 12, 3])
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(source["index"], photo[None])
-        interpreter.invoke()
-        (target,) = interpreter.get_output_details()
-        (result,) = interpreter.get_tensor(target["index"])
-        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-7)
+    assert_exports_agree(shared, FEW, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0"])
+def test_files_of_usual_backbones_agree_with_the_model(name, tmp_path):
+    backbone = open_backbone(name, size=32, weights=None).model
+    photos = np.random.default_rng(0).integers(0, 256, [4, 32, 32, 3], np.uint8)
+    features = predict(backbone, photos)
+    kernel = np.random.default_rng(1).normal(size=[features.shape[1], 5])
+    kernel /= np.linalg.norm(features, axis=1).mean()
+    model = PhotoClassifier.from_parts(
+        backbone, kernel, np.zeros(5), NAMES, size=32
+    )
+    model.save(tmp_path / "model.keras")
+    assert_equal(model, load(tmp_path / "model.keras"), photos)
+    model.export_saved_model(tmp_path / "saved")
+    model.export_tflite(tmp_path / "model.tflite")
+    assert_exports_agree(model, photos, tmp_path)
 
 
 def moved(model, **more):
