@@ -1,8 +1,10 @@
-"""`python -m gdtrain COMMAND`: diagnosis of a training from its log folder."""
+"""`python -m gdtrain COMMAND`: diagnosis of a training, and photos."""
 
 import argparse
+import importlib
 import json
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--json", action="store_true", help="print all of it as JSON"
     )
+    commands.add_parser("images", help="learn from photos, and describe them")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["images"]:
+        # Imported only here: it needs Pillow.
+        importlib.import_module("gdtrain.images.command").main(arguments[1:])
+        return
     options = parser.parse_args(arguments)
     runs = reading.runs(options.log_dir) or [options.log_dir]
     try:
