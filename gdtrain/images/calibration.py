@@ -13,7 +13,7 @@ from gdtrain.images.axes import (
     stratified_folds,
     uncorrelated,
 )
-from gdtrain.images.softmax_regression import log_softmax
+from gdtrain.images.cross_entropy import log_softmax
 
 _TEMPERATURES = 1e-3, 1e3
 _FOLDS = 5

@@ -14,11 +14,8 @@ from gdtrain.images.axes import (
     stratified_folds,
 )
 from gdtrain.images.calibration import check_pairs
-from gdtrain.images.softmax_regression import (
-    Proof,
-    SoftmaxRegressions,
-    log_softmax,
-)
+from gdtrain.images.cross_entropy import Proof, log_softmax
+from gdtrain.images.softmax_regression import SoftmaxRegressions
 
 FOLDS = 5
 
@@ -109,8 +106,9 @@ def fit_head(
     for standardized features; the bias is not penalized. It is convex, and
     descended by `gdtrain.Model.fit` with all photos in each step: in the
     principal axes of the features, each scaled to about the same curvature,
-    with a learning rate of 1 / sharpness, measured, and Nesterov's momentum.
-    Descent ends when the gradient proves the optimum; see `Head`.
+    with a learning rate of 1 / sharpness, measured, and Nesterov's momentum,
+    restarted where it overshoots. Descent ends when the gradient proves the
+    optimum; see `Head`. Equal calls give equal bits.
 
     Strengths of L2 are compared by stratified 5-fold cross-validation within
     these photos, from strong to weak. Folds are weights of 0: the regression
@@ -130,7 +128,8 @@ def fit_head(
             for all.
         seed: Draws the folds, which depend neither on the order of the photos
             nor on the scale of features.
-        callbacks: For `fit`; a step is an epoch.
+        callbacks: For each call of `fit`, one for each strength that is tried
+            and one to end with; a step is an epoch, and they count on.
 
     Returns:
         A `Head`.

@@ -10,7 +10,7 @@ from gdtrain.checkpoint import files
 from gdtrain.images import calibration
 from gdtrain.images.axes import standardization
 from gdtrain.images.calibration import NoneOfThese
-from gdtrain.images.softmax_regression import log_softmax
+from gdtrain.images.cross_entropy import log_softmax
 
 
 def drawn(photos=3000, classes=4, true_temperature=2.5, seed=0):

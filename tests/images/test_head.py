@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 import gdtrain
 from gdtrain.images.axes import standardization
+from gdtrain.images.cross_entropy import log_softmax
 from gdtrain.images.head import STRENGTHS, fit_head
-from gdtrain.images.softmax_regression import log_softmax
 
 
 def photos(count=60, width=20, classes=3, seed=0):
