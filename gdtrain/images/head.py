@@ -26,7 +26,10 @@ STRENGTHS = 10.0 ** np.arange(1, -3.01, -0.5)
 # How far from the optimum the objective may be, and how many steps that may
 # take: while strengths are compared, and in the end.
 _COMPARED = 1e-4, 300
-_SOLVED = 1e-9, 3000
+_SOLVED = 1e-9, 2000
+
+# The norm of a gradient that rounding of float32 leaves
+_ROUNDING = 1e-5
 
 # Weaker strengths are not tried after so many that were worse by this share.
 _WORSE = 1.02
@@ -217,13 +220,16 @@ class _Path:
             if worse == _MAX_WORSE:
                 break
         assert kept is not None
-        self._regressions.begin(*kept)
+        every = np.full(1 + FOLDS, True)
+        self._regressions.begin(*kept, every)
         return best
 
     def head(self, l2: float, axes: PrincipalAxes) -> Head:
         """The regression of all photos, solved."""
-        proof = self._regressions.solve(l2, *_SOLVED)
-        if proof.gap[0] > _SOLVED[0]:
+        tolerance, max_steps = _SOLVED
+        tolerance = max(tolerance, _ROUNDING**2 / (2 * l2))
+        proof = self._regressions.solve(l2, tolerance, max_steps)
+        if proof.gap[0] > tolerance:
             warnings.warn(
                 f"The head is not at its optimum: with l2={l2:g}, its "
                 f"objective may be {proof.gap[0]:.1g} above the least one. "

@@ -21,6 +21,7 @@ from gdtrain.optimizers import GradientDescent
 MOMENTUM = 0.97
 
 LOOK = 10  # Steps between two looks at the gradient
+ROUND = 100  # Steps until curvature is measured again
 _SHARPNESS_TOLERANCE = 0.03
 _MAX_PRODUCTS = 30
 _SLOWER = 0.5
@@ -29,8 +30,8 @@ _SLOWER = 0.5
 class _Layer(keras.layers.Layer):
     """Logits of several regressions, with L2 on their kernels.
 
-    The kernel is kept as `kernel * scale`, axis by axis, so that the
-    curvature is about the same along all axes.
+    The kernel is kept as `kernel * scale`, axis by axis, and the bias as
+    `bias * bias_scale`, so that the curvature is about the same along all.
     """
 
     def __init__(self, axes: int, regressions: int, classes: int) -> None:
@@ -39,6 +40,9 @@ class _Layer(keras.layers.Layer):
         size = regressions * classes
         self.scale = self.add_weight(
             shape=[axes, 1], initializer="ones", trainable=False, name="scale"
+        )
+        self.bias_scale = self.add_weight(
+            shape=[], initializer="ones", trainable=False, name="bias_scale"
         )
         self.l2 = self.add_weight(
             shape=[], initializer="ones", trainable=False, name="l2"
@@ -57,7 +61,8 @@ class _Layer(keras.layers.Layer):
         return self.l2 / 2 * tf.reduce_sum(tf.square(scaled / self.scale))
 
     def call(self, coordinates: tf.Tensor) -> tf.Tensor:
-        logits = coordinates @ (self.kernel / self.scale) + self.bias
+        logits = coordinates @ (self.kernel / self.scale)
+        logits += self.bias / self.bias_scale
         return tf.reshape(logits, [-1, *self._shape])
 
 
@@ -129,11 +134,12 @@ class SoftmaxRegressions:
     @property
     def bias(self) -> np.ndarray:
         """`[regressions, classes]`."""
-        return self._layer.bias.numpy().reshape(self._shape[1:])
+        bias = self._layer.bias.numpy() / self._layer.bias_scale.numpy()
+        return bias.reshape(self._shape[1:])
 
     @bias.setter
     def bias(self, bias: np.ndarray) -> None:
-        self._layer.bias.assign(bias.ravel())
+        self._layer.bias.assign(bias.ravel() * self._layer.bias_scale.numpy())
 
     def prove(self) -> Proof:
         """How far they are from the optimum now."""
@@ -152,46 +158,64 @@ class SoftmaxRegressions:
         Args:
             l2: The strength of L2.
             tolerance: The largest `gap`, in the unit of the loss.
-            max_steps: How many steps there may be, a multiple of `LOOK`.
+            max_steps: How many steps there may be, a multiple of `ROUND`.
 
         Returns:
             How far they are from the optimum now: of a larger gap if there
             were not enough steps, or a callback ended `fit`.
         """
         self._layer.l2.assign(l2)
-        proving = _UntilProven(self, tolerance)
-        if proving.is_proven:
-            return proving.proof
-        curvature = axis_curvature(
-            self._coordinates, proving.proof.logits, self._weights
-        )
-        self._scale(np.sqrt(curvature + l2))
-        self.begin(*proving.at)
+        for _ in range(0, max_steps, ROUND):
+            proving = _UntilProven(self, tolerance)
+            if proving.is_proven:
+                break
+            self._descend(l2, proving)
+        return self.prove()
+
+    def _descend(self, l2: float, proving: "_UntilProven") -> None:
+        """Some steps, by the curvature where they begin.
+
+        It falls as answers become certain, more along some axes than along
+        others: a long descent would become slow.
+        """
+        self._scale(proving.logits, l2)
+        self.begin(*proving.at, np.full(len(self._weights), True))
         self._model.optimizer.learning_rate.assign(1 / self._sharpness())
         done = len(self.losses)
         history = self._model.fit(
             **self._data,
             shuffle=False,
             initial_epoch=done,
-            epochs=done + max_steps,
+            epochs=done + ROUND,
             verbose=0,
             callbacks=[*self._callbacks, proving],
         )
         self.losses += history.history["loss"]
-        # Not that of the last look: a callback may have ended `fit` since.
-        return self.prove()
 
-    def _scale(self, scale: np.ndarray) -> None:
-        """Sets the scales of axes, and leaves the kernel as it is."""
-        kernel = self.kernel
-        self._layer.scale.assign(scale[:, np.newaxis])
-        self.kernel = kernel
+    def _scale(self, logits: np.ndarray, l2: float) -> None:
+        """Makes the curvature about 1; to be followed by `begin`."""
+        curvature = axis_curvature(self._coordinates, logits, self._weights)
+        self._layer.scale.assign(np.sqrt(curvature + l2)[:, np.newaxis])
+        ones = np.ones([len(self._labels), 1])
+        curvature = axis_curvature(ones, logits, self._weights)
+        # No less than at probabilities of 0.99, lest a step be too long
+        self._layer.bias_scale.assign(np.sqrt(max(curvature[0], 0.01)))
 
-    def begin(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Sets the weights, at rest."""
-        self.kernel, self.bias = kernel, bias
+    def begin(
+        self, kernel: np.ndarray, bias: np.ndarray, which: np.ndarray
+    ) -> None:
+        """Sets the weights of some regressions, at rest.
+
+        Args:
+            kernel, bias: Of all regressions.
+            which: Of which to set them, bool `[regressions]`.
+        """
+        chosen = which[:, np.newaxis]
+        self.kernel = np.where(chosen, kernel, self.kernel)
+        self.bias = np.where(chosen, bias, self.bias)
+        moves = np.repeat(~which, self._shape[2]).astype(np.float32)
         for velocity in self._model.optimizer.velocities:
-            velocity.assign(np.zeros(velocity.shape))
+            velocity.assign(velocity.numpy() * moves)
 
     def slow_down(self) -> None:
         """Makes the learning rate smaller."""
@@ -213,7 +237,7 @@ class SoftmaxRegressions:
 class _UntilProven(Callback):
     """Ends `fit` where the gradient proves that the optimum is reached.
 
-    Where an objective has risen since the last look, descent overshot, and
+    A regression whose objective has risen since the last look overshot, and
     begins again at rest from there. If it rises from rest, too, the loss
     curves more than where the sharpness was measured, and the learning rate
     becomes smaller.
@@ -232,15 +256,17 @@ class _UntilProven(Callback):
         super().__init__()
         self._regressions = regressions
         self._tolerance = tolerance
-        self.proof = regressions.prove()
-        #: Where descent begins again: kernel and bias at the last look.
-        self.at = regressions.kernel, self.proof.bias
-        self._begins = True  # At rest, at the last look
+        proof = regressions.prove()
+        self.logits = proof.logits
+        self._objective, self._gap = proof.objective, proof.gap
+        #: Where each begins again: kernel and bias at its last good look.
+        self.at = regressions.kernel, proof.bias
+        self._rests = np.full(len(proof.gap), True)  # At its last good look
 
     @property
     def is_proven(self) -> bool:
-        """Whether the gap was small enough at the last look."""
-        return bool(np.max(self.proof.gap) <= self._tolerance)
+        """Whether all gaps are small enough."""
+        return bool(np.max(self._gap) <= self._tolerance)
 
     def next_sync(self, step: int) -> int:
         return (step // LOOK + 1) * LOOK
@@ -250,14 +276,20 @@ class _UntilProven(Callback):
         if (epoch + 1) % LOOK:
             return
         proof = self._regressions.prove()
-        limit = self.proof.objective + self._tolerance
-        if not np.all(proof.objective <= limit):
-            self._regressions.begin(*self.at)
-            if self._begins:
+        # Also where it is NaN.
+        risen = ~(proof.objective <= self._objective + self._tolerance)
+        if np.any(risen):
+            self._regressions.begin(*self.at, risen)
+            if np.any(risen & self._rests):
                 self._regressions.slow_down()
-            self._begins = True
-            return
-        self._begins = False
-        self.proof, self.at = proof, (self._regressions.kernel, proof.bias)
+        self._rests = risen
+        self._objective = np.where(risen, self._objective, proof.objective)
+        self._gap = np.where(risen, self._gap, proof.gap)
+        kernel, bias = self.at
+        chosen = risen[:, np.newaxis]
+        self.at = (
+            np.where(chosen, kernel, self._regressions.kernel),
+            np.where(chosen, bias, proof.bias),
+        )
         if self.is_proven:
             self.model.stop_training = True

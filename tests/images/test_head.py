@@ -203,7 +203,7 @@ def test_one_program_serves_all_strengths_and_callbacks_see_the_steps():
 
 
 def test_weak_strength_that_takes_all_steps_is_reported(monkeypatch):
-    monkeypatch.setattr("gdtrain.images.head._SOLVED", (1e-9, 10))
+    monkeypatch.setattr("gdtrain.images.head._SOLVED", (1e-9, 100))
     features, labels = photos()
     with pytest.warns(UserWarning, match="not at its optimum"):
         head = fit_head(features, labels, classes=3, l2=1e-4)
