@@ -23,28 +23,24 @@ from gdtrain.images.top import Top, Training
 from gdtrain.state import variables
 
 BLOCKS = 2  # That are trained by default
-EPOCHS = 3
-VIEWS = 4  # Of each photo, changed at random
+EPOCHS = 2
+VIEWS = 2  # Of each photo, changed at random
 ENOUGH = 1000  # Photos by which to choose: no further fold is trained
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """A head, the weights below it, and how good they are.
+    """A head, and how good it is on what it did not learn from.
 
     Args:
         kernel, bias: Of the head, `[d, classes]` and `[classes]`.
-        features: Of the training photos `[n, d]`.
         cross_validated: Logits of the training photos, each by a model that
             did not learn from it, `[n, classes]`; NaN where there is none.
-        weights: Of the top of the backbone; `None` if it is frozen.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
-    features: np.ndarray
     cross_validated: np.ndarray
-    weights: Sequence[np.ndarray] | None = None
 
     @property
     def known(self) -> np.ndarray:
@@ -63,7 +59,7 @@ class Candidate:
         Example:
 
         >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-        >>> one = Candidate(np.eye(2), np.zeros(2), logits, logits)
+        >>> one = Candidate(np.eye(2), np.zeros(2), logits)
         >>> round(one.score(np.array([0, 1, 1]))[0], 3)
         0.667
         """
@@ -201,8 +197,12 @@ def fine_tune(
             backup_dir,
             callbacks,
         )
-        features = plain if parts is None else batched(parts.top)(plain)
-        frozen = best = run.solve_head(features)
+
+        def features_now() -> np.ndarray:
+            return plain if parts is None else batched(parts.top)(plain)
+
+        frozen, features = run.solve_head(features_now)
+        best = frozen
         accuracy = frozen.score(labels)[0]
         say(f"Head: accuracy {accuracy:.3f}, cross-validated.")
         tuned, trained = None, []
@@ -210,7 +210,7 @@ def fine_tune(
             top, tuned = run.train_top(parts, training, plain)
             trained = top.trained
             if tuned.is_better_than(frozen, labels):
-                best = tuned
+                best, features = tuned, features_now()
             else:
                 top.undo()
             say(
@@ -229,7 +229,7 @@ def fine_tune(
         size=size,
         fit=photos.fit,
         temperature=temperature,
-        none_of_these=calibration.NoneOfThese(best.features, labels),
+        none_of_these=calibration.NoneOfThese(features, labels),
     )
     model.history = run.history
     model.fine_tuning = FineTuning(
@@ -330,10 +330,13 @@ class _Run:
         self._heads: list[tuple[np.ndarray, np.ndarray]] = []
         self.head_epochs = 0
 
-    def solve_head(self, features: np.ndarray) -> Candidate:
-        """Phase 2."""
+    def solve_head(
+        self, features_now: Callable[[], np.ndarray]
+    ) -> tuple[Candidate, np.ndarray]:
+        """Phase 2; returns the features, too."""
 
         def make() -> dict[str, np.ndarray]:
+            features = features_now()
             head = fit_head(
                 features,
                 self._labels,
@@ -348,6 +351,7 @@ class _Run:
                 "biases": np.stack([bias for _, bias in solved]),
                 "folds": head.folds,
                 "cross_validated": head.cross_validated,
+                "features": features,
             } | self.history.get_arrays()
 
         found = self._kept("head", make)
@@ -356,7 +360,8 @@ class _Run:
         self._folds = found["folds"]
         self._heads = list(zip(found["kernels"], found["biases"], strict=True))
         kernel, bias = self._heads[0]
-        return Candidate(kernel, bias, features, found["cross_validated"])
+        frozen = Candidate(kernel, bias, found["cross_validated"])
+        return frozen, found["features"]
 
     def train_top(
         self,
@@ -415,11 +420,8 @@ class _Run:
             found = self._kept(f"fold {fold} {training}", make_fold)
             cross_validated[held_out] = found["logits"]
         top.set_weights(weights_found)
-        features = batched(parts.top)(plain)
         kernel, bias = weights_found[-2:]
-        return top, Candidate(
-            kernel, bias, features, cross_validated, weights_found
-        )
+        return top, Candidate(kernel, bias, cross_validated)
 
     def _backup(self, name: str) -> list[keras.callbacks.Callback]:
         if self._backup_dir is None:

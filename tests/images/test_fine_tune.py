@@ -223,7 +223,7 @@ class TestChoice:
             logits = right.copy()
             wrong = np.arange(20) >= 20 * share
             logits[wrong] = 1 - logits[wrong]
-            return Candidate(np.eye(2), np.zeros(2), right, logits)
+            return Candidate(np.eye(2), np.zeros(2), logits)
 
         assert candidate(0.9).is_better_than(candidate(0.8), labels)
         assert not candidate(0.8).is_better_than(candidate(0.9), labels)
