@@ -24,11 +24,12 @@ def main(argv=None):
     add("photos", metavar="PHOTO", nargs="*", help="to describe")
     add("--backbone", default="MobileNetV3Large", help="of keras.applications")
     add("--weights", default="imagenet", help="a file, if not downloaded")
+    add("--size", type=int, default=224, help="of photos, in pixels")
     add("--output", default="output/hot_dog", help="a folder")
     options = parser.parse_args(argv)
     output = pathlib.Path(options.output)
     try:
-        photos = images.read_folder(options.folder)
+        photos = images.read_folder(options.folder, size=options.size)
         print(photos)
         output.mkdir(parents=True, exist_ok=True)
         model = images.fine_tune(
@@ -39,7 +40,8 @@ def main(argv=None):
         )
         model.save(output / "model.keras")
         page = output / "report.html"
-        print(images.report(model, photos, path=page))
+        seen = model.fine_tuning.cross_validated  # For suspect labels
+        print(images.report(model, photos, cross_validated=seen, path=page))
         print(f"Look at {page}, and at tensorboard --logdir {output}/logs")
         asked = options.photos or [f.path for f in photos.held_out.files[:5]]
         for photo in asked:

@@ -111,7 +111,7 @@ def test_block_can_be_pasted_into_the_interactive_interpreter(code):
 def test_readme_is_short_and_its_pictures_exist():
     assert len(README.splitlines()) <= 300
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for picture in pictures:
         assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
 

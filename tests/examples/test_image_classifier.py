@@ -88,6 +88,12 @@ def test_a_run_again_gives_the_same_numbers(run, output, tmp_path):
 
 
 @pytest.mark.long
+def test_97_percent_of_the_digits_of_other_writers_are_right(tmp_path):
+    (_, share), _ = run_and_read(f"--output={tmp_path}")
+    assert share >= 0.97
+
+
+@pytest.mark.long
 def test_another_seed_gives_another_network(tmp_path, run):
     argv = "--seed=1", "--epochs=1", f"--output={tmp_path}"
     (other, _), _ = run_and_read(*argv)
