@@ -45,7 +45,7 @@ def make_network(shape, filters, variation):
         x = layers.MaxPooling2D()(x) if block else x
         x = layers.Conv2D(count, 3, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    x = layers.Dropout(0.4)(layers.Flatten()(x))
+    x = layers.Dropout(0.2)(layers.Flatten()(x))
     return Network(images, layers.Dense(10, activation="softmax")(x))
 
 
@@ -76,7 +76,7 @@ def main(argv=None):
     add = parser.add_argument
     add("--data", choices=DATA, default="digits")
     add("--epochs", type=int, help="default: 30, or 10 for fashion_mnist")
-    add("--learning-rate", type=float, default=0.015, help="of the first step")
+    add("--learning-rate", type=float, default=0.01, help="of the first step")
     add("--seed", type=int, default=0, help="of all that is drawn")
     add("--output", default="output/image_classifier", help="a folder")
     options = parser.parse_args(argv)
