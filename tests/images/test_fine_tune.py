@@ -18,7 +18,7 @@ from gdtrain.images.fine_tune import VIEWS, Candidate, fine_tune
 from gdtrain.images.top import Top
 from gdtrain.writers import reading
 
-EPOCHS = 10
+EPOCHS = 30
 
 
 class Stop(Exception):
