@@ -44,7 +44,6 @@ class Order:
         self.examples = examples
         self.batch_size = min(batch_size, examples)
         self.batches = math.ceil(examples / batch_size)
-        self._batch_size = batch_size
         self._seed = seed
         self._last: Any = None, None  # A group and its orders
         self._together = 1
@@ -65,8 +64,8 @@ class Order:
 
     def of_batch(self, epoch: int, step: int) -> np.ndarray:
         """Indices of the examples of one batch, int64."""
-        start = step * self._batch_size
-        return self.of_epochs(epoch, 1)[0][start : start + self._batch_size]
+        start = step * self.batch_size
+        return self.of_epochs(epoch, 1)[0][start : start + self.batch_size]
 
     def state(self) -> dict[str, int]:
         """What it is computed from."""
@@ -87,8 +86,8 @@ class Order:
         random = np.random.Generator(np.random.Philox(key=[self._seed, group]))
         one = np.arange(self.examples)
         if self.shuffle == "batch":
-            whole = self.examples // self._batch_size * self._batch_size
-            batches = one[:whole].reshape(-1, self._batch_size)
+            whole = self.examples // self.batch_size * self.batch_size
+            batches = one[:whole].reshape(-1, self.batch_size)
             one[:whole] = random.permuted(batches, axis=1).ravel()
             one[whole:] = random.permutation(one[whole:])
             return one[np.newaxis]

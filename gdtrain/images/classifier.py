@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.whole_files import written_aside
 from gdtrain.images import classifier_file, photo_batches
 from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.classifier_file import Facts
@@ -281,7 +282,7 @@ class PhotoClassifier(Model):
             FileExistsError: if the file exists and may not be replaced.
         """
         classifier_file.check_writable(filepath, overwrite, ".keras")
-        with classifier_file.written_aside(filepath, ".keras") as aside:
+        with written_aside(filepath, ".keras") as aside:
             super().save(aside, **kwargs)
             classifier_file.make_readable_without_gdtrain(aside)
 
@@ -298,7 +299,7 @@ class PhotoClassifier(Model):
             FileExistsError: if there is something else.
         """
         classifier_file.check_saved_model(path)
-        with classifier_file.written_aside(path, "") as aside:
+        with written_aside(path, "") as aside:
             self.export(aside, format="tf_saved_model", verbose=False)
 
     def export_tflite(self, path: str | os.PathLike) -> None:
@@ -314,7 +315,7 @@ class PhotoClassifier(Model):
             ValueError: if the name does not end in `.tflite`.
         """
         classifier_file.check_writable(path, True, ".tflite")
-        with classifier_file.written_aside(path, ".tflite") as aside:
+        with written_aside(path, ".tflite") as aside:
             self.export(aside, format="litert", verbose=False)
 
     def save_assets(self, dir_path: str) -> None:

@@ -1,14 +1,12 @@
 """The file of a photo classifier: written whole or not at all, and read."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -173,22 +171,3 @@ def check_saved_model(path: str | os.PathLike) -> None:
         raise FileExistsError(
             f"{path} exists and is not a SavedModel. Give another folder."
         )
-
-
-@contextlib.contextmanager
-def written_aside(filepath: Any, ending: str) -> Iterator[pathlib.Path]:
-    """A path to write to, which is moved to `filepath` at the end.
-
-    It is in a folder of its own beside `filepath`, as only a move within a
-    disk is whole. After an error nothing is left of it.
-    """
-    filepath = pathlib.Path(filepath)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{filepath.name}.", dir=filepath.parent
-    ) as folder:
-        aside = pathlib.Path(folder, "written" + ending)
-        yield aside
-        if filepath.is_dir():
-            # A folder is replaced only by two moves.
-            os.replace(filepath, pathlib.Path(folder, "replaced"))
-        os.replace(aside, filepath)

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import pathlib
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from gdtrain.common import failures, notebook
 from gdtrain.common.probabilities import probabilities as as_probabilities
+from gdtrain.common.whole_files import written_aside
 from gdtrain.images import report_page
 from gdtrain.images.photos import LabelledImages, Photos
 from gdtrain.images.report_numbers import ReportNumbers
@@ -75,10 +75,9 @@ class Report(ReportNumbers):
             path: Where to, for example `"report.html"`; overwritten, whole or
                 not at all.
         """
-        path = pathlib.Path(path)
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(report_page.page(self), encoding="utf-8")
-        os.replace(part, path)
+        page = report_page.page(self)
+        with written_aside(path, ".html") as aside:
+            aside.write_text(page, encoding="utf-8")
 
     def write(self, writer: TensorBoardWriter, step: int = 0) -> None:
         """Writes numbers and pictures for TensorBoard, under `report/`.

@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from gdtrain.common.whole_files import written_aside
 from gdtrain.telemetry.row_layout import Column, RowLayout
 
 #: At which steps somebody wants a quantity: by its name, the multiples of a
@@ -139,16 +140,14 @@ class StepTable:
         array, mask = self.array, self.mask
         if mask is None:
             mask = np.ones(array.shape, bool)
-        part = f"{os.fspath(path)}.part"
-        with open(part, "wb") as file:
+        with written_aside(path, ".npz") as aside:
             np.savez_compressed(
-                file,
+                aside,
                 steps=self.steps,
                 names=np.array(self.names, dtype=np.str_),
                 values=np.where(mask, array, np.float32(np.nan)),
                 measured=mask,
             )
-        os.replace(part, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "StepTable":

@@ -1,8 +1,10 @@
 """A report's numbers are right, and its page needs nothing from outside."""
 
 import base64
+import errno
 import html.parser
 import io
+import os
 import sys
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -300,10 +302,15 @@ def test_page_of_many_classes_lists_pairs_instead_of_a_matrix():
 def test_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     found, path = report(np.eye(2), photos_of([0, 1])), tmp_path / "a.html"
     path.write_text("old")
-    (tmp_path / "a.html.part").mkdir()
+
+    def fail(*paths):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError):
         found.save_html(path)
     assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.html"]
 
 
 def test_pictures_are_saved_for_each_part(tmp_path):
