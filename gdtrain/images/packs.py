@@ -1,14 +1,14 @@
-"""Packs: files of many decoded photos, each a `.npy` file and a little more.
+"""Packs: files of many rows, each a `.npy` file and a little more.
 
-After the array follows, as JSON, what its rows are. It is written last, so
-that a file that ends too early is noticed.
+After the array follows, as JSON, what its rows were made of. It is written
+last, so that a file that ends too early is noticed.
 """
 
 import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -17,50 +17,54 @@ ENDING = ".npy"
 
 
 class Pack(NamedTuple):
-    """Decoded photos.
+    """Rows of an array, such as decoded photos.
 
     Attributes:
-        images: uint8 `[n, height, width, channels]`, a memory map.
-        digests: Of the content that each row was decoded from.
-        damaged: Why others could not be decoded, by digest.
+        rows: `[n, ...]`, a memory map.
+        digests: Of the content that each row was made of.
+        failed: Why no row could be made of others, by digest.
     """
 
-    images: np.ndarray
+    rows: np.ndarray
     digests: list[str]
-    damaged: dict[str, str]
+    failed: dict[str, str]
 
 
 def write(
     file: IO[bytes],
-    images: Iterable[np.ndarray],
-    shape: tuple[int, ...],
-    digests: list[str],
-    damaged: dict[str, str],
+    parts: Iterable[np.ndarray],
+    row: np.ndarray,
+    digests: Iterable[str],
+    failed: Mapping[str, str],
 ) -> None:
     """Writes a pack to a new file.
 
     Args:
         file: The file.
-        images: Its rows.
-        shape: Of one of them.
-        digests, damaged: As in `Pack`. They are read after the last row.
+        parts: Arrays of some rows each.
+        row: One with the shape and dtype of all.
+        digests, failed: As in `Pack`. They are read after the last row.
     """
-    _write_header(file, 0, shape)
+    _write_header(file, 0, row)
     start = file.tell()
     count = 0
-    for image in images:
-        file.write(np.ascontiguousarray(image).data)
-        count += 1
-    facts = {"digests": digests, "damaged": damaged}
+    for part in parts:
+        file.write(np.ascontiguousarray(part).data)
+        count += len(part)
+    facts = {"digests": list(digests), "failed": dict(failed)}
     file.write(json.dumps(facts).encode())
     file.seek(0)
-    _write_header(file, count, shape)
+    _write_header(file, count, row)
     assert file.tell() == start  # NumPy leaves room for a larger count.
 
 
-def _write_header(file: IO[bytes], count: int, shape: tuple[int, ...]) -> None:
-    """Writes the beginning of a `.npy` file of some images."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+def _write_header(file: IO[bytes], count: int, row: np.ndarray) -> None:
+    """Writes the beginning of a `.npy` file of some rows."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(row.dtype),
+        "fortran_order": False,
+        "shape": (count, *row.shape),
+    }
     np.lib.format.write_array_header_1_0(file, header)
 
 
@@ -69,14 +73,14 @@ def read(path: str) -> Pack | None:
     with contextlib.suppress(OSError, ValueError, KeyError):
         with open(path, "rb") as file:
             np.lib.format.read_magic(file)
-            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             start = file.tell()
-            file.seek(start + math.prod(shape))
+            file.seek(start + math.prod(shape) * dtype.itemsize)
             facts = json.load(file)
-            images: np.ndarray = np.empty(shape, np.uint8)
-            if len(images):  # No bytes cannot be mapped.
-                images = np.memmap(file, np.uint8, "r", start, shape)
-        return Pack(images, facts["digests"], facts["damaged"])
+            rows: np.ndarray = np.empty(shape, dtype)
+            if rows.size:  # No bytes cannot be mapped.
+                rows = np.memmap(file, dtype, "r", start, shape)
+        return Pack(rows, facts["digests"], facts["failed"])
     return None
 
 
@@ -84,7 +88,7 @@ def known(folder: str, kind: str) -> dict[str, np.ndarray | str]:
     """What is in all packs whose names begin with `kind`, by digest.
 
     Returns:
-        Images, and of contents that could not be decoded, why.
+        Rows, and of contents of which none could be made, why.
     """
     found: dict[str, np.ndarray | str] = {}
     names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -92,6 +96,7 @@ def known(folder: str, kind: str) -> dict[str, np.ndarray | str]:
         if name.startswith(kind) and name.endswith(ENDING):
             pack = read(os.path.join(folder, name))
             if pack is not None:
-                found |= zip(pack.digests, pack.images, strict=True)
-                found |= pack.damaged
+                # As plain arrays, of which a row is taken in less time
+                found |= zip(pack.digests, np.asarray(pack.rows), strict=True)
+                found |= pack.failed
     return found

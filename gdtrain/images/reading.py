@@ -202,7 +202,7 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
     decoded_paths: list[str] = []
     while True:
         if damaged and settings.on_error == "raise":
-            more = _damaged(photos, _decode(photos, settings).damaged)
+            more = _damaged(photos, _decode(photos, settings).failed)
             raise _error(damaged + more, len(photos) + len(damaged))
         check_counts(photos, found)
         training, held_out = _split(photos, found, settings)
@@ -210,11 +210,11 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         # Without the damaged photos, the others mostly keep their order.
         if [file.path for file in files] != decoded_paths:
             decoded = _decode(files, settings)
-        removed = damaged = _damaged(files, decoded.damaged)
-        whole = [file for file in files if file.digest not in decoded.damaged]
+        removed = damaged = _damaged(files, decoded.failed)
+        whole = [file for file in files if file.digest not in decoded.failed]
         decoded_paths = [file.path for file in whole]
         if not removed:
-            thumbnails = _thumbnails(files, decoded.images, settings)
+            thumbnails = _thumbnails(files, decoded.rows, settings)
             removed = splitting.copies(
                 training, held_out, thumbnails, found.aspects
             )
@@ -239,15 +239,15 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
     ]
     return Photos(
         found.class_names,
-        labelled(decoded.images[:count], training),
-        labelled(decoded.images[count:], held_out),
+        labelled(decoded.rows[:count], training),
+        labelled(decoded.rows[count:], held_out),
         training + held_out + left_out,
         " ".join(sentences),
         settings.fit,
     )
 
 
-def _decode(files: Sequence[PhotoFile], settings: Settings) -> store.Decoded:
+def _decode(files: Sequence[PhotoFile], settings: Settings) -> store.Rows:
     return store.decoded(
         files,
         size=settings.size,

@@ -105,7 +105,13 @@ def _reason(copy: PhotoFile, original: PhotoFile) -> str:
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
     """Thumbnails of images, uint8 `[n, 16, 18, channels]`."""
-    return np.stack(list(store.in_parallel(decoding.thumbnail, images)))
+    small = np.empty([len(images), 16, 18, images.shape[-1]], np.uint8)
+
+    def make(i: int) -> None:
+        small[i] = decoding.thumbnail(images[i])
+
+    store.in_parallel(make, len(images))
+    return small
 
 
 def _rank(file: PhotoFile, seed: int) -> float:

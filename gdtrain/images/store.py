@@ -1,24 +1,26 @@
 """Decoded photos and features in a cache folder: made once, then read."""
 
 import contextlib
-import functools
 import hashlib
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from gdtrain.checkpoint.files import Arrays, read_arrays
 from gdtrain.data import choice
 from gdtrain.images import cache, packs
-from gdtrain.images.packs import Pack
 
-_VERSION = 1  # Of what the files hold; those of another are not read.
-_AHEAD = 64  # Results of threads that wait until they are taken
+_VERSION = 2  # Of what the files hold; those of another are not read.
+_PART_BYTES = 2**26  # Of rows that are made at once on their way to a file
+_ITEMS = 8  # That a thread takes at once
+
+#: Makes the rows at some positions in an array that has a row for each of
+#: them. Returns why others cannot be made, by position.
+MakeRows = Callable[[Sequence[int], np.ndarray], dict[int, str]]
 
 
 class File(Protocol):
@@ -31,17 +33,17 @@ class File(Protocol):
     def digest(self) -> str: ...
 
 
-class Decoded(NamedTuple):
-    """Decoded photos.
+class Rows(NamedTuple):
+    """Rows of an array, such as decoded photos.
 
     Attributes:
-        images: uint8 `[n, height, width, channels]`: a row for each file that
-            can be decoded, in the order of the files.
-        damaged: Why the others cannot be decoded, by digest.
+        rows: `[n, ...]`: one for each content of which it can be made, in
+            the order of the contents.
+        failed: Why those of others cannot be made, by digest.
     """
 
-    images: np.ndarray
-    damaged: dict[str, str]
+    rows: np.ndarray
+    failed: dict[str, str]
 
 
 def decoded(
@@ -52,18 +54,8 @@ def decoded(
     channels: int = 3,
     fit: str = "stretch",
     cache_dir: str | os.PathLike | None = None,
-) -> Decoded:
-    """Decodes photos in parallel, once, and keeps them in the cache folder.
-
-    The next call with the same contents, in this process or another, reads
-    the images. Of other collections, it decodes what is new in them.
-
-    Images that may be kept in memory, as by `gdtrain.data`, are; larger ones
-    are a read-only memory map. A slice of it is a memory map too, so give the
-    files in the order in which slices are needed: training, then held out.
-
-    Several processes may do this at once. What one that was killed has
-    written is not read.
+) -> Rows:
+    """Decodes photos in parallel, once, and keeps them as `kept_rows` does.
 
     Args:
         files: The photos.
@@ -72,32 +64,106 @@ def decoded(
             `channels` and `fit`; returns an image. A `ValueError` says that
             the content is damaged, with its attribute `reason`.
         channels, fit: For `decode`.
-        cache_dir: As in `gdtrain.images.cache.folder`. If nothing can be
-            written there, a warning says so once, and images that fit in
-            memory stay there.
+        cache_dir: As in `kept_rows`.
+
+    Returns:
+        Images, uint8 `[n, height, width, channels]`.
 
     Raises:
         ValueError: if a file is gone or has changed since it was found, or
-            the images fit neither in memory nor in the folder.
+            as in `kept_rows`.
     """
-    shape = *size, channels
+
+    def make(positions: Sequence[int], images: np.ndarray) -> dict[int, str]:
+        damaged: dict[int, str] = {}
+
+        def decode_one(i: int) -> None:
+            content = _content(files[positions[i]])
+            try:
+                images[i] = decode(
+                    content, size=size, channels=channels, fit=fit
+                )
+            except ValueError as error:
+                damaged[positions[i]] = getattr(error, "reason", str(error))
+
+        in_parallel(decode_one, len(positions))
+        return damaged
+
+    return kept_rows(
+        [file.digest for file in files],
+        make,
+        kind=f"photos-{fit}",
+        shape=(*size, channels),
+        dtype="uint8",
+        cache_dir=cache_dir,
+    )
+
+
+def kept_rows(
+    digests: Sequence[str],
+    make: MakeRows,
+    *,
+    kind: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    cache_dir: str | os.PathLike | None = None,
+) -> Rows:
+    """Rows of an array, each of which is made once and kept in the cache.
+
+    The next call, in this process or another, makes rows of no contents but
+    new ones. Rows that may be kept in memory, as by `gdtrain.data`, are; more
+    are a read-only memory map. A slice of it is a memory map too, so give the
+    contents in the order in which slices are needed.
+
+    Several processes may do this at once. What one that was killed has
+    written is not read.
+
+    Args:
+        digests: Of the contents of which rows are made, one by one.
+        make: Called with positions in `digests`, and an array to fill with a
+            row for each of them. Returns why others cannot be made, by
+            position.
+        kind: What else the rows follow from, in letters, digits and hyphens.
+        shape: Of a row.
+        dtype: Of numbers in it.
+        cache_dir: As in `gdtrain.images.cache.folder`. If nothing can be
+            written there, a warning says so once, and rows that fit in memory
+            stay there.
+
+    Raises:
+        ValueError: if the rows fit neither in memory nor in the folder.
+
+    Example:
+
+    >>> import tempfile
+    >>> def make(positions, rows):
+    ...     print("made:", positions)
+    ...     rows[:, 0] = np.square(positions)
+    ...     return {}
+    >>> kept = {"kind": "squares", "shape": (1,), "dtype": "int32"}
+    >>> kept["cache_dir"] = tempfile.mkdtemp()
+    >>> kept_rows(["a", "b", "c"], make, **kept).rows.T
+    made: [0, 1, 2]
+    array([[0, 1, 4]], dtype=int32)
+    >>> kept_rows(["a", "c", "d"], make, **kept).rows.T
+    made: [2]
+    array([[0, 4, 4]], dtype=int32)
+    """
     folder = cache.folder(cache_dir)
-    kind = f"photos-{'x'.join(map(str, shape))}-{fit}-{_VERSION}-"
-    digests = [file.digest for file in files]
+    numbers = "x".join(map(str, shape))
+    kind = f"{kind}-{numbers}-{np.dtype(dtype).name}-{_VERSION}-"
     path = cache.path(folder, kind, digests, packs.ENDING)
     pack = packs.read(path)
     if pack is None:
-        decode = functools.partial(
-            decode, size=size, channels=channels, fit=fit
-        )
-        rows = _Rows(files, decode, packs.known(folder, kind), shape)
-        if _fits_in_memory(rows.size_bytes):
-            return _in_memory(rows, path)
-        pack = _on_disk(rows, path)
-    images = pack.images
-    if _fits_in_memory(images.nbytes):
-        images = np.array(images)
-    return Decoded(images, pack.damaged)
+        row = np.empty(shape, dtype)
+        work = _Work(digests, make, packs.known(folder, kind), row)
+        if _fits_in_memory(work.size_bytes):
+            return _in_memory(work, folder, kind)
+        pack = _on_disk(work, path)
+    rows = pack.rows
+    if _fits_in_memory(rows.nbytes):
+        rows = np.array(rows)
+    return Rows(rows, pack.failed)
 
 
 def kept(
@@ -112,7 +178,7 @@ def kept(
         key: A text that differs where the arrays would: of the digests of
             what they are made of, for example.
         make: Makes the arrays, of numbers, by name.
-        cache_dir: As in `decoded`.
+        cache_dir: As in `kept_rows`.
 
     Example:
 
@@ -135,73 +201,16 @@ def kept(
     return arrays
 
 
-def in_parallel(function: Callable, items: Iterable) -> Iterator[Any]:
-    """The results of a function, called by threads, in the order of the items.
+def in_parallel(function: Callable[[int], None], count: int) -> None:
+    """Calls a function with 0, 1, ..., `count - 1`, from several threads."""
 
-    A few calls are ahead of what was taken, so that few results wait.
-    """
-    pending: deque[Future] = deque()
-    pool = ThreadPoolExecutor()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > _AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def call(start: int) -> None:
+        for i in range(start, min(start + _ITEMS, count)):
+            function(i)
 
-
-class _Rows:
-    """Images of files, to be iterated over once.
-
-    Attributes:
-        shape: Of an image.
-        size_bytes: Of all images, if none is damaged.
-        is_known: Whether nothing is decoded.
-        digests: Of the images that have come.
-        damaged: Why others will not come, by digest.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[File],
-        decode: Callable[[bytes], np.ndarray],
-        known: dict[str, np.ndarray | str],
-        shape: tuple[int, int, int],
-    ) -> None:
-        self.shape = shape
-        self.size_bytes = len(files) * math.prod(shape)
-        self.is_known = all(file.digest in known for file in files)
-        self.digests: list[str] = []
-        self.damaged: dict[str, str] = {}
-        self._files = files
-        self._decode = decode
-        self._known = known
-
-    def __len__(self) -> int:
-        """The number of images, if none is damaged."""
-        return len(self._files)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        images = in_parallel(self._image, self._files)
-        for file, image in zip(self._files, images, strict=True):
-            if isinstance(image, str):
-                self.damaged[file.digest] = image
-            else:
-                self.digests.append(file.digest)
-                yield image
-
-    def _image(self, file: File) -> np.ndarray | str:
-        """An image, or what is wrong with the content of its file."""
-        if file.digest in self._known:
-            return self._known[file.digest]
-        content = _content(file)
-        try:
-            return self._decode(content)
-        except ValueError as error:
-            return getattr(error, "reason", str(error))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(call, range(0, count, _ITEMS)):
+            pass
 
 
 def _content(file: File) -> bytes:
@@ -222,24 +231,88 @@ def _content(file: File) -> bytes:
     return content
 
 
-def _in_memory(rows: _Rows, path: str) -> Decoded:
-    """Images in memory, which are also written to a file if they are new."""
-    images = np.empty([len(rows), *rows.shape], np.uint8)
-    count = 0
-    for row in rows:
-        images[count] = row
-        count += 1
-    images = images[:count]
-    if not rows.is_known:
-        with cache.keeping(os.path.dirname(path)):
-            _write(path, images, rows)
-    return Decoded(images, rows.damaged)
+class _Work:
+    """Rows to be found or made.
+
+    Attributes:
+        row: An array of the shape and dtype of a row.
+        count, size_bytes: Of all rows, if all can be made.
+        digests: Of the contents of the rows so far.
+        new: Contents that were not known: "", or why no row can be made.
+        failed: Why rows cannot be made, by digest.
+    """
+
+    def __init__(
+        self,
+        contents: Sequence[str],
+        make: MakeRows,
+        known: dict[str, np.ndarray | str],
+        row: np.ndarray,
+    ) -> None:
+        self.row = row
+        self.count = len(contents)
+        self.size_bytes = self.count * row.nbytes
+        self.digests: list[str] = []
+        self.new: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self._contents = contents
+        self._make = make
+        self._known = known
+
+    def parts(self, length: int) -> Iterator[np.ndarray]:
+        """All rows, in arrays of so many contents."""
+        for start in range(0, self.count or 1, length):
+            yield self._part(start, self._contents[start : start + length])
+
+    def _part(self, start: int, contents: Sequence[str]) -> np.ndarray:
+        """The rows of some contents, which begin at a position."""
+        first: dict[str, int] = {}
+        for i, digest in enumerate(contents, start):
+            if digest not in self._known:
+                first.setdefault(digest, i)
+        positions = list(first.values())
+        made = np.empty([len(positions), *self.row.shape], self.row.dtype)
+        failed = self._make(positions, made) if positions else {}
+        self.new |= {d: failed.get(i, "") for d, i in first.items()}
+        found: dict[str, np.ndarray | str] = {
+            digest: failed.get(i, row)
+            for (digest, i), row in zip(first.items(), made, strict=True)
+        }
+        rows = []
+        for digest in contents:
+            row = found.get(digest, self._known.get(digest, ""))
+            if isinstance(row, str):
+                self.failed[digest] = row
+            else:
+                self.digests.append(digest)
+                rows.append(row)
+        if len(positions) == len(rows):
+            return made
+        return np.stack(rows) if rows else made[:0]
 
 
-def _on_disk(rows: _Rows, path: str) -> Pack:
-    """Images as a memory map of a new file."""
+def _in_memory(work: _Work, folder: str, kind: str) -> Rows:
+    """Rows in memory, of which the new ones are written to a file."""
+    (rows,) = work.parts(work.count or 1)
+    if work.new:
+        new = {d: i for i, d in enumerate(work.digests) if d in work.new}
+        failed = {digest: why for digest, why in work.new.items() if why}
+        is_all = len(new) == len(rows)
+        parts = [rows] if is_all else (rows[[i]] for i in new.values())
+        path = cache.path(folder, kind, work.new, packs.ENDING)
+        size_bytes = len(new) * work.row.nbytes
+        with cache.keeping(folder), cache.writing(path, size_bytes) as file:
+            packs.write(file, parts, work.row, new, failed)
+    return Rows(rows, work.failed)
+
+
+def _on_disk(work: _Work, path: str) -> packs.Pack:
+    """Rows as a memory map of a new file."""
+    length = max(1, _PART_BYTES // work.row.nbytes)
     try:
-        _write(path, rows, rows)
+        with cache.writing(path, work.size_bytes) as file:
+            parts = work.parts(length)
+            packs.write(file, parts, work.row, work.digests, work.failed)
     except OSError as error:
         raise ValueError(
             "The photos are too large for the memory that they may take, and "
@@ -253,14 +326,8 @@ def _on_disk(rows: _Rows, path: str) -> Pack:
     return pack
 
 
-def _write(path: str, images: Iterable[np.ndarray], rows: _Rows) -> None:
-    """Writes images, which are those of the rows."""
-    with cache.writing(path, rows.size_bytes) as file:
-        packs.write(file, images, rows.shape, rows.digests, rows.damaged)
-
-
 def _fits_in_memory(size_bytes: int) -> bool:
-    """Whether images may be kept in memory.
+    """Whether rows may be kept in memory.
 
     Half of the memory that is available is left to everything else.
     """

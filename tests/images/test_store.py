@@ -76,9 +76,9 @@ def test_images_come_in_the_order_of_the_files(tmp_path):
     contents = [b"%d" % i for i in range(200)]
     files = make_files(tmp_path / "photos", *contents)
     found = decoded(files, tmp_path)
-    assert found.images.shape == (200, 6, 8, 3)
-    assert found.images.dtype == np.uint8 and not found.damaged
-    for content, image in zip(contents, found.images, strict=True):
+    assert found.rows.shape == (200, 6, 8, 3)
+    assert found.rows.dtype == np.uint8 and not found.failed
+    for content, image in zip(contents, found.rows, strict=True):
         wanted = Decoder()(content, size=SIZE, channels=3, fit="")
         np.testing.assert_array_equal(image, wanted)
 
@@ -88,22 +88,22 @@ def test_each_content_is_decoded_once(tmp_path, monkeypatch, where):
     monkeypatch.setattr(store, "_fits_in_memory", lambda _: where == "memory")
     files = make_files(tmp_path / "photos", b"a", b"b", b"damaged", b"c")
     first, decoder = decoded(files, tmp_path), Decoder()
-    assert isinstance(first.images, np.memmap) == (where == "disk")
+    assert isinstance(first.rows, np.memmap) == (where == "disk")
     again = decoded(files, tmp_path, no_decoding)
-    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.rows, again.rows)
     files = make_files(tmp_path / "photos", b"new") + files[::-1]
     more = decoded(files, tmp_path, decoder)
     assert decoder.contents == [b"new"]
-    np.testing.assert_array_equal(more.images[1:], first.images[::-1])
-    assert more.damaged == first.damaged
+    np.testing.assert_array_equal(more.rows[1:], first.rows[::-1])
+    assert more.failed == first.failed
 
 
 def test_a_part_of_what_is_kept_is_not_kept_twice(tmp_path):
     files = make_files(tmp_path / "photos", b"a", b"b", b"damaged", b"c")
     whole = decoded(files, tmp_path)
     part = decoded(files[1:], tmp_path, no_decoding)
-    np.testing.assert_array_equal(part.images, whole.images[1:])
-    assert part.damaged == whole.damaged
+    np.testing.assert_array_equal(part.rows, whole.rows[1:])
+    assert part.failed == whole.failed
     assert len(kept_files(tmp_path)) == 1
 
 
@@ -111,8 +111,8 @@ def test_damaged_photos_have_no_row_and_a_reason(tmp_path):
     files = make_files(tmp_path / "photos", b"a", b"damaged", b"b")
     for decoder in (Decoder(), no_decoding):
         found = decoded(files, tmp_path, decoder)
-        assert len(found.images) == 2
-        assert found.damaged == {files[1].digest: "it ends too early"}
+        assert len(found.rows) == 2
+        assert found.failed == {files[1].digest: "it ends too early"}
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
@@ -121,7 +121,7 @@ def test_all_photos_may_be_damaged(tmp_path, monkeypatch, where):
     files = make_files(tmp_path / "photos", b"damaged", b"damaged too")
     for decoder in (Decoder(), no_decoding):
         found = decoded(files, tmp_path, decoder)
-        assert found.images.shape == (0, 6, 8, 3) and len(found.damaged) == 2
+        assert found.rows.shape == (0, 6, 8, 3) and len(found.failed) == 2
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_does_not_fit_in_memory_is_a_map_that_can_be_sliced(
     tmp_path, on_disk
 ):
     files = make_files(tmp_path / "photos", b"a", b"b", b"c")
-    images = decoded(files, tmp_path).images
+    images = decoded(files, tmp_path).rows
     assert isinstance(images[:2], np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         images[0] = 0
@@ -147,17 +147,17 @@ def test_what_does_not_fit_in_memory_is_a_map_that_can_be_sliced(
 
 def test_what_is_kept_is_a_file_of_numpy(tmp_path):
     files = make_files(tmp_path / "photos", b"a", b"b")
-    images = decoded(files, tmp_path).images
+    images = decoded(files, tmp_path).rows
     (name,) = kept_files(tmp_path)
-    assert name.startswith("photos-6x8x3-stretch-")
+    assert name.startswith("photos-stretch-6x8x3-uint8-")
     np.testing.assert_array_equal(np.load(tmp_path / "cache" / name), images)
 
 
 def test_a_map_outlives_the_cache_folder(tmp_path, on_disk):
     files = make_files(tmp_path / "photos", b"a", b"b")
-    images = decoded(files, tmp_path).images
+    images = decoded(files, tmp_path).rows
     shutil.rmtree(tmp_path / "cache")
-    again = decoded(files, tmp_path).images
+    again = decoded(files, tmp_path).rows
     np.testing.assert_array_equal(images, again)
 
 
@@ -179,7 +179,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(tmp_path, change):
     decoder = Decoder()
     again = decoded(files, tmp_path, decoder)
     assert len(decoder.contents) == 3
-    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.rows, again.rows)
     decoded(files, tmp_path, no_decoding)
 
 
@@ -203,7 +203,7 @@ def test_images_stay_in_memory_if_the_folder_cannot_be_written(tmp_path):
     no_folder(tmp_path)
     files = make_files(tmp_path / "photos", b"a")
     with pytest.warns(UserWarning, match="Nothing is kept in .*cache") as said:
-        found = [decoded(files, tmp_path).images for _ in range(2)]
+        found = [decoded(files, tmp_path).rows for _ in range(2)]
     assert len(said) == 1
     np.testing.assert_array_equal(*found)
 
@@ -213,7 +213,7 @@ def test_images_stay_in_memory_if_the_disk_is_full(tmp_path):
     with pytest.warns(UserWarning, match="Nothing is kept in"):
         with files_up_to(4000):
             found = decoded(files, tmp_path)
-    assert len(found.images) == 64
+    assert len(found.rows) == 64
     assert not kept_files(tmp_path)
 
 
@@ -251,7 +251,7 @@ def test_two_may_decode_the_same_photos_at_once(tmp_path, on_disk):
                 both_decode.wait()
             return decoder(content, **arguments)
 
-        found.append(decoded(files[:1], tmp_path, decode).images)
+        found.append(decoded(files[:1], tmp_path, decode).rows)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -276,7 +276,8 @@ KILLED = """
         return decoder(content, **arguments)
 
     store._fits_in_memory = lambda size_bytes: False
-    store._AHEAD = 1
+    store._ITEMS = 1
+    store._PART_BYTES = 6 * 8 * 3
     files = [types.SimpleNamespace(path=p, digest=d) for p, d in {files}]
     store.decoded(files, size=(6, 8), decode=decode, cache_dir={cache!r})
 """
@@ -294,7 +295,7 @@ def test_what_a_killed_process_leaves_is_not_read(tmp_path):
     (part,) = kept_files(tmp_path)
     assert part.endswith(".part")
     decoder = Decoder()
-    assert len(decoded(files, tmp_path, decoder).images) == 21
+    assert len(decoded(files, tmp_path, decoder).rows) == 21
     assert len(decoder.contents) == 21
 
 
@@ -377,17 +378,68 @@ def test_the_cache_folder_follows_the_system(monkeypatch):
     assert cache.folder("~/mine") == "/home/ada/mine"
 
 
-def test_results_of_threads_come_in_order_and_few_wait():
-    started = []
+def test_threads_take_each_item_once():
+    taken = []
+    store.in_parallel(taken.append, 1001)
+    assert sorted(taken) == list(range(1001))
 
-    def double(number):
-        started.append(number)
-        return 2 * number
 
-    results = store.in_parallel(double, iter(range(10**6)))
-    assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
-    results.close()
-    assert len(started) < 100
+def rows_of(digests, tmp_path, made=None, **arguments):
+    """Rows of the ASCII code of a letter; "x" has none."""
+
+    def make(positions, rows):
+        assert rows.shape == (len(positions), 2) and rows.dtype == "float32"
+        for i, row in zip(positions, rows, strict=True):
+            row[:] = ord(digests[i])
+        if made is not None:
+            made.extend(digests[i] for i in positions)
+        return {i: "an x" for i in positions if digests[i] == "x"}
+
+    kept = {"kind": "codes", "shape": (2,), "dtype": "float32"}
+    return store.kept_rows(
+        digests, make, **kept, cache_dir=tmp_path / "cache", **arguments
+    )
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+@pytest.mark.parametrize("part_bytes", [8, 24, 1000])
+def test_only_new_rows_are_made(tmp_path, monkeypatch, where, part_bytes):
+    monkeypatch.setattr(store, "_fits_in_memory", lambda _: where == "memory")
+    monkeypatch.setattr(store, "_PART_BYTES", part_bytes)
+    for digests, expected in (
+        ("abxc", "abxc"),
+        ("cab", ""),
+        ("cdxa", "d"),
+        ("dcba", ""),
+        ("x", ""),
+        ("", ""),
+    ):
+        made = []
+        found = rows_of(digests, tmp_path, made)
+        codes = [ord(letter) for letter in digests if letter != "x"]
+        assert found.rows.shape == (len(codes), 2)
+        assert found.rows.dtype == "float32"
+        assert found.rows[:, 1].tolist() == codes
+        assert found.failed == {"x": "an x" for _ in range("x" in digests)}
+        assert made == list(expected)
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_the_same_content_may_come_twice(tmp_path, monkeypatch, where):
+    monkeypatch.setattr(store, "_fits_in_memory", lambda _: where == "memory")
+    for _ in range(2):
+        found = rows_of("abxaxb", tmp_path)
+        assert "".join(chr(int(code)) for code in found.rows[:, 0]) == "abab"
+        assert found.failed == {"x": "an x"}
+
+
+def test_what_is_added_takes_no_more_room_than_itself(tmp_path):
+    digests = [chr(code) for code in range(100, 1100)]
+    rows_of(digests, tmp_path)
+    (before,) = kept_files(tmp_path)
+    rows_of([*digests, "A"], tmp_path)
+    (added,) = {*kept_files(tmp_path)} - {before}
+    assert os.path.getsize(tmp_path / "cache" / added) < 1000
 
 
 def test_packs_of_another_shape_are_left_alone(tmp_path):
