@@ -1,9 +1,6 @@
 """Photos a second in training on a folder, against Keras's own way.
 
-    python -m tests.benchmarks.photo_feeding [--photos N] [--epochs N]
-
-Draws JPEGs of about 500 x 400 pixels and trains a tiny model on them at 224 x
-224, in a fresh process each time:
+A tiny model is trained on photos of about 500 x 400 pixels at 224 x 224:
 
 * keras: `keras.utils.image_dataset_from_directory` and `keras.Model.fit`, which
   decode in each epoch;
@@ -11,29 +8,18 @@ Draws JPEGs of about 500 x 400 pixels and trains a tiny model on them at 224 x
   before the first one;
 * gdtrain again: the same, with what the run before has kept in its cache.
 
-Times are from before the folder is read to the end of an epoch. It is no test:
-on a busy machine they vary, and CPU time less so. Takes three minutes on two
-cores.
+Times are from before the folder is read to the end of an epoch.
 """
 
-import argparse
-import json
-import os
 import pathlib
-import subprocess
-import sys
-import tempfile
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+from PIL import Image
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-
-import gdtrain  # noqa: E402
-from gdtrain.images import read_folder  # noqa: E402
-from tests.benchmarks import machine, tables  # noqa: E402
+import gdtrain
+from gdtrain.images import read_folder
 
 SIZE = 224
 BATCH = 32
@@ -50,7 +36,7 @@ def draw(folder, count):
         photo = Image.fromarray(colors).resize((width, height), Image.BICUBIC)
         noise = random.integers(-8, 9, [height, width, 1], dtype=np.int16)
         pixels = np.clip(np.asarray(photo) + noise, 0, 255).astype("uint8")
-        path = folder / "ab"[number % 2] / f"{number}.jpg"
+        path = pathlib.Path(folder, "ab"[number % 2], f"{number}.jpg")
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path, quality=90)
 
@@ -86,15 +72,14 @@ class Clock(keras.callbacks.Callback):
 
 
 def train(way, folder, epochs):
-    """What one way took.
+    """Trains in one of the ways.
 
     Returns:
-        `(photos, seconds, cpu_seconds)`: how many there are, the seconds to
-        the end of each epoch, and those of all cores together.
+        Photos a second: in the first epoch, and in all of them.
     """
     base = keras.Sequential if way == "keras" else gdtrain.Sequential
     model = network(base)
-    clock, cpu = Clock(), time.process_time()
+    clock = Clock()
     arguments = {"epochs": epochs, "verbose": 0, "callbacks": [clock]}
     if way == "keras":
         data = keras.utils.image_dataset_from_directory(
@@ -106,50 +91,4 @@ def train(way, folder, epochs):
         photos = read_folder(folder, size=(SIZE, SIZE), held_out=0).training
         count = len(photos.labels)
         model.fit(photos.images, photos.labels, batch_size=BATCH, **arguments)
-    return count, clock.seconds, time.process_time() - cpu
-
-
-def measured(way, folder, epochs):
-    """Photos a second in a fresh process.
-
-    Returns:
-        Those of the first epoch, of all, and of all by CPU time.
-    """
-    command = [sys.executable, "-m", "tests.benchmarks.photo_feeding"]
-    command += [f"--way={way}", f"--folder={folder}", f"--epochs={epochs}"]
-    environment = os.environ | {"XDG_CACHE_HOME": f"{folder}-cache"}
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, check=True
-    )
-    count, seconds, cpu = json.loads(done.stdout.splitlines()[-1])
-    photos = epochs * count
-    return count / seconds[0], photos / seconds[-1], photos / cpu
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.way:
-        print(json.dumps(train(given.way, given.folder, given.epochs)))
-        return
-    with tempfile.TemporaryDirectory() as root:
-        folder = pathlib.Path(root, "photos")
-        draw(folder, given.photos)
-        found = {way: measured(way, folder, given.epochs) for way in WAYS}
-    columns = ["first epoch", "all epochs", "all, by CPU time"]
-    title = f"photos a second, {given.epochs} epochs"
-    rows = [[title, *columns, *("ratio" for _ in columns)]]
-    for way, speeds in found.items():
-        ratios = np.divide(speeds, found["keras"])
-        cells = [f"{speed:,.0f}" for speed in speeds]
-        rows.append([way, *cells, *(f"{ratio:.2f}" for ratio in ratios)])
-    tables.print_table(rows)
-    print(machine.summary(machine.describe()))
-
-
-if __name__ == "__main__":
-    main()
+    return count / clock.seconds[0], epochs * count / clock.seconds[-1]
