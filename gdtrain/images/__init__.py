@@ -15,7 +15,7 @@ from gdtrain.images.fine_tune import FineTuning, fine_tune
 from gdtrain.images.head import Head, fit_head
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
 from gdtrain.images.reading import read_folder, read_table
-from gdtrain.images.report import Report, report
+from gdtrain.images.reporting import Report, report
 
 __all__ = [
     "Answer",

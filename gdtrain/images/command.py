@@ -15,7 +15,7 @@ from gdtrain.images.classifier import Answer, load
 from gdtrain.images.finding import photos_in
 from gdtrain.images.fine_tune import fine_tune
 from gdtrain.images.reading import read_folder
-from gdtrain.images.report import report
+from gdtrain.images.reporting import report
 
 _OUTPUT = pathlib.Path("output/images")  # `train` writes it, `describe` reads.
 _MODEL = "model.keras"

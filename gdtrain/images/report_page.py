@@ -4,105 +4,27 @@ It is well-formed as XML, too, as what a notebook shows.
 """
 
 import base64
+import importlib.resources
 import io
 import pathlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from gdtrain.common.notebook import escape
-from gdtrain.images import report_tables
 from gdtrain.images.photos import LabelledImages
 from gdtrain.images.report_numbers import ListedPhoto, ReportNumbers
 
+MAX_COLUMNS = 15  # Of the confusion matrix; of more classes, pairs are listed
+MAX_PAIRS = 12
+MAX_ROWS = 30  # Classes
+_MAX_NAME = 80  # Characters
 _MAX_SIDE = 240  # Pixels of a photo on the page
 _SIDE = 300  # Units of the diagram
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-_STYLE = """
-.gdtrain-report {
-  color-scheme: light dark;
-  --ink: #222; --faint: #6a6a6a; --line: #ddd; --paper: #fff; --blue: #1f6fb4;
-  --orange: #d1701a; --wrong: #b3202f;
-  color: var(--ink); background: var(--paper); padding: 1rem;
-  font: 16px/1.45 system-ui, sans-serif; overflow-wrap: anywhere;
-}
-@media (prefers-color-scheme: dark) {
-  .gdtrain-report {
-    --ink: #e6e6e6; --faint: #a3a3a3; --line: #3c3c3c; --paper: #161616;
-    --blue: #64acec; --orange: #f0a050; --wrong: #ff8b8b;
-  }
-}
-.gdtrain-report h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.3rem 0; }
-.gdtrain-report h2 { font-size: 1.15rem; margin: 2rem 0 0.3rem; }
-.gdtrain-report p { margin: 0.3rem 0 0.8rem; max-width: 46rem; }
-.gdtrain-report .faint { color: var(--faint); font-size: 0.9rem; }
-.gdtrain-report .wide { overflow-x: auto; }
-.gdtrain-report table { border-collapse: collapse; font-size: 0.9rem; }
-.gdtrain-report th { font-weight: 600; text-align: left; }
-.gdtrain-report th, .gdtrain-report td {
-  padding: 0.3rem 0.6rem; background: none; color: inherit;
-}
-.gdtrain-report tr { background: none; }
-.gdtrain-report thead th { vertical-align: bottom; color: var(--faint); }
-.gdtrain-report .number { text-align: right; white-space: nowrap; }
-.gdtrain-report .name {
-  display: block; min-width: 4.5rem; max-width: 11rem; max-height: 4.4em;
-  overflow: hidden;
-}
-.gdtrain-report .matrix td {
-  border: 1px solid var(--line); min-width: 1.9rem; text-align: center;
-  padding: 0.3rem;
-}
-.gdtrain-report .matrix thead td { border: none; }
-.gdtrain-report .matrix .own { font-weight: 700; }
-.gdtrain-report .matrix .none { color: var(--faint); }
-.gdtrain-report .matrix tbody th {
-  position: sticky; left: 0; background: var(--paper);
-}
-.gdtrain-report tr > :first-child { padding-left: 0; }
-.gdtrain-report .upright thead th { padding: 0.3rem 0; }
-.gdtrain-report .upright thead .name {
-  writing-mode: vertical-rl; white-space: nowrap; text-overflow: ellipsis;
-  min-width: 0; max-height: 8rem; margin: 0 auto; line-height: 1.2;
-}
-.gdtrain-report .bar {
-  display: block; height: 0.35rem; margin-left: auto;
-  width: clamp(3rem, 14vw, 6rem);
-  background: var(--line); border-radius: 0.2rem; overflow: hidden;
-}
-.gdtrain-report .bar span { display: block; height: 100%; }
-.gdtrain-report .photos {
-  display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr));
-}
-.gdtrain-report figure { margin: 0; font-size: 0.9rem; line-height: 1.35; }
-.gdtrain-report figure img {
-  display: block; width: 100%; height: auto; border-radius: 0.3rem;
-  margin: 0 0 0.3rem;
-}
-.gdtrain-report .file {
-  color: var(--faint); font-size: 0.8rem; display: block; max-height: 2.7em;
-  overflow: hidden;
-}
-.gdtrain-report .class {
-  display: inline-block; vertical-align: top; max-height: 4em;
-  overflow: hidden;
-}
-.gdtrain-report .said { color: var(--wrong); }
-.gdtrain-report svg { width: 100%; max-width: 27rem; display: block; }
-.gdtrain-report svg text { fill: var(--ink); font-size: 11px; }
-.gdtrain-report pre { overflow-x: auto; font-size: 0.8rem; line-height: 1.35; }
-@media (min-width: 60rem) {
-  .gdtrain-report .inner { max-width: 68rem; margin: 0 auto; }
-  .gdtrain-report pre { white-space: pre-wrap; }
-  .gdtrain-report .top {
-    display: grid; gap: 0 3rem;
-    grid-template-columns: minmax(0, 3fr) minmax(0, 2fr);
-  }
-}
-"""
+_STYLE = importlib.resources.files(__package__).joinpath("report.css")
 
 
 def page(numbers: ReportNumbers) -> str:
@@ -129,7 +51,6 @@ def content(numbers: ReportNumbers) -> str:
         numbers: A report.
     """
     low, high = numbers.interval
-    photos = numbers.photos
     parts = [
         f"<h1>{escape(_title(numbers))}</h1>",
         f"<p>Accuracy {numbers.accuracy:.3f}, 95% interval {low:.3f} to "
@@ -137,9 +58,9 @@ def content(numbers: ReportNumbers) -> str:
         f"{numbers.expected_calibration_error:.3f}.</p>",
         '<div class="top"><div>',
         "<h2>What was taken for what</h2>",
-        report_tables.confusion(numbers),
+        _confusion(numbers.confusion, numbers.class_names),
         "<h2>Precision and recall of each class</h2>",
-        report_tables.classes(numbers),
+        _classes(numbers),
         "</div><div>",
         "<h2>Is 0.9 right nine times in ten?</h2>",
         _reliability(numbers),
@@ -149,10 +70,10 @@ def content(numbers: ReportNumbers) -> str:
         "<h2>The most suspect labels</h2>",
         _most_suspect(numbers),
         "<h2>The photos</h2>",
-        f"<pre>{escape(photos)}</pre>",
+        f"<pre>{escape(numbers.photos)}</pre>",
     ]
     return (
-        f'<div class="gdtrain-report"><style>{_STYLE}</style>'
+        f'<div class="gdtrain-report"><style>{_STYLE.read_text()}</style>'
         f'<div class="inner">{"".join(parts)}</div></div>'
     )
 
@@ -160,6 +81,84 @@ def content(numbers: ReportNumbers) -> str:
 def _title(numbers: ReportNumbers) -> str:
     of = f"{numbers.right:,} of {len(numbers.labels):,}"
     return f"{of} held-out photos are right"
+
+
+def _confusion(counts: np.ndarray, names: list[str]) -> str:
+    """The confusion matrix, or of many classes the pairs confused most."""
+    if len(names) <= MAX_COLUMNS:
+        return _matrix(counts, names)
+    wrong = counts * ~np.eye(len(names), dtype=bool)
+    if not wrong.any():
+        return "<p>No photo was taken for another class.</p>"
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
+    rows = [
+        [_name(names[given]), _name(names[said]), f"{wrong[given, said]:,}"]
+        for given, said in (divmod(int(at), len(names)) for at in order)
+        if wrong[given, said]
+    ]
+    return _note(
+        f"{len(names):,} classes are too many for a matrix. These are the "
+        f"most frequent of {wrong.sum():,} mistakes."
+    ) + _table(["is", "taken for", "photos"], rows, texts=2)
+
+
+def _matrix(counts: np.ndarray, names: list[str]) -> str:
+    """The confusion matrix, each row colored by shares of its class."""
+    of_class = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    upright = len(names) > 4 or max(map(len, names)) > 20
+
+    def cell(row: int, column: int) -> str:
+        count, percent = counts[row, column], round(70 * of_class[row, column])
+        kind = "own" if row == column else "other" if count else "none"
+        return (
+            f'<td class="{kind}" style="background: color-mix(in srgb, '
+            f'var(--blue) {percent}%, transparent)">{count:,}</td>'
+        )
+
+    head = "".join(f'<th scope="col">{_name(name)}</th>' for name in names)
+    body = "".join(
+        f'<tr><th scope="row">{_name(name)}</th>'
+        f"{''.join(cell(row, column) for column in range(len(names)))}</tr>"
+        for row, name in enumerate(names)
+    )
+    return _note("Rows: what a photo is. Columns: what it was taken for.") + (
+        f'<div class="wide"><table class="matrix{" upright" * upright}"><thead>'
+        f"<tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _classes(numbers: ReportNumbers) -> str:
+    """The table of classes."""
+    counts = numbers.confusion.sum(1)
+    order = np.arange(len(counts))
+    note = (
+        "Precision: of those taken for it, the share that are it. Recall: of "
+        "those that are it, the share that was found."
+    )
+    if len(order) > MAX_ROWS:
+        order = np.argsort(numbers.recall, kind="stable")[:MAX_ROWS]
+        note += f" The {MAX_ROWS} classes of least recall, of {len(counts):,}."
+    rows = [
+        [
+            _name(numbers.class_names[at]),
+            f"{counts[at]:,}",
+            _bar(numbers.precision[at], "blue"),
+            _bar(numbers.recall[at], "orange"),
+        ]
+        for at in order
+    ]
+    header = ["class", "photos", "precision", "recall"]
+    return _note(note) + _table(header, rows, texts=1)
+
+
+def _bar(share: float, color: str) -> str:
+    """A number between 0 and 1, and its bar."""
+    if np.isnan(share):
+        return "\N{EN DASH}"
+    return (
+        f'{share:.2f}<span class="bar"><span style="width: {share:.1%}; '
+        f'background: var(--{color})"></span></span>'
+    )
 
 
 def _reliability(numbers: ReportNumbers) -> str:
@@ -188,11 +187,12 @@ def _reliability(numbers: ReportNumbers) -> str:
         f'y2="{(1 - share) * _SIDE:.0f}" stroke="var(--line)"/>'
         for share in np.linspace(0, 1, 6)
     )
-    return (
-        '<p class="faint">Photos by the probability of what was said, and the '
-        "share of them that is right, with its 95% interval. Larger points "
-        "are more photos. On the dashed line, probabilities can be taken at "
-        "their word; below it, they are too high.</p>"
+    return _note(
+        "Photos by the probability of what was said, and the share of them "
+        "that is right, with its 95% interval. Larger points are more photos. "
+        "On the dashed line, probabilities can be taken at their word; below "
+        "it, they are too high."
+    ) + (
         f'<svg viewBox="-40 -12 {_SIDE + 60} {_SIDE + 56}" role="img" '
         'aria-label="Reliability diagram">'
         f'{ticks}<line x1="0" y1="{_SIDE}" x2="{_SIDE}" y2="0" '
@@ -206,26 +206,22 @@ def _reliability(numbers: ReportNumbers) -> str:
 
 
 def _most_wrong(numbers: ReportNumbers) -> str:
-    """The grid of the most wrong photos."""
-    count = len(numbers.labels) - numbers.right
+    count, listed = len(numbers.labels) - numbers.right, numbers.most_wrong
     if not count:
         return "<p>No held-out photo was taken for another class.</p>"
-    listed = numbers.most_wrong
+    note = (
+        f"{len(listed):,} of {count:,} held-out photos that were taken for "
+        "another class, the surest mistakes first, with the probability of "
+        "what was said."
+    )
     captions = [
-        f'is {_class(one.given)}, <span class="said">said '
-        f"{_class(one.said)} ({one.probability:.2f})</span>"
+        (f"is {_class(one.given)}", _said("said", one.said, one.probability))
         for one in listed
     ]
-    return (
-        f'<p class="faint">{len(listed):,} of {count:,} held-out photos that '
-        "were taken for another class, the surest mistakes first, with the "
-        "probability of what was said.</p>"
-        + _grid(numbers.photos.held_out, listed, captions)
-    )
+    return _grid(note, numbers.photos.held_out, listed, captions)
 
 
 def _most_suspect(numbers: ReportNumbers) -> str:
-    """The grid of the most suspect labels."""
     if numbers.cross_validated is None:
         return (
             "<p>They were not looked for: that takes probabilities of the "
@@ -234,39 +230,45 @@ def _most_suspect(numbers: ReportNumbers) -> str:
     listed = numbers.most_suspect
     if not listed:
         return "<p>All labels of the photos to learn from are as expected.</p>"
+    note = (
+        "Photos to learn from that a model which did not learn from them "
+        "takes for another class, with the probability of the label. Look "
+        "whether the label is a mistake, or the photo is hard."
+    )
     captions = [
-        f"labelled {_class(one.given)} ({one.probability:.2f}), "
-        f'<span class="said">looks like {_class(one.said)}</span>'
+        (
+            f"labelled {_class(one.given)} ({one.probability:.2f})",
+            _said("looks like", one.said),
+        )
         for one in listed
     ]
-    return (
-        '<p class="faint">Photos to learn from that a model which did not '
-        "learn from them takes for another class, with the probability of the "
-        "label. Look whether the label is a mistake, or the photo is hard.</p>"
-        + _grid(numbers.photos.training, listed, captions)
-    )
-
-
-def _class(name: str) -> str:
-    """The name of a class in a caption, cut off if it is very long."""
-    return f'<span class="class" title="{escape(name)}">{escape(name)}</span>'
+    return _grid(note, numbers.photos.training, listed, captions)
 
 
 def _grid(
-    part: LabelledImages, listed: list[ListedPhoto], captions: list[str]
+    note: str,
+    part: LabelledImages,
+    listed: list[ListedPhoto],
+    captions: Iterable[Sequence[str]],
 ) -> str:
-    """Photos, each with its caption and file."""
+    """Photos, each with lines on it and its file, and a list of the paths."""
     figures = []
-    for one, caption in zip(listed, captions, strict=True):
+    for one, lines in zip(listed, captions, strict=True):
         # The last two parts of the path: mostly folder of the class and file.
         short = "/".join(pathlib.PurePath(one.file).parts[-2:])
+        spans = "".join(f"<span>{line}</span>" for line in lines)
         figures.append(
             f'<figure><img alt="{escape(short)}" '
-            f'src="{_data(part.images[one.position])}"/><figcaption>{caption}'
-            f'<span class="file" title="{escape(one.file)}">{escape(short)}'
-            "</span></figcaption></figure>"
+            f'src="{_data(part.images[one.position])}"/><figcaption>{spans}'
+            f'<span class="file" title="{escape(one.file)}">'
+            f"{escape(_cut(short))}</span></figcaption></figure>"
         )
-    return f'<div class="photos">{"".join(figures)}</div>'
+    paths = "\n".join(one.file for one in listed)
+    return _note(note) + (
+        f'<div class="photos">{"".join(figures)}</div>'
+        f"<details><summary>Their paths</summary><pre>{escape(paths)}</pre>"
+        "</details>"
+    )
 
 
 def _data(image: np.ndarray) -> str:
@@ -276,6 +278,52 @@ def _data(image: np.ndarray) -> str:
     photo.thumbnail((_MAX_SIDE, _MAX_SIDE))
     file = io.BytesIO()
     photo.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(
-        "ascii"
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return f"data:image/jpeg;base64,{data}"
+
+
+def _note(text: str) -> str:
+    return f'<p class="faint">{escape(text)}</p>'
+
+
+def _said(words: str, name: str, probability: float | None = None) -> str:
+    number = "" if probability is None else f" ({probability:.2f})"
+    return f'<span class="said">{words} {_class(name)}{number}</span>'
+
+
+def _class(name: str) -> str:
+    """The name of a class in a caption, which may be written leftwards."""
+    return f'<bdi title="{escape(name)}">{escape(_cut(name))}</bdi>'
+
+
+def _name(name: str) -> str:
+    """The name of a class in a table."""
+    return (
+        f'<span class="name" title="{escape(name)}">{escape(_cut(name))}</span>'
+    )
+
+
+def _cut(name: str) -> str:
+    """The same name, its middle cut out if it is very long."""
+    if len(name) <= _MAX_NAME:
+        return name
+    half = _MAX_NAME // 2
+    return f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
+
+
+def _table(header: list[str], rows: list[list[str]], texts: int) -> str:
+    """A table whose first columns are texts, and the others numbers."""
+
+    def cells(tag: str, row: list[str]) -> str:
+        kinds = (
+            "" if at < texts else ' class="number"' for at in range(len(row))
+        )
+        return "".join(
+            f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, row)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table><thead><tr>{cells("th", header)}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>"
     )

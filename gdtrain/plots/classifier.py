@@ -14,6 +14,7 @@ from gdtrain.plots import canvas
 MAX_IMAGES = 16
 COLUMNS, SAMPLE_ROWS = 8, 3
 MAX_COUNTED = 30  # Classes; the counts of more could not be read
+MAX_CLASSES = 60  # Whose names can be read
 
 
 class Predictions:
@@ -160,6 +161,8 @@ def confusion(
 ) -> Figure:
     """Draws how many images of each class were taken for which class.
 
+    Of more than 60 classes, those that are confused most often.
+
     Args:
         labels: Right classes, int `[n]` or `[n, 1]`.
         outputs: What the model predicted, logits or probabilities
@@ -184,17 +187,23 @@ def confusion(
     labels = _flat(labels, len(shares))
     table = np.zeros([shares.shape[1]] * 2, int)
     np.add.at(table, (labels, shares.argmax(1)), 1)
+    of_class = table / np.maximum(table.sum(1, keepdims=True), 1)
+    title = f"{np.trace(table):,} of {len(labels):,} are right"
+    shown = np.arange(len(table))
+    if len(table) > MAX_CLASSES:
+        mistakes = table.sum(0) + table.sum(1) - 2 * np.diagonal(table)
+        shown = np.sort(np.argsort(-mistakes, kind="stable")[:MAX_CLASSES])
+        title += f"; of {len(table):,} classes, the {MAX_CLASSES} most confused"
+    table, of_class = (of[np.ix_(shown, shown)] for of in (table, of_class))
     side = min(3 + 0.45 * len(table), 20)
     figure, axes = canvas.new_axes(side, side)
-    of_class = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(of_class, "Blues", vmin=0, vmax=1)
-    called = [_call(label, class_names) for label in range(len(table))]
+    called = [_call(int(label), class_names, 24) for label in shown]
     axes.set_xticks(range(len(table)), called)
     axes.set_yticks(range(len(table)), called)
     axes.set_xlabel("taken for")
-    title = f"{np.trace(table):,} of {len(labels):,} are right"
     canvas.dress(axes, title, "is", ruled=False)
-    if max(map(len, called)) > 3:
+    if len(table) > 4 or max(map(len, called)) > 16:
         axes.tick_params(axis="x", rotation=90)
     if len(table) <= MAX_COUNTED:
         for row, column in np.argwhere(table):
@@ -268,11 +277,13 @@ def _caption(
     return text, color
 
 
-def _call(label: int, class_names: Sequence[str] | None) -> str:
+def _call(
+    label: int, class_names: Sequence[str] | None, max_length: int = 14
+) -> str:
     """The name of a class."""
     if class_names is None:
         return str(label)
-    return canvas.plain(canvas.shorten(str(class_names[label]), 14))
+    return canvas.plain(canvas.shorten(str(class_names[label]), max_length))
 
 
 def _write_title(figure: Figure | SubFigure, title: str) -> None:

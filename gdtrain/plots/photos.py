@@ -148,11 +148,8 @@ def most_wrong(
     is cat
     said dog (0.90)
     """
-    titles = [
-        f"is {_called(given)}\nsaid {_called(said)} ({probability:.2f})"
-        for _, given, said, probability, _ in listed
-    ]
-    figure = _grid(images, listed, titles, "The most wrong photos")
+    caption = "is {given}\nsaid {said} ({probability:.2f})"
+    figure = _grid(images, listed, caption, "The most wrong photos")
     return canvas.finish(figure, path)
 
 
@@ -164,11 +161,10 @@ def most_suspect(
     """Draws photos whose labels may be mistakes.
 
     Args:
-        images: As in `most_wrong`.
+        images, path: As in `most_wrong`.
         listed: Of each `(file, class that it is labelled with, class that it
             looks like, probability of the label, position)`, as
             `most_suspect` of the report of `gdtrain.images`.
-        path: Where to save the picture too.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -181,38 +177,33 @@ def most_suspect(
     labelled cat (0.10)
     looks like dog
     """
-    titles = [
-        f"labelled {_called(given)} ({probability:.2f})\n"
-        f"looks like {_called(said)}"
-        for _, given, said, probability, _ in listed
-    ]
-    figure = _grid(images, listed, titles, "The most suspect labels")
+    caption = "labelled {given} ({probability:.2f})\nlooks like {said}"
+    figure = _grid(images, listed, caption, "The most suspect labels")
     return canvas.finish(figure, path)
 
 
 def _grid(
-    images: np.ndarray,
-    listed: Sequence[Listed],
-    titles: list[str],
-    heading: str,
+    images: np.ndarray, listed: Sequence[Listed], caption: str, heading: str
 ) -> Figure:
-    """Photos in rows, each with its title and the name of its file."""
+    """Photos in rows, each with its caption and the name of its file."""
     columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
-    figure = canvas.new_figure(max(1.9 * columns, 4.5), 2.5 * rows + 0.4)
+    figure = canvas.new_figure(max(2.3 * columns, 4.5), 2.9 * rows + 0.4)
     figure.suptitle(
         heading, fontsize=canvas.MEDIUM, color=canvas.INK, weight="bold"
     )
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(images) :]:
         axes.set_axis_off()
-    for axes, image, photo, title in zip(
-        grid.flat, images, listed, titles, strict=False
-    ):
+    for axes, image, photo in zip(grid.flat, images, listed, strict=False):
+        file, given, said, probability, _ = photo
         shown = image[:, :, 0] if image.shape[2] == 1 else image
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        title = caption.format(
+            given=_called(given), said=_called(said), probability=probability
+        )
         axes.set_title(title, fontsize=canvas.SMALL, color=canvas.INK, pad=3)
-        name = _called(os.path.basename(photo[0]), 24)
+        name = _called(os.path.basename(file), 28)
         axes.set_xlabel(name, fontsize=canvas.SMALL - 1, color=canvas.GREY)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():

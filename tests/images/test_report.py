@@ -17,7 +17,7 @@ from sklearn import linear_model, metrics, model_selection
 from tensorboard.backend.event_processing import event_accumulator
 
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
-from gdtrain.images.report import report
+from gdtrain.images.reporting import report
 from gdtrain.writers import TensorBoardWriter
 
 EVIL = 'a<b>&"c"\'\x00\udc80</td></style><script>'
@@ -277,6 +277,29 @@ def test_photos_of_the_page_are_those_of_the_list():
     assert shades == [2, 1, 0]
 
 
+def test_captions_and_paths_are_beside_the_photos():
+    names = ["مرحبا", "x" * 500]
+    files = ["/home/me/photos/a/1.jpg", "/home/me/photos/b/<2>.jpg"]
+    outputs = [[0.25, 0.75], [0.9, 0.1]]
+    found = report(outputs, photos_of([0, 1], names=names, files=files))
+    tree = ElementTree.fromstring(found._repr_html_())
+    captions = ["".join(c.itertext()) for c in tree.iter("figcaption")]
+    cut = "x" * 40 + "…" + "x" * 39
+    # A name that is written leftwards must not pull the number over.
+    assert [name.text for name in tree.iter("bdi")] == [
+        cut,
+        names[0],
+        names[0],
+        cut,
+    ]
+    assert captions == [
+        f"is {cut}said {names[0]} (0.90)b/<2>.jpg",
+        f"is {names[0]}said {cut} (0.75)a/1.jpg",
+    ]
+    paths = tree.find(".//details/pre").text
+    assert paths.splitlines() == files[::-1]
+
+
 def test_page_without_mistakes_says_so():
     photos = photos_of([0, 1])
     html = report(np.eye(2), photos)._repr_html_()
@@ -293,6 +316,7 @@ def test_page_of_many_classes_lists_pairs_instead_of_a_matrix():
     tree = ElementTree.fromstring(found._repr_html_())
     pairs, classes = tree.iter("table")
     assert len(list(pairs.iter("tr"))) == 1 + 12
+    assert "60 classes are too many for a matrix" in found._repr_html_()
     assert len(list(classes.iter("tr"))) == 1 + 30
     lowest = list(classes.iter("tr"))[1][3]
     assert "No photo" in report(np.eye(60), photos_of(range(60)))._repr_html_()

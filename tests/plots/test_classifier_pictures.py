@@ -55,6 +55,18 @@ def test_many_classes_are_drawn_without_numbers(tmp_path):
         assert max(image.size) <= 3000
 
 
+def test_of_very_many_classes_those_confused_most_are_drawn():
+    labels = np.arange(200)
+    said = np.where(labels == 150, 199, labels)
+    axes = plots.confusion(labels, np.eye(200)[said]).axes[0]
+    title = "199 of 200 are right; of 200 classes, the 60 most confused"
+    assert axes.get_title("left") == title
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == 60 and names[-2:] == ["150", "199"]
+    shares = axes.images[0].get_array()
+    assert shares[-2].tolist() == [0] * 59 + [1]
+
+
 def test_sample_and_most_confident_mistakes_are_drawn(tmp_path):
     path = tmp_path / "predictions.png"
     figure = plots.predictions(IMAGES, LABELS, OUTPUTS, "ab", path)
