@@ -1,5 +1,6 @@
 """Labelled photos from files, as arrays that a model takes."""
 
+from gdtrain.images.answers import Answer
 from gdtrain.images.arrays import from_arrays
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone, open_backbone
@@ -9,7 +10,7 @@ from gdtrain.images.calibration import (
     temperature,
     wilson,
 )
-from gdtrain.images.classifier import Answer, PhotoClassifier, load
+from gdtrain.images.classifier import PhotoClassifier, load
 from gdtrain.images.decoding import DamagedImage, decode
 from gdtrain.images.fine_tune import FineTuning, fine_tune
 from gdtrain.images.head import Head, fit_head

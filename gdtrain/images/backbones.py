@@ -7,15 +7,55 @@ import importlib.util
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import keras
+import numpy as np
 
 from gdtrain.common import checks
-from gdtrain.images import features, preprocessing
-from gdtrain.keras_bridge import graph, layers
+from gdtrain.images import features
+from gdtrain.images.features import first_line, not_of_size
+from gdtrain.keras_bridge import layers
 
 ENDINGS = (".keras", ".h5", ".hdf5")  # Of files with a whole model
+
+
+#: From 0..255 to -1..1
+_FROM_MINUS_1_TO_1 = (
+    "InceptionResNetV2",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "NASNetLarge",
+    "NASNetMobile",
+    "ResNet50V2",
+    "ResNet101V2",
+    "ResNet152V2",
+    "Xception",
+)
+#: Less the mean of ImageNet, over its standard deviation, by channel
+_STANDARDIZED = ("DenseNet121", "DenseNet169", "DenseNet201")
+#: Blue, green, red, less the mean of ImageNet by channel
+_CENTERED_BGR = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
+#: Nothing: the model itself takes 0..255
+_WITHIN_THE_MODEL = (
+    *(f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large")),
+    "ConvNeXtXLarge",
+    *(f"EfficientNetB{depth}" for depth in range(8)),
+    *(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3")),
+    *(f"EfficientNetV2{size}" for size in ("S", "M", "L")),
+    "MobileNetV3Large",
+    "MobileNetV3Small",
+)
+#: All models of `keras.applications`
+NAMES = tuple(
+    sorted(
+        _FROM_MINUS_1_TO_1 + _STANDARDIZED + _CENTERED_BGR + _WITHIN_THE_MODEL
+    )
+)
+_MEAN = (0.485, 0.456, 0.406)  # Of red, green and blue in ImageNet, from 0 to 1
+_DEVIATION = (0.229, 0.224, 0.225)
+_MEAN_BGR = (103.939, 116.779, 123.68)  # From 0 to 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,20 +133,20 @@ def open_backbone(
         if weights not in ("imagenet", None):
             backbone = keras.models.clone_model(backbone)
             _load_weights(backbone, weights, name)
-        model = _of_model(backbone, shape, name)
+        model = features.of_model(backbone, shape, name)
     elif not isinstance(backbone, (str, os.PathLike)):
         raise TypeError(
             "`backbone` must be a name in `keras.applications`, a "
             "`keras.Model`, or the path of its file. Received: "
             f"backbone={backbone!r} of type {type(backbone).__name__}"
         )
-    elif (name := os.fspath(backbone)) in preprocessing.NAMES:
+    elif (name := os.fspath(backbone)) in NAMES:
         model = _of_application(name, shape, weights)
     elif name.endswith(ENDINGS):
         whole = _loaded(name)
         if weights not in ("imagenet", None):
             _load_weights(whole, weights, name)
-        model = _of_model(whole, shape, name)
+        model = features.of_model(whole, shape, name)
     else:
         model = _of_preset(name, shape, weights)
     blocks = _freeze(model)
@@ -127,92 +167,81 @@ def _of_application(
                 include_top=False,
                 weights="imagenet" if is_imagenet else None,
                 input_shape=(*size, 3),
-                input_tensor=preprocessing.preprocess(name, photos),
+                input_tensor=preprocess(name, photos),
                 pooling="avg",
             )
     # A failed download raises a plain Exception.
     except Exception as error:
         is_size = "input_shape" in str(error) or "Input size" in str(error)
         if is_size or not is_imagenet:
-            raise _not_of_size(name, size, _reason(error)) from error
+            raise not_of_size(name, size, first_line(error)) from error
         raise ValueError(
-            f"No ImageNet weights for {name}: {_reason(error)}. Connect to "
+            f"No ImageNet weights for {name}: {first_line(error)}. Connect to "
             "the network, give a file as `weights=PATH`, or, for random "
             "weights, `weights=None`."
         ) from error
     if not is_imagenet and weights is not None:
         _load_weights(model, weights, name)
-        preprocessing.correct_variance(model)
+        correct_variance(model)
     if any(isinstance(layer, keras.Model) for layer in model.layers):
-        return _flat(model, model.inputs[0])
+        return features.flat(model, model.inputs[0])
     return model
 
 
-def _of_model(
-    model: keras.Model,
-    size: tuple[int, int],
-    name: str,
-    scaling: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda x: x,
-) -> keras.Model:
-    """A copy of a model up to its features, for photos of this size."""
-    if not graph.is_graph(model):
-        return _of_subclass(model, size, name)
-    taken = model.inputs[0]
-    if (
-        len(model.inputs) != 1
-        or len(model.outputs) != 1
-        or len(taken.shape) != 4
-        or taken.shape[-1] not in (1, 3)
-    ):
-        raise ValueError(
-            f"The backbone {name} is not a model of pictures: it must take "
-            "one tensor [n, height, width, 3] and give one. It takes "
-            f"{[tuple(tensor.shape) for tensor in model.inputs]} and gives "
-            f"{[tuple(tensor.shape) for tensor in model.outputs]}."
-        )
-    for extent, own in zip(size, taken.shape[1:3], strict=True):
-        if own not in (extent, None):
-            takes = "it takes {} x {}".format(*taken.shape[1:3])
-            raise _not_of_size(name, size, takes)
-    photos = keras.Input((*size, taken.shape[-1]), dtype=taken.dtype)
-    try:
-        part = keras.Model(taken, features.cut_head(model), name=model.name)
-    except ValueError as error:
-        raise ValueError(
-            f"The backbone {name} has no features: {_reason(error)}. Give a "
-            "model with convolutions, or one that gives [n, height, width, d]."
-        ) from error
-    try:
-        return _flat(part, photos, scaling)
-    except Exception as error:  # Layers raise what they will.
-        raise _not_of_size(name, size, _reason(error)) from error
+def preprocess(name: str, photos: keras.KerasTensor) -> keras.KerasTensor:
+    """Adds to photos what a model of `keras.applications` requires of them.
+
+    The same as `preprocess_input` in the module of the model, as standard
+    layers without weights. They compute in float32 under any dtype policy.
+
+    Args:
+        name: One of `NAMES`.
+        photos: Red, green and blue, 0..255 `[n, height, width, 3]`.
+
+    Returns:
+        What the model takes, `[n, height, width, 3]`.
+
+    Example:
+
+    >>> photos = keras.Input((1, 1, 3))
+    >>> model = keras.Model(photos, preprocess("VGG16", photos))
+    >>> model(keras.ops.convert_to_tensor([[[[0.0, 100.0, 255.0]]]])).numpy()
+    array([[[[ 151.061,  -16.779, -123.68 ]]]], dtype=float32)
+    """
+    if name in _FROM_MINUS_1_TO_1:
+        return keras.layers.Rescaling(1 / 127.5, -1.0, dtype="float32")(photos)
+    if name in _STANDARDIZED:
+        return _normalization(
+            [255 * mean for mean in _MEAN],
+            [(255 * deviation) ** 2 for deviation in _DEVIATION],
+        )(photos)
+    if name in _CENTERED_BGR:
+        blue_first = keras.ops.flip(photos, axis=-1)
+        return _normalization(_MEAN_BGR, [1.0, 1.0, 1.0])(blue_first)
+    return photos
 
 
-def _flat(
-    model: keras.Model,
-    photos: keras.KerasTensor,
-    scaling: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda x: x,
-) -> keras.Model:
-    """A copy of a model without models in it, so that it can be cut."""
-    output, pairs = graph.copy_flat(model, scaling(photos))
-    for layer, copy in pairs:
-        preprocessing.copy_weights(layer, copy)
-    return features.add_pooling(keras.Model(photos, output, name=model.name))
+def correct_variance(model: keras.Model) -> None:
+    """Corrects EfficientNets whose ImageNet weights come from a file.
+
+    Those files have the standard deviation where the layer takes the variance.
+    Keras corrects it by one more layer if `weights="imagenet"`, but not if
+    weights are read from a path.
+    See https://github.com/tensorflow/tensorflow/issues/49930
+    """
+    for layer in features.adapted(model):
+        mean, variance, *rest = layer.get_weights()
+        if np.allclose(variance.reshape(-1), _DEVIATION, atol=1e-3):
+            layer.set_weights([mean, variance**2, *rest])
+            layer.finalize_state()
 
 
-def _of_subclass(
-    model: keras.Model, size: tuple[int, int], name: str
-) -> keras.Model:
-    """A model that is no graph of layers, used as it is."""
-    photos = keras.Input((*size, 3), name="photos")
-    try:
-        return features.add_pooling(keras.Model(photos, model(photos)))
-    except Exception as error:  # Its `call` raises what it will.
-        raise ValueError(
-            f"The backbone {name} is not a model of pictures: for photos "
-            f"[n, {size[0]}, {size[1]}, 3] it must give one tensor "
-            f"[n, height, width, d] or [n, d]. {_reason(error)}."
-        ) from error
+def _normalization(
+    mean: list[float] | tuple[float, ...], variance: list[float]
+) -> keras.layers.Layer:
+    return keras.layers.Normalization(
+        mean=list(mean), variance=variance, dtype="float32"
+    )
 
 
 def _of_preset(
@@ -220,12 +249,12 @@ def _of_preset(
 ) -> keras.Model:
     """A backbone of KerasHub behind its scaling; needs KerasHub."""
     if importlib.util.find_spec("keras_hub") is None:
-        raise _unknown(name, preprocessing.NAMES)
+        raise _unknown(name, NAMES)
     hub = importlib.import_module("keras_hub")
     presets = hub.models.Backbone.presets
     is_address = "://" in name or pathlib.Path(name, "config.json").exists()
     if not is_address and name not in presets:
-        raise _unknown(name, [*preprocessing.NAMES, *presets])
+        raise _unknown(name, [*NAMES, *presets])
     try:
         network = hub.models.Backbone.from_preset(
             name, load_weights=weights is not None
@@ -233,7 +262,8 @@ def _of_preset(
         converter = hub.layers.ImageConverter.from_preset(name)
     except Exception as error:  # That of the hub that it downloads from
         raise ValueError(
-            f"The preset {name} of KerasHub cannot be opened: {_reason(error)}."
+            f"The preset {name} of KerasHub cannot be opened: "
+            f"{first_line(error)}."
         ) from error
     if weights not in ("imagenet", None):
         _load_weights(network, weights, name)
@@ -243,7 +273,7 @@ def _of_preset(
         dtype="float32",
         name="scaling",
     )
-    return _of_model(network, size, name, scaling)
+    return features.of_model(network, size, name, scaling)
 
 
 def _freeze(model: keras.Model) -> list[list[keras.layers.Layer]]:
@@ -268,7 +298,7 @@ def _loaded(path: str) -> keras.Model:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises what it meets in the file.
         raise ValueError(
-            f"Cannot read the backbone {path}: {_reason(error)}. Give the "
+            f"Cannot read the backbone {path}: {first_line(error)}. Give the "
             "file of a model that was saved by Keras."
         ) from error
 
@@ -284,7 +314,7 @@ def _load_weights(
             model.load_weights(path)
     except Exception as error:  # Keras raises what it meets in the file.
         raise ValueError(
-            f"Cannot read weights for {name} from {path}: {_reason(error)}. "
+            f"Cannot read weights for {name} from {path}: {first_line(error)}. "
             "Give a file of weights of this architecture, without a "
             "classification head (`include_top=False`) for a name."
         ) from error
@@ -300,17 +330,3 @@ def _unknown(name: str, names: Iterable[str]) -> ValueError:
         f"(such as {meant}), a `keras.Model`, or its file, which ends in "
         f"{ENDINGS[0]}. Presets of KerasHub need `pip install keras-hub`."
     )
-
-
-def _not_of_size(name: str, size: tuple[int, int], why: str) -> ValueError:
-    height, width = size
-    return ValueError(
-        f"The backbone {name} does not take photos of {height} x {width} "
-        f"pixels: {why}. Give its `size`, or another backbone."
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The first line of a message, without a full stop."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(". ")

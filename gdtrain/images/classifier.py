@@ -1,6 +1,5 @@
 """A photo classifier: a model that takes photos and answers in words."""
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -12,44 +11,14 @@ import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.common.whole_files import written_aside
-from gdtrain.images import classifier_file, photo_batches
+from gdtrain.images import answers, classifier_file
+from gdtrain.images.answers import Answer
 from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.classifier_file import Facts
 from gdtrain.images.decoding import Fit
 from gdtrain.model import Model, Sequential
 
 _HEAD, _TEMPERATURE = "head", "temperature"  # Names of layers
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answer:
-    """What a classifier says of one photo.
-
-    Args:
-        name: The most probable class.
-        probability: Its probability.
-        probabilities: Those of all classes, float32 `[classes]`.
-        is_none: Whether the photo is unlike all that was learned.
-        file: The photo's file; empty if it was not one.
-
-    Example:
-
-    >>> print(Answer("hot dog", 0.97, np.array([0.97, 0.03])))
-    hot dog (0.97)
-    >>> print(Answer("hot dog", 0.97, np.array([0.97, 0.03]), is_none=True))
-    none of these (nearest: hot dog)
-    """
-
-    name: str
-    probability: float
-    probabilities: np.ndarray
-    is_none: bool = False
-    file: str = ""
-
-    def __str__(self) -> str:
-        if self.is_none:
-            return f"none of these (nearest: {self.name})"
-        return f"{self.name} ({self.probability:.2f})"
 
 
 @keras.saving.register_keras_serializable(package="gdtrain")
@@ -210,7 +179,7 @@ class PhotoClassifier(Model):
             TypeError: if something else is given.
         """
         known = self._known
-        answers = []
+        found = []
         for sources, features, probabilities in self._run(
             photos, batch_size, on_error
         ):
@@ -220,16 +189,16 @@ class PhotoClassifier(Model):
                 is_none = none.score(features) > none.threshold
             for source, row, no in zip(sources, probabilities, is_none):
                 best = int(row.argmax())
-                answers.append(
+                found.append(
                     Answer(
                         known.class_names[best],
                         float(row[best]),
                         row,
                         bool(no),
-                        photo_batches.path_of(source),
+                        answers.path_of(source),
                     )
                 )
-        return answers
+        return found
 
     def describe(self, photo: Any) -> str:
         """Prints and returns what a photo shows: `hot dog (0.97)`.
@@ -237,12 +206,12 @@ class PhotoClassifier(Model):
         Args:
             photo: As in `classify`; several give a line each.
         """
-        answers = self.classify(photo)
-        lines = [str(answer) for answer in answers]
-        if len(answers) > 1:
+        found = self.classify(photo)
+        lines = [str(answer) for answer in found]
+        if len(found) > 1:
             lines = [
                 f"{answer.file}: {answer}" if answer.file else str(answer)
-                for answer in answers
+                for answer in found
             ]
         text = "\n".join(lines)
         print(text)
@@ -297,10 +266,10 @@ class PhotoClassifier(Model):
 
         Raises:
             FileExistsError: if there is something else.
+            OSError: if it cannot be written.
         """
         classifier_file.check_saved_model(path)
-        with written_aside(path, "") as aside:
-            self.export(aside, format="tf_saved_model", verbose=False)
+        self._export(path, "", "tf_saved_model")
 
     def export_tflite(self, path: str | os.PathLike) -> None:
         """Writes a TFLite model: photos as in `predict` -> probabilities.
@@ -313,10 +282,10 @@ class PhotoClassifier(Model):
 
         Raises:
             ValueError: if the name does not end in `.tflite`.
+            OSError: if it cannot be written.
         """
         classifier_file.check_writable(path, True, ".tflite")
-        with written_aside(path, ".tflite") as aside:
-            self.export(aside, format="litert", verbose=False)
+        self._export(path, ".tflite", "litert")
 
     def save_assets(self, dir_path: str) -> None:
         """Writes what is not in the layers; called by Keras's `save`."""
@@ -343,6 +312,15 @@ class PhotoClassifier(Model):
             )
         return self._facts
 
+    def _export(self, path: str | os.PathLike, ending: str, kind: str) -> None:
+        """Writes an export whole or not at all."""
+        with written_aside(path, ending) as aside:
+            try:
+                self.export(aside, format=kind, verbose=False)
+            except tf.errors.OpError as error:  # Not an `OSError`
+                why = error.message.rpartition("; ")[2]
+                raise OSError(f"Cannot write {path}: {why}.") from error
+
     def _run(
         self, photos: Any, batch_size: int, on_error: str
     ) -> Iterator[tuple[list[Any], np.ndarray, np.ndarray]]:
@@ -354,7 +332,7 @@ class PhotoClassifier(Model):
             known.program = tf.function(
                 self._inference, [spec], autograph=False
             ).get_concrete_function()
-        for sources, images in photo_batches.batches(
+        for sources, images in answers.batches(
             photos,
             self.input_shape[1:],
             known.fit,
@@ -448,4 +426,17 @@ def load(path: str | os.PathLike) -> PhotoClassifier:
     or directory. Give a whole file that the `save` of a photo classifier
     wrote.
     """
-    return classifier_file.read_model(path)
+    path = pathlib.Path(path)
+    try:
+        compile_config = classifier_file.own_compile_config(path)
+        model = keras.saving.load_model(path)
+        if compile_config:
+            model.compile_from_config(compile_config)
+            model.load_weights(path)  # Those of the optimizer
+    except Exception as error:  # Keras raises of every kind for damaged files
+        why = classifier_file.reason(error)
+        raise ValueError(
+            f"cannot load {path} as a photo classifier: {why}. "
+            "Give a whole file that the `save` of a photo classifier wrote."
+        ) from error
+    return model

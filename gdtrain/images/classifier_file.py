@@ -9,12 +9,12 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from gdtrain.checkpoint import files
 from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.decoding import Fit
+from gdtrain.images.features import first_line
 from gdtrain.keras_bridge import models
 
 _FACTS = "classifier.json"
@@ -97,24 +97,7 @@ def make_readable_without_gdtrain(path: pathlib.Path) -> None:
     os.replace(part, path)
 
 
-def read_model(path: str | os.PathLike) -> keras.Model:
-    """Reads a file that `PhotoClassifier.save` wrote; see `load`."""
-    path = pathlib.Path(path)
-    try:
-        own_compile_config = _own_compile_config(path)
-        model = keras.saving.load_model(path)
-        if own_compile_config:
-            model.compile_from_config(own_compile_config)
-            model.load_weights(path)  # Those of the optimizer
-    except Exception as error:  # Keras raises of every kind for damaged files
-        raise ValueError(
-            f"cannot load {path} as a photo classifier: {_reason(error)}. "
-            "Give a whole file that the `save` of a photo classifier wrote."
-        ) from error
-    return model
-
-
-def _own_compile_config(path: pathlib.Path) -> dict[str, Any] | None:
+def own_compile_config(path: pathlib.Path) -> dict[str, Any] | None:
     """How a model was compiled, if only gdtrain can restore that."""
     if path.suffix != ".keras":
         raise ValueError("its name does not end in .keras")
@@ -131,14 +114,13 @@ def _own_compile_config(path: pathlib.Path) -> dict[str, Any] | None:
         return json.loads(archive.read(_CONFIG)).get(_OWN_COMPILE_CONFIG)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Says in one line why a file cannot be loaded."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, zipfile.BadZipFile):
         return "it is damaged, or no file of Keras's"
-    first = next(iter(str(error).splitlines()), type(error).__name__)
-    return first.rstrip(".")
+    return first_line(error)
 
 
 def check_writable(filepath: Any, overwrite: bool, ending: str) -> None:

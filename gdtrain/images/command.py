@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import keras
 
 from gdtrain.common.whole_files import written_aside
-from gdtrain.images.classifier import Answer, load
+from gdtrain.images.answers import Answer
+from gdtrain.images.classifier import load
 from gdtrain.images.finding import photos_in
 from gdtrain.images.fine_tune import fine_tune
 from gdtrain.images.reading import read_folder

@@ -1,9 +1,9 @@
-"""A model of pictures without its head: its features, stages, fingerprint."""
+"""A model of pictures up to its features: its stages, its fingerprint."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -24,6 +24,61 @@ _BLOCK = re.compile(
 )
 #: Where a model's configuration has names of layers
 _WITH_NAMES = {"name", "keras_history", "input_layers", "output_layers"}
+
+
+def of_model(
+    model: keras.Model,
+    size: tuple[int, int],
+    name: str,
+    scaling: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda x: x,
+) -> keras.Model:
+    """A copy of a model up to its features, for photos of this size."""
+    if not graph.is_graph(model):
+        return _of_subclass(model, size, name)
+    taken = model.inputs[0]
+    if (
+        len(model.inputs) != 1
+        or len(model.outputs) != 1
+        or len(taken.shape) != 4
+        or taken.shape[-1] not in (1, 3)
+    ):
+        raise ValueError(
+            f"The backbone {name} is not a model of pictures: it must take "
+            "one tensor [n, height, width, 3] and give one. It takes "
+            f"{[tuple(tensor.shape) for tensor in model.inputs]} and gives "
+            f"{[tuple(tensor.shape) for tensor in model.outputs]}."
+        )
+    for extent, own in zip(size, taken.shape[1:3], strict=True):
+        if own not in (extent, None):
+            takes = "it takes {} x {}".format(*taken.shape[1:3])
+            raise not_of_size(name, size, takes)
+    photos = keras.Input((*size, taken.shape[-1]), dtype=taken.dtype)
+    try:
+        part = keras.Model(taken, cut_head(model), name=model.name)
+    except ValueError as error:
+        raise ValueError(
+            f"The backbone {name} has no features: {first_line(error)}. Give a "
+            "model with convolutions, or one that gives [n, height, width, d]."
+        ) from error
+    try:
+        return flat(part, photos, scaling)
+    except Exception as error:  # Layers raise what they will.
+        raise not_of_size(name, size, first_line(error)) from error
+
+
+def _of_subclass(
+    model: keras.Model, size: tuple[int, int], name: str
+) -> keras.Model:
+    """A model that is no graph of layers, used as it is."""
+    photos = keras.Input((*size, 3), name="photos")
+    try:
+        return add_pooling(keras.Model(photos, model(photos)))
+    except Exception as error:  # Its `call` raises what it will.
+        raise ValueError(
+            f"The backbone {name} is not a model of pictures: for photos "
+            f"[n, {size[0]}, {size[1]}, 3] it must give one tensor "
+            f"[n, height, width, d] or [n, d]. {first_line(error)}."
+        ) from error
 
 
 def cut_head(model: keras.Model) -> keras.KerasTensor:
@@ -81,6 +136,38 @@ def add_pooling(model: keras.Model) -> keras.Model:
     else:
         features = keras.layers.GlobalAveragePooling1D(name=name)(output)
     return keras.Model(model.inputs[0], features, name=model.name)
+
+
+def flat(
+    model: keras.Model,
+    photos: keras.KerasTensor,
+    scaling: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda x: x,
+) -> keras.Model:
+    """A copy of a model without models in it, so that it can be cut."""
+    output, pairs = graph.copy_flat(model, scaling(photos))
+    for layer, copy in pairs:
+        _copy_weights(layer, copy)
+    return add_pooling(keras.Model(photos, output, name=model.name))
+
+
+def _copy_weights(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Gives a copy of a layer its weights.
+
+    After `set_weights` alone, `Normalization` goes on with the numbers that
+    it had (Keras 3.15).
+    """
+    copy.set_weights(layer.get_weights())
+    for part in adapted(copy):
+        part.finalize_state()
+
+
+def adapted(layer: keras.Layer) -> list[keras.layers.Normalization]:
+    """Normalization layers with weights: those without have constants."""
+    return [
+        part
+        for part in keras_layers.all_layers(layer)
+        if isinstance(part, keras.layers.Normalization) and part.weights
+    ]
 
 
 def layers_with_weights(model: keras.Model) -> Iterator[keras.Layer]:
@@ -190,3 +277,17 @@ def _without_names(
     if is_name and isinstance(config, str):
         return numbers.setdefault(config, len(numbers))
     return config
+
+
+def not_of_size(name: str, size: tuple[int, int], why: str) -> ValueError:
+    height, width = size
+    return ValueError(
+        f"The backbone {name} does not take photos of {height} x {width} "
+        f"pixels: {why}. Give its `size`, or another backbone."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message, without a full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ")

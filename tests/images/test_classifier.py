@@ -24,6 +24,7 @@ from gdtrain.images import (
 )
 from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.decoding import decode
+from tests.full_disk import files_up_to
 
 NAMES = [f"digit {digit}" for digit in range(5)]
 TEMPERATURE = 1.5
@@ -397,6 +398,47 @@ def test_an_error_while_saving_leaves_the_older_file(
     monkeypatch.setattr(classifier_file, "make_readable_without_gdtrain", fail)
     with pytest.raises(OSError, match="No space"):
         shared.save(path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal
+from gdtrain.images import classifier_file, load
+model = load("model.keras")
+def kill(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+classifier_file.make_readable_without_gdtrain = kill
+model.save("model.keras")
+"""
+
+
+def test_a_kill_while_saving_leaves_the_older_file(shared, tmp_path):
+    path = tmp_path / "model.keras"
+    shared.save(path)
+    content = path.read_bytes()
+    subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert path.read_bytes() == content
+    (left,) = set(tmp_path.iterdir()) - {path}
+    assert left.name.startswith(".model.keras.") and list(left.iterdir())
+    shared.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_and_leaves_the_older_files(shared, tmp_path):
+    path = tmp_path / "model.keras"
+    shared.save(path)
+    content = path.read_bytes()
+    for save, name in [
+        (shared.save, "model.keras"),
+        (shared.export_saved_model, "saved"),
+        (shared.export_tflite, "model.tflite"),
+    ]:
+        with files_up_to(9_000), pytest.raises(OSError) as raised:
+            save(tmp_path / name)
+        said = str(raised.value)
+        assert "too large" in said and str(tmp_path / name) in said
+        assert "\n" not in said
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 

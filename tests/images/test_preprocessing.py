@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from gdtrain.images import open_backbone
-from gdtrain.images.preprocessing import (
+from gdtrain.images.backbones import (
     NAMES,
     correct_variance,
+    open_backbone,
     preprocess,
 )
 

@@ -1,6 +1,7 @@
-"""Photos in all the forms in which people have them, in batches of arrays."""
+"""Photos in all the forms in which people have them, and answers to them."""
 
 import concurrent.futures
+import dataclasses
 import itertools
 import os
 import warnings
@@ -15,6 +16,37 @@ from gdtrain.images import finding
 from gdtrain.images.decoding import DamagedImage, Fit, Image, decode
 
 MAX_NAMED = 10  # Damaged files that a message names
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a classifier says of one photo.
+
+    Args:
+        name: The most probable class.
+        probability: Its probability.
+        probabilities: Those of all classes, float32 `[classes]`.
+        is_none: Whether the photo is unlike all that was learned.
+        file: The photo's file; empty if it was not one.
+
+    Example:
+
+    >>> print(Answer("hot dog", 0.97, np.array([0.97, 0.03])))
+    hot dog (0.97)
+    >>> print(Answer("hot dog", 0.97, np.array([0.97, 0.03]), is_none=True))
+    none of these (nearest: hot dog)
+    """
+
+    name: str
+    probability: float
+    probabilities: np.ndarray
+    is_none: bool = False
+    file: str = ""
+
+    def __str__(self) -> str:
+        if self.is_none:
+            return f"none of these (nearest: {self.name})"
+        return f"{self.name} ({self.probability:.2f})"
 
 
 def batches(
