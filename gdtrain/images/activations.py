@@ -7,21 +7,22 @@ it run in training, on the activations of several views of each photo.
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.images import store
-from gdtrain.images.augmentation import augmentation
-from gdtrain.images.backbones import Backbone
-from gdtrain.images.photos import LabelledImages
+from gdtrain.images import features, store
+from gdtrain.images.augmentation import RandomPhotoChanges
+from gdtrain.images.photos import Photos
 
 Blocks = Sequence[Sequence[keras.layers.Layer]]  # From the top down
 
 _BATCH = 32  # Photos that go through a model at once
+_VERSION = 1  # Of what rows are; those of another are not read.
+_SILENT_SECONDS = 3  # Until a progress bar shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,80 +80,141 @@ def cut(backbone: keras.Model, blocks: Blocks) -> Cut:
     )
 
 
-class Views:
-    """Activations of the training photos at the cut, each computed once.
+class Activations:
+    """What a model makes of the training photos, each computed once.
+
+    They are kept by the content of each photo, and of the model: of photos
+    that are added, theirs alone are computed.
 
     Args:
-        backbone: The backbone.
-        parts: The same, cut; `None` if no part of it is trained.
-        learned: The training photos.
-        strength, seed: Of the changes at random; see `augmentation`.
-        cache_dir: Where activations are kept.
+        model: Photos to activations.
+        photos: The photos.
+        seed: Of changes at random, which follow from it and from the content
+            of a photo.
+        cache_dir: Where activations are kept; see `store.kept_rows`.
+        shows_progress: Whether a progress bar shows if it takes long.
     """
 
     def __init__(
         self,
-        backbone: Backbone,
-        parts: Cut | None,
-        learned: LabelledImages,
-        strength: float,
-        seed: int,
-        cache_dir: str | os.PathLike | None,
+        model: keras.Model,
+        photos: Photos,
+        *,
+        seed: int = 0,
+        cache_dir: str | os.PathLike | None = None,
+        shows_progress: bool = False,
     ) -> None:
-        base = backbone.model if parts is None else parts.base
-        self._images = learned.images
-        self.strength = strength
+        learned = photos.training
+        self._model, self._images = model, learned.images
         self._seed, self._cache_dir = seed, cache_dir
-        self._program = batched(base)
-        digest = hashlib.sha256(backbone.fingerprint.encode())
-        digest.update(f"{base.output_shape} {learned.images.shape}".encode())
-        if learned.files:
-            digest.update("".join(f.digest for f in learned.files).encode())
-        else:
-            digest.update(np.ascontiguousarray(learned.images).data)
-        #: Of photos, backbone and where it is cut
-        self.key = digest.hexdigest()
+        self._shows_progress = shows_progress
+        self._run = batched(model)
+        #: Of the content of each photo
+        self.digests = [file.digest for file in learned.files] or [
+            hashlib.sha256(image).hexdigest() for image in learned.images
+        ]
+        self._kind = f"{features.fingerprint(model)} {photos.fit} "
+        self._kind += f"{photos.shape}"
+
+    @property
+    def key(self) -> str:
+        """Differs where the model or the photos do."""
+        return hashlib.sha256(
+            "\n".join([self._kind, *self.digests]).encode()
+        ).hexdigest()
 
     def plain(self) -> np.ndarray:
-        """Of the photos as they are."""
-        return self._kept("plain", lambda images: images)
+        """Of the photos as they are, `[n, ...]`."""
+        return self._kept("plain", 1, lambda images, at: [images])[:, 0]
 
-    def changed(self, number: int) -> np.ndarray:
-        """Of the photos changed at random, differently by number."""
-        if not self.strength:
-            return self.plain()
-        seed = 1000 * self._seed + number
-        layers = keras.Sequential(augmentation(self.strength, seed=seed))
-        return self._kept(
-            f"changed {self.strength} {seed}",
-            lambda images: layers(images, training=True),
-        )
+    def changed(self, strength: float, views: int) -> np.ndarray:
+        """Of each photo, changed at random in several ways.
 
-    def _kept(self, name: str, change: Callable[[Any], Any]) -> np.ndarray:
-        found = store.kept(
-            f"{self.key} {name}",
-            lambda: {"activations": self._computed(change)},
+        Args:
+            strength: Of the changes; see `augmentation`.
+            views: How many there are of each photo.
+
+        Returns:
+            `[n, views, ...]`.
+        """
+        layer = RandomPhotoChanges(strength)
+
+        def change(
+            images: tf.Tensor, digests: Sequence[str]
+        ) -> Iterator[tf.Tensor]:
+            for view in range(views):
+                numbers = [
+                    _random_numbers(f"{self._seed} {view} {digest}")
+                    for digest in digests
+                ]
+                yield layer.changed(images, np.stack(numbers))
+
+        return self._kept(f"changed {strength} {self._seed}", views, change)
+
+    def _kept(
+        self, name: str, views: int, change: Callable[..., Iterator[tf.Tensor]]
+    ) -> np.ndarray:
+        """Activations `[n, views, ...]`, found or made."""
+
+        def make(positions: Sequence[int], rows: np.ndarray) -> dict[int, str]:
+            for start in self._shown(range(0, len(positions), _BATCH)):
+                at = positions[start:][:_BATCH]
+                images = tf.cast(self._images[at], tf.float32)
+                digests = [self.digests[i] for i in at]
+                for view, changed in enumerate(change(images, digests)):
+                    found = self._run(np.asarray(changed))
+                    rows[start:][: len(at), view] = found
+            return {}
+
+        key = hashlib.sha256(f"{self._kind} {name}".encode()).hexdigest()
+        return store.kept_rows(
+            self.digests,
+            make,
+            kind=f"activations-{_VERSION}-{key[:32]}",
+            shape=(views, *self._model.output_shape[1:]),
+            dtype="float32",
             cache_dir=self._cache_dir,
-        )
-        return found["activations"]
+        ).rows
 
-    def _computed(self, change: Callable[[Any], Any]) -> np.ndarray:
-        return self._program(self._images, change)
+    def _shown(self, starts: range) -> Iterator[int]:
+        """The starts of batches, with a progress bar if it takes long."""
+        began = time.monotonic()
+        bar = None
+        for i, start in enumerate(starts):
+            yield start
+            is_long = time.monotonic() - began > _SILENT_SECONDS
+            if self._shows_progress and is_long:
+                bar = bar or keras.utils.Progbar(
+                    len(starts), unit_name=f"batch of {_BATCH} photos"
+                )
+                bar.update(i + 1)
+
+
+def _random_numbers(text: str) -> np.ndarray:
+    """Uniform random numbers that follow from a text, float32."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest())
+    random = np.random.default_rng(seed)
+    return random.random(RandomPhotoChanges.NUMBERS, np.float32)
 
 
 def batched(model: keras.Model) -> Callable[..., np.ndarray]:
-    """A function of arrays of any length that runs a model, in inference."""
-    spec = tf.TensorSpec([None, *model.input_shape[1:]])
+    """A function of an array of any length that runs a model, in inference.
+
+    It takes the array, and positions in it if not all of it is meant. All
+    batches are of one size, so that what an example gives does not depend on
+    how many there are.
+    """
+    spec = tf.TensorSpec([_BATCH, *model.input_shape[1:]])
     program = tf.function(lambda inputs: model(inputs, training=False), [spec])
 
-    def run(
-        inputs: np.ndarray, change: Callable[[Any], Any] = lambda some: some
-    ) -> np.ndarray:
+    def run(inputs: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
+        at = np.arange(len(inputs)) if at is None else at
         parts = []
-        for start in range(0, len(inputs), _BATCH):
-            part = inputs[start:][:_BATCH]
-            changed = change(tf.cast(part, tf.float32))
-            parts.append(program(changed).numpy())
+        for start in range(0, len(at), _BATCH):
+            part = np.zeros(spec.shape, np.float32)
+            taken = inputs[at[start:][:_BATCH]]
+            part[: len(taken)] = taken
+            parts.append(program(part).numpy()[: len(taken)])
         return np.concatenate(parts)
 
     return run

@@ -61,6 +61,8 @@ class RandomPhotoChanges(keras.layers.Layer):
         ValueError: if the strength is outside its range.
     """
 
+    NUMBERS = 7  # That each photo is changed by
+
     def __init__(
         self, strength: float = 1.0, *, seed: int | None = None, **kwargs: Any
     ) -> None:
@@ -78,36 +80,49 @@ class RandomPhotoChanges(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         photos = tf.convert_to_tensor(inputs)
         if training:
-            photos = self._recolored(self._cropped(photos))
+            numbers = keras.random.uniform(
+                [tf.shape(photos)[0], self.NUMBERS],
+                dtype="float32",
+                seed=self.seed_generator,
+            )
+            photos = self.changed(photos, numbers)
         return tf.cast(photos, self.compute_dtype)
 
-    def _cropped(self, photos: tf.Tensor) -> tf.Tensor:
+    def changed(self, photos: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Photos changed by given random numbers.
+
+        Args:
+            photos: `[n, height, width, channels]`, 0 to 255, of any dtype.
+            numbers: From 0 to 1, float32 `[n, NUMBERS]`.
+
+        Returns:
+            The same shape and range, float32.
+        """
+        return self._recolored(
+            self._cropped(photos, numbers[:, :5]), 2 * numbers[:, 5:] - 1
+        )
+
+    def _cropped(self, photos: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         """Photos of which parts fill the whole, some mirrored; float32."""
-        n = tf.shape(photos)[0]
-        cropped = _CROPPED * self.strength * self._uniform([n, 2])
-        first = cropped * self._uniform([n, 2])  # Of the whole: top, left
+        cropped = _CROPPED * self.strength * numbers[:, :2]
+        first = cropped * numbers[:, 2:4]  # Of the whole: top, left
         last = 1 - cropped + first
-        is_mirrored = self._uniform([n]) < 0.5
+        is_mirrored = numbers[:, 4] < 0.5
         left = tf.where(is_mirrored, last[:, 1], first[:, 1])
         right = tf.where(is_mirrored, first[:, 1], last[:, 1])
         boxes = tf.stack([first[:, 0], left, last[:, 0], right], axis=1)
-        size = tf.shape(photos)[1:3]
-        return tf.image.crop_and_resize(photos, boxes, tf.range(n), size)
-
-    def _recolored(self, photos: tf.Tensor) -> tf.Tensor:
-        """Photos of another brightness and contrast."""
-        n = tf.shape(photos)[0]
-        change = self.strength * (2 * self._uniform([2, n, 1, 1, 1]) - 1)
-        factor = 1 + _CONTRAST * change[0]
-        mean = tf.reduce_mean(photos, axis=[1, 2, 3], keepdims=True)
-        mean_after = mean + _BRIGHTNESS * change[1]
-        return tf.clip_by_value((photos - mean) * factor + mean_after, 0, 255)
-
-    def _uniform(self, shape: list) -> tf.Tensor:
-        """Random numbers from 0 to 1, float32."""
-        return keras.random.uniform(
-            shape, dtype="float32", seed=self.seed_generator
+        n, height, width, _ = tf.unstack(tf.shape(photos))
+        return tf.image.crop_and_resize(
+            photos, boxes, tf.range(n), [height, width]
         )
+
+    def _recolored(self, photos: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Photos of another brightness and contrast."""
+        change = self.strength * numbers[:, tf.newaxis, tf.newaxis]
+        factor = 1 + _CONTRAST * change[..., :1]
+        mean = tf.reduce_mean(photos, axis=[1, 2, 3], keepdims=True)
+        mean_after = mean + _BRIGHTNESS * change[..., 1:]
+        return tf.clip_by_value((photos - mean) * factor + mean_after, 0, 255)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

@@ -182,7 +182,7 @@ class SoftmaxRegressions:
         self.begin(*proving.at, np.full(len(self._weights), True))
         self._model.optimizer.learning_rate.assign(1 / self._sharpness())
         done = len(self.losses)
-        history = self._model.fit(
+        self._model.fit(
             **self._data,
             shuffle=False,
             initial_epoch=done,
@@ -190,7 +190,6 @@ class SoftmaxRegressions:
             verbose=0,
             callbacks=[*self._callbacks, proving],
         )
-        self.losses += history.history["loss"]
 
     def _scale(self, logits: np.ndarray, l2: float) -> None:
         """Makes the curvature about 1; to be followed by `begin`."""
@@ -272,6 +271,9 @@ class _UntilProven(Callback):
         return (step // LOOK + 1) * LOOK
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        # Not what `fit` returns: that is a `History` of the user's if there is
+        # one, which may have the epochs of several fits.
+        self._regressions.losses.append(logs["loss"])
         # A block ends at these steps: the model is not ahead of this epoch.
         if (epoch + 1) % LOOK:
             return

@@ -139,7 +139,7 @@ class Top:
         first_step: int = 0,
         first_epoch: int = 0,
     ) -> None:
-        self._training, self._blocks = training, parts.blocks
+        self.training, self._blocks = training, parts.blocks
         self._first_step, self._first_epoch = first_step, first_epoch
         self._steps = training.epochs * math.ceil(
             examples / training.batch_size
@@ -176,8 +176,9 @@ class Top:
         kernel: np.ndarray,
         bias: np.ndarray,
         repetition: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         **arguments: Any,
-    ) -> list[np.ndarray]:
+    ) -> dict[str, list[float]]:
         """Trains from the weights of the backbone and those of a head.
 
         Args:
@@ -187,12 +188,15 @@ class Top:
             kernel, bias: The head to start from.
             repetition: How many trainings came before this one: the order of
                 examples follows from it.
-            **arguments: Of `keras.Model.fit`.
+            callbacks: For `keras.Model.fit`.
+            **arguments: Others of `keras.Model.fit`.
 
         Returns:
-            The weights after training, for `set_weights`.
+            The numbers of each epoch, by name.
         """
-        self.set_weights([*self._before[:-2], kernel, bias])
+        # That of a user may have epochs of other fits, too.
+        history = keras.callbacks.History()
+        self.model.set_weights([*self._before[:-2], kernel, bias])
         optimizer = self.model.optimizer
         for variable in optimizer.variables:
             variable.assign(np.zeros(variable.shape))
@@ -201,21 +205,13 @@ class Top:
             x,
             y,
             sample_weight=sample_weight,
-            batch_size=self._training.batch_size,
+            batch_size=self.training.batch_size,
             initial_epoch=self._first_epoch,
-            epochs=self._first_epoch + self._training.epochs,
+            epochs=self._first_epoch + self.training.epochs,
+            callbacks=[history, *callbacks],
             **arguments,
         )
-        return self.model.get_weights()
-
-    @property
-    def count(self) -> int:
-        """How many arrays `fit` returns."""
-        return len(self._before)
-
-    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Sets weights that `fit` returned."""
-        self.model.set_weights(weights)
+        return history.history
 
     def undo(self) -> None:
         """Freezes the backbone, with the weights that it had."""
