@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -152,7 +152,7 @@ class Activations:
         return self._kept(f"changed {strength} {self._seed}", views, change)
 
     def _kept(
-        self, name: str, views: int, change: Callable[..., Iterator[tf.Tensor]]
+        self, name: str, views: int, change: Callable[..., Iterable[tf.Tensor]]
     ) -> np.ndarray:
         """Activations `[n, views, ...]`, found or made."""
 

@@ -143,7 +143,6 @@ def _train(options: argparse.Namespace) -> None:
         photos,
         cross_validated=model.fine_tuning.cross_validated,
         path=output / "report.html",
-        log_dir=log_dir,
     )
     print(found)
     print(f"Model: {output / _MODEL}. Report: {output}/report.html")

@@ -21,7 +21,7 @@ from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.classifier import PhotoClassifier
 from gdtrain.images.phases import Phases
 from gdtrain.images.photos import Photos
-from gdtrain.images.report import Report, report
+from gdtrain.images.reporting import Report, report
 from gdtrain.images.top import Top, Training
 from gdtrain.state import variables
 
@@ -141,7 +141,9 @@ def fine_tune(
     )
     RandomPhotoChanges(augmentation)  # Refuses a strength out of its range
     say = print if verbose else _say_nothing
-    labels, size = photos.training.labels, photos.shape[:2]
+    labels = photos.training.labels
+    height, width, _ = photos.shape
+    size = height, width
     opened = open_backbone(backbone, size=size, weights=weights)
     if log_dir is not None:
         callbacks = [*callbacks, TensorBoard(log_dir)]
@@ -294,13 +296,12 @@ def _report(
     found = None
     with parts.catch("There is no report", then):
         found = report(model, photos, cross_validated=cross_validated)
-        say(str(found))
         page = os.path.join(log_dir, "report.html")
         with parts.catch("The page of the report is not written", then):
             found.save_html(page)
             say(f"Report: {page}")
         with parts.catch("TensorBoard gets no report", then):
-            found.write_run(log_dir)
+            found.save_for_tensorboard(log_dir)
     return found
 
 

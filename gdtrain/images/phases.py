@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from gdtrain.images.top import Top
 
 ENOUGH = 1000  # Photos by which to choose: no further fold is trained
 
-_Arrays = dict[str, np.ndarray]
+_Arrays = dict[str, Any]  # NumPy arrays by name
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,7 +179,9 @@ class Phases:
         given = self._class_weight or {}
         weights = np.array([given.get(int(y), 1.0) for y in self._labels])
 
-        def train(number: int, name: str, seen: np.ndarray) -> _Arrays:
+        def train(
+            number: int, name: str, seen: np.ndarray
+        ) -> dict[str, list[float]]:
             return top.fit(
                 x,
                 np.repeat(self._labels, count),
@@ -193,9 +196,11 @@ class Phases:
 
         def make() -> _Arrays:
             epochs = train(0, "top", np.ones(len(plain), bool))
-            return {f"epochs {name}": v for name, v in epochs.items()} | {
-                f"weight {i}": w for i, w in enumerate(top.model.get_weights())
-            }
+            learned = enumerate(top.model.get_weights())
+            return {
+                f"epochs {name}": np.array(numbers)
+                for name, numbers in epochs.items()
+            } | {f"weight {i}": weight for i, weight in learned}
 
         found = self._kept(f"top {top.training}", make)
         starts = "epochs ", "weight "

@@ -1,6 +1,7 @@
 """A report on a classifier of photos: a page, pictures, TensorBoard."""
 
 import importlib
+import math
 import os
 from typing import Any
 
@@ -14,7 +15,7 @@ from gdtrain.common.whole_files import written_aside
 from gdtrain.images import report_page
 from gdtrain.images.photos import LabelledImages, Photos
 from gdtrain.images.report_numbers import ReportNumbers
-from gdtrain.writers import TensorBoardWriter, summaries
+from gdtrain.writers import TensorBoardWriter, summaries, tensorboard_runs
 
 
 class Report(ReportNumbers):
@@ -78,6 +79,23 @@ class Report(ReportNumbers):
         page = report_page.page(self)
         with written_aside(path, ".html") as aside:
             aside.write_text(page, encoding="utf-8")
+
+    def save_for_tensorboard(self, log_dir: str | os.PathLike) -> None:
+        """Writes what `write` does, in the place of an earlier report.
+
+        Args:
+            log_dir: The folder of a run that nothing writes to now.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        tensorboard_runs.drop_stale(
+            log_dir,
+            lambda tag: 0 if tag.split("/")[0] == "report" else math.inf,
+        )
+        writer = TensorBoardWriter(log_dir)
+        self.write(writer)
+        writer.close()
 
     def write(self, writer: TensorBoardWriter, step: int = 0) -> None:
         """Writes numbers and pictures for TensorBoard, under `report/`.
@@ -188,9 +206,7 @@ def report(
     if path is not None:
         found.save_html(path)
     if log_dir is not None:
-        writer = TensorBoardWriter(log_dir)
-        found.write(writer)
-        writer.close()
+        found.save_for_tensorboard(log_dir)
     return found
 
 

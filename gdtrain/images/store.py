@@ -23,6 +23,10 @@ _ITEMS = 8  # That a thread takes at once
 MakeRows = Callable[[Sequence[int], np.ndarray], dict[int, str]]
 
 
+class NoRoom(ValueError):
+    """Rows fit neither in memory nor in the cache folder."""
+
+
 class File(Protocol):
     """A file, and the digest of its content when it was found."""
 
@@ -131,7 +135,7 @@ def kept_rows(
             stay there.
 
     Raises:
-        ValueError: if the rows fit neither in memory nor in the folder.
+        NoRoom: if the rows fit neither in memory nor in the folder.
 
     Example:
 
@@ -314,7 +318,7 @@ def _on_disk(work: _Work, path: str) -> packs.Pack:
             parts = work.parts(length)
             packs.write(file, parts, work.row, work.digests, work.failed)
     except OSError as error:
-        raise ValueError(
+        raise NoRoom(
             "The photos are too large for the memory that they may take, and "
             f"cannot be kept in {os.path.dirname(path)!r}: {error.strerror}. "
             "Choose a smaller `size`, or set `cache_dir` to a folder on a "

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.images import decode
+from gdtrain.images import activations, decode
+from gdtrain.images.activations import Activations
 from gdtrain.images.backbones import open_backbone
-from gdtrain.images.fine_tune import VIEWS, Candidate, fine_tune
+from gdtrain.images.fine_tune import VIEWS, fine_tune
+from gdtrain.images.phases import Candidate
+from gdtrain.images.photos import LabelledImages, PhotoFile
+from gdtrain.images.reporting import Report
 from gdtrain.images.top import Top
 from gdtrain.writers import reading
 
-EPOCHS = 30
+EPOCHS = 60
 
 
 class Stop(Exception):
@@ -163,10 +167,16 @@ class TestPhases:
         self, tuned, log_dir
     ):
         steps, losses = reading.scalars(log_dir)["step/loss"]
-        of_an_epoch = -(-VIEWS * 100 // 32)
-        last = tuned.fine_tuning.head_epochs + EPOCHS * of_an_epoch
+        of_an_epoch = -(-100 // 32)
+        heads = tuned.fine_tuning.head_epochs
+        last = heads + EPOCHS * of_an_epoch
         np.testing.assert_array_equal(steps, np.arange(1, 1 + last))
         assert np.isfinite(losses).all()
+        epochs, losses = reading.scalars(log_dir)["epoch_loss"]
+        np.testing.assert_array_equal(epochs, np.arange(heads + EPOCHS))
+        np.testing.assert_array_equal(
+            losses, np.float32(tuned.history.history["loss"])
+        )
 
     def test_logits_of_photos_are_cross_validated_and_calibrated(
         self, tuned, other_digits
@@ -255,37 +265,163 @@ class TestBatchNormalization:
             assert np.all(a != b)
 
 
-class TestCache:
-    def test_activations_are_computed_once(self, tuned, run, monkeypatch):
-        def fail(*args, **kwargs):
-            raise AssertionError("computed again")
+def first(photos, count):
+    """The same photos, of which only the first are learned."""
+    training = photos.training
+    fewer = LabelledImages(training.images[:count], training.labels[:count])
+    return replace(photos, training=fewer)
 
-        monkeypatch.setattr("gdtrain.images.activations.Views._computed", fail)
+
+class TestCache:
+    @pytest.fixture
+    def computed(self, monkeypatch):
+        """How many photos go through a backbone or a part of it, each time."""
+        counts = []
+        batched = activations.batched
+
+        def counting(model):
+            run = batched(model)
+
+            def counted(inputs, *args):
+                if inputs.shape[1:] == (16, 16, 3):
+                    counts.append(len(inputs))
+                return run(inputs, *args)
+
+            return counted
+
+        monkeypatch.setattr(activations, "batched", counting)
+        return counts
+
+    def test_activations_are_computed_once(self, tuned, run, computed):
         again = run(epochs=1)
+        assert not computed
         assert again.fine_tuning.frozen_accuracy == (
             tuned.fine_tuning.frozen_accuracy
         )
 
-    def test_other_photos_have_activations_of_their_own(
-        self, tuned, other_digits, backbone_of_digits, cache_dir
+    def test_of_an_added_photo_they_alone_are_computed(
+        self, other_digits, backbone_of_digits, tmp_path, computed
     ):
-        training = other_digits.training
-        fewer = replace(
-            other_digits,
-            training=replace(
-                training,
-                images=training.images[:60],
-                labels=training.labels[:60],
-            ),
+        def run(count, folder):
+            return fine_tune(
+                first(other_digits, count),
+                backbone_of_digits,
+                unfreeze=1,
+                epochs=1,
+                cache_dir=tmp_path / folder,
+                verbose=0,
+            )
+
+        run(40, "cache")
+        assert sum(computed) == 40 + VIEWS * 40
+        computed.clear()
+        added = run(41, "cache")
+        assert computed == [1] * (1 + VIEWS)
+        assert len(added.fine_tuning.cross_validated) == 41
+        at_once = run(41, "other")
+        assert_equal_weights(added, at_once)
+        np.testing.assert_array_equal(
+            added.fine_tuning.cross_validated,
+            at_once.fine_tuning.cross_validated,
+        )
+
+    def test_they_are_those_of_the_cut_and_of_how_photos_fit(
+        self, other_digits, backbone_of_digits, tmp_path
+    ):
+        model = open_backbone(backbone_of_digits, size=16).model
+        files = [PhotoFile("", "", "training", d, "read") for d in "abcdef"]
+        photos = first(other_digits, 6)
+        photos = replace(photos, training=replace(photos.training, files=files))
+        keys = set()
+        for part in (model, keras.Model(model.input, model.layers[-3].output)):
+            for fit in ("stretch", "pad"):
+                of_them = replace(photos, fit=fit)
+                keys.add(Activations(part, of_them).key)
+        assert len(keys) == 4
+
+    def test_photos_change_by_content_not_by_position(
+        self, other_digits, backbone_of_digits, tmp_path
+    ):
+        model = open_backbone(backbone_of_digits, size=16).model
+
+        def changed(images, seed):
+            labelled = LabelledImages(images, np.zeros(len(images), int))
+            photos = replace(other_digits, training=labelled)
+            found = Activations(
+                model, photos, seed=seed, cache_dir=tmp_path / f"{len(images)}"
+            )
+            return found.changed(1.0, 2)
+
+        images = other_digits.training.images[:50]
+        found = changed(images, 0)
+        assert found.shape[:2] == (50, 2)
+        assert np.all(np.any(found[:, 0] != found[:, 1], axis=1))
+        np.testing.assert_array_equal(
+            changed(images[49:9:-1], 0), found[49:9:-1]
+        )
+        assert np.all(np.any(changed(images, 1) != found, axis=(1, 2)))
+
+
+class TestReport:
+    def test_it_is_written_to_the_log_folder(
+        self, tuned, log_dir, other_digits
+    ):
+        found = tuned.fine_tuning.report
+        assert found.accuracy == accuracy(tuned, other_digits.held_out)
+        assert str(found.right) in (log_dir / "report.html").read_text()
+        scalars = reading.scalars(log_dir)
+        steps, values = scalars["report/accuracy"]
+        assert steps.tolist() == [0]
+        assert values[0] == pytest.approx(found.accuracy)
+
+    def test_again_it_takes_the_place_of_the_one_before(
+        self, run, tmp_path, capsys
+    ):
+        arguments = {
+            "unfreeze": False,
+            "log_dir": tmp_path / "logs",
+            "backup_dir": tmp_path / "backup",
+        }
+        for _ in range(2):
+            run(**arguments)
+            scalars = reading.scalars(tmp_path / "logs")
+            assert len(scalars["report/accuracy"][0]) == 1
+            assert len(scalars["step/loss"][0]) > 10
+
+    def test_without_held_out_photos_there_is_none(
+        self, run, other_digits, backbone_of_digits, tmp_path, capsys
+    ):
+        held_out = LabelledImages(
+            other_digits.held_out.images[:0], np.zeros(0, int)
         )
         model = fine_tune(
-            fewer,
+            first(replace(other_digits, held_out=held_out), 60),
             backbone_of_digits,
             unfreeze=False,
-            cache_dir=cache_dir,
-            verbose=0,
+            log_dir=tmp_path,
         )
-        assert len(model.fine_tuning.cross_validated) == 60
+        assert model.fine_tuning.report is None
+        assert "no photos are held out" in capsys.readouterr().out
+        assert not (tmp_path / "report.html").exists()
+
+    @pytest.mark.parametrize(
+        ("part", "words"),
+        [
+            ("save_html", "page of the report is not written"),
+            ("save_for_tensorboard", "TensorBoard gets no report"),
+            ("__init__", "There is no report"),
+        ],
+    )
+    def test_what_fails_in_it_is_said_and_the_model_returned(
+        self, run, tmp_path, monkeypatch, part, words
+    ):
+        def fail(*args, **kwargs):
+            raise OSError("no room")
+
+        monkeypatch.setattr(Report, part, fail)
+        with pytest.warns(UserWarning, match=words):
+            model = run(unfreeze=False, log_dir=tmp_path)
+        assert model.class_names == list("56789")
 
 
 class TestResume:
@@ -341,7 +477,8 @@ class TestResume:
             import os, signal, sys
             import keras
             from gdtrain.images.fine_tune import fine_tune
-            from gdtrain.images.top import Top
+            from gdtrain.images.reporting import Report
+from gdtrain.images.top import Top
             from tests.images.conftest import other_digits_of
 
             place, backbone, folder = sys.argv[1:]
