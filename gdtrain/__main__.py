@@ -1,6 +1,5 @@
 """`python -m gdtrain COMMAND`: diagnosis of a training, and photos."""
 
-import argparse
 import importlib
 import json
 import os
@@ -9,8 +8,18 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from gdtrain.common.command_line import Parser
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.writers import reading
+
+_EXAMPLES = """\
+examples:
+  python -m gdtrain diagnose output/logs       why a training goes as it goes
+  python -m gdtrain images train photos        photos/cat/*, photos/dog/*, ...
+  python -m gdtrain images describe new.jpg    cat (0.97)
+
+`python -m gdtrain COMMAND --help` says more.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,15 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Defaults to those of the program.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m gdtrain",
         description="Gradient descent you can see and steer.",
+        epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
         "diagnose",
         help="show what a training did, and what to try",
         description="Shows what a training did, and what to try.",
+        epilog="example:\n  python -m gdtrain diagnose output/logs\n",
     )
     command.add_argument(
         "log_dir",
@@ -44,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Imported only here: it needs Pillow.
         importlib.import_module("gdtrain.images.command").main(arguments[1:])
         return
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     runs = reading.runs(options.log_dir) or [options.log_dir]
     try:
         if len(runs) == 1:

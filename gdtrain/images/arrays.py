@@ -1,10 +1,11 @@
 """Images that are in memory, as `Photos`."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from gdtrain.images import decoding, finding, reading, splitting
+from gdtrain.images import finding, reading, splitting
 from gdtrain.images.photos import (
     LabelledImages,
     PhotoFile,
@@ -72,7 +73,7 @@ def from_arrays(
             f"image {i}",
             names[label],
             "",
-            decoding.digest(image.tobytes()),
+            hashlib.sha256(image.tobytes()).hexdigest(),
             "read",
         )
         for i, (image, label) in enumerate(zip(images, positions))

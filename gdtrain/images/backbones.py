@@ -80,7 +80,7 @@ class Backbone:
 
 
 def open_backbone(
-    backbone: str | os.PathLike | keras.Model,
+    backbone: str | os.PathLike | keras.Model | Backbone,
     *,
     size: int | tuple[int, int] = 224,
     weights: str | os.PathLike | None = "imagenet",
@@ -101,7 +101,8 @@ def open_backbone(
               is. Grey photos `[n, height, width, 1]` are taken too;
             - the path of a file that such a model was saved to;
             - where KerasHub is installed, one of its presets, such as
-              `"resnet_50_imagenet"`, with its scaling.
+              `"resnet_50_imagenet"`, with its scaling;
+            - a `Backbone` of photos of this size, which is returned.
         size: Height and width of the photos in pixels, or one number for
             both. Defaults to 224.
         weights: `"imagenet"`, which Keras downloads if they are not in its
@@ -128,6 +129,11 @@ def open_backbone(
         checks.positive_integer("size", height),
         checks.positive_integer("size", width),
     )
+    if isinstance(backbone, Backbone):
+        if (taken := backbone.model.input_shape[1:3]) != shape:
+            takes = "it takes {} x {}".format(*taken)
+            raise not_of_size(backbone.name, shape, takes)
+        return backbone
     if isinstance(backbone, keras.Model):
         name = backbone.name
         if weights not in ("imagenet", None):

@@ -68,7 +68,7 @@ class FineTuning:
 
 def fine_tune(
     photos: Photos,
-    backbone: str | os.PathLike | keras.Model = "MobileNetV3Large",
+    backbone: str | os.PathLike | keras.Model | Backbone = "MobileNetV3Large",
     *,
     weights: str | os.PathLike | None = "imagenet",
     epochs: int = EPOCHS,

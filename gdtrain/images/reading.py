@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from gdtrain.common import checks
-from gdtrain.images import decoding, finding, splitting, store
+from gdtrain.images import copies, decoding, finding, splitting, store
 from gdtrain.images.photos import (
     LabelledImages,
     PhotoFile,
@@ -215,7 +215,7 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         decoded_paths = [file.path for file in whole]
         if not removed:
             thumbnails = _thumbnails(files, decoded.rows, settings)
-            removed = splitting.copies(
+            removed = copies.copies(
                 training, held_out, thumbnails, found.aspects
             )
         if not removed:
@@ -265,7 +265,7 @@ def _thumbnails(
     what = f"thumbnails {settings.size} {settings.channels} {settings.fit}"
     made = store.kept(
         "\n".join([what, *(file.digest for file in files)]),
-        lambda: {"thumbnails": splitting.thumbnails(images)},
+        lambda: {"thumbnails": copies.thumbnails(images)},
         cache_dir=settings.cache_dir,
     )
     return made["thumbnails"]

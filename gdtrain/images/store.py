@@ -14,7 +14,7 @@ from gdtrain.checkpoint.files import Arrays, read_arrays
 from gdtrain.data import choice
 from gdtrain.images import cache, packs
 
-_VERSION = 2  # Of what the files hold; those of another are not read.
+_VERSION = 3  # Of what the files hold; those of another are not read.
 _PART_BYTES = 2**26  # Of rows that are made at once on their way to a file
 _ITEMS = 8  # That a thread takes at once
 
@@ -41,8 +41,8 @@ class Rows(NamedTuple):
     """Rows of an array, such as decoded photos.
 
     Attributes:
-        rows: `[n, ...]`: one for each content of which it can be made, in
-            the order of the contents.
+        rows: `[n, ...]`, read-only: one for each content of which it can be
+            made, in the order of the contents.
         failed: Why those of others cannot be made, by digest.
     """
 
@@ -115,9 +115,10 @@ def kept_rows(
     """Rows of an array, each of which is made once and kept in the cache.
 
     The next call, in this process or another, makes rows of no contents but
-    new ones. Rows that may be kept in memory, as by `gdtrain.data`, are; more
-    are a read-only memory map. A slice of it is a memory map too, so give the
-    contents in the order in which slices are needed.
+    new ones. Rows that were made before, or are too many for the memory that
+    `gdtrain.data` may take, are a read-only memory map. A slice of it is a
+    memory map too, so give the contents in the order in which slices are
+    needed.
 
     Several processes may do this at once. What one that was killed has
     written is not read.
@@ -164,10 +165,7 @@ def kept_rows(
         if _fits_in_memory(work.size_bytes):
             return _in_memory(work, folder, kind)
         pack = _on_disk(work, path)
-    rows = pack.rows
-    if _fits_in_memory(rows.nbytes):
-        rows = np.array(rows)
-    return Rows(rows, pack.failed)
+    return Rows(pack.rows, pack.failed)
 
 
 def kept(
@@ -298,6 +296,7 @@ class _Work:
 def _in_memory(work: _Work, folder: str, kind: str) -> Rows:
     """Rows in memory, of which the new ones are written to a file."""
     (rows,) = work.parts(work.count or 1)
+    rows.flags.writeable = False  # As a memory map, which comes next time
     if work.new:
         new = {d: i for i, d in enumerate(work.digests) if d in work.new}
         failed = {digest: why for digest, why in work.new.items() if why}

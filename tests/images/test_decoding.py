@@ -13,17 +13,12 @@ import pytest
 from PIL import Image, features
 
 from gdtrain.images import DamagedImage, decode, decoding
-from gdtrain.images.decoding import look_hash
-from tests.images.photos import draw_photo, encoded, png, random_photo
+from tests.images.photos import encoded, png, random_photo
 
 SIZE = (2, 2)
 PHOTO = random_photo(0, (60, 40))
 PIXELS = np.asarray(PHOTO)
 HEIGHT_AND_WIDTH = (40, 60)
-
-
-def bits_apart(a, b):
-    return (look_hash(a) ^ look_hash(b)).bit_count()
 
 
 @pytest.fixture
@@ -376,33 +371,45 @@ def test_without_pillow_the_error_says_what_to_install(monkeypatch):
         runpy.run_path(decoding.__file__)
 
 
-# -------------------------------------------------------------- look hashes
+# ----------------------------------------------------------------- scaling
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(
-    "kind, options",
-    [
-        ("JPEG", {"quality": 40}),
-        ("WEBP", {"quality": 50}),
-        ("GIF", {}),
-        ("PNG", {}),
-    ],
-)
-def test_copies_have_nearly_the_same_look_hash(seed, kind, options):
-    photo = random_photo(seed, (300, 200))
-    copy = encoded(photo.resize((151, 101)), kind, **options)
-    assert bits_apart(photo, copy) <= 4
+def exact_means(pixels, height, width):
+    """The mean of each area, with the part of pixels on its border."""
+    for axis, size in enumerate((height, width)):
+        many = np.repeat(pixels, size, axis=axis)
+        parts = np.split(many, size, axis=axis)
+        pixels = np.stack([p.mean(axis) for p in parts], axis)
+    return pixels
 
 
-def test_other_photos_have_other_look_hashes():
-    hashes = [look_hash(random_photo(seed)) for seed in range(30)]
-    apart = [
-        (a ^ b).bit_count() for i, a in enumerate(hashes) for b in hashes[:i]
-    ]
-    assert min(apart) > 12 and np.mean(apart) == pytest.approx(32, abs=2)
+def distance(a, b):
+    return np.sqrt(np.mean(np.square(np.float64(a) - b)))
 
 
-def test_compression_of_a_flat_photo_does_not_change_its_look_hash():
-    photo = draw_photo(True, (200, 200), "RGB")
-    assert bits_apart(photo, encoded(photo, "JPEG", quality=30)) <= 4
+@pytest.mark.parametrize("size", [(64, 64), (45, 50), (23, 30), (89, 99)])
+def test_a_photo_becomes_smaller_without_aliasing(size):
+    """Near the exact means, and far nearer than without smoothing."""
+    random = np.random.default_rng(0)
+    photo = np.asarray(random_photo(0, (200, 180))).astype(int)
+    photo = (photo + random.integers(-25, 26, photo.shape)).clip(0, 255)
+    expected = exact_means(photo.astype(np.float64), *size)
+    image = Image.fromarray(photo.astype(np.uint8))
+    found = distance(decode(image, size=size), expected)
+    nearest = image.resize(size[::-1], Image.Resampling.NEAREST)
+    assert found < 4.5 and found < distance(nearest, expected) / 3
+
+
+def test_stripes_too_fine_to_be_seen_become_grey():
+    stripes = np.tile(np.uint8([0, 255]), [100, 50])
+    for size in (30, 30), (44, 21):
+        small = decode(stripes, size=size)[2:-2, 2:-2].astype(int)
+        assert abs(small - 127.5).max() <= 25
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_a_photo_becomes_larger_smoothly(fit):
+    ramp = np.tile(np.arange(0, 250, 10, dtype=np.uint8), [25, 1])
+    large = decode(ramp, size=(100, 100), fit=fit)[50, 4:-4, 0].astype(int)
+    steps = np.diff(large)
+    assert steps.min() >= 2 and steps.max() <= 3

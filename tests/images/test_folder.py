@@ -506,7 +506,7 @@ def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch):
         raise AssertionError("decoded again")
 
     monkeypatch.setattr("gdtrain.images.decoding._loaded", fail)
-    monkeypatch.setattr("gdtrain.images.decoding.thumbnail", fail)
+    monkeypatch.setattr("gdtrain.images.copies.thumbnails", fail)
     again = read_folder(folder, **arguments)
     np.testing.assert_array_equal(again.training.images, first.training.images)
     np.testing.assert_array_equal(again.held_out.images, first.held_out.images)

@@ -1,4 +1,4 @@
-"""What is held out depends on contents, and holds no copies of the rest."""
+"""What is held out depends on contents."""
 
 import dataclasses
 import hashlib
@@ -6,9 +6,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from gdtrain.images import decode, splitting
+from gdtrain.images import splitting
 from gdtrain.images.photos import PhotoFile
-from tests.images.photos import encoded, random_photo
 
 
 def make_files(count, start=0, name="cat"):
@@ -89,63 +88,3 @@ def test_seed_draws_other_photos():
     files = make_files(100)
     assert held_out_paths(files) == held_out_paths(files)
     assert held_out_paths(files, seed=1) != held_out_paths(files)
-
-
-def copies(training, held_out, aspects=None, size=(64, 64)):
-    """Indices of the photos of `held_out` that are copies, and of which."""
-    names = [f"{i}" for i in range(len(training) + len(held_out))]
-    files = [PhotoFile(name, "a", "", name, "read") for name in names]
-    small = splitting.thumbnails(
-        np.stack([decode(photo, size=size) for photo in [*training, *held_out]])
-    )
-    count = len(training)
-    found = splitting.copies(
-        files[:count],
-        files[count:],
-        small,
-        aspects or dict.fromkeys(names, 1.5),
-    )
-    assert all(file.status == "duplicate" for file in found)
-    return {int(f.path) - count: int(f.reason.split()[-1]) for f in found}
-
-
-@pytest.mark.parametrize("size", [(64, 64), (224, 224), (17, 300)])
-def test_photos_saved_again_are_found(size):
-    photos = [random_photo(seed, (300, 200)) for seed in range(20)]
-    saved = [
-        encoded(photos[3], "JPEG", quality=50),
-        encoded(photos[4].resize((150, 100)), "WEBP"),
-        random_photo(100),
-        encoded(photos[5].resize((450, 300)), "PNG"),
-        random_photo(101),
-    ]
-    assert copies(photos, saved, size=size) == {0: 3, 1: 4, 3: 5}
-
-
-def test_photo_of_another_shape_is_no_copy():
-    photo = random_photo(0)
-    assert copies([photo], [photo], {"0": 1.5, "1": 1.6}) == {}
-    assert copies([photo], [photo], {"0": 1.5, "1": 1.52}) == {0: 0}
-
-
-def test_photo_of_the_same_shapes_in_other_colors_is_no_copy():
-    """Look hashes are of grey photos, and would be the same."""
-    photo = np.asarray(random_photo(0))
-    assert copies([photo], [photo[..., ::-1]]) == {}
-    assert copies([photo], [photo // 2]) == {}
-
-
-def test_many_photos_are_compared(monkeypatch):
-    monkeypatch.setattr(splitting, "_ROWS", 7)
-    monkeypatch.setattr(splitting, "_PAIRS", 3)
-    photos = [random_photo(seed) for seed in range(40)]
-    found = copies(photos[:20], photos[10:])
-    assert found == {i: i + 10 for i in range(10)}
-
-
-def test_copy_of_another_class_says_so():
-    files = [PhotoFile("1", "cat", "", "x", "read")]
-    files += [PhotoFile("2", "dog", "", "x", "read")]
-    small = splitting.thumbnails(np.zeros([2, 8, 8, 3], np.uint8))
-    [found] = splitting.copies(files[:1], files[1:], small, {"x": 1.0})
-    assert found.reason == "the same picture as 1, which is learned as 'cat'"
