@@ -31,18 +31,15 @@ def main(argv=None):
     try:
         photos = images.read_folder(options.folder, size=options.size)
         print(photos)
-        output.mkdir(parents=True, exist_ok=True)
         model = images.fine_tune(
             photos,
             options.backbone,
             weights=options.weights,
-            log_dir=output / "logs",
+            log_dir=output / "logs",  # Gets a page about it, too
         )
         model.save(output / "model.keras")
-        page = output / "report.html"
-        seen = model.fine_tuning.cross_validated  # For suspect labels
-        print(images.report(model, photos, cross_validated=seen, path=page))
-        print(f"Look at {page}, and at tensorboard --logdir {output}/logs")
+        print(model.fine_tuning.report)
+        print(f"Also look at tensorboard --logdir {output}/logs")
         asked = options.photos or [f.path for f in photos.held_out.files[:5]]
         for photo in asked:
             print(photo, end=": ")

@@ -24,7 +24,6 @@ from gdtrain.images.classifier import load
 from gdtrain.images.fine_tune import EPOCHS, fine_tune
 from gdtrain.images.photos import Photos
 from gdtrain.images.reading import read_folder
-from gdtrain.images.reporting import report
 
 _OUTPUT = pathlib.Path("output/images")  # `train` writes it, `describe` reads.
 _MODEL, _PAGE = "model.keras", "report.html"
@@ -124,9 +123,12 @@ def _add_train(commands: Any) -> None:
         "--output",
         default=_OUTPUT,
         type=pathlib.Path,
-        help=f"the folder of {_MODEL} and {_PAGE} (default: %(default)s)",
+        help=f"the folder of {_MODEL} (default: %(default)s)",
     )
-    add("--log-dir", help="for TensorBoard (default: logs in --output)")
+    add(
+        "--log-dir",
+        help=f"for TensorBoard, and {_PAGE} (default: logs in --output)",
+    )
     add("--backup-dir", help="of an unfinished training (default: in --output)")
     add(
         "--cache-dir",
@@ -204,9 +206,8 @@ def _add_describe(commands: Any) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     """Fine-tunes a backbone on a folder; saves it and a page about it."""
-    output = options.output
-    log_dir = options.log_dir or output / "logs"
-    _check(options)
+    output, log_dir = options.output, options.log_dir or options.output / "logs"
+    _check(options, log_dir)
     backbone = open_backbone(
         options.backbone, size=options.size, weights=options.weights
     )
@@ -230,24 +231,14 @@ def _train(options: argparse.Namespace) -> None:
         cache_dir=options.cache_dir,
         class_weight=photos.class_weight() if options.class_weight else None,
     )
-    output.mkdir(parents=True, exist_ok=True)
     model.save(output / _MODEL)
     shutil.rmtree(output / "backup", ignore_errors=True)
     print(f"Model: {output / _MODEL}")
-    if not len(photos.held_out):
-        print("Report: none, as no photos are held out.")
-        return
-    found = report(
-        model,
-        photos,
-        cross_validated=model.fine_tuning.cross_validated,
-        path=output / _PAGE,
-        log_dir=log_dir,
-    )
-    print(f"Report: {output / _PAGE}\n{found}")
+    if model.fine_tuning.report is not None:
+        print(model.fine_tuning.report)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace, log_dir: str | os.PathLike) -> None:
     """Raises an error for what cannot be used, before anything is read."""
     checks.positive_integer("epochs", options.epochs)
     reading.checked_settings(
@@ -260,11 +251,10 @@ def _check(options: argparse.Namespace) -> None:
             f"cannot read the folder {options.folder}: {error.strerror}. Give "
             "a folder that has a folder of pictures for each class."
         ) from error
-    for name in _MODEL, _PAGE:
-        _check_writable(options.output / name)
-    for folder in options.log_dir, options.backup_dir, options.cache_dir:
+    _check_writable(options.output / _MODEL)
+    for folder in log_dir, options.backup_dir, options.cache_dir:
         if folder is not None:
-            _check_writable(pathlib.Path(folder, "file"))
+            _check_writable(pathlib.Path(folder, _PAGE))
 
 
 def _backup_of(options: argparse.Namespace, photos: Photos) -> pathlib.Path:

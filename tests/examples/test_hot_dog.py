@@ -40,7 +40,7 @@ def test_a_folder_in_and_hot_dog_out(backbone, tmp_path, monkeypatch, capsys):
     assert "held-out photos are right: accuracy" in printed
     model = gdtrain.images.load(output / "model.keras")
     assert model.class_names == ["hot dog", "not hot dog"]
-    assert (output / "report.html").is_file()
+    assert (output / "logs" / "report.html").is_file()
 
 
 def test_a_missing_folder_is_said_in_a_line(tmp_path, capsys):
