@@ -5,7 +5,6 @@ from gdtrain.images.arrays import from_arrays
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone, open_backbone
 from gdtrain.images.calibration import (
-    NoneOfThese,
     expected_calibration_error,
     temperature,
     wilson,
@@ -14,6 +13,7 @@ from gdtrain.images.classifier import PhotoClassifier, load
 from gdtrain.images.decoding import DamagedImage, decode
 from gdtrain.images.fine_tune import FineTuning, fine_tune
 from gdtrain.images.head import Head, fit_head
+from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
 from gdtrain.images.reading import read_folder, read_table
 from gdtrain.images.reporting import Report, report

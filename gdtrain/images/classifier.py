@@ -13,9 +13,9 @@ from gdtrain.common import checks
 from gdtrain.common.whole_files import written_aside
 from gdtrain.images import answers, classifier_file
 from gdtrain.images.answers import Answer
-from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.classifier_file import Facts
 from gdtrain.images.decoding import Fit
+from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.model import Model, Sequential
 
 _HEAD, _TEMPERATURE = "head", "temperature"  # Names of layers

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from gdtrain.checkpoint import files
-from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.decoding import Fit
 from gdtrain.images.features import first_line
+from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.keras_bridge import models
 
 _FACTS = "classifier.json"

@@ -17,8 +17,8 @@ from gdtrain.images import store
 from gdtrain.images.activations import Activations, Cut, batched, cut
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone, open_backbone
-from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.classifier import PhotoClassifier
+from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.images.phases import Phases
 from gdtrain.images.photos import Photos
 from gdtrain.images.reporting import Report, report

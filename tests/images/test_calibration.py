@@ -1,15 +1,10 @@
-"""Temperature, calibration error, intervals, and photos of nothing learned."""
+"""Temperature, calibration error and intervals."""
 
 import numpy as np
 import pytest
 from scipy import optimize, stats
-from sklearn.covariance import ledoit_wolf
-from sklearn.datasets import load_digits
 
-from gdtrain.checkpoint import files
 from gdtrain.images import calibration
-from gdtrain.images.axes import standardization
-from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.cross_entropy import log_softmax
 
 
@@ -128,98 +123,6 @@ def test_wilson_interval_ends_where_the_score_is_the_quantile():
     assert calibration.wilson(0, 0) == (0.0, 1.0)
 
 
-def blobs(photos, width, seed=0):
-    random = np.random.default_rng(seed)
-    labels = np.arange(photos) % 3
-    mixed = random.normal(size=[photos, width]) @ random.normal(
-        size=[width, width]
-    )
-    return mixed + 5 * random.normal(size=[3, width])[labels], labels
-
-
-@pytest.mark.parametrize("photos, width", [(30, 60), (90, 20), (1500, 12)])
-def test_score_is_the_distance_by_scikit_learns_covariance(photos, width):
-    features, labels = blobs(photos, width)
-    x = standardization(features)(features)
-    means = np.stack([x[labels == label].mean(0) for label in range(3)])
-    covariance, share = ledoit_wolf(x - means[labels], assume_centered=True)
-    assert 0 < share < 1
-    others = np.random.default_rng(1).normal(size=[7, width]) * 10
-    z = standardization(features)(others)
-    differences = z[:, np.newaxis] - means
-    distances = np.einsum(
-        "ncd,de,nce->nc",
-        differences,
-        np.linalg.inv(covariance),
-        differences,
-    )
-    found = NoneOfThese(features, labels).score(others)
-    assert np.allclose(found, distances.min(1) / width, rtol=1e-6)
-
-
-def test_threshold_refuses_the_stated_share_of_photos_not_seen():
-    features, labels = blobs(3000, 10)
-    learned, unseen = slice(0, 1000), slice(1000, None)
-    for refused in (0.02, 0.2):
-        none = NoneOfThese(features[learned], labels[learned], refused)
-        assert none.refused_of_held_out <= 1000 * refused
-        assert none.refused_of_held_out >= 1000 * refused - 2
-        share = none.is_none(features[unseen]).mean()
-        assert share == pytest.approx(refused, abs=0.35 * refused)
-        low, high = none.refusal_interval
-        assert low < refused < high
-
-
-def test_images_that_are_no_digits_are_refused():
-    images, labels = load_digits(return_X_y=True)
-    learned = np.arange(len(labels)) % 2 == 0
-    none = NoneOfThese(images[learned], labels[learned])
-    assert none.is_none(images[~learned]).mean() < 0.04
-    random = np.random.default_rng(0)
-    assert none.is_none(random.uniform(0, 16, size=[100, 64])).all()
-    mixed = random.permuted(images[~learned], axis=1)
-    assert none.is_none(mixed).mean() > 0.99
-
-
-def test_held_out_scores_are_of_photos_that_were_not_seen():
-    # With more features than photos, one that was seen looks much nearer.
-    features, labels = blobs(40, 100)
-    none = NoneOfThese(features, labels, refused=0.1)
-    assert none.score(features).max() < np.median(none.cross_validated)
-
-
-def test_order_and_scale_change_no_score():
-    features, labels = blobs(60, 8)
-    none = NoneOfThese(features, labels)
-    order = np.random.default_rng(0).permutation(60)
-    other = NoneOfThese(4 * features[order], labels[order])
-    assert np.allclose(other.cross_validated, none.cross_validated[order])
-    assert other.threshold == pytest.approx(none.threshold)
-
-
-def test_too_few_photos_refuse_nothing():
-    features, labels = blobs(30, 4)
-    none = NoneOfThese(features, labels, refused=0.02)
-    assert none.threshold == np.inf
-    assert not none.is_none(1e6 * features).any()
-    assert NoneOfThese(features, labels, refused=0.1).threshold < np.inf
-
-
-def test_photos_without_variation_within_a_class_have_a_score():
-    features = np.repeat([[0.0, 1.0], [1.0, 0.0]], 10, axis=0)
-    none = NoneOfThese(features, np.repeat([0, 1], 10), refused=0.2)
-    assert none.score(features).max() == pytest.approx(0)
-    assert none.is_none(np.array([[30.0, 0.0]])).all()
-
-
-def test_attributes_can_be_kept_in_a_file():
-    none = NoneOfThese(*blobs(30, 4))
-    again = object.__new__(NoneOfThese)
-    vars(again).update(files.unpack(*files.pack(vars(none))))
-    others = np.ones([2, 4])
-    assert np.array_equal(again.score(others), none.score(others))
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -241,9 +144,6 @@ def test_attributes_can_be_kept_in_a_file():
             "from -1",
         ),
         (lambda: calibration.wilson(3, 2), "from 0 to n"),
-        (lambda: NoneOfThese(np.eye(4), [0, 0, 1, 1], refused=1), "below 1"),
-        (lambda: NoneOfThese(np.eye(4), [0, 0, 1]), "a label for each row"),
-        (lambda: NoneOfThese(np.eye(2), [0.0, 1.0]), "must be integers"),
     ],
 )
 def test_what_cannot_be_used_is_refused(call, message):

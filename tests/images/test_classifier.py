@@ -22,8 +22,8 @@ from gdtrain.images import (
     load,
     open_backbone,
 )
-from gdtrain.images.calibration import NoneOfThese
 from gdtrain.images.decoding import decode
+from gdtrain.images.none_of_these import NoneOfThese
 from tests.full_disk import files_up_to
 
 NAMES = [f"digit {digit}" for digit in range(5)]
