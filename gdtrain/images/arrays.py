@@ -45,9 +45,7 @@ def from_arrays(
     >>> from_arrays(images, ["cat", "dog"] * 50).class_names
     ['cat', 'dog']
     """
-    settings = reading.checked_settings(
-        1, held_out, seed, "stretch", 3, "raise"
-    )
+    reading.Settings(held_out=held_out, seed=seed)
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:
         images = images[..., np.newaxis]
@@ -79,11 +77,10 @@ def from_arrays(
         for i, (image, label) in enumerate(zip(images, positions))
     ]
     found = finding.Found("images", files, [], names, {}, False, {}, [])
-    reading.check_counts(files, found)
     rows = {file.path: i for i, file in enumerate(files)}
     training, others = (
         np.array([rows[file.path] for file in part], int)
-        for part in splitting.split(files, settings.held_out, settings.seed)
+        for part in splitting.into_parts(files, found, held_out, seed)
     )
     height, width = images.shape[1:3]
     return Photos(

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from gdtrain.images import store
 from gdtrain.images.photos import PhotoFile
 
 MAX_BITS = 4  # In which the look hashes of copies differ
 MAX_DISTANCE = 8.0  # Root mean square difference of their thumbnails, of 255
 MAX_STRETCH = 1.03  # By which their aspect ratios differ: sizes are rounded
 
-_HEIGHT, _WIDTH = 16, 18  # Of a thumbnail
+SHAPE = 16, 18  # Of a thumbnail
 _BIT_COUNTS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
 _BIT_COUNTS = _BIT_COUNTS.sum(axis=1, dtype=np.uint8)
 _PAIRS = 2**20  # That are compared at once
@@ -70,19 +69,12 @@ def copies(
     ]
 
 
-def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Thumbnails of images, uint8 `[n, 16, 18, channels]`."""
-    channels = images.shape[-1]
-    small = np.empty([len(images), _HEIGHT, _WIDTH, channels], np.uint8)
-
-    def make(i: int) -> None:
-        pixels = images[i, ..., 0] if channels == 1 else images[i]
-        image = Image.fromarray(np.ascontiguousarray(pixels))
-        image = image.resize((_WIDTH, _HEIGHT), Image.Resampling.BOX)
-        small[i] = np.asarray(image).reshape(small.shape[1:])
-
-    store.in_parallel(make, len(images))
-    return small
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Scales uint8 `[height, width, channels]` to `[16, 18, channels]`."""
+    pixels = image[..., 0] if image.shape[-1] == 1 else image
+    large = Image.fromarray(np.ascontiguousarray(pixels))
+    small = large.resize(SHAPE[::-1], Image.Resampling.BOX)
+    return np.asarray(small).reshape(*SHAPE, -1)
 
 
 def look_hashes(thumbnails: np.ndarray) -> np.ndarray:
@@ -102,12 +94,13 @@ def look_hashes(thumbnails: np.ndarray) -> np.ndarray:
     Example:
 
     >>> ramp = np.tile(np.arange(0, 250, 5, dtype=np.uint8), [40, 1])
-    >>> images = np.stack([ramp, ramp[:, ::-1]])[..., np.newaxis]
-    >>> [int(number) for number in look_hashes(thumbnails(images))]
+    >>> images = ramp[..., np.newaxis], ramp[:, ::-1, np.newaxis]
+    >>> hashes = look_hashes(np.stack([thumbnail(i) for i in images]))
+    >>> [int(number) for number in hashes]
     [18446744073709551615, 0]
     """
     grey = thumbnails.mean(axis=-1, dtype=np.float32)
-    grey = grey.reshape(-1, 8, _HEIGHT // 8, 9, _WIDTH // 9).mean(axis=(2, 4))
+    grey = grey.reshape(-1, 8, 2, 9, 2).mean(axis=(2, 4))
     # By more than 1 of 255, which is what compression adds to a flat area.
     bits = (grey[:, :, 1:] > grey[:, :, :-1] + 1).reshape(-1, 64)
     return np.packbits(bits, axis=1).view(np.uint64).ravel()

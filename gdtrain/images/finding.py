@@ -6,11 +6,17 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 from gdtrain.images import decoding, layout
-from gdtrain.images.photos import NO_PICTURE, PhotoFile, named, sentences
+from gdtrain.images.parallel import Progress, in_parallel
+from gdtrain.images.photos import (
+    NO_PICTURE,
+    Part,
+    PhotoFile,
+    named,
+    sentences,
+)
 
 # A file is a photo if it is one by content, or should be by its ending.
 # Windows saves JPEG as .jfif, too.
@@ -52,8 +58,12 @@ class Table(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-def find_in_folder(path: str | os.PathLike) -> Found:
+def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
     """Finds the photos in a folder, with their classes and parts.
+
+    Args:
+        path: The folder.
+        verbose: 0 for no progress bar.
 
     Raises:
         ValueError: if the folder cannot be read, there are fewer than two
@@ -61,9 +71,8 @@ def find_in_folder(path: str | os.PathLike) -> Found:
     """
     root = pathlib.Path(path)
     names, folders = _walk(root)
-    with ThreadPoolExecutor() as pool:
-        paths = [str(root.joinpath(*parts)) for parts in names]
-        examined = list(pool.map(_examine, paths))
+    paths = [os.path.join(path, *parts) for parts in names]
+    examined = _examined(paths, verbose)
     found = dict(zip(names, examined))
     understood = layout.understand(
         root, [n for n in names if found[n].file.reason != NO_PICTURE], folders
@@ -72,8 +81,7 @@ def find_in_folder(path: str | os.PathLike) -> Found:
     for parts, one in found.items():
         file = one.file
         if parts in understood.places:
-            class_name, part = understood.places[parts]
-            file = dataclasses.replace(file, class_name=class_name, part=part)
+            file = _in_class(file, *understood.places[parts])
         elif parts in understood.misplaced:
             why = understood.misplaced[parts]
             file = dataclasses.replace(file, status="skipped", reason=why)
@@ -105,6 +113,7 @@ def find_in_table(
     file_column: str,
     label_column: str,
     root: str | os.PathLike | None,
+    verbose: Any = 0,
 ) -> Found:
     """Finds the photos in a table of files and labels.
 
@@ -139,11 +148,9 @@ def find_in_table(
             f"{label_column!r}. It has {len(class_names)}."
         )
     paths = [os.path.join(root or "", os.fspath(path)) for path, _ in rows]
-    with ThreadPoolExecutor() as pool:
-        examined = list(pool.map(lambda p: _examine(p, True), paths))
+    examined = _examined(paths, verbose, are_photos=True)
     files = [
-        dataclasses.replace(one.file, class_name=label)
-        for one, label in zip(examined, labels)
+        _in_class(one.file, label, "") for one, label in zip(examined, labels)
     ]
     return Found(
         source,
@@ -187,14 +194,34 @@ class _Examined(NamedTuple):
     aspect: float  # 0 if it is not known
 
 
-def _examine(path: str, is_photo: bool = False) -> _Examined:
-    """Reads a file but does not decode it.
+def _in_class(file: PhotoFile, class_name: str, part: Part) -> PhotoFile:
+    return PhotoFile(
+        file.path, class_name, part, file.digest, file.status, file.reason
+    )
+
+
+def _examined(
+    paths: Sequence[str], verbose: Any, are_photos: bool = False
+) -> list[_Examined]:
+    """Reads files but does not decode them.
 
     Args:
-        path: The file.
-        is_photo: Whether it should be a photo whatever its ending.
+        paths: The files.
+        verbose: 0 for no progress bar.
+        are_photos: Whether they should be photos whatever their endings.
     """
-    is_photo = is_photo or path.lower().endswith(ENDINGS)
+    found: dict[int, _Examined] = {}
+
+    def examine(i: int) -> None:
+        is_photo = are_photos or paths[i].lower().endswith(ENDINGS)
+        found[i] = _examine(paths[i], is_photo)
+
+    with Progress(len(paths), "file", verbose) as bar:
+        in_parallel(examine, len(paths), bar.update)
+    return [found[i] for i in range(len(paths))]
+
+
+def _examine(path: str, is_photo: bool) -> _Examined:
     try:
         with decoding.naming(path):
             if not os.path.exists(path) or os.path.isfile(path):
@@ -208,6 +235,9 @@ def _examine(path: str, is_photo: bool = False) -> _Examined:
         if is_photo:
             damaged = PhotoFile(path, "", "", "", "damaged", error.reason)
             return _Examined(damaged, 0)
+        if isinstance(error.__cause__, OSError):  # It may be a photo.
+            reason = f"in a file that cannot be read ({error.reason})"
+            return _Examined(PhotoFile(path, "", "", "", "skipped", reason), 0)
     return _Examined(PhotoFile(path, "", "", "", "skipped", NO_PICTURE), 0)
 
 

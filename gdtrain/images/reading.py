@@ -5,12 +5,13 @@ import dataclasses
 import numbers
 import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from gdtrain.common import checks
 from gdtrain.images import copies, decoding, finding, splitting, store
+from gdtrain.images.parallel import in_parallel
 from gdtrain.images.photos import (
     LabelledImages,
     PhotoFile,
@@ -31,6 +32,7 @@ def read_folder(
     channels: int = 3,
     on_error: Literal["raise", "skip"] = "raise",
     cache_dir: str | os.PathLike | None = None,
+    verbose: Any = "auto",
 ) -> Photos:
     """Reads a folder with a folder of photos for each class.
 
@@ -60,6 +62,8 @@ def read_folder(
         cache_dir: Where decoded photos are kept, so that the next call does
             not decode them. Defaults to `$XDG_CACHE_HOME/gdtrain`, or
             `~/.cache/gdtrain`; it may be deleted at any time.
+        verbose: 0 for no output. Defaults to "auto", a progress bar where it
+            takes more than a few seconds.
 
     Returns:
         `Photos`.
@@ -85,10 +89,10 @@ def read_folder(
     >>> len(photos.training) + len(photos.held_out)
     10
     """
-    settings = checked_settings(
-        size, held_out, seed, fit, channels, on_error, cache_dir
+    settings = Settings(
+        size, held_out, seed, fit, channels, on_error, cache_dir, verbose
     )
-    return _read(finding.find_in_folder(path), settings)
+    return _read(finding.find_in_folder(path, verbose), settings)
 
 
 def read_table(
@@ -104,6 +108,7 @@ def read_table(
     channels: int = 3,
     on_error: Literal["raise", "skip"] = "raise",
     cache_dir: str | os.PathLike | None = None,
+    verbose: Any = "auto",
 ) -> Photos:
     """Reads the photos that a table lists with their labels.
 
@@ -114,8 +119,8 @@ def read_table(
         label_column: The column of class names.
         root: The folder in which paths begin. Defaults to that of the CSV
             file, and to the working directory for other tables.
-        size, held_out, seed, fit, channels, on_error, cache_dir: As in
-            `read_folder`.
+        size, held_out, seed, fit, channels, on_error, cache_dir, verbose: As
+            in `read_folder`.
 
     Returns:
         `Photos`.
@@ -133,66 +138,63 @@ def read_table(
     directory), 2.jpg (No such file or directory). Give whole pictures, or
     remove these; `on_error="skip"` leaves them out.
     """
-    settings = checked_settings(
-        size, held_out, seed, fit, channels, on_error, cache_dir
+    settings = Settings(
+        size, held_out, seed, fit, channels, on_error, cache_dir, verbose
     )
-    found = finding.find_in_table(table, file_column, label_column, root)
+    found = finding.find_in_table(
+        table, file_column, label_column, root, verbose
+    )
     return _read(found, settings)
 
 
 _FITTED = {"stretch": "scaled", "crop": "cropped", "pad": "padded"}
 
 
-class Settings(NamedTuple):
-    """The arguments of `read_folder`, checked."""
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The arguments of `read_folder`, checked before anything is read."""
 
-    size: tuple[int, int]
-    held_out: float
-    seed: int
-    fit: decoding.Fit
-    channels: int
-    on_error: str
-    cache_dir: str | os.PathLike | None
+    size: int | tuple[int, int] = 224
+    held_out: float = 0.2
+    seed: int = 0
+    fit: decoding.Fit = "stretch"
+    channels: int = 3
+    on_error: str = "raise"
+    cache_dir: str | os.PathLike | None = None
+    verbose: Any = "auto"
 
+    def __post_init__(self) -> None:
+        for side in self.height_and_width:
+            checks.positive_integer("size", side)
+        is_number = isinstance(self.held_out, numbers.Real)
+        if not is_number or not 0 <= self.held_out <= 1:
+            raise ValueError(
+                "`held_out` must be a share from 0 to 1. Received: held_out="
+                f"{self.held_out!r}. Write 0.2 to hold out a fifth."
+            )
+        if not isinstance(self.seed, numbers.Integral) or self.seed < 0:
+            raise ValueError(
+                "`seed` must be an integer of at least 0. Received: seed="
+                f"{self.seed!r}."
+            )
+        checks.one_of("fit", self.fit, get_args(decoding.Fit))
+        checks.one_of("channels", self.channels, (1, 3))
+        checks.one_of("on_error", self.on_error, ("raise", "skip"))
 
-def checked_settings(
-    size: int | tuple[int, int],
-    held_out: float,
-    seed: int,
-    fit: decoding.Fit,
-    channels: int,
-    on_error: str,
-    cache_dir: str | os.PathLike | None = None,
-) -> Settings:
-    """Checks the arguments before anything is read."""
-    both = (size, size) if isinstance(size, numbers.Integral) else size
-    try:
-        height, width = both  # type: ignore[misc]
-    except (TypeError, ValueError):
-        raise ValueError(
-            "`size` must be a number of pixels, or (height, width). Received: "
-            f"size={size!r}."
-        ) from None
-    pair = (
-        checks.positive_integer("size", height),
-        checks.positive_integer("size", width),
-    )
-    is_number = isinstance(held_out, numbers.Real)
-    if not is_number or not 0 <= held_out <= 1:
-        raise ValueError(
-            "`held_out` must be a share from 0 to 1. Received: "
-            f"held_out={held_out!r}. Write 0.2 to hold out a fifth."
-        )
-    if not isinstance(seed, numbers.Integral) or seed < 0:
-        raise ValueError(
-            f"`seed` must be an integer of at least 0. Received: seed={seed!r}."
-        )
-    checks.one_of("fit", fit, get_args(decoding.Fit))
-    checks.one_of("channels", channels, (1, 3))
-    checks.one_of("on_error", on_error, ("raise", "skip"))
-    return Settings(
-        pair, held_out, int(seed), fit, channels, on_error, cache_dir
-    )
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """The size of the images."""
+        size = self.size
+        try:
+            height, width = (
+                (size, size) if isinstance(size, int | np.integer) else size
+            )
+        except (TypeError, ValueError):
+            raise ValueError(
+                "`size` must be a number of pixels, or (height, width). "
+                f"Received: size={size!r}."
+            ) from None
+        return height, width
 
 
 def _read(found: finding.Found, settings: Settings) -> Photos:
@@ -204,8 +206,9 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         if damaged and settings.on_error == "raise":
             more = _damaged(photos, _decode(photos, settings).failed)
             raise _error(damaged + more, len(photos) + len(damaged))
-        check_counts(photos, found)
-        training, held_out = _split(photos, found, settings)
+        training, held_out = splitting.into_parts(
+            photos, found, settings.held_out, settings.seed
+        )
         files = training + held_out
         # Without the damaged photos, the others mostly keep their order.
         if [file.path for file in files] != decoded_paths:
@@ -230,7 +233,7 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         positions = [labels[file.class_name] for file in files]
         return LabelledImages(images, np.array(positions, int), files)
 
-    height, width = settings.size
+    height, width = settings.height_and_width
     sentences = [
         f"Photos of {found.source}, {_FITTED[settings.fit]} to {height} x "
         f"{width} pixels.",
@@ -250,11 +253,12 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
 def _decode(files: Sequence[PhotoFile], settings: Settings) -> store.Rows:
     return store.decoded(
         files,
-        size=settings.size,
+        size=settings.height_and_width,
         decode=decoding.decode,
         channels=settings.channels,
         fit=settings.fit,
         cache_dir=settings.cache_dir,
+        verbose=settings.verbose,
     )
 
 
@@ -262,13 +266,23 @@ def _thumbnails(
     files: Sequence[PhotoFile], images: np.ndarray, settings: Settings
 ) -> np.ndarray:
     """Thumbnails of decoded photos, kept, since images may be many."""
-    what = f"thumbnails {settings.size} {settings.channels} {settings.fit}"
-    made = store.kept(
-        "\n".join([what, *(file.digest for file in files)]),
-        lambda: {"thumbnails": copies.thumbnails(images)},
+
+    def make(positions: Sequence[int], small: np.ndarray) -> dict[int, str]:
+        def make_one(i: int) -> None:
+            small[i] = copies.thumbnail(images[positions[i]])
+
+        in_parallel(make_one, len(positions))
+        return {}
+
+    numbers = "x".join(map(str, images.shape[1:]))
+    return store.kept_rows(
+        [file.digest for file in files],
+        make,
+        kind=f"thumbnails-{settings.fit}-{numbers}",
+        shape=(*copies.SHAPE, settings.channels),
+        dtype="uint8",
         cache_dir=settings.cache_dir,
-    )
-    return made["thumbnails"]
+    ).rows
 
 
 def _damaged(
@@ -293,37 +307,6 @@ def _error(damaged: list[PhotoFile], count: int) -> ValueError:
         f"{named_with_reasons(damaged)}. Give whole pictures, or remove these; "
         '`on_error="skip"` leaves them out.'
     )
-
-
-def _split(
-    photos: Sequence[PhotoFile], found: finding.Found, settings: Settings
-) -> tuple[list[PhotoFile], list[PhotoFile]]:
-    if not found.has_parts:
-        return splitting.split(photos, settings.held_out, settings.seed)
-    photos = sorted(photos, key=lambda file: (file.class_name, file.path))
-    training = [file for file in photos if file.part == "training"]
-    return training, [file for file in photos if file.part == "held out"]
-
-
-def check_counts(photos: Sequence[PhotoFile], found: finding.Found) -> None:
-    """Each class must have photos to learn from, and one to hold out."""
-    parts = collections.Counter((f.class_name, f.part) for f in photos)
-    for name in found.class_names:
-        count = parts[name, "training"] if found.has_parts else parts[name, ""]
-        needed = 1 if found.has_parts else 2
-        if count >= needed:
-            continue
-        place = found.places.get(name, f"the class '{name}' of {found.source}")
-        if found.has_parts:
-            raise ValueError(
-                f"{found.source} must have a picture to learn from in each "
-                f"class. It has none of '{name}', which is held out: {place}. "
-                "Add some, or remove the folder."
-            )
-        raise ValueError(
-            f"{place} must have two or more pictures, one to learn from and "
-            f"one to hold out. It has {count}. Add some, or remove it."
-        )
 
 
 def _ambiguous(photos: Sequence[PhotoFile]) -> list[str]:

@@ -2,10 +2,27 @@
 
 import dataclasses
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from gdtrain.images.finding import Found
 from gdtrain.images.photos import Part, PhotoFile
+
+
+def into_parts(
+    photos: Sequence[PhotoFile], found: Found, share: float, seed: int
+) -> tuple[list[PhotoFile], list[PhotoFile]]:
+    """Photos to learn from and those held out, by their folders or by `split`.
+
+    Raises:
+        ValueError: if a class has too few.
+    """
+    check_counts(photos, found)
+    if not found.has_parts:
+        return split(photos, share, seed)
+    photos = sorted(photos, key=lambda file: (file.class_name, file.path))
+    training = [file for file in photos if file.part == "training"]
+    return training, [file for file in photos if file.part == "held out"]
 
 
 def split(
@@ -46,6 +63,27 @@ def split(
         held_out += [_in_part(f, "held out") for _, _, f in ranked[:count]]
         training += [_in_part(f, "training") for _, _, f in ranked[count:]]
     return training, held_out
+
+
+def check_counts(photos: Sequence[PhotoFile], found: Found) -> None:
+    """Each class must have photos to learn from, and one to hold out."""
+    parts = Counter((f.class_name, f.part) for f in photos)
+    for name in found.class_names:
+        count = parts[name, "training"] if found.has_parts else parts[name, ""]
+        needed = 1 if found.has_parts else 2
+        if count >= needed:
+            continue
+        place = found.places.get(name, f"the class '{name}' of {found.source}")
+        if found.has_parts:
+            raise ValueError(
+                f"{found.source} must have a picture to learn from in each "
+                f"class. It has none of '{name}', which is held out: {place}. "
+                "Add some, or remove the folder."
+            )
+        raise ValueError(
+            f"{place} must have two or more pictures, one to learn from and "
+            f"one to hold out. It has {count}. Add some, or remove it."
+        )
 
 
 def _rank(file: PhotoFile, seed: int) -> float:

@@ -5,18 +5,17 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from gdtrain.checkpoint.files import Arrays, read_arrays
 from gdtrain.data import choice
 from gdtrain.images import cache, packs
+from gdtrain.images.parallel import Progress, in_parallel
 
 _VERSION = 3  # Of what the files hold; those of another are not read.
 _PART_BYTES = 2**26  # Of rows that are made at once on their way to a file
-_ITEMS = 8  # That a thread takes at once
 
 #: Makes the rows at some positions in an array that has a row for each of
 #: them. Returns why others cannot be made, by position.
@@ -58,6 +57,7 @@ def decoded(
     channels: int = 3,
     fit: str = "stretch",
     cache_dir: str | os.PathLike | None = None,
+    verbose: Any = 0,
 ) -> Rows:
     """Decodes photos in parallel, once, and keeps them as `kept_rows` does.
 
@@ -69,6 +69,7 @@ def decoded(
             the content is damaged, with its attribute `reason`.
         channels, fit: For `decode`.
         cache_dir: As in `kept_rows`.
+        verbose: 0 for no progress bar.
 
     Returns:
         Images, uint8 `[n, height, width, channels]`.
@@ -90,17 +91,22 @@ def decoded(
             except ValueError as error:
                 damaged[positions[i]] = getattr(error, "reason", str(error))
 
-        in_parallel(decode_one, len(positions))
+        in_parallel(
+            decode_one,
+            len(positions),
+            lambda done: bar.update(positions[done - 1] + 1),
+        )
         return damaged
 
-    return kept_rows(
-        [file.digest for file in files],
-        make,
-        kind=f"photos-{fit}",
-        shape=(*size, channels),
-        dtype="uint8",
-        cache_dir=cache_dir,
-    )
+    with Progress(len(files), "photo", verbose) as bar:
+        return kept_rows(
+            [file.digest for file in files],
+            make,
+            kind=f"photos-{fit}",
+            shape=(*size, channels),
+            dtype="uint8",
+            cache_dir=cache_dir,
+        )
 
 
 def kept_rows(
@@ -201,18 +207,6 @@ def kept(
     with cache.keeping(folder), cache.writing(path, size_bytes) as new:
         np.savez(new, **arrays)
     return arrays
-
-
-def in_parallel(function: Callable[[int], None], count: int) -> None:
-    """Calls a function with 0, 1, ..., `count - 1`, from several threads."""
-
-    def call(start: int) -> None:
-        for i in range(start, min(start + _ITEMS, count)):
-            function(i)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(call, range(0, count, _ITEMS)):
-            pass
 
 
 def _content(file: File) -> bytes:

@@ -9,9 +9,13 @@ from gdtrain.images.photos import PhotoFile
 from tests.images.photos import draw_photo, encoded, random_photo
 
 
+def thumbnails(photos, size):
+    images = [decode(photo, size=size) for photo in photos]
+    return np.stack([finder.thumbnail(image) for image in images])
+
+
 def look_hashes(photos, size):
-    images = np.stack([decode(photo, size=size) for photo in photos])
-    return finder.look_hashes(finder.thumbnails(images))
+    return finder.look_hashes(thumbnails(photos, size))
 
 
 def bits_apart(a, b, size):
@@ -23,9 +27,7 @@ def copies(training, held_out, aspects=None, size=(64, 64)):
     """Indices of the photos of `held_out` that are copies, and of which."""
     names = [f"{i}" for i in range(len(training) + len(held_out))]
     files = [PhotoFile(name, "a", "", name, "read") for name in names]
-    small = finder.thumbnails(
-        np.stack([decode(photo, size=size) for photo in [*training, *held_out]])
-    )
+    small = thumbnails([*training, *held_out], size)
     count = len(training)
     found = finder.copies(
         files[:count],
@@ -114,7 +116,7 @@ def test_time_is_not_that_of_all_pairs():
 def test_copy_of_another_class_says_so():
     files = [PhotoFile("1", "cat", "", "x", "read")]
     files += [PhotoFile("2", "dog", "", "x", "read")]
-    small = finder.thumbnails(np.zeros([2, 8, 8, 3], np.uint8))
+    small = np.zeros([2, 16, 18, 3], np.uint8)
     [found] = finder.copies(files[:1], files[1:], small, {"x": 1.0})
     assert found.reason == "the same picture as 1, which is learned as 'cat'"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gdtrain.images import DamagedImage, decode, finding, read_folder, reading
+from gdtrain.images import DamagedImage, decode, finding, read_folder, splitting
 from tests.images.photos import (
     KINDS,
     draw_photo,
@@ -378,13 +378,13 @@ def test_photo_that_is_deleted_afterwards_is_not_missed(tmp_path):
 
 def test_photo_that_vanishes_while_it_is_read_is_named(tmp_path, monkeypatch):
     folder = make_photos(tmp_path / "data", 3)
-    check_counts = reading.check_counts
+    check_counts = splitting.check_counts
 
     def delete(*arguments):
         (folder / "hot_dog" / "1.JPEG").unlink()
         check_counts(*arguments)
 
-    monkeypatch.setattr(reading, "check_counts", delete)
+    monkeypatch.setattr(splitting, "check_counts", delete)
     with pytest.raises(ValueError, match="1.JPEG was there when"):
         read_folder(folder, size=8, cache_dir=tmp_path / "cache")
 
@@ -506,7 +506,7 @@ def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch):
         raise AssertionError("decoded again")
 
     monkeypatch.setattr("gdtrain.images.decoding._loaded", fail)
-    monkeypatch.setattr("gdtrain.images.copies.thumbnails", fail)
+    monkeypatch.setattr("gdtrain.images.copies.thumbnail", fail)
     again = read_folder(folder, **arguments)
     np.testing.assert_array_equal(again.training.images, first.training.images)
     np.testing.assert_array_equal(again.held_out.images, first.held_out.images)

@@ -265,7 +265,7 @@ def test_two_may_decode_the_same_photos_at_once(tmp_path, on_disk):
 
 KILLED = """
     import os, signal, sys, types
-    from gdtrain.images import store
+    from gdtrain.images import parallel, store
     from tests.images.test_store import Decoder
 
     decoder = Decoder()
@@ -276,7 +276,7 @@ KILLED = """
         return decoder(content, **arguments)
 
     store._fits_in_memory = lambda size_bytes: False
-    store._ITEMS = 1
+    parallel._ITEMS = 1
     store._PART_BYTES = 6 * 8 * 3
     files = [types.SimpleNamespace(path=p, digest=d) for p, d in {files}]
     store.decoded(files, size=(6, 8), decode=decode, cache_dir={cache!r})
@@ -376,12 +376,6 @@ def test_the_cache_folder_follows_the_system(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     assert cache.folder() == "/home/ada/.cache/gdtrain"
     assert cache.folder("~/mine") == "/home/ada/mine"
-
-
-def test_threads_take_each_item_once():
-    taken = []
-    store.in_parallel(taken.append, 1001)
-    assert sorted(taken) == list(range(1001))
 
 
 def rows_of(digests, tmp_path, made=None, **arguments):
