@@ -241,9 +241,7 @@ def _train(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace, log_dir: str | os.PathLike) -> None:
     """Raises an error for what cannot be used, before anything is read."""
     checks.positive_integer("epochs", options.epochs)
-    reading.checked_settings(
-        options.size, options.held_out, options.seed, "stretch", 3, "raise"
-    )
+    reading.Settings(options.size, options.held_out, options.seed)
     try:
         os.scandir(options.folder).close()
     except OSError as error:
