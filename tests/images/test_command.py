@@ -290,8 +290,8 @@ def test_bad_input_of_train_gets_one_line_and_leaves_nothing(
         was_read.append(arguments)
         return read(*arguments, **settings)
 
-    def find_and_delete(folder):
-        found = find(folder)
+    def find_and_delete(folder, *arguments):
+        found = find(folder, *arguments)
         if str(folder) == "vanishing":
             os.remove(tmp_path / "vanishing" / "a" / "0.png")
         return found
