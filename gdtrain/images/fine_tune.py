@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gdtrain.callbacks import TensorBoard
 from gdtrain.common import checks
@@ -139,6 +140,12 @@ def fine_tune(
             "batch_normalization", batch_normalization, ("inference", "train")
         ),
     )
+    if (replicas := tf.distribute.get_strategy().num_replicas_in_sync) > 1:
+        raise ValueError(
+            "`fine_tune` trains on one replica. Received: a strategy with "
+            f"{replicas}. Call it outside of the strategy's scope; the "
+            "classifier's file can be loaded within it."
+        )
     RandomPhotoChanges(augmentation)  # Refuses a strength out of its range
     say = print if verbose else _say_nothing
     labels = photos.training.labels

@@ -1,18 +1,20 @@
 """`fine_tune`: its phases, cache, resume, and the choice between two."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 import gdtrain
-from gdtrain.images import activations, decode
+from gdtrain.data import choice
+from gdtrain.images import activations, decode, load, store
 from gdtrain.images.activations import Activations
 from gdtrain.images.backbones import open_backbone
 from gdtrain.images.fine_tune import VIEWS, fine_tune
@@ -23,6 +25,8 @@ from gdtrain.images.top import Top
 from gdtrain.writers import reading
 
 EPOCHS = 60
+# The package has a function of that name.
+MODULE = sys.modules["gdtrain.images.fine_tune"]
 
 
 class Stop(Exception):
@@ -424,28 +428,89 @@ class TestReport:
         assert model.class_names == list("56789")
 
 
+def stops_in(place, heads, patch):
+    """Has a run raise `Stop` at a place; returns callbacks for it."""
+
+    def stop(*args, **kwargs):
+        raise Stop
+
+    fit, shown = Top.fit, Activations._shown
+
+    def fit_or_stop(self, *args, repetition, **kwargs):
+        if place == f"fold {repetition}":
+            kwargs["callbacks"] = [*kwargs["callbacks"], StopAtEpoch(heads + 2)]
+        return fit(self, *args, repetition=repetition, **kwargs)
+
+    def some_shown(self, starts):
+        yield from shown(self, starts[:2])
+        raise Stop
+
+    patch.setattr(Top, "fit", fit_or_stop)
+    if place == "features":
+        patch.setattr(Activations, "_shown", some_shown)
+    elif place == "calibration":
+        patch.setattr(MODULE, "NoneOfThese", stop)
+    elif place == "report":
+        patch.setattr(MODULE, "_report", stop)
+    epochs = {"head": 5, "top": heads + 3}
+    return [StopAtEpoch(epochs[place])] if place in epochs else []
+
+
+# As a process of its own; its folder has model.keras at the end.
+KILLED = """
+import os, signal, sys
+import keras
+from gdtrain.images import classifier_file, fine_tune, reporting
+from tests.images.conftest import other_digits_of
+from tests.images.test_fine_tune import Stop, stops_in
+
+class Patch:
+    setattr = staticmethod(setattr)
+
+place, heads, epochs, backbone, folder = sys.argv[1:]
+
+def kill(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if place == "page":
+    reporting.Report.save_html = kill
+elif place == "pictures":
+    reporting.Report.write = kill
+elif place == "save":
+    classifier_file.make_readable_without_gdtrain = kill
+try:
+    model = fine_tune(
+        other_digits_of(), backbone, epochs=int(epochs), augmentation=0,
+        backup_dir=folder + "/backup", cache_dir=folder + "/cache",
+        log_dir=folder + "/logs",
+        callbacks=stops_in(place, int(heads), Patch()),
+    )
+except Stop:
+    kill()
+model.save(folder + "/model.keras")
+"""
+
+
 class TestResume:
     def test_a_run_that_stops_in_each_phase_ends_with_the_same_bits(
         self, tuned, run, tmp_path, monkeypatch
     ):
-        heads = tuned.fine_tuning.head_epochs
         arguments = {
             "log_dir": tmp_path / "logs",
             "backup_dir": tmp_path / "backup",
+            "cache_dir": tmp_path / "cache",
         }
-        for epoch in (5, heads + 3):
-            with pytest.raises(Stop):
-                run(**arguments, callbacks=[StopAtEpoch(epoch)])
-        fit = Top.fit
-
-        def stops(self, *args, repetition, **kwargs):
-            if repetition == 3:
-                raise Stop
-            return fit(self, *args, repetition=repetition, **kwargs)
-
-        with monkeypatch.context() as patch, pytest.raises(Stop):
-            patch.setattr(Top, "fit", stops)
-            run(**arguments)
+        heads = tuned.fine_tuning.head_epochs
+        for place in (
+            "features",
+            "head",
+            "top",
+            "fold 3",
+            "calibration",
+            "report",
+        ):
+            with monkeypatch.context() as patch, pytest.raises(Stop):
+                run(**arguments, callbacks=stops_in(place, heads, patch))
         resumed = run(**arguments)
         assert_equal_weights(resumed, tuned)
         assert resumed.temperature == tuned.temperature
@@ -453,6 +518,7 @@ class TestResume:
             resumed.fine_tuning.cross_validated,
             tuned.fine_tuning.cross_validated,
         )
+        assert resumed.history.epoch == tuned.history.epoch
         for name, values in tuned.history.history.items():
             np.testing.assert_array_equal(resumed.history.history[name], values)
         steps, _ = reading.scalars(arguments["log_dir"])["step/loss"]
@@ -472,50 +538,131 @@ class TestResume:
     @pytest.mark.long
     def test_killed_in_each_phase(self, tuned, backbone_of_digits, tmp_path):
         heads = tuned.fine_tuning.head_epochs
-        code = textwrap.dedent(
-            """
-            import os, signal, sys
-            import keras
-            from gdtrain.images.fine_tune import fine_tune
-            from gdtrain.images.reporting import Report
-from gdtrain.images.top import Top
-            from tests.images.conftest import other_digits_of
-
-            place, backbone, folder = sys.argv[1:]
-
-            class Kill(keras.callbacks.Callback):
-                def on_epoch_begin(self, epoch, logs=None):
-                    if place == str(epoch):
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-            fit = Top.fit
-
-            def killed(self, *args, repetition, **kwargs):
-                if place == f"fold {repetition}":
-                    kwargs["callbacks"] = [*kwargs["callbacks"], Kill()]
-                    globals()["place"] = str(self._first_epoch + 2)
-                return fit(self, *args, repetition=repetition, **kwargs)
-
-            Top.fit = killed
-            model = fine_tune(
-                other_digits_of(), backbone, epochs=%d, augmentation=0,
-                backup_dir=folder, cache_dir=folder + "/cache",
-                callbacks=[Kill()],
-            )
-            model.save(folder + "/model.keras")
-            """
-            % EPOCHS
-        )
-        folder = str(tmp_path)
-        for place in ("7", str(heads + 4), "fold 2", "fold 5", "none"):
+        arguments = map(str, (heads, EPOCHS, backbone_of_digits, tmp_path))
+        arguments = list(arguments)
+        for place in (
+            "features",
+            "head",
+            "top",
+            "fold 2",
+            "fold 5",
+            "calibration",
+            "report",
+            "page",
+            "pictures",
+            "save",
+            "none",
+        ):
             done = subprocess.run(
-                [sys.executable, "-c", code, place, backbone_of_digits, folder],
+                [sys.executable, "-c", KILLED, place, *arguments],
                 env={**os.environ, "PYTHONPATH": os.getcwd()},
             )
             killed = place != "none"
-            assert done.returncode == (-signal.SIGKILL if killed else 0)
-        model = keras.saving.load_model(tmp_path / "model.keras")
+            assert done.returncode == (-signal.SIGKILL if killed else 0), place
+            assert (tmp_path / "model.keras").exists() != killed
+        model = load(tmp_path / "model.keras")
         assert_equal_weights(model, tuned)
+        assert model.temperature == tuned.temperature
+        scalars = reading.scalars(tmp_path / "logs")
+        steps, _ = scalars["step/loss"]
+        np.testing.assert_array_equal(steps, np.arange(1, 1 + len(steps)))
+        assert len(scalars["report/accuracy"][0]) == 1
+
+
+class TestLargePhotos:
+    def test_a_memory_map_is_trained_on_with_the_same_bits(
+        self, tuned, run, monkeypatch
+    ):
+        monkeypatch.setattr(store, "_fits_in_memory", lambda size: False)
+        monkeypatch.setattr(choice, "memory_limit", lambda: 0)
+        seen = []
+        fit = Top.fit
+
+        def look(self, x, *args, **kwargs):
+            seen.append(type(x))
+            return fit(self, x, *args, **kwargs)
+
+        monkeypatch.setattr(Top, "fit", look)
+        assert_equal_weights(run(), tuned)
+        assert set(seen) == {np.memmap}
+
+    def test_without_room_for_them_the_head_alone_is_trained(
+        self, frozen, run, tmp_path, monkeypatch
+    ):
+        limit = 100_000  # Between features and activations
+        monkeypatch.setattr(store, "_fits_in_memory", lambda size: size < limit)
+        usage = SimpleNamespace(free=limit)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        with pytest.warns(UserWarning) as caught:
+            model = run(cache_dir=tmp_path)
+        (text,) = [str(warning.message) for warning in caught]
+        assert "top of the backbone is not trained: there is no room" in text
+        assert "No space left" in text
+        assert_equal_weights(model, frozen)
+        assert model.fine_tuning.tuned_accuracy is None
+
+
+class TestModel:
+    def test_plain_keras_loads_it_without_gdtrain(
+        self, tuned, other_digits, tmp_path
+    ):
+        tuned.save(tmp_path / "model.keras")
+        photos = other_digits.held_out.images[:64]
+        expected = tuned.predict(photos, verbose=0)
+        np.savez(tmp_path / "x.npz", photos=photos, expected=expected)
+        script = """if True:
+            import sys
+            sys.modules["gdtrain"] = None  # Its import fails.
+            import keras
+            import numpy as np
+            data = np.load("x.npz")
+            model = keras.saving.load_model("model.keras")
+            found = model.predict(data["photos"], verbose=0)
+            np.testing.assert_array_equal(found, data["expected"])
+            assert type(model).__module__.startswith("keras.")
+            print("all equal")
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.endswith("all equal\n"), done.stderr
+
+    def test_what_is_trainable_is_what_a_later_fit_moves(
+        self, run, other_digits
+    ):
+        model = run()
+        layers = layers_of(model) | {"head": model.get_layer("head")}
+        training = other_digits.training
+
+        def compile_():
+            model.compile(
+                gdtrain.GradientDescent(0.01),
+                loss="sparse_categorical_crossentropy",
+                jit_compile=False,
+            )
+
+        def moved():
+            before = {n: layer.get_weights() for n, layer in layers.items()}
+            model.fit(training.images, training.labels, verbose=0)
+            return [
+                name
+                for name, weights in before.items()
+                if any(map(np.any, map(np.not_equal, weights,
+                                       layers[name].get_weights())))
+            ]  # fmt: skip
+
+        compile_()
+        trained = model.fine_tuning.trained
+        assert moved() == [*trained, "head"]
+        layers[trained[0]].trainable = False
+        assert moved() == [*trained[1:], "head"]
+        layers[trained[0]].trainable = True
+        layers["block2_bn"].trainable = True
+        compile_()
+        assert moved() == ["block2_bn", *trained, "head"]
 
 
 class TestBadInput:
@@ -524,8 +671,14 @@ class TestBadInput:
         [
             ({"epochs": 0}, "epochs"),
             ({"batch_normalization": "no"}, "batch_normalization"),
+            ({"augmentation": -1}, "strength"),
         ],
     )
     def test_it_is_refused(self, run, arguments, words):
         with pytest.raises(ValueError, match=words):
             run(**arguments)
+
+    def test_several_replicas_are_refused(self, run, two_replicas):
+        with two_replicas.scope():
+            with pytest.raises(ValueError, match="one replica.*Received.* 2"):
+                run()

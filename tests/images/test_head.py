@@ -202,6 +202,21 @@ def test_one_program_serves_all_strengths_and_callbacks_see_the_steps():
     assert len(traced) <= 2
 
 
+def test_epochs_count_on_whatever_the_callbacks_are():
+    class OfAllFits(keras.callbacks.History):
+        epoch = ()
+
+        def on_train_begin(self, logs=None):
+            self.epoch = [*self.epoch]
+
+    features, labels = photos()
+    alone = fit_head(features, labels, classes=3)
+    history = OfAllFits()
+    head = fit_head(features, labels, classes=3, callbacks=[history])
+    assert history.epoch == list(range(len(alone.history)))
+    assert history.history["loss"] == head.history == alone.history
+
+
 def test_weak_strength_that_takes_all_steps_is_reported(monkeypatch):
     monkeypatch.setattr("gdtrain.images.head._SOLVED", (1e-9, 100))
     features, labels = photos()

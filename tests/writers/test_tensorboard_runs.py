@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from tensorboard.backend.event_processing import event_file_loader
 
 from gdtrain.writers import summaries
 from gdtrain.writers.tensorboard_runs import FOLDERS, TensorBoardRuns
@@ -102,6 +103,35 @@ def test_next_attempt_of_the_same_object_goes_forward(
         numbered(range(1, 1 + kept_steps)) + numbered(steps, 2.0),
         numbered(range(kept_epochs)) + numbered(epochs, 2.0),
     )
+
+
+def test_many_fits_of_one_run_have_one_mark_and_all_their_points(tmp_path):
+    attempt(TensorBoardRuns(tmp_path), range(1, 200), range(200))  # Before it
+    runs = TensorBoardRuns(tmp_path)
+    for first in range(0, 120, 10):
+        runs.lock()
+        runs.begin(first, first)
+        runs.describe([summaries.text("model", f"{first}")])
+        write(runs, range(first + 1, first + 11), range(first, first + 10), 2.0)
+        runs.judge(first + 10, summaries.text("diagnosis", f"{first}"))
+        runs.end(first + 10, first + 9)
+        runs.close()
+    assert marked_steps(tmp_path) == [{0}, {0}]
+    for run in ("train", "validation"):
+        assert points(tmp_path, run) == (
+            numbered(range(1, 121), 2.0),
+            numbered(range(120), 2.0),
+        )
+
+
+def marked_steps(folder):
+    """Steps of the marks of new attempts, of each file that has one."""
+    found = []
+    for path in sorted(folder.glob("*tfevents*")):
+        events = event_file_loader.LegacyEventFileLoader(str(path)).Load()
+        marks = {e.step for e in events if e.HasField("session_log")}
+        found += [marks] if marks else []
+    return found
 
 
 def test_attempt_that_continues_leaves_files_alone(tmp_path):
