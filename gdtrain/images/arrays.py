@@ -46,7 +46,7 @@ def from_arrays(
     ['cat', 'dog']
     """
     reading.Settings(held_out=held_out, seed=seed)
-    images, labels = np.asarray(images), np.asarray(labels)
+    images, given, labels = np.asarray(images), labels, np.asarray(labels)
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if (
@@ -65,6 +65,12 @@ def from_arrays(
             f"`labels` must have one label for each of {len(images):,} "
             f"images. Received: an array of shape {labels.shape}."
         )
+    missing = [i for i, v in enumerate(given) if finding.is_missing(v)]
+    if missing:
+        raise ValueError(
+            "`labels` must have a label for each image. There is none at "
+            f"{named(missing)}."
+        )
     names, positions = _positions(labels, class_names)
     files = [
         PhotoFile(
@@ -77,18 +83,30 @@ def from_arrays(
         for i, (image, label) in enumerate(zip(images, positions))
     ]
     found = finding.Found("images", files, [], names, {}, False, {}, [])
-    rows = {file.path: i for i, file in enumerate(files)}
-    training, others = (
-        np.array([rows[file.path] for file in part], int)
-        for part in splitting.into_parts(files, found, held_out, seed)
-    )
+    parts = splitting.into_parts(files, found, held_out, seed)
+    learned = {file.digest for file in parts[0]}
+    others = [file for file in parts[1] if file.digest not in learned]
     height, width = images.shape[1:3]
+    sentences = [
+        f"{counted(len(images), 'picture')} of {height} x {width} pixels."
+    ]
+    if len(others) < len(parts[1]):
+        copies = counted(len(parts[1]) - len(others), "picture")
+        sentences.append(
+            f"Not held out, since it is learned as well: {copies}."
+        )
+    rows = {file.path: i for i, file in enumerate(files)}
+
+    def labelled(part: Sequence[PhotoFile]) -> LabelledImages:
+        at = np.array([rows[file.path] for file in part], int)
+        return LabelledImages(images[at], positions[at])
+
     return Photos(
         names,
-        LabelledImages(images[training], positions[training]),
-        LabelledImages(images[others], positions[others]),
+        labelled(parts[0]),
+        labelled(others),
         [],
-        f"{counted(len(images), 'picture')} of {height} x {width} pixels.",
+        " ".join(sentences),
     )
 
 

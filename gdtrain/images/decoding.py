@@ -73,9 +73,11 @@ class DamagedImage(ValueError):
     """
 
     def __init__(self, path: str, reason: str) -> None:
+        # The name of a file may be no text, and could not be printed.
+        name = f" {path}".encode(errors="backslashreplace").decode()
         super().__init__(
-            f"cannot read the picture{f' {path}' * bool(path)}: {reason}. "
-            "Give a whole picture, or remove this one."
+            f"cannot read the picture{name.rstrip()}: {reason}. Give a whole "
+            "picture, or remove this one."
         )
         self.path = path
         self.reason = reason

@@ -14,6 +14,7 @@ from gdtrain.images.photos import (
     NO_PICTURE,
     Part,
     PhotoFile,
+    counted,
     named,
     sentences,
 )
@@ -129,25 +130,34 @@ def find_in_table(
     else:
         source = "the table"
         _check_columns(source, list(table), columns)
-        rows = list(zip(*(list(table[column]) for column in columns)))
+        rows = _rows(source, [list(table[column]) for column in columns])
     for column, values in zip(columns, zip(*rows)):
-        # A missing value of a DataFrame is unequal to itself, or None.
-        empty = [
-            i for i, v in enumerate(values, 1) if v in (None, "") or v != v
-        ]
+        empty = [i for i, v in enumerate(values, 1) if is_missing(v)]
         if empty:
             raise ValueError(
                 f"{source} must have a {column} in each row. It has none in "
                 f"row {named(empty)}. Add it, or remove the row."
             )
-    labels = [str(label) for _, label in rows]
+    for i, (path, _) in enumerate(rows, 1):
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(
+                f"{source} must have the path of a file in each row. It has "
+                f"{path!r} in row {i}. Name the right column by `file_column`."
+            )
+    rows = [(os.fspath(path), str(label)) for path, label in rows]
+    repeated = len(rows) - len(set(rows))
+    rows = list(dict.fromkeys(rows))
+    notes = []
+    if repeated:
+        notes = [f"Left out: {counted(repeated, 'row')} that came before."]
+    labels = [label for _, label in rows]
     class_names = sorted(set(labels))
     if len(class_names) < 2:
         raise ValueError(
             f"{source} must have two or more classes in the column "
             f"{label_column!r}. It has {len(class_names)}."
         )
-    paths = [os.path.join(root or "", os.fspath(path)) for path, _ in rows]
+    paths = [os.path.join(root or "", path) for path, _ in rows]
     examined = _examined(paths, verbose, are_photos=True)
     files = [
         _in_class(one.file, label, "") for one, label in zip(examined, labels)
@@ -160,7 +170,7 @@ def find_in_table(
         {name: f"the class '{name}' of {source}" for name in class_names},
         False,
         {one.file.digest: one.aspect for one in examined},
-        [],
+        notes,
     )
 
 
@@ -285,6 +295,25 @@ def _walk(
             and name.lower() not in SYSTEM_FILES
         ]
     return sorted(files), folders
+
+
+def _rows(source: str, columns: Sequence[list]) -> list[tuple]:
+    """The rows of a table that has columns."""
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"{source} must have columns of the same length. It has "
+            f"{lengths[0]:,} files and {lengths[1]:,} labels."
+        )
+    return list(zip(*columns))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value of a table is none: `None`, "", or unequal to itself."""
+    try:
+        return value is None or value == "" or bool(value != value)
+    except TypeError:  # `pandas.NA` is neither equal nor unequal.
+        return True
 
 
 def _read_csv(path: str, columns: tuple[str, str]) -> list[tuple]:

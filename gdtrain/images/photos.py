@@ -253,6 +253,8 @@ def counted(number: int, noun: str) -> str:
 def named(things: Sequence[object]) -> str:
     """The first of them, and whether there are more."""
     names = ", ".join(map(str, things[:MAX_NAMED]))
+    # The name of a file may be no text, and could not be printed.
+    names = names.encode(errors="backslashreplace").decode()
     return names + (", ..." if len(things) > MAX_NAMED else "")
 
 

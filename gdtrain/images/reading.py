@@ -212,8 +212,8 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         files = training + held_out
         # Without the damaged photos, the others mostly keep their order.
         if [file.path for file in files] != decoded_paths:
-            decoded = _decode(files, settings)
-        removed = damaged = _damaged(files, decoded.failed)
+            decoded, gone = _decode_present(files, settings)
+        removed = damaged = gone + _damaged(files, decoded.failed)
         whole = [file for file in files if file.digest not in decoded.failed]
         decoded_paths = [file.path for file in whole]
         if not removed:
@@ -248,6 +248,29 @@ def _read(found: finding.Found, settings: Settings) -> Photos:
         " ".join(sentences),
         settings.fit,
     )
+
+
+def _decode_present(
+    files: Sequence[PhotoFile], settings: Settings
+) -> tuple[store.Rows, list[PhotoFile]]:
+    """Decodes photos; or else says which are gone, if these are skipped."""
+    try:
+        return _decode(files, settings), []
+    except store.ChangedFile as error:
+        if settings.on_error == "raise":
+            raise
+        reasons = {error.path: error.reason}
+    for file in files:  # With a folder, all photos in it are gone.
+        if not os.path.exists(file.path):
+            reasons.setdefault(file.path, "it is gone")
+    gone = [
+        dataclasses.replace(
+            file, part="", status="damaged", reason=reasons[file.path]
+        )
+        for file in files
+        if file.path in reasons
+    ]
+    return store.Rows(np.zeros(0), {}), gone
 
 
 def _decode(files: Sequence[PhotoFile], settings: Settings) -> store.Rows:

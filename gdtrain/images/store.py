@@ -36,6 +36,23 @@ class File(Protocol):
     def digest(self) -> str: ...
 
 
+class ChangedFile(ValueError):
+    """A file is not what it was when it was found.
+
+    Args:
+        path: The file.
+        reason: What happened, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} was there when the photos were listed, and now {reason}. "
+            "Read the photos again."
+        )
+        self.path = path
+        self.reason = reason
+
+
 class Rows(NamedTuple):
     """Rows of an array, such as decoded photos.
 
@@ -75,8 +92,8 @@ def decoded(
         Images, uint8 `[n, height, width, channels]`.
 
     Raises:
-        ValueError: if a file is gone or has changed since it was found, or
-            as in `kept_rows`.
+        ChangedFile: if a file is gone or has changed since it was found.
+        ValueError: as in `kept_rows`.
     """
 
     def make(positions: Sequence[int], images: np.ndarray) -> dict[int, str]:
@@ -215,15 +232,10 @@ def _content(file: File) -> bytes:
         with open(file.path, "rb") as opened:
             content = opened.read()
     except OSError as error:
-        raise ValueError(
-            f"{file.path} was there when the photos were listed, and now it "
-            f"cannot be read: {error.strerror}. Read the photos again."
-        ) from error
+        reason = f"it cannot be read: {error.strerror}"
+        raise ChangedFile(file.path, reason) from error
     if hashlib.sha256(content).hexdigest() != file.digest:
-        raise ValueError(
-            f"{file.path} has changed since the photos were listed. Read the "
-            "photos again."
-        )
+        raise ChangedFile(file.path, "it has changed")
     return content
 
 

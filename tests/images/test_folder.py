@@ -4,11 +4,20 @@ import os
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from gdtrain.images import DamagedImage, decode, finding, read_folder, splitting
+import gdtrain
+from gdtrain.images import (
+    DamagedImage,
+    decode,
+    finding,
+    read_folder,
+    splitting,
+    store,
+)
 from tests.images.photos import (
     KINDS,
     draw_photo,
@@ -389,6 +398,68 @@ def test_photo_that_vanishes_while_it_is_read_is_named(tmp_path, monkeypatch):
         read_folder(folder, size=8, cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.parametrize("change", ["delete", "delete all", "overwrite"])
+def test_photos_that_vanish_while_they_are_read_are_skipped_if_asked(
+    tmp_path, monkeypatch, change
+):
+    folder = make_photos(tmp_path / "data", 6)
+    decoded = store.decoded
+    changed = {folder / "hot_dog" / "1.JPEG"}
+    if change == "delete all":
+        changed |= {folder / "hot_dog" / "0.jpg", folder / "hot_dog" / "2.png"}
+
+    def decoded_later(files, **arguments):
+        for path in changed:
+            if change == "overwrite":
+                path.write_bytes(png())
+            else:
+                path.unlink(missing_ok=True)
+        return decoded(files, **arguments)
+
+    monkeypatch.setattr(store, "decoded", decoded_later)
+    data = read_folder(
+        folder, size=8, cache_dir=tmp_path / "cache", on_error="skip"
+    )
+    left_out = [file for file in data.files if file.status == "damaged"]
+    assert {file.path for file in left_out} == set(map(str, changed))
+    assert len(data.training) + len(data.held_out) == 12 - len(changed)
+    assert f"Left out: {len(changed)} damaged picture" in str(data)
+    for part in data.training, data.held_out:
+        for image, file in zip(part.images, part.files, strict=True):
+            expected = decode(file.path, size=(8, 8))
+            np.testing.assert_array_equal(image, expected)
+
+
+def test_training_goes_on_without_photos_and_cache_folder(
+    tmp_path, monkeypatch
+):
+    folder = make_photos(tmp_path / "data", 6)
+    monkeypatch.setattr(store, "_fits_in_memory", lambda size_bytes: False)
+    monkeypatch.setattr("gdtrain.data.choice.memory_limit", lambda: 0)
+
+    def losses(*callbacks):
+        data = read_folder(folder, size=8, cache_dir=tmp_path / "cache")
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Flatten(), keras.layers.Dense(2)]
+        model = gdtrain.Sequential([keras.Input([8, 8, 3]), *layers])
+        model.compile(keras.optimizers.SGD(1e-6), "mse")
+        x, y = data.training.images, data.training.labels
+        assert isinstance(x, np.memmap)
+        done = model.fit(
+            x, y, batch_size=2, epochs=3, verbose=0, callbacks=callbacks
+        )
+        return done.history["loss"]
+
+    class Delete(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                shutil.rmtree(folder)
+                shutil.rmtree(tmp_path / "cache")
+
+    assert losses() == losses(Delete())
+    assert not folder.exists()
+
+
 def test_kinds_of_made_up_photos_are_all_read():
     assert {ending.lower() for _, ending in KINDS} == {"jpg", "jpeg", "png"}
     assert set(finding.ENDINGS) >= {".jpg", ".jpeg", ".png", ".avif"}
@@ -492,6 +563,93 @@ def test_folder_that_cannot_be_used_is_named_with_the_reason(
 def test_bad_argument_is_an_error_before_files_are_read(arguments, message):
     with pytest.raises(ValueError, match=message):
         read_folder("no such folder", **arguments)
+
+
+@pytest.mark.parametrize("train, test", [("TRAIN", "Validation")])
+def test_parts_are_found_in_any_case(tmp_path, train, test):
+    for part, count in (train, 3), (test, 2):
+        make_random_photos(tmp_path / part, {"cat": count, "dog": count})
+    data = read_folder(tmp_path, size=8)
+    assert (len(data.training), data.class_names) == (6, ["cat", "dog"])
+
+
+def test_names_may_be_long_strange_or_those_of_photos(tmp_path):
+    """Also one that is no text in UTF-8, which could not be printed."""
+    names = ["été 🌭", "a.jpg", "x" * 255]
+    make_random_photos(tmp_path, dict.fromkeys(names, 2))
+    photos = ["日本.png", "y" * 251 + ".png", "a 'b' \"c\".png"]
+    for i, name in enumerate(photos):
+        random_photo(100 + i).save(tmp_path / names[0] / name)
+    bad = os.fsencode(tmp_path / names[1]) + b"/\xff.png"
+    with open(bad, "wb") as file:
+        file.write(b"no picture")
+    data = read_folder(tmp_path, size=8, on_error="skip")
+    assert data.class_names == sorted(names)
+    assert len(data.training) + len(data.held_out) == 9
+    assert "1 damaged picture" in str(data)
+    str(data).encode()
+    data._repr_html_().encode()
+    with pytest.raises(ValueError, match="dcff.png") as caught:
+        read_folder(tmp_path, size=8)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("name", ["1.png", "1"])
+def test_file_that_may_not_be_read_is_named(tmp_path, monkeypatch, name):
+    """By a system that refuses it: to an administrator, none does."""
+    make_random_photos(tmp_path, {"cat": 3, "dog": 3})
+    path = tmp_path / "cat" / name
+    (tmp_path / "cat" / "1.png").rename(path)
+    open_file = open
+
+    def refuse(file, *arguments, **keywords):
+        if str(file) == str(path):
+            raise PermissionError(13, "Permission denied", str(file))
+        return open_file(file, *arguments, **keywords)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    data = read_folder(tmp_path, size=8, on_error="skip")
+    assert len(data.training) + len(data.held_out) == 5
+    assert str(path) in str(data) and "Permission denied" in str(data)
+
+
+def test_every_file_is_in_the_table(tmp_path):
+    """But not what is hidden, or of the system."""
+    folder = make_random_photos(tmp_path / "data", {"cat": 5, "dog": 5})
+    cat = folder / "cat"
+    (cat / "empty").touch()
+    (cat / "empty.png").touch()
+    (cat / "notes.txt").write_text("Cats.")
+    (cat / "link.png").symlink_to(cat / "1.png")
+    (cat / "broken.png").symlink_to(cat / "nowhere")
+    (cat / "inner.png").mkdir()
+    random_photo(100).save(cat / "inner.png" / "inner", "PNG")  # By content
+    random_photo(101).save(folder / "above.png")
+    os.mkfifo(cat / "pipe")
+    (cat / ".hidden.png").touch()
+    (cat / "Thumbs.db").touch()
+    data = read_folder(folder, size=8, on_error="skip")
+    status = {file.path: file.status for file in data.files}
+    listed = {
+        os.path.join(path, name)
+        for path, _, names in os.walk(folder)
+        for name in names
+    }
+    listed -= {str(cat / ".hidden.png"), str(cat / "Thumbs.db")}
+    assert status.keys() == listed
+    for name, expected in {
+        "empty": "skipped",
+        "empty.png": "damaged",
+        "notes.txt": "skipped",
+        "broken.png": "damaged",
+        "inner.png/inner": "read",
+        "../above.png": "skipped",
+        "pipe": "skipped",
+    }.items():
+        assert status[os.path.normpath(cat / name)] == expected
+    assert status[str(cat / "link.png")] in ("read", "duplicate")
+    counts = re.search(r"^all +(\d+) +(\d+) +(\d+) +(\d+)", str(data), re.M)
+    assert sum(map(int, counts.groups())) <= len(listed)
 
 
 # -------------------------------------------------------------------- cache

@@ -1,7 +1,9 @@
 """Photos are decoded once and kept, whatever happens to the cache folder."""
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -190,7 +192,7 @@ def test_a_file_that_is_gone_or_changed_is_named(tmp_path):
         decoded(files, tmp_path)
     with open(files[1].path, "wb") as file:
         file.write(b"c")
-    with pytest.raises(ValueError, match="1.jpg has changed"):
+    with pytest.raises(ValueError, match="1.jpg was there .* it has changed"):
         decoded(files[1:], tmp_path)
     assert not (tmp_path / "cache").exists()
 
@@ -215,6 +217,32 @@ def test_images_stay_in_memory_if_the_disk_is_full(tmp_path):
             found = decoded(files, tmp_path)
     assert len(found.rows) == 64
     assert not kept_files(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_a_disk_that_is_full_at_the_last_byte_leaves_nothing(
+    tmp_path, monkeypatch, where, number
+):
+    monkeypatch.setattr(store, "_fits_in_memory", lambda _: where == "memory")
+    files = make_files(tmp_path / "photos", b"a", b"damaged")
+
+    def fail(file):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "fsync", fail)
+        if where == "memory":
+            with pytest.warns(UserWarning, match="Nothing is kept in"):
+                found = decoded(files, tmp_path)
+            assert len(found.rows) == len(found.failed) == 1
+        else:
+            why = re.escape(os.strerror(number))
+            with pytest.raises(ValueError, match=f"cannot be kept.*{why}"):
+                decoded(files, tmp_path)
+        assert not kept_files(tmp_path)
+    assert len(decoded(files, tmp_path).rows) == 1
+    assert len(kept_files(tmp_path)) == 1
 
 
 def test_too_many_images_for_the_disk_are_an_error(
@@ -263,40 +291,95 @@ def test_two_may_decode_the_same_photos_at_once(tmp_path, on_disk):
     assert name.endswith(".npy")
 
 
-KILLED = """
-    import os, signal, sys, types
-    from gdtrain.images import parallel, store
+PROCESS = """
+    import os, pathlib, signal, sys, time, types
+    from gdtrain.images import packs, parallel, store
     from tests.images.test_store import Decoder
 
     decoder = Decoder()
 
+    def kill(*arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def decode(content, **arguments):
-        if content == b"killed":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if content == b"killed" and {step!r} == "decoding":
+            kill()
         return decoder(content, **arguments)
 
-    store._fits_in_memory = lambda size_bytes: False
+    if {step!r} == "writing":
+        packs.json = types.SimpleNamespace(dumps=kill)
+    store._fits_in_memory = lambda size_bytes: {in_memory}
     parallel._ITEMS = 1
     store._PART_BYTES = 6 * 8 * 3
     files = [types.SimpleNamespace(path=p, digest=d) for p, d in {files}]
-    store.decoded(files, size=(6, 8), decode=decode, cache_dir={cache!r})
+    for _ in range({times}):
+        started = pathlib.Path({cache!r}).with_name(f"started {{os.getpid()}}")
+        started.touch()
+        while len(list(started.parent.glob("started *"))) < {processes}:
+            time.sleep(0.01)
+        found = store.decoded(
+            files, size=(6, 8), decode=decode, cache_dir={cache!r}
+        )
+    print(store.hashlib.sha256(found.rows).hexdigest(), len(decoder.contents))
 """
 
 
+def start(tmp_path, files, in_memory, step="", processes=1, times=1):
+    """Starts a process that decodes files, together with other processes."""
+    code = textwrap.dedent(PROCESS).format(
+        files=[(file.path, file.digest) for file in files],
+        cache=str(tmp_path / "cache"),
+        in_memory=in_memory,
+        step=step,
+        processes=processes,
+        times=times,
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
+
+
 @pytest.mark.long
-def test_what_a_killed_process_leaves_is_not_read(tmp_path):
+@pytest.mark.parametrize(
+    "step, in_memory",
+    [("decoding", False), ("writing", False), ("writing", True)],
+)
+def test_what_a_killed_process_leaves_is_not_read(tmp_path, step, in_memory):
     contents = [b"%d" % i for i in range(20)] + [b"killed"]
     files = make_files(tmp_path / "photos", *contents)
-    pairs = [(file.path, file.digest) for file in files]
-    code = textwrap.dedent(KILLED)
-    code = code.format(files=pairs, cache=str(tmp_path / "cache"))
-    done = subprocess.run([sys.executable, "-c", code], timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    process = start(tmp_path, files, in_memory, step)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
     (part,) = kept_files(tmp_path)
     assert part.endswith(".part")
     decoder = Decoder()
-    assert len(decoded(files, tmp_path, decoder).rows) == 21
-    assert len(decoder.contents) == 21
+    found = decoded(files, tmp_path, decoder)
+    assert len(found.rows) == len(decoder.contents) == 21
+    for content, image in zip(contents, found.rows, strict=True):
+        wanted = Decoder()(content, size=SIZE, channels=3, fit="")
+        np.testing.assert_array_equal(image, wanted)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_processes_may_decode_the_same_photos_at_once(tmp_path, in_memory):
+    contents = [b"%d" % i for i in range(300)] + [b"damaged"]
+    files = make_files(tmp_path / "photos", *contents)
+    processes = [
+        start(tmp_path, files[100 * i :], in_memory, processes=3, times=2)
+        for i in range(2)
+    ]
+    processes.append(start(tmp_path, files, in_memory, processes=3, times=2))
+    for process, first in zip(processes, (0, 100, 0), strict=True):
+        shown, _ = process.communicate(timeout=120)
+        digest, count = shown.split()
+        alone = decoded(
+            files[first:], tmp_path, no_decoding
+        )  # All of it is kept.
+        assert hashlib.sha256(alone.rows).hexdigest() == digest
+        assert len(alone.rows) == 300 - first
+        assert int(count) <= 301 - first  # Each decodes a content once.
+    assert all(name.endswith(".npy") for name in kept_files(tmp_path))
 
 
 def test_unfinished_files_are_deleted_after_a_day(tmp_path):

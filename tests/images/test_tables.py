@@ -93,6 +93,56 @@ def test_missing_value_is_an_error(folder, table, missing):
         read_table(table, root=folder)
 
 
+def test_missing_value_of_pandas_is_an_error(folder, table):
+    frame = pandas.DataFrame(table).astype("string")
+    frame.loc[3, "label"] = pandas.NA
+    frame.loc[5, "label"] = pandas.NA
+    with pytest.raises(ValueError, match="a label in each row.* row 4, 6"):
+        read_table(frame, root=folder)
+
+
+def test_columns_may_be_arrays_of_numpy(folder, table):
+    expected = read_folder(folder, size=8)
+    arrays = {name: np.array(column) for name, column in table.items()}
+    assert_same(read_table(arrays, root=folder, size=8), expected)
+    objects = {name: np.array(c, object) for name, c in table.items()}
+    assert_same(read_table(objects, root=folder, size=8), expected)
+    table["label"] = np.array([name == "dog" for name in table["label"]], int)
+    data = read_table(table, root=folder, size=8)
+    assert data.class_names == ["0", "1"]
+    np.testing.assert_array_equal(
+        data.training.labels, expected.training.labels
+    )
+
+
+def test_columns_of_unequal_length_are_an_error(folder, table):
+    table["label"] = table["label"][:-1]
+    with pytest.raises(ValueError, match="It has 11 files and 10 labels"):
+        read_table(table, root=folder)
+
+
+def test_column_that_has_no_paths_is_an_error(folder, table):
+    table["file"] = list(range(11))
+    with pytest.raises(ValueError, match="It has 0 in row 1. Name the right"):
+        read_table(table, root=folder)
+
+
+def test_rows_that_come_again_count_once_and_are_told(folder, table):
+    once = read_table(table, root=folder, size=8)
+    table = {name: column + column[:4] for name, column in table.items()}
+    twice = read_table(table, root=folder, size=8)
+    assert_same(twice, once)
+    assert "Left out: 4 rows that came before." in str(twice)
+
+
+def test_file_with_two_labels_is_told(folder, table):
+    table["file"].append(table["file"][0])
+    table["label"].append("dog")
+    text = str(read_table(table, root=folder, size=8))
+    assert "The same picture is in two classes" in text
+    assert "0.png (cat)" in text and "0.png (dog)" in text
+
+
 def test_short_row_is_an_error(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("file,label\n1.jpg,cat\n2.jpg\n")
@@ -189,6 +239,8 @@ def test_class_names_give_the_order():
             {"class_names": ["a", "b", "c"]},
             "class 'c' of images must.*has 0",
         ),
+        (make_images(4), ["a", None] * 2, {}, "none at 1, 3"),
+        (make_images(4), ["a", "b", "a", np.nan], {}, "a label for each image"),
         (make_images(4), [0, 1] * 2, {"held_out": 2}, "`held_out` must be"),
     ],
 )
@@ -197,3 +249,23 @@ def test_arrays_that_cannot_be_used_are_an_error(
 ):
     with pytest.raises(ValueError, match=message):
         from_arrays(images, labels, **arguments)
+
+
+def test_images_that_are_learned_are_not_held_out():
+    """Of one class with more pictures than its share, and one with less."""
+    images = make_images(40)
+    images[1:] = images[1]
+    data = from_arrays(images, [0] * 20 + [1] * 20)
+    learned = {image.tobytes() for image in data.training.images}
+    held_out = [image.tobytes() for image in data.held_out.images]
+    assert not learned & set(held_out) and len(held_out) <= 1
+    missing = 40 - len(data.training) - len(data.held_out)
+    assert missing and f"is learned as well: {missing} picture" in str(data)
+
+
+def test_labels_may_be_a_column_of_pandas():
+    images, labels = make_images(12), ["cat", "dog"] * 6
+    expected = from_arrays(images, labels)
+    column = pandas.Series(labels, index=range(7, 19))
+    for same in column, column.astype("category"), column.astype("string"):
+        assert_same(from_arrays(images, same), expected)
