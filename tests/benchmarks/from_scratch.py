@@ -63,7 +63,7 @@ def backbone_of_digits(photos, labels):
     """A network of four convolutions that has learned some digits."""
     inputs = keras.Input([16, 16, 3])
     x = layers.Rescaling(1 / 255)(inputs)
-    for channels, strides in (8, 1), (16, 2), (32, 2), (32, 1):
+    for channels, strides in (16, 1), (32, 2), (64, 2), (128, 1):
         x = layers.Conv2D(channels, 3, strides, padding="same", use_bias=False)(
             x
         )
