@@ -10,6 +10,7 @@ from gdtrain.images.calibration import (
     wilson,
 )
 from gdtrain.images.classifier import PhotoClassifier, load
+from gdtrain.images.close_up import with_close_up
 from gdtrain.images.decoding import DamagedImage, decode
 from gdtrain.images.fine_tune import FineTuning, fine_tune
 from gdtrain.images.head import Head, fit_head
@@ -43,4 +44,5 @@ __all__ = [
     "report",
     "temperature",
     "wilson",
+    "with_close_up",
 ]

@@ -110,7 +110,8 @@ def fine_tune(
         epochs: Of phase 3, each over two views of each photo, or over the
             photos if nothing is changed at random.
         unfreeze: How many blocks of the backbone phase 3 trains: `True` for
-            the default, `False` for none.
+            the default, `False` for none. None is if the backbone has none,
+            as one of `gdtrain.images.with_close_up`.
         seed: Of the folds, the changes at random and the order.
         log_dir: As in `gdtrain.callbacks.TensorBoard`. Defaults to `None`, no
             event files and no report.
@@ -262,7 +263,7 @@ def _seen(
 ) -> _Seen:
     """Computes activations below the blocks that are trained."""
     parts = None
-    if blocks > 0:
+    if blocks > 0 and backbone.trainable_blocks:
         parts = cut(backbone.model, backbone.trainable_blocks[:blocks])
         below = activations(parts.base)
         key = f"{below.key} {augmentation}"

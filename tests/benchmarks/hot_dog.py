@@ -2,7 +2,9 @@
 
 The size, 320, was chosen by frozen features on splits of seeds below 100:
 photos are shown larger than in the training of the backbone, which raised the
-mean from 0.89 (224) to 0.91.
+mean from 0.89 (224) to 0.91. So was the close-up: 0.93, over 100 splits of the
+same 200 photos, the best of some 50 kinds of features. It has four times the
+cost, and leaves the backbone as it is.
 """
 
 import pathlib
@@ -16,11 +18,13 @@ SIZE = 320
 SUSPECTS = 20
 
 
-def fine_tune(photos, weights, folder, **arguments):
+def fine_tune(photos, weights, folder, *, close_up=True, **arguments):
     """A classifier of the photos; what can be kept is, in a folder."""
+    network = efficientnet_lite0(weights, size=SIZE)
+    backbone = images.open_backbone(network, size=SIZE)
     return images.fine_tune(
         photos,
-        efficientnet_lite0(weights, size=SIZE),
+        images.with_close_up(backbone) if close_up else backbone,
         cache_dir=f"{folder}/cache",
         verbose=0,
         **arguments,
@@ -44,15 +48,15 @@ def split(data, weights, folder, seed):
     """What one split reaches.
 
     Returns:
-        How many held-out photos are right; with the head alone; how many
-        there are; how it was fine-tuned.
+        How many held-out photos are right; with a head of the photo alone;
+        how many there are; how it was fine-tuned.
     """
     photos = read(data, folder, seed)
     model = fine_tune(photos, weights, folder, seed=seed)
-    tuned = frozen = right(model, photos.held_out)
-    if model.fine_tuning.is_kept:
-        head = fine_tune(photos, weights, folder, seed=seed, unfreeze=False)
-        frozen = right(head, photos.held_out)
+    head = fine_tune(
+        photos, weights, folder, close_up=False, unfreeze=False, seed=seed
+    )
+    tuned, frozen = (right(each, photos.held_out) for each in (model, head))
     return tuned, frozen, len(photos.held_out), str(model.fine_tuning)
 
 
