@@ -100,3 +100,22 @@ def known(folder: str, kind: str) -> dict[str, np.ndarray | str]:
                 found |= zip(pack.digests, np.asarray(pack.rows), strict=True)
                 found |= pack.failed
     return found
+
+
+def delete_contained(folder: str, kind: str, path: str) -> None:
+    """Deletes packs of a kind that have nothing but what is in one of them.
+
+    A collection that grows would else leave a pack for each of its sizes.
+    """
+    whole = read(path)
+    if whole is None:
+        return
+    contents = {*whole.digests, *whole.failed}
+    for name in os.listdir(folder):
+        other = os.path.join(folder, name)
+        if name.startswith(kind) and name.endswith(ENDING) and other != path:
+            part = read(other)
+            if part and contents.issuperset([*part.digests, *part.failed]):
+                # Maps of it stay; where a system refuses, it stays too.
+                with contextlib.suppress(OSError):
+                    os.remove(other)

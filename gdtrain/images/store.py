@@ -14,7 +14,7 @@ from gdtrain.data import choice
 from gdtrain.images import cache, packs
 from gdtrain.images.parallel import Progress, in_parallel
 
-_VERSION = 3  # Of what the files hold; those of another are not read.
+_VERSION = 4  # Of what the files hold; those of another are not read.
 _PART_BYTES = 2**26  # Of rows that are made at once on their way to a file
 
 #: Makes the rows at some positions in an array that has a row for each of
@@ -188,6 +188,7 @@ def kept_rows(
         if _fits_in_memory(work.size_bytes):
             return _in_memory(work, folder, kind)
         pack = _on_disk(work, path)
+        packs.delete_contained(folder, kind, path)
     return Rows(pack.rows, pack.failed)
 
 

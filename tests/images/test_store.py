@@ -510,6 +510,22 @@ def test_the_same_content_may_come_twice(tmp_path, monkeypatch, where):
         assert found.failed == {"x": "an x"}
 
 
+def test_maps_of_a_growing_collection_are_replaced(tmp_path, on_disk):
+    contents = [b"a", b"b", b"damaged", b"c", b"d"]
+    files = make_files(tmp_path / "photos", *contents)
+    small = decoded(files[:3], tmp_path).rows
+    before = small.copy()
+    decoded(files[3:4], tmp_path, size=(3, 4))  # Of another size
+    whole = decoded(files, tmp_path).rows
+    assert len(kept_files(tmp_path)) == 2
+    np.testing.assert_array_equal(small, before)
+    for _ in range(2):  # A part that is needed later is kept beside it.
+        decoded(files[1:], tmp_path, no_decoding)
+        again = decoded(files, tmp_path, no_decoding)
+        np.testing.assert_array_equal(again.rows, whole)
+    assert len(kept_files(tmp_path)) == 3
+
+
 def test_what_is_added_takes_no_more_room_than_itself(tmp_path):
     digests = [chr(code) for code in range(100, 1100)]
     rows_of(digests, tmp_path)
