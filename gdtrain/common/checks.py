@@ -59,6 +59,32 @@ def keras_arguments(
             )
 
 
+def height_and_width(name: str, value: Any) -> tuple[int, int]:
+    """Returns a size of pictures as `(height, width)`, or raises.
+
+    Args:
+        name: Name of the argument, as the user wrote it.
+        value: What was received: two integers, or one for both.
+
+    Raises:
+        TypeError: if one is not an integer.
+        ValueError: if one is below 1, or there are not two.
+
+    Example:
+
+    >>> height_and_width("size", 224)
+    (224, 224)
+    """
+    both = (value, value) if isinstance(value, numbers.Integral) else value
+    if not isinstance(both, list | tuple) or len(both) != 2:
+        raise ValueError(
+            f"`{name}` must be a number of pixels, or (height, width). "
+            f"Received: {name}={value!r}."
+        )
+    height, width = (positive_integer(name, side) for side in both)
+    return height, width
+
+
 def positive_integer(name: str, value: Any) -> int:
     """Returns `value` as an `int`, or raises.
 

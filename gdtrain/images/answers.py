@@ -4,12 +4,12 @@ import concurrent.futures
 import dataclasses
 import itertools
 import os
+import reprlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.images import finding
@@ -61,10 +61,11 @@ def batches(
 
     Args:
         photos: A photo or several, of any size: the path of a file or of a
-            folder, with all photos in it and below; the bytes of a file; a
-            Pillow image; an array `[height, width, channels]` or
-            `[n, height, width, channels]` of numbers from 0 to 255; or an
-            iterable of these.
+            folder, with all photos in it and below; the bytes of a file, or
+            one opened in binary mode; a Pillow image; an array or tensor,
+            `[height, width]`, `[height, width, channels]` or
+            `[n, height, width, channels]`, of 1, 3 or 4 channels and numbers
+            from 0 to 255; or an iterable of these.
         shape: Height, width and channels that the arrays get. Arrays that
             have them stay as they are.
         fit: How photos of other sizes are made to fit, as in `decode`.
@@ -146,6 +147,10 @@ def _pixels(source: Any, shape: tuple[int, int, int], fit: Fit) -> np.ndarray:
         if source.shape == shape:
             return source
         source = source.round().astype(np.uint8)
+    elif _is_path(source) and "://" in os.fspath(source):
+        raise DamagedImage(
+            os.fspath(source), "it is an address, to be downloaded first"
+        )
     return decode(source, size=shape[:2], channels=shape[2], fit=fit)
 
 
@@ -155,34 +160,51 @@ def _is_path(source: Any) -> bool:
 
 def _single_photos(photos: Any) -> Iterator[Any]:
     """Each photo of what `classify` takes."""
+    # Files that are open, and tensors of any library, by Python's interfaces
+    if hasattr(photos, "read"):
+        photos = photos.read()
+    elif hasattr(photos, "__array__") and not isinstance(
+        photos, str | bytes | Image.Image
+    ):
+        photos = np.asarray(photos)
     if _is_path(photos):
         is_folder = os.path.isdir(photos)
         yield from finding.photos_in(photos) if is_folder else [photos]
-    elif isinstance(photos, bytes | Image.Image):
+    elif isinstance(photos, bytes | bytearray | memoryview):
+        yield bytes(photos)
+    elif isinstance(photos, Image.Image) or _is_one(photos):
         yield photos
-    elif isinstance(photos, np.ndarray | tf.Tensor):
-        array = np.asarray(photos)
-        yield from array if array.ndim == 4 else [array]
-    elif isinstance(photos, Iterable):
+    elif isinstance(photos, Iterable) and not isinstance(photos, Mapping):
         for photo in photos:
             yield from _single_photos(photo)
     else:
         raise TypeError(
             "Photos must be paths, bytes, Pillow images or arrays of numbers "
-            f"from 0 to 255. Received: {photos!r} of type "
+            f"from 0 to 255. Received: {reprlib.repr(photos)} of type "
             f"{type(photos).__name__}."
         )
 
 
+def _is_one(array: Any) -> bool:
+    """Whether it is an array that is not one of several photos."""
+    if not isinstance(array, np.ndarray):
+        return False
+    return array.ndim == 0 or array.ndim != 4 and array.dtype.kind not in "OUS"
+
+
 def _checked(array: np.ndarray) -> np.ndarray:
     """Refuses numbers that a photo does not have."""
-    low, high = (array.min(), array.max()) if array.size else (0, 0)
-    if not 0 <= low <= high <= 255 or (
-        array.dtype.kind == "f" and 0 < high <= 1
-    ):
+    if array.dtype.kind not in "uif" or array.ndim < 2 or not array.size:
+        raise ValueError(
+            "An array must be [height, width, channels], of numbers from 0 to "
+            f"255. Received: shape {list(array.shape)}, dtype {array.dtype}."
+        )
+    low, high = array.min(), array.max()
+    is_scaled = array.dtype.kind == "f" and bool(0 <= low and 0 < high <= 1)
+    if not 0 <= low <= high <= 255 or is_scaled:
+        remedy = " Multiply by 255 what was scaled to between 0 and 1."
         raise ValueError(
             "An array must have numbers from 0 to 255. Received: numbers "
-            f"from {low:.3g} to {high:.3g}. Multiply by 255 what was scaled "
-            "to between 0 and 1."
+            f"from {low:.3g} to {high:.3g}.{remedy * is_scaled}"
         )
     return array

@@ -8,6 +8,7 @@ import tensorflow as tf
 _CROPPED = 0.25  # Most that is cut off of height and of width
 _BRIGHTNESS = 0.1 * 255
 _CONTRAST = 0.2
+_BETWEEN_REPLICAS = 0x3C6EF372  # So that seeds 0, 1, 2, ... do not meet
 _MAX_STRENGTH = 3.0  # At which a quarter of height and width may remain
 
 
@@ -45,7 +46,8 @@ class RandomPhotoChanges(keras.layers.Layer):
     It takes one resampling, and a tenth of the time of `RandomFlip`,
     `RandomTranslation`, `RandomZoom`, `RandomBrightness` and `RandomContrast`
     of Keras one after another. Its random state is part of a backup, so that
-    training resumes exactly.
+    training resumes exactly. Each replica of a `tf.distribute.Strategy` draws
+    changes of its own.
 
     Args:
         strength: A factor of all changes but the mirroring, from 0 to 3.
@@ -80,12 +82,7 @@ class RandomPhotoChanges(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         photos = tf.convert_to_tensor(inputs)
         if training:
-            numbers = keras.random.uniform(
-                [tf.shape(photos)[0], self.NUMBERS],
-                dtype="float32",
-                seed=self.seed_generator,
-            )
-            photos = self.changed(photos, numbers)
+            photos = self.changed(photos, self._numbers(tf.shape(photos)[0]))
         return tf.cast(photos, self.compute_dtype)
 
     def changed(self, photos: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
@@ -123,6 +120,16 @@ class RandomPhotoChanges(keras.layers.Layer):
         mean = tf.reduce_mean(photos, axis=[1, 2, 3], keepdims=True)
         mean_after = mean + _BRIGHTNESS * change[..., 1:]
         return tf.clip_by_value((photos - mean) * factor + mean_after, 0, 255)
+
+    def _numbers(self, n: tf.Tensor) -> tf.Tensor:
+        """Random numbers for so many photos, different on each replica."""
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        context = tf.distribute.get_replica_context()
+        if context is not None:  # None where a model is only described
+            replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+            # The generator counts in the second of the two numbers.
+            seed += tf.stack([replica * _BETWEEN_REPLICAS, 0])
+        return tf.random.stateless_uniform([n, self.NUMBERS], seed)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pathlib
 import warnings
+import zipfile
 from collections.abc import Iterable
 
 import keras
@@ -18,7 +19,6 @@ from gdtrain.images.features import first_line, not_of_size
 from gdtrain.keras_bridge import layers
 
 ENDINGS = (".keras", ".h5", ".hdf5")  # Of files with a whole model
-
 
 #: From 0..255 to -1..1
 _FROM_MINUS_1_TO_1 = (
@@ -99,7 +99,8 @@ def open_backbone(
               preprocessing within, such as a `Rescaling` layer; it is copied,
               unless it is a subclass with its own `call`, which is used as it
               is. Grey photos `[n, height, width, 1]` are taken too;
-            - the path of a file that such a model was saved to;
+            - the path of a file that such a model was saved to, `.keras` or
+              `.h5`;
             - where KerasHub is installed, one of its presets, such as
               `"resnet_50_imagenet"`, with its scaling;
             - a `Backbone` of photos of this size, which is returned.
@@ -118,17 +119,25 @@ def open_backbone(
         ValueError: if there is no such backbone, its weights cannot be had,
             it does not take photos of this size, or it has no features.
 
+    Warns:
+        UserWarning: if a name gets random weights.
+
     Example:
 
-    >>> backbone = open_backbone("MobileNetV3Small", size=32, weights=None)
-    >>> backbone.model.output.shape
-    (None, 576)
+    >>> network = keras.Sequential([
+    ...     keras.Input((32, 32, 3)),
+    ...     keras.layers.Rescaling(1 / 255),
+    ...     keras.layers.Conv2D(16, 3),
+    ... ])
+    >>> open_backbone(network, size=32).model.output.shape
+    (None, 16)
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    shape = (
-        checks.positive_integer("size", height),
-        checks.positive_integer("size", width),
-    )
+    shape = checks.height_and_width("size", size)
+    if not isinstance(weights, str | os.PathLike | None):
+        raise TypeError(
+            '`weights` must be "imagenet", the path of a file, or None. '
+            f"Received: weights={weights!r}."
+        )
     if isinstance(backbone, Backbone):
         if (taken := backbone.model.input_shape[1:3]) != shape:
             takes = "it takes {} x {}".format(*taken)
@@ -148,6 +157,13 @@ def open_backbone(
         )
     elif (name := os.fspath(backbone)) in NAMES:
         model = _of_application(name, shape, weights)
+        if weights is None:
+            warnings.warn(
+                f"The backbone {name} has random weights: its features say "
+                "little of what photos show. Leave out `weights=None` for "
+                "those of ImageNet, or give a file.",
+                stacklevel=2,
+            )
     elif name.endswith(ENDINGS):
         whole = _loaded(name)
         if weights not in ("imagenet", None):
@@ -301,6 +317,7 @@ def _freeze(model: keras.Model) -> list[list[keras.layers.Layer]]:
 def _loaded(path: str) -> keras.Model:
     """The model in a file."""
     try:
+        _check_file(path)
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises what it meets in the file.
         raise ValueError(
@@ -313,7 +330,9 @@ def _load_weights(
     model: keras.Model, path: str | os.PathLike | None, name: str
 ) -> None:
     """Reads the weights of a model from a file."""
+    assert path is not None
     try:
+        _check_file(path)
         with warnings.catch_warnings():
             # One for each layer, before the error that says it of all
             warnings.filterwarnings("ignore", "Skipping nested container")
@@ -326,8 +345,22 @@ def _load_weights(
         ) from error
 
 
+def _check_file(path: str | os.PathLike) -> None:
+    """Raises an error where Keras's own would not say what is wrong."""
+    if not os.path.exists(path):
+        raise ValueError("there is no such file")
+    is_zip = os.fspath(path).endswith(".keras")
+    if is_zip and not zipfile.is_zipfile(path):
+        raise ValueError("it is damaged, or no file of Keras's")
+
+
 def _unknown(name: str, names: Iterable[str]) -> ValueError:
     """The error that there is no such backbone, with names near it."""
+    if os.path.isdir(name):
+        return ValueError(
+            f"The folder {name} is no backbone: the layers of a SavedModel "
+            f"cannot be trained. Give the {ENDINGS[0]} file of a model."
+        )
     known = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
     meant = ", ".join(known[each] for each in near) or "MobileNetV3Large"

@@ -83,10 +83,7 @@ class PhotoClassifier(Model):
         Raises:
             ValueError: if the parts do not fit together.
         """
-        height, width = (
-            checks.positive_integer("size", side)
-            for side in ((size, size) if isinstance(size, int) else size)
-        )
+        size = checks.height_and_width("size", size)
         kernel = np.asarray(kernel, np.float32)
         bias = np.asarray(bias, np.float32)
         names = _checked_names(class_names, len(bias))
@@ -94,7 +91,7 @@ class PhotoClassifier(Model):
         temperature = checks.positive_number(
             "temperature", temperature, "1.0 leaves probabilities as they are."
         )
-        backbone, shape = _as_layer(backbone_model, (height, width), kernel)
+        backbone, shape = _as_layer(backbone_model, size, kernel)
         inputs = keras.Input(shape, name="photo")
         features = backbone(inputs)
         head = keras.layers.Dense(len(names), name=_HEAD, dtype="float32")
@@ -162,9 +159,10 @@ class PhotoClassifier(Model):
         Args:
             photos: A photo or several, of any size: the path of a file or of
                 a folder, with all photos in it and below; the bytes of a
-                file; a Pillow image; an array `[height, width, channels]` or
-                `[n, height, width, channels]` of numbers from 0 to 255; or
-                an iterable of these.
+                file, or one opened in binary mode; a Pillow image; an array
+                or tensor, `[height, width]`, `[height, width, channels]` or
+                `[n, height, width, channels]`, of 1, 3 or 4 channels and
+                numbers from 0 to 255; or an iterable of these.
             batch_size: How many are in memory at once. Defaults to 32.
             on_error: What happens with photos that cannot be read: `"raise"`
                 names all of them at the end, `"skip"` warns and gives no
@@ -258,8 +256,11 @@ class PhotoClassifier(Model):
     def export_saved_model(self, path: str | os.PathLike) -> None:
         """Writes a SavedModel: photos as in `predict` -> probabilities.
 
-        Its signature `serve` takes float32 `[n, height, width, channels]`. It
-        has no class names: `class_names` says what the columns are.
+        Its endpoint `serve` takes float32 `[n, height, width, channels]`.
+        Probabilities are calibrated: the temperature is within. The names of
+        classes, in the order of the columns, are in
+        `assets.extra/classifier.json`; which photos are none of these is not
+        exported.
 
         Args:
             path: A folder; a SavedModel that is there is replaced.
@@ -275,7 +276,10 @@ class PhotoClassifier(Model):
         """Writes a TFLite model: photos as in `predict` -> probabilities.
 
         Takes float32 `[n, height, width, channels]`, one photo at a time
-        unless its input is resized. Nothing is quantized.
+        unless its input is resized. Nothing is quantized. The temperature is
+        within; the file is a ZIP archive too, with the names of classes:
+
+            json.loads(ZipFile("model.tflite").read("classifier.json"))
 
         Args:
             path: The file, whose name ends in `.tflite`; it is replaced.
@@ -291,15 +295,17 @@ class PhotoClassifier(Model):
         """Writes what is not in the layers; called by Keras's `save`."""
         if self._facts is not None:
             classifier_file.write_facts(
-                pathlib.Path(dir_path),
-                self._facts,
-                size=list(self.size),
-                temperature=self.temperature,
+                pathlib.Path(dir_path), self._facts, **self._of_layers
             )
 
     def load_assets(self, dir_path: str) -> None:
         """Reads what `save_assets` wrote; called by Keras's `load_model`."""
         self._facts = classifier_file.read_facts(pathlib.Path(dir_path))
+
+    @property
+    def _of_layers(self) -> dict[str, Any]:
+        """What the layers say, for readers of files."""
+        return {"size": list(self.size), "temperature": self.temperature}
 
     @property
     def _known(self) -> Facts:
@@ -320,6 +326,7 @@ class PhotoClassifier(Model):
             except tf.errors.OpError as error:  # Not an `OSError`
                 why = error.message.rpartition("; ")[2]
                 raise OSError(f"Cannot write {path}: {why}.") from error
+            classifier_file.add_facts(aside, self._known, **self._of_layers)
 
     def _run(
         self, photos: Any, batch_size: int, on_error: str

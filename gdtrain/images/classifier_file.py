@@ -50,15 +50,31 @@ def write_facts(folder: pathlib.Path, facts: Facts, **for_readers: Any) -> None:
     """
     none = facts.none_of_these
     packed, arrays = files.pack(None if none is None else vars(none))
-    text = {
-        "class_names": list(facts.class_names),
-        "fit": facts.fit,
-        **for_readers,
-        "none_of_these": packed,
-    }
-    (folder / _FACTS).write_text(json.dumps(text, indent=1))
+    text = _text(facts, **for_readers, none_of_these=packed)
+    (folder / _FACTS).write_text(text)
     if arrays:
         np.savez(folder / _ARRAYS, **arrays)
+
+
+def add_facts(export: pathlib.Path, facts: Facts, **for_readers: Any) -> None:
+    """Adds facts to a SavedModel or a TFLite file, for readers of it."""
+    text = _text(facts, **for_readers)
+    if export.is_dir():
+        # TensorFlow keeps this folder for what is not in the graph.
+        folder = export / "assets.extra"
+        folder.mkdir()
+        (folder / _FACTS).write_text(text)
+    else:
+        # As metadata of TFLite are: interpreters do not read what follows.
+        with zipfile.ZipFile(export, "a") as archive:
+            archive.writestr(_FACTS, text)
+
+
+def _text(facts: Facts, **more: Any) -> str:
+    names = list(facts.class_names)
+    return json.dumps(
+        {"class_names": names, "fit": facts.fit, **more}, indent=1
+    )
 
 
 def read_facts(folder: pathlib.Path) -> Facts:

@@ -55,6 +55,8 @@ def of_model(
     photos = keras.Input((*size, taken.shape[-1]), dtype=taken.dtype)
     try:
         part = keras.Model(taken, cut_head(model), name=model.name)
+        if len(part.output_shape) > 2 and _is_channels_first(model):
+            raise ValueError("its layers have data_format='channels_first'")
     except ValueError as error:
         raise ValueError(
             f"The backbone {name} has no features: {first_line(error)}. Give a "
@@ -245,6 +247,13 @@ def fingerprint(model: keras.Model) -> str:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def _is_channels_first(model: keras.Model) -> bool:
+    return any(
+        getattr(layer, "data_format", None) == "channels_first"
+        for layer in keras_layers.all_layers(model)  # Few have a format.
+    )
 
 
 def _extends(tensor: keras.KerasTensor) -> bool:

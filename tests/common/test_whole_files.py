@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 import pytest
 
+from gdtrain.common import whole_files
 from gdtrain.common.whole_files import written_aside
 from gdtrain.telemetry.step_table import StepTable
 
@@ -55,9 +56,10 @@ def test_error_leaves_the_file_as_it_was(tmp_path):
     assert os.listdir(tmp_path) == ["table.txt"]
 
 
-KILLED = """
-import os, signal
-from gdtrain.common.whole_files import written_aside
+# The file alone, as all of gdtrain takes seconds
+KILLED = f"""
+import os, runpy, signal
+written_aside = runpy.run_path({whole_files.__file__!r})["written_aside"]
 with written_aside("table.txt", ".txt") as aside:
     aside.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

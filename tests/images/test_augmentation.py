@@ -1,14 +1,16 @@
 """Photos are changed at random in training, and resume exactly."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import gdtrain
 from gdtrain.callbacks import BackupAndRestore
 from gdtrain.data import choice
 from gdtrain.images.augmentation import augmentation
-from tests.long import mostly_long
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, [12, 16, 20, 3], "uint8")
 LABELS = np.arange(12) % 2
@@ -85,25 +87,35 @@ def test_mixed_precision_is_followed():
     assert layer(PHOTOS, training=True).dtype == "float16"
 
 
+def test_each_replica_draws_changes_of_its_own(two_replicas):
+    expected = changed(PHOTOS, seed=3)
+    with two_replicas.scope():
+        (layer,) = augmentation(seed=3)
+
+    @tf.function
+    def run():
+        return two_replicas.run(lambda: layer(PHOTOS, training=True))
+
+    found = [
+        photos.numpy()
+        for _ in range(2)
+        for photos in two_replicas.experimental_local_results(run())
+    ]
+    assert len({photos.tobytes() for photos in found}) == 4
+    np.testing.assert_array_equal(found[0], expected)
+
+
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.model.optimizer.iterations == 5:
             raise KeyboardInterrupt
 
 
-def weights_after_fit(folder=None, callbacks=(), photos=PHOTOS):
-    model = gdtrain.Sequential(
-        [
-            keras.Input([16, 20, 3], dtype="uint8"),
-            *augmentation(),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(2, 3),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(2),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss)
+def weights_after_fit(
+    folder=None, callbacks=(), photos=PHOTOS, scope=nullcontext
+):
+    with scope():
+        model = make_model()
     if folder is not None:
         callbacks = [BackupAndRestore(folder, save_freq=1), *callbacks]
     model.fit(
@@ -117,10 +129,29 @@ def weights_after_fit(folder=None, callbacks=(), photos=PHOTOS):
     return model.get_weights()
 
 
-@pytest.mark.parametrize("where", mostly_long(["device", "disk"], "device"))
-def test_training_resumes_exactly_within_an_epoch(tmp_path, where, monkeypatch):
+def make_model():
+    model = gdtrain.Sequential(
+        [
+            keras.Input([16, 20, 3], dtype="uint8"),
+            *augmentation(),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(2, 3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    return model
+
+
+@pytest.mark.parametrize("where", ["device", "disk", "two replicas"])
+def test_training_resumes_exactly_within_an_epoch(
+    tmp_path, where, monkeypatch, two_replicas
+):
+    on = two_replicas.scope if where == "two replicas" else nullcontext
     keras.utils.set_random_seed(1)
-    whole = weights_after_fit()
+    whole = weights_after_fit(scope=on)
     photos = PHOTOS
     if where == "disk":
         monkeypatch.setattr(choice, "memory_limit", lambda: 0)
@@ -128,8 +159,8 @@ def test_training_resumes_exactly_within_an_epoch(tmp_path, where, monkeypatch):
         photos = np.load(tmp_path / "photos.npy", mmap_mode="r")
     keras.utils.set_random_seed(1)
     with pytest.raises(KeyboardInterrupt):
-        weights_after_fit(tmp_path, [Stop()], photos)
+        weights_after_fit(tmp_path, [Stop()], photos, on)
     keras.utils.set_random_seed(1)
-    resumed = weights_after_fit(tmp_path, photos=photos)
+    resumed = weights_after_fit(tmp_path, photos=photos, scope=on)
     for one, other in zip(whole, resumed, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from gdtrain.images import open_backbone
+from gdtrain.images import PhotoClassifier, open_backbone
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, [2, 16, 16, 3], np.uint8)
 
@@ -300,6 +300,67 @@ def test_a_saved_backbone_loads_without_gdtrain(tmp_path):
     )
 
 
+def pooled_classifier():
+    """A `PhotoClassifier`, and its backbone."""
+    backbone = open_backbone(classifier(), size=16)
+    kernel, bias = np.ones([8, 2]), np.zeros(2)
+    return backbone, PhotoClassifier.from_parts(
+        backbone.model, kernel, bias, ["a", "b"], size=16
+    )
+
+
+def test_a_photo_classifier_gives_its_own_features(tmp_path):
+    backbone, model = pooled_classifier()
+    model.save(tmp_path / "model.keras")
+    for source in model, tmp_path / "model.keras":
+        opened = open_backbone(source, size=16)
+        np.testing.assert_array_equal(
+            opened.model.predict_on_batch(PHOTOS),
+            backbone.model.predict_on_batch(PHOTOS),
+        )
+        assert len(opened.trainable_blocks) == len(backbone.trainable_blocks)
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
+def test_the_dtype_policy_of_a_model_is_kept(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = classifier()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    backbone = open_backbone(model, size=16)
+    found = backbone.model.predict_on_batch(PHOTOS)
+    assert found.dtype == np.float16 and np.isfinite(found).all()
+
+
+def test_an_hdf5_file_of_a_model_is_the_model(tmp_path):
+    model = classifier()
+    model.save(tmp_path / "model.h5")
+    opened = open_backbone(tmp_path / "model.h5", size=16)
+    assert opened.fingerprint == open_backbone(model, size=16).fingerprint
+
+
+def test_random_weights_of_a_name_are_said():
+    with pytest.warns(UserWarning, match="has random weights: its features"):
+        backbone = open_backbone("MobileNetV3Small", size=32, weights=None)
+    assert backbone.model.output.shape == (None, 576)
+
+
+def channels_first(pooled):
+    photos = keras.Input((16, 16, 3))
+    x = layers.Permute([3, 1, 2])(photos)
+    x = layers.Conv2D(4, 3, data_format="channels_first")(x)
+    pooling = layers.GlobalAveragePooling2D(data_format="channels_first")
+    return keras.Model(photos, pooling(x) if pooled else x)
+
+
+def test_channels_first_within_a_model_needs_its_own_pooling():
+    backbone = open_backbone(channels_first(pooled=True), size=16)
+    assert backbone.model.output.shape == (None, 4)
+    said = message(channels_first(pooled=False))
+    assert "data_format='channels_first'" in said
+
+
 def message(backbone, error=ValueError, **arguments):
     """What is said of a backbone that cannot be opened: one line."""
     with pytest.raises(error) as raised:
@@ -343,6 +404,12 @@ def test_a_size_that_a_model_does_not_take_is_refused():
 def test_weights_that_cannot_be_read_are_refused(tmp_path):
     missing = tmp_path / "missing.weights.h5"
     assert str(missing) in message("VGG16", size=32, weights=missing)
+    assert "there is no such file" in message(
+        "VGG16", size=32, weights="imagnet"
+    )
+    assert "`weights` must be" in message(
+        "VGG16", error=TypeError, size=32, weights=True
+    )
     other = keras.Sequential([keras.Input([2]), layers.Dense(1)])
     other.save_weights(tmp_path / "other.weights.h5")
     assert "without a classification head" in message(
@@ -352,9 +419,23 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     path = tmp_path / "text.keras"
-    assert "Cannot read the backbone" in message(path)
+    assert f"Cannot read the backbone {path}: there is no such" in message(path)
     path.write_text("text")
-    assert "Cannot read the backbone" in message(path)
+    assert f"Cannot read the backbone {path}: it is damaged" in message(path)
+    path = tmp_path / "model.keras"
+    classifier().save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert f"{path}: it is damaged, or no file of Keras's" in message(path)
+    classifier().save_weights(tmp_path / "model.weights.h5")
+    assert "Cannot read the backbone" in message(tmp_path / "model.weights.h5")
+
+
+def test_a_folder_is_refused(tmp_path):
+    classifier().export(tmp_path / "saved", verbose=False)
+    said = message(tmp_path / "saved")
+    assert f"The folder {tmp_path / 'saved'} is no backbone" in said
+    assert ".keras file" in said
 
 
 def test_a_model_of_no_pictures_is_refused():
@@ -362,6 +443,11 @@ def test_a_model_of_no_pictures_is_refused():
     assert "not a model of pictures" in message(dense)
     a, b = keras.Input((16, 16, 3)), keras.Input((16, 16, 3))
     assert "not a model of pictures" in message(keras.Model([a, b], a + b))
+    first = keras.Sequential([keras.Input((3, 16, 16)), layers.Flatten()])
+    assert "not a model of pictures" in message(first)
+    photos, x = body()
+    two = keras.Model(photos, [x, layers.Flatten()(x)])
+    assert "not a model of pictures" in message(two)
     unbuilt = keras.Sequential([layers.Dense(1), layers.Conv3D(1, 2)])
     assert "not a model of pictures" in message(unbuilt)
 
@@ -373,7 +459,7 @@ def test_a_model_without_features_is_refused():
     assert "has no features" in message(model)
 
 
-@pytest.mark.parametrize("size", [0, (16, -1), (16, 2.5)])
+@pytest.mark.parametrize("size", [0, (16, -1), (16, 2.5), (16, 16, 3)])
 def test_a_size_that_is_no_number_of_pixels_is_refused(size):
     error = TypeError if size == (16, 2.5) else ValueError
     assert "`size`" in message(classifier(), error=error, size=size)
