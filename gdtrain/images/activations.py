@@ -8,7 +8,9 @@ import dataclasses
 import hashlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,7 +18,10 @@ import tensorflow as tf
 
 from gdtrain.images import features, store
 from gdtrain.images.augmentation import RandomPhotoChanges
+from gdtrain.images.backbones import Backbone
 from gdtrain.images.photos import Photos
+
+VIEWS = 2  # Of each photo, changed at random
 
 Blocks = Sequence[Sequence[keras.layers.Layer]]  # From the top down
 
@@ -157,7 +162,7 @@ class Activations:
         """Activations `[n, views, ...]`, found or made."""
 
         def make(positions: Sequence[int], rows: np.ndarray) -> dict[int, str]:
-            for start in self._shown(range(0, len(positions), _BATCH)):
+            for start in self._shown(len(positions)):
                 at = positions[start:][:_BATCH]
                 images = tf.cast(self._images[at], tf.float32)
                 digests = [self.digests[i] for i in at]
@@ -176,18 +181,15 @@ class Activations:
             cache_dir=self._cache_dir,
         ).rows
 
-    def _shown(self, starts: range) -> Iterator[int]:
-        """The starts of batches, with a progress bar if it takes long."""
+    def _shown(self, photos: int) -> Iterator[int]:
+        """Where batches start, with a progress bar if it takes long."""
         began = time.monotonic()
-        bar = None
-        for i, start in enumerate(starts):
+        bar = keras.utils.Progbar(photos, unit_name="photo")
+        for start in range(0, photos, _BATCH):
             yield start
             is_long = time.monotonic() - began > _SILENT_SECONDS
             if self._shows_progress and is_long:
-                bar = bar or keras.utils.Progbar(
-                    len(starts), unit_name=f"batch of {_BATCH} photos"
-                )
-                bar.update(i + 1)
+                bar.update(min(start + _BATCH, photos))
 
 
 def _random_numbers(text: str) -> np.ndarray:
@@ -218,3 +220,57 @@ def batched(model: keras.Model) -> Callable[..., np.ndarray]:
         return np.concatenate(parts)
 
     return run
+
+
+class Seen(NamedTuple):
+    """What is learned from: activations where the backbone is cut.
+
+    Attributes:
+        key: Differs where the activations do.
+        plain: Of the photos as they are `[n, ...]`.
+        views: Of the photos changed at random `[n, views, ...]`.
+        parts: The backbone; `None` if none of it is trained: activations are
+            features then.
+    """
+
+    key: str
+    plain: np.ndarray
+    views: np.ndarray
+    parts: Cut | None
+
+    def features(self) -> np.ndarray:
+        """Of the photos `[n, d]`, by the backbone as it is now."""
+        if self.parts is None:
+            return self.plain
+        return batched(self.parts.top)(self.plain)
+
+
+def activations_below(
+    backbone: Backbone,
+    blocks: int,
+    augmentation: float,
+    activations: Callable[[keras.Model], Activations],
+) -> Seen:
+    """Computes activations below the blocks that are trained."""
+    parts = None
+    if blocks > 0 and backbone.trainable_blocks:
+        parts = cut(backbone.model, backbone.trainable_blocks[:blocks])
+        below = activations(parts.base)
+        key = f"{below.key} {augmentation}"
+        try:
+            if augmentation:  # First: if there is no room, at once
+                views = below.changed(augmentation, VIEWS)
+            plain = below.plain()
+            if not augmentation:
+                views = plain[:, np.newaxis]
+            return Seen(key, plain, views, parts)
+        except store.NoRoom as error:
+            warnings.warn(
+                "The top of the backbone is not trained: there is no room for "
+                f"what it would be trained on. {error} Or write "
+                "`unfreeze=False`.",
+                stacklevel=3,
+            )
+    whole = activations(backbone.model)
+    plain = whole.plain()
+    return Seen(whole.key, plain, plain[:, np.newaxis], None)

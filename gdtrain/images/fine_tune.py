@@ -3,9 +3,8 @@
 import dataclasses
 import functools
 import os
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,21 +13,19 @@ import tensorflow as tf
 from gdtrain.callbacks import TensorBoard
 from gdtrain.common import checks
 from gdtrain.common.failures import FailureReporter
-from gdtrain.images import store
-from gdtrain.images.activations import Activations, Cut, batched, cut
+from gdtrain.images.activations import Activations, Seen, activations_below
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone, open_backbone
 from gdtrain.images.classifier import PhotoClassifier
 from gdtrain.images.none_of_these import NoneOfThese
-from gdtrain.images.phases import Phases
+from gdtrain.images.phases import Candidate, Heads, Phases
 from gdtrain.images.photos import Photos
 from gdtrain.images.reporting import Report, report
-from gdtrain.images.top import Top, Training
+from gdtrain.images.top import Training
 from gdtrain.state import variables
 
 BLOCKS = 2  # That are trained by default
 EPOCHS = 2
-VIEWS = 2  # Of each photo, changed at random
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,23 +138,16 @@ def fine_tune(
             "batch_normalization", batch_normalization, ("inference", "train")
         ),
     )
-    if (replicas := tf.distribute.get_strategy().num_replicas_in_sync) > 1:
-        raise ValueError(
-            "`fine_tune` trains on one replica. Received: a strategy with "
-            f"{replicas}. Call it outside of the strategy's scope; the "
-            "classifier's file can be loaded within it."
-        )
     RandomPhotoChanges(augmentation)  # Refuses a strength out of its range
-    say = print if verbose else _say_nothing
-    labels = photos.training.labels
+    _check_one_replica()
     height, width, _ = photos.shape
-    size = height, width
-    opened = open_backbone(backbone, size=size, weights=weights)
+    opened = open_backbone(backbone, size=(height, width), weights=weights)
     if log_dir is not None:
         callbacks = [*callbacks, TensorBoard(log_dir)]
+    say = print if verbose else _say_nothing
     with variables.keep_random_state():
         keras.utils.set_random_seed(seed)
-        seen = _seen(
+        seen = activations_below(  # 1
             opened,
             BLOCKS if unfreeze is True else int(unfreeze),
             augmentation,
@@ -170,120 +160,84 @@ def fine_tune(
             ),
         )
         phases = Phases(
-            labels,
+            photos.training.labels,
             photos.class_names,
-            class_weight=class_weight,
-            seed=seed,
-            callbacks=callbacks,
-            backup_dir=backup_dir,
+            class_weight,
+            seed,
+            callbacks,
+            backup_dir,
             key=f"{opened.fingerprint} {seen.key}",
         )
-        heads = phases.solve_head(seen.features)
-        best = frozen = heads.candidate
-        features = heads.features
-        accuracy = frozen.score(labels)[0]
-        say(f"Head: accuracy {accuracy:.3f}, cross-validated.")
-        tuned_accuracy, trained = None, []
-        if seen.parts is not None:
-            top = Top(
-                seen.parts,
-                len(photos.class_names),
-                training,
-                examples=len(labels) * seen.views.shape[1],
-                first_step=len(heads.loss),
-                first_epoch=len(heads.loss),
-            )
-            trained = top.trained
-            tuned = phases.train_top(top, heads, seen.plain, seen.views)
-            tuned_accuracy = tuned.score(labels)[0]
-            if tuned.is_better_than(frozen, labels):
-                best, features = tuned, seen.features()
-            else:
-                top.undo()
-            say(
-                f"Top of the backbone trained: {tuned_accuracy:.3f}, "
-                f"{'not kept' if best is frozen else 'kept'}."
-            )
-    temperature = best.temperature(labels)
-    model = PhotoClassifier.from_parts(
+        heads = phases.solve_head(seen.features)  # 2
+        best, features, found = _better(phases, heads, seen, training, say)  # 3
+    model = PhotoClassifier.from_parts(  # 4
         opened.model,
         best.kernel,
         best.bias,
         photos.class_names,
-        size=size,
+        size=(height, width),
         fit=photos.fit,
-        temperature=temperature,
-        none_of_these=NoneOfThese(features, labels),
+        temperature=best.temperature(phases.labels),
+        none_of_these=NoneOfThese(features, phases.labels),
     )
     model.history = phases.history
-    cross_validated = np.where(
-        best.known[:, np.newaxis], best.cross_validated, frozen.cross_validated
-    )
-    cross_validated = cross_validated / temperature
-    model.fine_tuning = FineTuning(
-        frozen_accuracy=accuracy,
-        tuned_accuracy=tuned_accuracy,
-        is_kept=best is not frozen,
-        trained=trained,
-        cross_validated=cross_validated,
-        head_epochs=len(heads.loss),
-        report=_report(model, photos, cross_validated, log_dir, say),
+    model.fine_tuning = dataclasses.replace(  # 5
+        found,
+        report=_report(model, photos, found.cross_validated, log_dir, say),
     )
     return model
 
 
-class _Seen(NamedTuple):
-    """What is learned from: activations where the backbone is cut.
+def _check_one_replica() -> None:
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:
+        raise ValueError(
+            "`fine_tune` trains on one replica. Received: a strategy with "
+            f"{replicas}. Call it outside of the strategy's scope; the "
+            "classifier's file can be loaded within it."
+        )
 
-    Attributes:
-        key: Differs where the activations do.
-        plain: Of the photos as they are `[n, ...]`.
-        views: Of the photos changed at random `[n, views, ...]`.
-        parts: The backbone; `None` if none of it is trained: activations are
-            features then.
+
+def _better(
+    phases: Phases,
+    heads: Heads,
+    seen: Seen,
+    training: Training,
+    say: Callable[[str], None],
+) -> tuple[Candidate, np.ndarray, FineTuning]:
+    """Trains the top, and keeps it if it is better than the head alone.
+
+    Returns:
+        What is better, features of the photos by it, and how it was chosen.
     """
-
-    key: str
-    plain: np.ndarray
-    views: np.ndarray
-    parts: Cut | None
-
-    def features(self) -> np.ndarray:
-        """Of the photos `[n, d]`, by the backbone as it is now."""
-        if self.parts is None:
-            return self.plain
-        return batched(self.parts.top)(self.plain)
-
-
-def _seen(
-    backbone: Backbone,
-    blocks: int,
-    augmentation: float,
-    activations: Callable[[keras.Model], Activations],
-) -> _Seen:
-    """Computes activations below the blocks that are trained."""
-    parts = None
-    if blocks > 0 and backbone.trainable_blocks:
-        parts = cut(backbone.model, backbone.trainable_blocks[:blocks])
-        below = activations(parts.base)
-        key = f"{below.key} {augmentation}"
-        try:
-            if augmentation:  # First: if there is no room, at once
-                views = below.changed(augmentation, VIEWS)
-            plain = below.plain()
-            if not augmentation:
-                views = plain[:, np.newaxis]
-            return _Seen(key, plain, views, parts)
-        except store.NoRoom as error:
-            warnings.warn(
-                "The top of the backbone is not trained: there is no room for "
-                f"what it would be trained on. {error} Or write "
-                "`unfreeze=False`.",
-                stacklevel=3,
-            )
-    whole = activations(backbone.model)
-    plain = whole.plain()
-    return _Seen(whole.key, plain, plain[:, np.newaxis], None)
+    labels = phases.labels
+    best = frozen = heads.candidate
+    features = heads.features
+    accuracy, tuned_accuracy, trained = frozen.score(labels)[0], None, []
+    say(f"Head: accuracy {accuracy:.3f}, cross-validated.")
+    if seen.parts is not None:
+        top, tuned = phases.train_top(seen, heads, training)
+        tuned_accuracy, trained = tuned.score(labels)[0], top.trained
+        if tuned.is_better_than(frozen, labels):
+            best, features = tuned, seen.features()
+        else:
+            top.undo()
+        say(
+            f"Top of the backbone trained: {tuned_accuracy:.3f}, "
+            f"{'not kept' if best is frozen else 'kept'}."
+        )
+    logits = np.where(
+        best.known[:, np.newaxis], best.cross_validated, frozen.cross_validated
+    )
+    found = FineTuning(
+        frozen_accuracy=accuracy,
+        tuned_accuracy=tuned_accuracy,
+        is_kept=best is not frozen,
+        trained=trained,
+        cross_validated=logits / best.temperature(labels),
+        head_epochs=len(heads.loss),
+    )
+    return best, features, found
 
 
 def _report(

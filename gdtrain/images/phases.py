@@ -11,9 +11,9 @@ import numpy as np
 
 from gdtrain.callbacks import BackupAndRestore
 from gdtrain.images import calibration, store
-from gdtrain.images.activations import batched
+from gdtrain.images.activations import Seen, batched
 from gdtrain.images.head import fit_head
-from gdtrain.images.top import Top
+from gdtrain.images.top import Top, Training
 
 ENOUGH = 1000  # Photos by which to choose: no further fold is trained
 
@@ -102,6 +102,7 @@ class Heads:
         return Candidate(self.kernels[0], self.biases[0], self.cross_validated)
 
 
+@dataclasses.dataclass
 class Phases:
     """The phases that learn, resumed where an earlier run was interrupted.
 
@@ -114,25 +115,20 @@ class Phases:
         backup_dir: Where each finished phase is kept, and checkpoints of the
             one that is not; `None` for nowhere.
         key: A text that differs where the photos or the backbone do.
+
+    Attributes:
+        history: The epochs of all phases; NaN where one has no such number.
     """
 
-    def __init__(
-        self,
-        labels: np.ndarray,
-        class_names: Sequence[str],
-        *,
-        class_weight: Mapping[int, float] | None,
-        seed: int,
-        callbacks: Sequence[keras.callbacks.Callback],
-        backup_dir: str | os.PathLike | None,
-        key: str,
-    ) -> None:
-        self._labels, self._classes = labels, class_names
-        self._class_weight, self._seed = class_weight, seed
-        self._callbacks = list(callbacks)
-        self._backup_dir = backup_dir
-        self._key = f"{key} {seed} {class_weight} {labels.tolist()}"
-        #: The epochs of all phases; NaN where a phase has no such number
+    labels: np.ndarray
+    class_names: Sequence[str]
+    class_weight: Mapping[int, float] | None
+    seed: int
+    callbacks: Sequence[keras.callbacks.Callback]
+    backup_dir: str | os.PathLike | None
+    key: str
+
+    def __post_init__(self) -> None:
         self.history = keras.callbacks.History()
         self.history.epoch = []
 
@@ -143,11 +139,11 @@ class Phases:
             found = features()
             head = fit_head(
                 found,
-                self._labels,
-                classes=self._classes,
-                class_weight=self._class_weight,
-                seed=self._seed,
-                callbacks=self._callbacks,
+                self.labels,
+                classes=self.class_names,
+                class_weight=self.class_weight,
+                seed=self.seed,
+                callbacks=self.callbacks,
             )
             solved = [(head.kernel, head.bias), *head.by_fold]
             return {
@@ -164,67 +160,91 @@ class Phases:
         return heads
 
     def train_top(
-        self, top: Top, heads: Heads, plain: np.ndarray, views: np.ndarray
-    ) -> Candidate:
+        self, seen: Seen, heads: Heads, training: Training
+    ) -> tuple[Top, Candidate]:
         """Trains the top with the head, and again without each fold.
 
         Args:
-            top: The top; has the weights learned from all photos at the end.
-            heads: What its head begins with.
-            plain: Activations of the photos `[n, ...]`.
-            views: Those that it learns from, `[n, views, ...]`.
-        """
-        count = views.shape[1]
-        x = views.reshape(-1, *views.shape[2:])
-        given = self._class_weight or {}
-        weights = np.array([given.get(int(y), 1.0) for y in self._labels])
+            seen: Activations of the photos, where the backbone is cut.
+            heads: What the head begins with.
+            training: How it is trained.
 
-        def train(
-            number: int, name: str, seen: np.ndarray
-        ) -> dict[str, list[float]]:
-            return top.fit(
-                x,
-                np.repeat(self._labels, count),
-                np.repeat(weights * seen, count),
-                kernel=heads.kernels[number],
-                bias=heads.biases[number],
-                repetition=number,
-                callbacks=self._backup(name)
-                + ([] if number else self._callbacks),
-                verbose=0,
-            )
+        Returns:
+            The top, with the weights learned from all photos, and its head.
+        """
+        assert seen.parts is not None
+        top = Top(
+            seen.parts,
+            len(self.class_names),
+            training,
+            examples=seen.views.shape[0] * seen.views.shape[1],
+            first_step=len(heads.loss),
+            first_epoch=len(heads.loss),
+        )
 
         def make() -> _Arrays:
-            epochs = train(0, "top", np.ones(len(plain), bool))
+            epochs = self._fit(top, seen, heads)
             learned = enumerate(top.model.get_weights())
             return {
                 f"epochs {name}": np.array(numbers)
                 for name, numbers in epochs.items()
             } | {f"weight {i}": weight for i, weight in learned}
 
-        found = self._kept(f"top {top.training}", make)
-        starts = "epochs ", "weight "
+        found = self._kept(f"top {training}", make)
         epochs, learned = (
             {k.removeprefix(s): v for k, v in found.items() if k.startswith(s)}
-            for s in starts
+            for s in ("epochs ", "weight ")
         )
         self._add_epochs(epochs)
-        cross_validated = np.full([len(plain), len(self._classes)], np.nan)
-        logits = batched(top.model)
-        for fold in range(heads.folds.max() + 1):
-            if np.isfinite(cross_validated[:, 0]).sum() >= ENOUGH:
-                break
-            held_out = heads.folds == fold
-
-            def make_fold() -> _Arrays:
-                train(1 + fold, f"fold {1 + fold}", ~held_out)
-                return {"logits": logits(plain, np.flatnonzero(held_out))}
-
-            found = self._kept(f"fold {fold} {top.training}", make_fold)
-            cross_validated[held_out] = found["logits"]
+        cross_validated = self._cross_validated(top, seen, heads)
         top.model.set_weights(list(learned.values()))
         kernel, bias = list(learned.values())[-2:]
-        return Candidate(kernel, bias, cross_validated)
+        return top, Candidate(kernel, bias, cross_validated)
+
+    def _cross_validated(
+        self, top: Top, seen: Seen, heads: Heads
+    ) -> np.ndarray:
+        """As in `Candidate`, of a top that is trained again for each fold."""
+        found = np.full([len(self.labels), len(self.class_names)], np.nan)
+        logits = batched(top.model)
+        for fold in range(heads.folds.max() + 1):
+            if np.isfinite(found[:, 0]).sum() >= ENOUGH:
+                break
+            at = np.flatnonzero(heads.folds == fold)
+
+            def make() -> _Arrays:
+                self._fit(top, seen, heads, without=fold)
+                return {"logits": logits(seen.plain, at)}
+
+            kept = self._kept(f"fold {fold} {top.training}", make)
+            found[at] = kept["logits"]
+        return found
+
+    def _fit(
+        self, top: Top, seen: Seen, heads: Heads, without: int | None = None
+    ) -> dict[str, list[float]]:
+        """Trains the top, without the photos of a fold; see `Top.fit`."""
+        given = self.class_weight or {}
+        weights = np.array([given.get(int(y), 1.0) for y in self.labels])
+        number, name, callbacks = 0, "top", self.callbacks
+        if without is not None:
+            weights *= heads.folds != without
+            number, callbacks = 1 + without, ()
+            name = f"fold {number}"
+        if self.backup_dir is not None:
+            folder = os.path.join(self.backup_dir, name)
+            callbacks = [BackupAndRestore(folder), *callbacks]
+        views = seen.views.shape[1]
+        return top.fit(
+            seen.views.reshape(-1, *seen.views.shape[2:]),
+            np.repeat(self.labels, views),
+            np.repeat(weights, views),
+            kernel=heads.kernels[number],
+            bias=heads.biases[number],
+            repetition=number,
+            callbacks=callbacks,
+            verbose=0,
+        )
 
     def _add_epochs(self, numbers: Mapping[str, np.ndarray]) -> None:
         """Adds the epochs of a phase to the history."""
@@ -236,15 +256,10 @@ class Phases:
             values += np.asarray(numbers.get(name, ())).tolist()
             history[name] = values + [math.nan] * (after - len(values))
 
-    def _backup(self, name: str) -> list[keras.callbacks.Callback]:
-        if self._backup_dir is None:
-            return []
-        return [BackupAndRestore(os.path.join(self._backup_dir, name))]
-
     def _kept(self, name: str, make: Callable[[], _Arrays]) -> _Arrays:
         """What a phase gives, of an earlier run if it has finished it."""
-        if self._backup_dir is None:
+        if self.backup_dir is None:
             return make()
-        return store.kept(
-            f"{self._key} {name}", make, cache_dir=self._backup_dir
-        )
+        facts = self.seed, self.class_weight, self.labels.tolist(), name
+        key = " ".join(map(str, [self.key, *facts]))
+        return store.kept(key, make, cache_dir=self.backup_dir)

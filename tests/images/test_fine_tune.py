@@ -15,9 +15,9 @@ import pytest
 import gdtrain
 from gdtrain.data import choice
 from gdtrain.images import activations, decode, load, store
-from gdtrain.images.activations import Activations
+from gdtrain.images.activations import VIEWS, Activations
 from gdtrain.images.backbones import open_backbone
-from gdtrain.images.fine_tune import VIEWS, fine_tune
+from gdtrain.images.fine_tune import fine_tune
 from gdtrain.images.phases import Candidate
 from gdtrain.images.photos import LabelledImages, PhotoFile
 from gdtrain.images.reporting import Report
@@ -441,8 +441,8 @@ def stops_in(place, heads, patch):
             kwargs["callbacks"] = [*kwargs["callbacks"], StopAtEpoch(heads + 2)]
         return fit(self, *args, repetition=repetition, **kwargs)
 
-    def some_shown(self, starts):
-        yield from shown(self, starts[:2])
+    def some_shown(self, photos):
+        yield from shown(self, 2 * photos // 3)
         raise Stop
 
     patch.setattr(Top, "fit", fit_or_stop)
@@ -574,7 +574,8 @@ class TestLargePhotos:
         self, tuned, run, monkeypatch
     ):
         monkeypatch.setattr(store, "_fits_in_memory", lambda size: False)
-        monkeypatch.setattr(choice, "memory_limit", lambda: 0)
+        # Between what the head and what the top learns from
+        monkeypatch.setattr(choice, "memory_limit", lambda: 100_000)
         seen = []
         fit = Top.fit
 
@@ -600,6 +601,27 @@ class TestLargePhotos:
         assert "No space left" in text
         assert_equal_weights(model, frozen)
         assert model.fine_tuning.tuned_accuracy is None
+
+
+class TestProgress:
+    @pytest.mark.parametrize(
+        ("shows", "seconds", "is_shown"),
+        [(True, -1, True), (True, 60, False), (False, -1, False)],
+    )
+    def test_a_bar_shows_if_it_takes_long(
+        self, other_digits, backbone_of_digits, tmp_path, monkeypatch, capsys,
+        shows, seconds, is_shown,
+    ):  # fmt: skip
+        monkeypatch.setattr(activations, "_SILENT_SECONDS", seconds)
+        below = Activations(
+            open_backbone(backbone_of_digits, size=16).model,
+            other_digits,
+            cache_dir=tmp_path,
+            shows_progress=shows,
+        )
+        below.plain()
+        shown = capsys.readouterr().out
+        assert ("100/100" in shown and "/photo" in shown) == is_shown
 
 
 class TestModel:
