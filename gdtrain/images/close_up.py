@@ -6,7 +6,9 @@ from gdtrain.common import checks
 from gdtrain.images import features
 from gdtrain.images.backbones import Backbone
 
-SHARE = 0.6  # Of height and width that the close-up shows
+# Of height and width that the close-up shows. Of 0.5 to 0.875 the best for 200
+# photos of food, where 0.5 and 0.75 gained nothing: compare on photos at hand.
+SHARE = 0.6
 
 
 def with_close_up(
