@@ -544,3 +544,10 @@ def test_a_preset_folder_of_the_real_keras_hub(tmp_path):
     )
     assert len(opened.trainable_blocks) == 3
     opened.model.save(tmp_path / "backbone.keras")
+
+
+def test_an_opened_backbone_is_returned_if_it_takes_such_photos():
+    backbone = open_backbone("MobileNetV3Small", size=32, weights=None)
+    assert open_backbone(backbone, size=32) is backbone
+    with pytest.raises(ValueError, match="it takes 32 x 32"):
+        open_backbone(backbone, size=64)

@@ -445,6 +445,16 @@ def test_commands_explain_themselves(capsys):
     assert "--backbone" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", [[], ["images"]])
+def test_without_arguments_there_is_help_with_an_example(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert "python -m gdtrain images train photos" in printed
+    assert "required: COMMAND" in printed
+
+
 def test_it_runs_as_a_module(output, new_photos):
     done = subprocess.run(
         [
