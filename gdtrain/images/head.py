@@ -119,7 +119,9 @@ def fit_head(
     side. Features are standardized by all photos, without their labels.
 
     Memory: the features a second time, and some arrays of 6 numbers for each
-    photo and class.
+    photo and class. Time: a step multiplies photos by features by 6 times the
+    classes, so that 10,000 photos of 100 classes take minutes; a given `l2`
+    takes the fewest steps.
 
     Args:
         features: Float `[photos, features]`.

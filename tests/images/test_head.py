@@ -179,6 +179,23 @@ def test_constant_and_repeated_features_are_no_obstacle():
     assert np.abs(2 * head.kernel[:4] - alone.kernel).max() < 1e-4
 
 
+def test_classes_that_a_plane_separates_are_solved_too():
+    features, labels = photos(classes=2)
+    head = fit_head(features + 99 * labels[:, None], labels, classes=(7, None))
+    assert np.array_equal(head.cross_validated.argmax(1), labels)
+    assert head.gap <= 1e-6
+
+
+def test_a_class_100_times_as_large_as_another_is_solved_too():
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [500, 5])
+    features = random.normal(size=[505, 4]) + 4 * labels[:, None]
+    head = fit_head(features, labels, classes=2)
+    assert sorted(head.folds[labels == 1]) == [0, 1, 2, 3, 4]
+    assert np.mean(head.cross_validated.argmax(1) == labels) > 0.99
+    assert head.gap <= 1e-5
+
+
 def test_one_program_serves_all_strengths_and_callbacks_see_the_steps():
     class Traces(gdtrain.callbacks.Callback):
         fits = steps = 0
