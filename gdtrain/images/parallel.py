@@ -31,20 +31,18 @@ class Progress:
     def __init__(
         self, total: int, unit_name: str, verbose: Any = "auto"
     ) -> None:
-        self._total, self._unit_name = total, unit_name
-        self._verbose = verbose
+        self._total = total
         self._began = time.monotonic()
-        self._bar: Any = None
+        # From now on, it measures how long one of them takes.
+        self._bar = keras.utils.Progbar(total, unit_name=unit_name)
+        self._verbose = verbose
+        self._is_shown = False
 
     def update(self, done: int) -> None:
         """Shows how many are done, from the thread that made the bar."""
-        if self._bar is None and self._verbose:
-            if time.monotonic() - self._began < SILENT_SECONDS:
-                return
-            self._bar = keras.utils.Progbar(
-                self._total, unit_name=self._unit_name
-            )
-        if self._bar is not None and done < self._total:
+        is_long = time.monotonic() - self._began >= SILENT_SECONDS
+        if self._verbose and is_long and done < self._total:
+            self._is_shown = True
             self._bar.update(done)
 
     def __enter__(self) -> "Progress":
@@ -57,9 +55,9 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         """Ends the line of the bar."""
-        if self._bar is not None and error is None:
+        if self._is_shown and error is None:
             self._bar.update(self._total, finalize=True)
-        elif self._bar is not None:
+        elif self._is_shown:
             print()
 
 

@@ -1,6 +1,8 @@
 """Threads do each thing once, and a bar shows where that takes long."""
 
+import re
 import threading
+import time
 
 import pytest
 
@@ -40,6 +42,18 @@ def test_what_is_fast_has_no_bar(capsys):
     with Progress(2, "photo") as bar:
         bar.update(1)
     assert capsys.readouterr().out == ""
+
+
+def test_bar_measures_from_the_beginning(monkeypatch, capsys):
+    """Not from when it shows, which would say that little is left."""
+    monkeypatch.setattr(parallel, "SILENT_SECONDS", 0.5)
+    with Progress(4, "photo") as bar:
+        bar.update(1)
+        time.sleep(0.5)
+        bar.update(2)
+        shown = capsys.readouterr().out
+    found = re.search(r"2/4.*?(\d+)ms/photo", shown)
+    assert found and int(found[1]) >= 250
 
 
 def test_bar_ends_its_line(impatient, capsys):
