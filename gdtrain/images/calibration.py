@@ -100,6 +100,8 @@ def expected_calibration_error(
             * |share of right answers - mean probability|
 
     with the probability of the most probable class, in bins of equal width.
+    Of few photos it is above 0 even if all probabilities are true: about 0.015
+    for 400 photos of which 98% are right.
 
     Args:
         probabilities: `[photos, classes]`.

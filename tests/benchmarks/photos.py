@@ -10,8 +10,9 @@ Sections, each of which needs what it has to and fails alone:
   folders of the first run;
 * accuracy: of photos held out, a fifth, by each of 20 seeds; with Wilson's
   intervals of 95%, that of the mean as if all held-out photos were different
-  ones. Seeds from 2000 on were not used to choose anything: write
-  `--first-seed 0` to try something;
+  ones. Seeds from 2000 on were not used to choose anything, but are splits of
+  the same 200 photos, by which size and close-up were chosen: photos from
+  elsewhere may do worse. Write `--first-seed 0` to try something;
 * mislabelled: the labels of a tenth of the learned photos are wrong;
 * feeding: 2,000 JPEGs of about 500 x 400 pixels, 5 epochs, against Keras;
 * digits, clothes: `examples/image_classifier.py`; the clothes are those of
