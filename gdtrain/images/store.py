@@ -138,10 +138,10 @@ def kept_rows(
     """Rows of an array, each of which is made once and kept in the cache.
 
     The next call, in this process or another, makes rows of no contents but
-    new ones. Rows that were made before, or are too many for the memory that
-    `gdtrain.data` may take, are a read-only memory map. A slice of it is a
-    memory map too, so give the contents in the order in which slices are
-    needed.
+    new ones. The result is a read-only memory map, but if new rows join old
+    ones and all fit in the memory that `gdtrain.data` may take. A slice of a
+    memory map is one too, so give the contents in the order in which slices
+    are needed.
 
     Several processes may do this at once. What one that was killed has
     written is not read.
@@ -185,9 +185,15 @@ def kept_rows(
     if pack is None:
         row = np.empty(shape, dtype)
         work = _Work(digests, make, packs.known(folder, kind), row)
-        if _fits_in_memory(work.size_bytes):
+        fits = _fits_in_memory(work.size_bytes)
+        if fits and work.has_known:  # Else what is kept would be copied.
             return _in_memory(work, folder, kind)
-        pack = _on_disk(work, path)
+        try:
+            pack = _on_disk(work, path)
+        except OSError as error:
+            if not fits:
+                raise _no_room(folder, error) from error
+            return _in_memory(work.again(), folder, kind)
         packs.delete_contained(folder, kind, path)
     return Rows(pack.rows, pack.failed)
 
@@ -245,6 +251,7 @@ class _Work:
 
     Attributes:
         row: An array of the shape and dtype of a row.
+        has_known: Whether some rows are found.
         count, size_bytes: Of all rows, if all can be made.
         digests: Of the contents of the rows so far.
         new: Contents that were not known: "", or why no row can be made.
@@ -267,6 +274,11 @@ class _Work:
         self._contents = contents
         self._make = make
         self._known = known
+        self.has_known = not known.keys().isdisjoint(contents)
+
+    def again(self) -> "_Work":
+        """The same, from its beginning."""
+        return _Work(self._contents, self._make, self._known, self.row)
 
     def parts(self, length: int) -> Iterator[np.ndarray]:
         """All rows, in arrays of so many contents."""
@@ -319,21 +331,21 @@ def _in_memory(work: _Work, folder: str, kind: str) -> Rows:
 def _on_disk(work: _Work, path: str) -> packs.Pack:
     """Rows as a memory map of a new file."""
     length = max(1, _PART_BYTES // work.row.nbytes)
-    try:
-        with cache.writing(path, work.size_bytes) as file:
-            parts = work.parts(length)
-            packs.write(file, parts, work.row, work.digests, work.failed)
-    except OSError as error:
-        raise NoRoom(
-            "The photos are too large for the memory that they may take, and "
-            f"cannot be kept in {os.path.dirname(path)!r}: {error.strerror}. "
-            "Choose a smaller `size`, or set `cache_dir` to a folder on a "
-            "disk that has room."
-        ) from error
+    with cache.writing(path, work.size_bytes) as file:
+        parts = work.parts(length)
+        packs.write(file, parts, work.row, work.digests, work.failed)
     pack = packs.read(path)
     if pack is None:
         raise ValueError(f"{path} was deleted while photos were decoded.")
     return pack
+
+
+def _no_room(folder: str, error: OSError) -> NoRoom:
+    return NoRoom(
+        "The photos are too large for the memory that they may take, and "
+        f"cannot be kept in {folder!r}: {error.strerror}. Choose a smaller "
+        "`size`, or set `cache_dir` to a folder on a disk that has room."
+    )
 
 
 def _fits_in_memory(size_bytes: int) -> bool:
