@@ -21,6 +21,7 @@ from gdtrain.images import finding, reading
 from gdtrain.images.answers import Answer
 from gdtrain.images.backbones import open_backbone
 from gdtrain.images.classifier import load
+from gdtrain.images.close_up import with_close_up
 from gdtrain.images.fine_tune import EPOCHS, fine_tune
 from gdtrain.images.photos import Photos
 from gdtrain.images.reading import read_folder
@@ -120,6 +121,12 @@ def _add_train(commands: Any) -> None:
         "downloaded; none for random ones",
     )
     add(
+        "--close-up",
+        action="store_true",
+        help="look at the middle of each photo as well, closer: often right "
+        "more often, in four times the time; trains no blocks",
+    )
+    add(
         "--output",
         default=_OUTPUT,
         type=pathlib.Path,
@@ -211,6 +218,8 @@ def _train(options: argparse.Namespace) -> None:
     backbone = open_backbone(
         options.backbone, size=options.size, weights=options.weights
     )
+    if options.close_up:
+        backbone = with_close_up(backbone)
     photos = read_folder(
         options.folder,
         size=options.size,
@@ -257,8 +266,8 @@ def _check(options: argparse.Namespace, log_dir: str | os.PathLike) -> None:
 
 def _backup_of(options: argparse.Namespace, photos: Photos) -> pathlib.Path:
     """The folder of the checkpoints of this training, and of no other."""
-    names = "backbone weights size seed epochs unfreeze class_weight".split()
-    settings = [getattr(options, name) for name in names]
+    names = "backbone weights close_up size seed epochs unfreeze class_weight"
+    settings = [getattr(options, name) for name in names.split()]
     learned = [(file.digest, file.class_name) for file in photos.training.files]
     key = hashlib.sha256(repr([settings, learned]).encode()).hexdigest()
     return options.output / "backup" / key[:16]

@@ -393,6 +393,15 @@ def test_classes_of_unequal_size_are_said_and_weighted_on_request(
     assert "`--balanced` gives each the same weight" in printed
 
 
+def test_a_close_up_joins_the_features_of_the_middle(
+    folder, backbone, tmp_path, capsys
+):
+    output = tmp_path / "output"
+    main(train_arguments(folder, backbone, output, "--close-up"))
+    model = images.load(output / "model.keras")
+    assert model.get_layer("head").kernel.shape == (12, 2)
+
+
 def test_after_ctrl_c_the_same_command_continues(
     folder, backbone, tmp_path, monkeypatch, capsys
 ):
