@@ -7,10 +7,9 @@ it run in training, on the activations of several views of each photo.
 import dataclasses
 import hashlib
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -19,6 +18,7 @@ import tensorflow as tf
 from gdtrain.images import features, store
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone
+from gdtrain.images.parallel import Progress
 from gdtrain.images.photos import Photos
 
 VIEWS = 2  # Of each photo, changed at random
@@ -27,7 +27,6 @@ Blocks = Sequence[Sequence[keras.layers.Layer]]  # From the top down
 
 _BATCH = 32  # Photos that go through a model at once
 _VERSION = 1  # Of what rows are; those of another are not read.
-_SILENT_SECONDS = 3  # Until a progress bar shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Activations:
         seed: Of changes at random, which follow from it and from the content
             of a photo.
         cache_dir: Where activations are kept; see `store.kept_rows`.
-        shows_progress: Whether a progress bar shows if it takes long.
+        verbose: 0 for no progress bar.
     """
 
     def __init__(
@@ -107,12 +106,12 @@ class Activations:
         *,
         seed: int = 0,
         cache_dir: str | os.PathLike | None = None,
-        shows_progress: bool = False,
+        verbose: Any = 0,
     ) -> None:
         learned = photos.training
         self._model, self._images = model, learned.images
         self._seed, self._cache_dir = seed, cache_dir
-        self._shows_progress = shows_progress
+        self._verbose = verbose
         self._run = batched(model)
         #: Of the content of each photo
         self.digests = [file.digest for file in learned.files] or [
@@ -162,34 +161,26 @@ class Activations:
         """Activations `[n, views, ...]`, found or made."""
 
         def make(positions: Sequence[int], rows: np.ndarray) -> dict[int, str]:
-            for start in self._shown(len(positions)):
+            for start in range(0, len(positions), _BATCH):
                 at = positions[start:][:_BATCH]
                 images = tf.cast(self._images[at], tf.float32)
                 digests = [self.digests[i] for i in at]
                 for view, changed in enumerate(change(images, digests)):
                     found = self._run(np.asarray(changed))
                     rows[start:][: len(at), view] = found
+                bar.update(at[-1] + 1)
             return {}
 
         key = hashlib.sha256(f"{self._kind} {name}".encode()).hexdigest()
-        return store.kept_rows(
-            self.digests,
-            make,
-            kind=f"activations-{_VERSION}-{key[:32]}",
-            shape=(views, *self._model.output_shape[1:]),
-            dtype="float32",
-            cache_dir=self._cache_dir,
-        ).rows
-
-    def _shown(self, photos: int) -> Iterator[int]:
-        """Where batches start, with a progress bar if it takes long."""
-        began = time.monotonic()
-        bar = keras.utils.Progbar(photos, unit_name="photo")
-        for start in range(0, photos, _BATCH):
-            yield start
-            is_long = time.monotonic() - began > _SILENT_SECONDS
-            if self._shows_progress and is_long:
-                bar.update(min(start + _BATCH, photos))
+        with Progress(len(self.digests), "photo", self._verbose) as bar:
+            return store.kept_rows(
+                self.digests,
+                make,
+                kind=f"activations-{_VERSION}-{key[:32]}",
+                shape=(views, *self._model.output_shape[1:]),
+                dtype="float32",
+                cache_dir=self._cache_dir,
+            ).rows
 
 
 def _random_numbers(text: str) -> np.ndarray:

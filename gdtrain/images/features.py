@@ -289,6 +289,7 @@ def _without_names(
 
 
 def not_of_size(name: str, size: tuple[int, int], why: str) -> ValueError:
+    """An error that says that a backbone cannot take photos of a size."""
     height, width = size
     return ValueError(
         f"The backbone {name} does not take photos of {height} x {width} "

@@ -156,7 +156,7 @@ def fine_tune(
                 photos=photos,
                 seed=seed,
                 cache_dir=cache_dir,
-                shows_progress=bool(verbose),
+                verbose=verbose,
             ),
         )
         phases = Phases(

@@ -164,8 +164,7 @@ class Settings:
     verbose: Any = "auto"
 
     def __post_init__(self) -> None:
-        for side in self.height_and_width:
-            checks.positive_integer("size", side)
+        checks.height_and_width("size", self.size)
         is_number = isinstance(self.held_out, numbers.Real)
         if not is_number or not 0 <= self.held_out <= 1:
             raise ValueError(
@@ -184,17 +183,7 @@ class Settings:
     @property
     def height_and_width(self) -> tuple[int, int]:
         """The size of the images."""
-        size = self.size
-        try:
-            height, width = (
-                (size, size) if isinstance(size, int | np.integer) else size
-            )
-        except (TypeError, ValueError):
-            raise ValueError(
-                "`size` must be a number of pixels, or (height, width). "
-                f"Received: size={size!r}."
-            ) from None
-        return height, width
+        return checks.height_and_width("size", self.size)
 
 
 def _read(found: finding.Found, settings: Settings) -> Photos:

@@ -151,7 +151,8 @@ def kept_rows(
         make: Called with positions in `digests`, and an array to fill with a
             row for each of them. Returns why others cannot be made, by
             position.
-        kind: What else the rows follow from, in letters, digits and hyphens.
+        kind: What the rows are, in the plural, a hyphen, and what else they
+            follow from, in letters, digits and hyphens.
         shape: Of a row.
         dtype: Of numbers in it.
         cache_dir: As in `gdtrain.images.cache.folder`. If nothing can be
@@ -170,12 +171,12 @@ def kept_rows(
     ...     return {}
     >>> kept = {"kind": "squares", "shape": (1,), "dtype": "int32"}
     >>> kept["cache_dir"] = tempfile.mkdtemp()
-    >>> kept_rows(["a", "b", "c"], make, **kept).rows.T
+    >>> kept_rows(["a", "b", "c"], make, **kept).rows.tolist()
     made: [0, 1, 2]
-    array([[0, 1, 4]], dtype=int32)
-    >>> kept_rows(["a", "c", "d"], make, **kept).rows.T
+    [[0], [1], [4]]
+    >>> kept_rows(["a", "c", "d"], make, **kept).rows.tolist()
     made: [2]
-    array([[0, 4, 4]], dtype=int32)
+    [[0], [4], [4]]
     """
     folder = cache.folder(cache_dir)
     numbers = "x".join(map(str, shape))
@@ -192,7 +193,7 @@ def kept_rows(
             pack = _on_disk(work, path)
         except OSError as error:
             if not fits:
-                raise _no_room(folder, error) from error
+                raise _no_room(kind, folder, error) from error
             return _in_memory(work.again(), folder, kind)
         packs.delete_contained(folder, kind, path)
     return Rows(pack.rows, pack.failed)
@@ -340,9 +341,10 @@ def _on_disk(work: _Work, path: str) -> packs.Pack:
     return pack
 
 
-def _no_room(folder: str, error: OSError) -> NoRoom:
+def _no_room(kind: str, folder: str, error: OSError) -> NoRoom:
+    what = kind.partition("-")[0]
     return NoRoom(
-        "The photos are too large for the memory that they may take, and "
+        f"The {what} are too large for the memory that they may take, and "
         f"cannot be kept in {folder!r}: {error.strerror}. Choose a smaller "
         "`size`, or set `cache_dir` to a folder on a disk that has room."
     )

@@ -14,7 +14,7 @@ import pytest
 
 import gdtrain
 from gdtrain.data import choice
-from gdtrain.images import activations, decode, load, store
+from gdtrain.images import activations, decode, load, parallel, store
 from gdtrain.images.activations import VIEWS, Activations
 from gdtrain.images.backbones import open_backbone
 from gdtrain.images.fine_tune import fine_tune
@@ -598,6 +598,7 @@ class TestLargePhotos:
             model = run(cache_dir=tmp_path)
         (text,) = [str(warning.message) for warning in caught]
         assert "top of the backbone is not trained: there is no room" in text
+        assert "The activations are too large" in text
         assert "No space left" in text
         assert_equal_weights(model, frozen)
         assert model.fine_tuning.tuned_accuracy is None
@@ -612,12 +613,12 @@ class TestProgress:
         self, other_digits, backbone_of_digits, tmp_path, monkeypatch, capsys,
         shows, seconds, is_shown,
     ):  # fmt: skip
-        monkeypatch.setattr(activations, "_SILENT_SECONDS", seconds)
+        monkeypatch.setattr(parallel, "SILENT_SECONDS", seconds)
         below = Activations(
             open_backbone(backbone_of_digits, size=16).model,
             other_digits,
             cache_dir=tmp_path,
-            shows_progress=shows,
+            verbose=shows,
         )
         below.plain()
         shown = capsys.readouterr().out

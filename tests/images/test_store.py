@@ -250,7 +250,7 @@ def test_too_many_images_for_the_disk_are_an_error(
     tmp_path, on_disk, monkeypatch
 ):
     files = make_files(tmp_path / "photos", *(b"%d" % i for i in range(64)))
-    with pytest.raises(ValueError, match="too large .* Choose a smaller"):
+    with pytest.raises(ValueError, match="The photos are .* Choose a smaller"):
         with files_up_to(4000):
             decoded(files, tmp_path)
     assert not kept_files(tmp_path)
