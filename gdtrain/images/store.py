@@ -11,7 +11,7 @@ import numpy as np
 
 from gdtrain.checkpoint.files import Arrays, read_arrays
 from gdtrain.data import choice
-from gdtrain.images import cache, packs
+from gdtrain.images import cache
 from gdtrain.images.parallel import Progress, in_parallel
 
 _VERSION = 4  # Of what the files hold; those of another are not read.
@@ -181,11 +181,11 @@ def kept_rows(
     folder = cache.folder(cache_dir)
     numbers = "x".join(map(str, shape))
     kind = f"{kind}-{numbers}-{np.dtype(dtype).name}-{_VERSION}-"
-    path = cache.path(folder, kind, digests, packs.ENDING)
-    pack = packs.read(path)
+    path = cache.path(folder, kind, digests, cache.PACK_ENDING)
+    pack = cache.read_pack(path)
     if pack is None:
         row = np.empty(shape, dtype)
-        work = _Work(digests, make, packs.known(folder, kind), row)
+        work = _Work(digests, make, cache.known_rows(folder, kind), row)
         fits = _fits_in_memory(work.size_bytes)
         if fits and work.has_known:  # Else what is kept would be copied.
             return _in_memory(work, folder, kind)
@@ -195,7 +195,7 @@ def kept_rows(
             if not fits:
                 raise _no_room(kind, folder, error) from error
             return _in_memory(work.again(), folder, kind)
-        packs.delete_contained(folder, kind, path)
+        cache.delete_contained(folder, kind, path)
     return Rows(pack.rows, pack.failed)
 
 
@@ -322,20 +322,20 @@ def _in_memory(work: _Work, folder: str, kind: str) -> Rows:
         failed = {digest: why for digest, why in work.new.items() if why}
         is_all = len(new) == len(rows)
         parts = [rows] if is_all else (rows[[i]] for i in new.values())
-        path = cache.path(folder, kind, work.new, packs.ENDING)
+        path = cache.path(folder, kind, work.new, cache.PACK_ENDING)
         size_bytes = len(new) * work.row.nbytes
         with cache.keeping(folder), cache.writing(path, size_bytes) as file:
-            packs.write(file, parts, work.row, new, failed)
+            cache.write_pack(file, parts, work.row, new, failed)
     return Rows(rows, work.failed)
 
 
-def _on_disk(work: _Work, path: str) -> packs.Pack:
+def _on_disk(work: _Work, path: str) -> cache.Pack:
     """Rows as a memory map of a new file."""
     length = max(1, _PART_BYTES // work.row.nbytes)
     with cache.writing(path, work.size_bytes) as file:
         parts = work.parts(length)
-        packs.write(file, parts, work.row, work.digests, work.failed)
-    pack = packs.read(path)
+        cache.write_pack(file, parts, work.row, work.digests, work.failed)
+    pack = cache.read_pack(path)
     if pack is None:
         raise ValueError(f"{path} was deleted while photos were decoded.")
     return pack

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gdtrain.images import cache, packs, store
+from gdtrain.images import cache, store
 from tests.full_disk import files_up_to
 
 SIZE = (6, 8)
@@ -294,7 +294,7 @@ def test_two_may_decode_the_same_photos_at_once(tmp_path, on_disk):
 
 PROCESS = """
     import os, pathlib, signal, sys, time, types
-    from gdtrain.images import packs, parallel, store
+    from gdtrain.images import cache, parallel, store
     from tests.images.test_store import Decoder
 
     decoder = Decoder()
@@ -308,7 +308,7 @@ PROCESS = """
         return decoder(content, **arguments)
 
     if {step!r} == "writing":
-        packs.json = types.SimpleNamespace(dumps=kill)
+        cache.json = types.SimpleNamespace(dumps=kill)
     store._fits_in_memory = lambda size_bytes: {in_memory}
     parallel._ITEMS = 1
     store._PART_BYTES = 6 * 8 * 3
@@ -537,6 +537,6 @@ def test_what_is_added_takes_no_more_room_than_itself(tmp_path):
 
 
 def test_packs_of_another_shape_are_left_alone(tmp_path):
-    assert packs.read(str(tmp_path / "none.npy")) is None
+    assert cache.read_pack(str(tmp_path / "none.npy")) is None
     np.save(tmp_path / "photos.npy", np.zeros([2, 3, 4, 3], "uint8"))
-    assert packs.read(str(tmp_path / "photos.npy")) is None
+    assert cache.read_pack(str(tmp_path / "photos.npy")) is None
