@@ -54,6 +54,25 @@ def written_aside(
         os.replace(aside, filepath)
 
 
+def check_can_be_written(file: pathlib.Path) -> None:
+    """Raises an error if a file cannot be written, before the work for it.
+
+    Raises:
+        ValueError: says why.
+    """
+    if file.exists() and not file.is_file():
+        raise ValueError(f"cannot write {file}: it is no file. Name another.")
+    there = next(path for path in file.parents if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {file.parent}: {error.strerror}. Name another "
+            "folder."
+        ) from error
+
+
 @contextlib.contextmanager
 def _naming(filepath: pathlib.Path) -> Iterator[None]:
     """Makes errors of what is written aside name the file instead."""

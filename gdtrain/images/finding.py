@@ -6,7 +6,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from gdtrain.images import decoding, layout
 from gdtrain.images.parallel import Progress, in_parallel
@@ -190,6 +190,21 @@ def photos_in(folder: str | os.PathLike) -> list[str]:
     return photos
 
 
+def check_folder(path: str) -> None:
+    """Raises a `ValueError` if a folder cannot be read."""
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        _fail(error)
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise ValueError(
+        f"cannot read the folder {error.filename}: {error.strerror}. Give "
+        "a folder that has a folder of pictures for each class."
+    ) from error
+
+
 def _looks_like_photo(path: str) -> bool:
     if path.lower().endswith(ENDINGS):
         return True
@@ -265,15 +280,9 @@ def _walk(
 ) -> tuple[list[layout.Names], list[layout.Names]]:
     """Files and folders below a folder, sorted, without hidden ones."""
 
-    def fail(error: OSError) -> None:
-        raise ValueError(
-            f"cannot read the folder {error.filename}: {error.strerror}. Give "
-            "a folder that has a folder of pictures for each class."
-        ) from error
-
     files, folders = [], []
     seen = set()
-    for path, inner, names in os.walk(root, onerror=fail, followlinks=True):
+    for path, inner, names in os.walk(root, onerror=_fail, followlinks=True):
         # A link to a folder above would never end.
         is_again = os.path.realpath(path) in seen
         seen.add(os.path.realpath(path))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from gdtrain import images
 from gdtrain.__main__ import main
-from gdtrain.images import command, finding, fit_head, reading
+from gdtrain.images import finding, fit_head, reading, train_command
 from gdtrain.images.photos import LabelledImages
 from gdtrain.images.top import Top
 from tests.full_disk import files_up_to
@@ -296,7 +296,7 @@ def test_bad_input_of_train_gets_one_line_and_leaves_nothing(
             os.remove(tmp_path / "vanishing" / "a" / "0.png")
         return found
 
-    monkeypatch.setattr(command, "read_folder", reading_is_seen)
+    monkeypatch.setattr(train_command, "read_folder", reading_is_seen)
     monkeypatch.setattr(finding, "find_in_folder", find_and_delete)
     given, words = BAD_TRAIN[name]
     defaults = ["--backbone", backbone, "--size", 16, "--output", "output"]
@@ -438,7 +438,7 @@ def test_photos_without_held_out_ones_make_a_model_but_no_report(
         none = LabelledImages(photos.held_out.images[:0], np.zeros(0, int))
         return dataclasses.replace(photos, held_out=none)
 
-    monkeypatch.setattr(command, "read_folder", none_held_out)
+    monkeypatch.setattr(train_command, "read_folder", none_held_out)
     output = tmp_path / "output"
     main(train_arguments(folder, backbone, output))
     assert "no photos are held out" in capsys.readouterr().out
