@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gdtrain.images import finding, reading, splitting
+from gdtrain.images import finding, reading, splitting, tables
 from gdtrain.images.photos import (
     LabelledImages,
     PhotoFile,
@@ -65,7 +65,7 @@ def from_arrays(
             f"`labels` must have one label for each of {len(images):,} "
             f"images. Received: an array of shape {labels.shape}."
         )
-    missing = [i for i, v in enumerate(given) if finding.is_missing(v)]
+    missing = [i for i, v in enumerate(given) if tables.is_missing(v)]
     if missing:
         raise ValueError(
             "`labels` must have a label for each image. There is none at "

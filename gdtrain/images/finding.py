@@ -1,12 +1,11 @@
-"""Finds the photos in a folder or a table, and looks at their headers."""
+"""Finds the photos in a folder, and looks at their headers."""
 
-import csv
 import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from gdtrain.images import decoding, layout
 from gdtrain.images.parallel import Progress, in_parallel
@@ -14,8 +13,6 @@ from gdtrain.images.photos import (
     NO_PICTURE,
     Part,
     PhotoFile,
-    counted,
-    named,
     sentences,
 )
 
@@ -51,14 +48,6 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-class Table(Protocol):
-    """Columns by name, as in a DataFrame or a dictionary of lists."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def __getitem__(self, name: str, /) -> Any: ...
-
-
 def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
     """Finds the photos in a folder, with their classes and parts.
 
@@ -73,7 +62,7 @@ def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
     root = pathlib.Path(path)
     names, folders = _walk(root)
     paths = [os.path.join(path, *parts) for parts in names]
-    examined = _examined(paths, verbose)
+    examined = examine_all(paths, verbose)
     found = dict(zip(names, examined))
     understood = layout.understand(
         root, [n for n in names if found[n].file.reason != NO_PICTURE], folders
@@ -82,7 +71,7 @@ def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
     for parts, one in found.items():
         file = one.file
         if parts in understood.places:
-            file = _in_class(file, *understood.places[parts])
+            file = in_class(file, *understood.places[parts])
         elif parts in understood.misplaced:
             why = understood.misplaced[parts]
             file = dataclasses.replace(file, status="skipped", reason=why)
@@ -106,71 +95,6 @@ def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
         understood.has_parts,
         {one.file.digest: one.aspect for one in examined},
         understood.notes,
-    )
-
-
-def find_in_table(
-    table: str | os.PathLike | Table,
-    file_column: str,
-    label_column: str,
-    root: str | os.PathLike | None,
-    verbose: Any = 0,
-) -> Found:
-    """Finds the photos in a table of files and labels.
-
-    Raises:
-        ValueError: if the table cannot be read, lacks a column or a value,
-            or there are fewer than two classes.
-    """
-    columns = file_column, label_column
-    if isinstance(table, (str, os.PathLike)):
-        source = os.fspath(table)
-        root = os.path.dirname(source) if root is None else root
-        rows = _read_csv(source, columns)
-    else:
-        source = "the table"
-        _check_columns(source, list(table), columns)
-        rows = _rows(source, [list(table[column]) for column in columns])
-    for column, values in zip(columns, zip(*rows)):
-        empty = [i for i, v in enumerate(values, 1) if is_missing(v)]
-        if empty:
-            raise ValueError(
-                f"{source} must have a {column} in each row. It has none in "
-                f"row {named(empty)}. Add it, or remove the row."
-            )
-    for i, (path, _) in enumerate(rows, 1):
-        if not isinstance(path, (str, os.PathLike)):
-            raise ValueError(
-                f"{source} must have the path of a file in each row. It has "
-                f"{path!r} in row {i}. Name the right column by `file_column`."
-            )
-    rows = [(os.fspath(path), str(label)) for path, label in rows]
-    repeated = len(rows) - len(set(rows))
-    rows = list(dict.fromkeys(rows))
-    notes = []
-    if repeated:
-        notes = [f"Left out: {counted(repeated, 'row')} that came before."]
-    labels = [label for _, label in rows]
-    class_names = sorted(set(labels))
-    if len(class_names) < 2:
-        raise ValueError(
-            f"{source} must have two or more classes in the column "
-            f"{label_column!r}. It has {len(class_names)}."
-        )
-    paths = [os.path.join(root or "", path) for path, _ in rows]
-    examined = _examined(paths, verbose, are_photos=True)
-    files = [
-        _in_class(one.file, label, "") for one, label in zip(examined, labels)
-    ]
-    return Found(
-        source,
-        [file for file in files if file.status == "read"],
-        [file for file in files if file.status != "read"],
-        class_names,
-        {name: f"the class '{name}' of {source}" for name in class_names},
-        False,
-        {one.file.digest: one.aspect for one in examined},
-        notes,
     )
 
 
@@ -214,20 +138,23 @@ def _looks_like_photo(path: str) -> bool:
         return bool(decoding.kind_of(file.read(decoding.HEAD_BYTES)))
 
 
-class _Examined(NamedTuple):
+class Examined(NamedTuple):
+    """A file, and width by height of the photo in it, 0 if not known."""
+
     file: PhotoFile
-    aspect: float  # 0 if it is not known
+    aspect: float
 
 
-def _in_class(file: PhotoFile, class_name: str, part: Part) -> PhotoFile:
+def in_class(file: PhotoFile, class_name: str, part: Part) -> PhotoFile:
+    """The same file, with a class and a part."""
     return PhotoFile(
         file.path, class_name, part, file.digest, file.status, file.reason
     )
 
 
-def _examined(
+def examine_all(
     paths: Sequence[str], verbose: Any, are_photos: bool = False
-) -> list[_Examined]:
+) -> list[Examined]:
     """Reads files but does not decode them.
 
     Args:
@@ -235,7 +162,7 @@ def _examined(
         verbose: 0 for no progress bar.
         are_photos: Whether they should be photos whatever their endings.
     """
-    found: dict[int, _Examined] = {}
+    found: dict[int, Examined] = {}
 
     def examine(i: int) -> None:
         is_photo = are_photos or paths[i].lower().endswith(ENDINGS)
@@ -246,7 +173,7 @@ def _examined(
     return [found[i] for i in range(len(paths))]
 
 
-def _examine(path: str, is_photo: bool) -> _Examined:
+def _examine(path: str, is_photo: bool) -> Examined:
     try:
         with decoding.naming(path):
             if not os.path.exists(path) or os.path.isfile(path):
@@ -259,20 +186,20 @@ def _examine(path: str, is_photo: bool) -> _Examined:
     except decoding.DamagedImage as error:
         if is_photo:
             damaged = PhotoFile(path, "", "", "", "damaged", error.reason)
-            return _Examined(damaged, 0)
+            return Examined(damaged, 0)
         if isinstance(error.__cause__, OSError):  # It may be a photo.
             reason = f"in a file that cannot be read ({error.reason})"
-            return _Examined(PhotoFile(path, "", "", "", "skipped", reason), 0)
-    return _Examined(PhotoFile(path, "", "", "", "skipped", NO_PICTURE), 0)
+            return Examined(PhotoFile(path, "", "", "", "skipped", reason), 0)
+    return Examined(PhotoFile(path, "", "", "", "skipped", NO_PICTURE), 0)
 
 
-def _examine_photo(path: str, file: Any) -> _Examined:
+def _examine_photo(path: str, file: Any) -> Examined:
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
     width, height = decoding.upright_size(decoding.opened(file))
     photo = PhotoFile(path, "", "", digest, "read")
-    return _Examined(photo, width / height)
+    return Examined(photo, width / height)
 
 
 def _walk(
@@ -304,52 +231,3 @@ def _walk(
             and name.lower() not in SYSTEM_FILES
         ]
     return sorted(files), folders
-
-
-def _rows(source: str, columns: Sequence[list]) -> list[tuple]:
-    """The rows of a table that has columns."""
-    lengths = [len(column) for column in columns]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"{source} must have columns of the same length. It has "
-            f"{lengths[0]:,} files and {lengths[1]:,} labels."
-        )
-    return list(zip(*columns))
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a value of a table is none: `None`, "", or unequal to itself."""
-    try:
-        return value is None or value == "" or bool(value != value)
-    except TypeError:  # `pandas.NA` is neither equal nor unequal.
-        return True
-
-
-def _read_csv(path: str, columns: tuple[str, str]) -> list[tuple]:
-    """The two columns of a CSV file, with commas, semicolons or tabs."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            delimiter = max(",;\t", key=header.count)
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=delimiter)
-            _check_columns(path, reader.fieldnames or [], columns)
-            return [tuple(row[name] for name in columns) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(
-            f"cannot read the table {path}: {why}. Give a CSV file in UTF-8 "
-            f"with the columns {columns[0]} and {columns[1]}."
-        ) from error
-
-
-def _check_columns(
-    source: str, present: Sequence[str], columns: Iterable[str]
-) -> None:
-    for column in columns:
-        if column not in present:
-            raise ValueError(
-                f"{source} has no column {column!r}. It has "
-                f"{', '.join(map(repr, present)) or 'none'}. Name the right "
-                "one by `file_column` or `label_column`."
-            )

@@ -10,7 +10,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from gdtrain.common import checks
-from gdtrain.images import copies, decoding, finding, splitting, store
+from gdtrain.images import (
+    copies,
+    decoding,
+    finding,
+    splitting,
+    store,
+    tables,
+)
 from gdtrain.images.parallel import in_parallel
 from gdtrain.images.photos import (
     LabelledImages,
@@ -96,7 +103,7 @@ def read_folder(
 
 
 def read_table(
-    table: str | os.PathLike | finding.Table,
+    table: str | os.PathLike | tables.Table,
     *,
     file_column: str = "file",
     label_column: str = "label",
@@ -141,7 +148,7 @@ def read_table(
     settings = Settings(
         size, held_out, seed, fit, channels, on_error, cache_dir, verbose
     )
-    found = finding.find_in_table(
+    found = tables.find_in_table(
         table, file_column, label_column, root, verbose
     )
     return _read(found, settings)
