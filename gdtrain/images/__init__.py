@@ -9,11 +9,12 @@ from gdtrain.images.calibration import (
     temperature,
     wilson,
 )
-from gdtrain.images.classifier import PhotoClassifier, load
+from gdtrain.images.classifier import PhotoClassifier
 from gdtrain.images.close_up import with_close_up
 from gdtrain.images.decoding import DamagedImage, decode
 from gdtrain.images.fine_tune import FineTuning, fine_tune
 from gdtrain.images.head import Head, fit_head
+from gdtrain.images.loading import load
 from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.images.photos import LabelledImages, PhotoFile, Photos
 from gdtrain.images.reading import read_folder, read_table

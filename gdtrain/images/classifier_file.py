@@ -13,7 +13,6 @@ import numpy as np
 
 from gdtrain.checkpoint import files
 from gdtrain.images.decoding import Fit
-from gdtrain.images.features import first_line
 from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.keras_bridge import models
 
@@ -128,15 +127,6 @@ def own_compile_config(path: pathlib.Path) -> dict[str, Any] | None:
         if archive.testzip() is not None:  # Keras does not always look.
             raise zipfile.BadZipFile
         return json.loads(archive.read(_CONFIG)).get(_OWN_COMPILE_CONFIG)
-
-
-def reason(error: Exception) -> str:
-    """Says in one line why a file cannot be loaded."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, zipfile.BadZipFile):
-        return "it is damaged, or no file of Keras's"
-    return first_line(error)
 
 
 def check_writable(filepath: Any, overwrite: bool, ending: str) -> None:

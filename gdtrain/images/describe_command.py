@@ -14,7 +14,7 @@ import keras
 from gdtrain.common.whole_files import check_can_be_written, written_aside
 from gdtrain.images import finding, train_command
 from gdtrain.images.answers import Answer
-from gdtrain.images.classifier import load
+from gdtrain.images.loading import load
 
 _EXAMPLES = """\
 examples:
