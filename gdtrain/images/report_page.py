@@ -3,24 +3,25 @@
 It is well-formed as XML, too, as what a notebook shows.
 """
 
-import base64
 import importlib.resources
-import io
-import pathlib
-from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image
 
 from gdtrain.common.notebook import escape
-from gdtrain.images.photos import LabelledImages
-from gdtrain.images.report_numbers import ListedPhoto, ReportNumbers
+from gdtrain.images.html_pieces import (
+    bar,
+    in_caption,
+    in_table,
+    photo_grid,
+    remark,
+    said_of,
+    table,
+)
+from gdtrain.images.report_numbers import ReportNumbers
 
 MAX_COLUMNS = 15  # Of the confusion matrix; of more classes, pairs are listed
 MAX_PAIRS = 12
 MAX_ROWS = 30  # Classes
-_MAX_NAME = 80  # Characters
-_MAX_SIDE = 240  # Pixels of a photo on the page
 _SIDE = 300  # Units of the diagram
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -92,14 +93,18 @@ def _confusion(counts: np.ndarray, names: list[str]) -> str:
         return "<p>No photo was taken for another class.</p>"
     order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
     rows = [
-        [_name(names[given]), _name(names[said]), f"{wrong[given, said]:,}"]
+        [
+            in_table(names[given]),
+            in_table(names[said]),
+            f"{wrong[given, said]:,}",
+        ]
         for given, said in (divmod(int(at), len(names)) for at in order)
         if wrong[given, said]
     ]
-    return _note(
+    return remark(
         f"{len(names):,} classes are too many for a matrix. These are the "
         f"most frequent of {wrong.sum():,} mistakes."
-    ) + _table(["is", "taken for", "photos"], rows, texts=2)
+    ) + table(["is", "taken for", "photos"], rows, texts=2)
 
 
 def _matrix(counts: np.ndarray, names: list[str]) -> str:
@@ -115,13 +120,13 @@ def _matrix(counts: np.ndarray, names: list[str]) -> str:
             f'var(--blue) {percent}%, transparent)">{count:,}</td>'
         )
 
-    head = "".join(f'<th scope="col">{_name(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col">{in_table(name)}</th>' for name in names)
     body = "".join(
-        f'<tr><th scope="row">{_name(name)}</th>'
+        f'<tr><th scope="row">{in_table(name)}</th>'
         f"{''.join(cell(row, column) for column in range(len(names)))}</tr>"
         for row, name in enumerate(names)
     )
-    return _note("Rows: what a photo is. Columns: what it was taken for.") + (
+    return remark("Rows: what a photo is. Columns: what it was taken for.") + (
         f'<div class="wide"><table class="matrix{" upright" * upright}"><thead>'
         f"<tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
@@ -140,25 +145,15 @@ def _classes(numbers: ReportNumbers) -> str:
         note += f" The {MAX_ROWS} classes of least recall, of {len(counts):,}."
     rows = [
         [
-            _name(numbers.class_names[at]),
+            in_table(numbers.class_names[at]),
             f"{counts[at]:,}",
-            _bar(numbers.precision[at], "blue"),
-            _bar(numbers.recall[at], "orange"),
+            bar(numbers.precision[at], "blue"),
+            bar(numbers.recall[at], "orange"),
         ]
         for at in order
     ]
     header = ["class", "photos", "precision", "recall"]
-    return _note(note) + _table(header, rows, texts=1)
-
-
-def _bar(share: float, color: str) -> str:
-    """A number between 0 and 1, and its bar."""
-    if np.isnan(share):
-        return "\N{EN DASH}"
-    return (
-        f'{share:.2f}<span class="bar"><span style="width: {share:.1%}; '
-        f'background: var(--{color})"></span></span>'
-    )
+    return remark(note) + table(header, rows, texts=1)
 
 
 def _reliability(numbers: ReportNumbers) -> str:
@@ -187,7 +182,7 @@ def _reliability(numbers: ReportNumbers) -> str:
         f'y2="{(1 - share) * _SIDE:.0f}" stroke="var(--line)"/>'
         for share in np.linspace(0, 1, 6)
     )
-    return _note(
+    return remark(
         "Photos by the probability of what was said, and the share of them "
         "that is right, with its 95% interval. Larger points are more photos. "
         "On the dashed line, probabilities can be taken at their word; below "
@@ -215,10 +210,13 @@ def _most_wrong(numbers: ReportNumbers) -> str:
         "what was said."
     )
     captions = [
-        (f"is {_class(one.given)}", _said("said", one.said, one.probability))
+        (
+            f"is {in_caption(one.given)}",
+            said_of("said", one.said, one.probability),
+        )
         for one in listed
     ]
-    return _grid(note, numbers.photos.held_out, listed, captions)
+    return photo_grid(note, numbers.photos.held_out, listed, captions)
 
 
 def _most_suspect(numbers: ReportNumbers) -> str:
@@ -237,93 +235,9 @@ def _most_suspect(numbers: ReportNumbers) -> str:
     )
     captions = [
         (
-            f"labelled {_class(one.given)} ({one.probability:.2f})",
-            _said("looks like", one.said),
+            f"labelled {in_caption(one.given)} ({one.probability:.2f})",
+            said_of("looks like", one.said),
         )
         for one in listed
     ]
-    return _grid(note, numbers.photos.training, listed, captions)
-
-
-def _grid(
-    note: str,
-    part: LabelledImages,
-    listed: list[ListedPhoto],
-    captions: Iterable[Sequence[str]],
-) -> str:
-    """Photos, each with lines on it and its file, and a list of the paths."""
-    figures = []
-    for one, lines in zip(listed, captions, strict=True):
-        # The last two parts of the path: mostly folder of the class and file.
-        short = "/".join(pathlib.PurePath(one.file).parts[-2:])
-        spans = "".join(f"<span>{line}</span>" for line in lines)
-        figures.append(
-            f'<figure><img alt="{escape(short)}" '
-            f'src="{_data(part.images[one.position])}"/><figcaption>{spans}'
-            f'<span class="file" title="{escape(one.file)}">'
-            f"{escape(_cut(short))}</span></figcaption></figure>"
-        )
-    paths = "\n".join(one.file for one in listed)
-    return _note(note) + (
-        f'<div class="photos">{"".join(figures)}</div>'
-        f"<details><summary>Their paths</summary><pre>{escape(paths)}</pre>"
-        "</details>"
-    )
-
-
-def _data(image: np.ndarray) -> str:
-    """A photo as the address of an image that is within it."""
-    grey = image.shape[2] == 1
-    photo = Image.fromarray(np.asarray(image[:, :, 0] if grey else image))
-    photo.thumbnail((_MAX_SIDE, _MAX_SIDE))
-    file = io.BytesIO()
-    photo.save(file, "JPEG", quality=85)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
-    return f"data:image/jpeg;base64,{data}"
-
-
-def _note(text: str) -> str:
-    return f'<p class="faint">{escape(text)}</p>'
-
-
-def _said(words: str, name: str, probability: float | None = None) -> str:
-    number = "" if probability is None else f" ({probability:.2f})"
-    return f'<span class="said">{words} {_class(name)}{number}</span>'
-
-
-def _class(name: str) -> str:
-    """The name of a class in a caption, which may be written leftwards."""
-    return f'<bdi title="{escape(name)}">{escape(_cut(name))}</bdi>'
-
-
-def _name(name: str) -> str:
-    """The name of a class in a table."""
-    return (
-        f'<span class="name" title="{escape(name)}">{escape(_cut(name))}</span>'
-    )
-
-
-def _cut(name: str) -> str:
-    """The same name, its middle cut out if it is very long."""
-    if len(name) <= _MAX_NAME:
-        return name
-    half = _MAX_NAME // 2
-    return f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
-
-
-def _table(header: list[str], rows: list[list[str]], texts: int) -> str:
-    """A table whose first columns are texts, and the others numbers."""
-
-    def cells(tag: str, row: list[str]) -> str:
-        kinds = (
-            "" if at < texts else ' class="number"' for at in range(len(row))
-        )
-        return "".join(
-            f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, row)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table><thead><tr>{cells("th", header)}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
-    )
+    return photo_grid(note, numbers.photos.training, listed, captions)
