@@ -14,8 +14,7 @@ import numpy as np
 from gdtrain.common import checks
 from gdtrain.images import finding
 from gdtrain.images.decoding import DamagedImage, Fit, Image, decode
-
-MAX_NAMED = 10  # Damaged files that a message names
+from gdtrain.images.photos import named
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,13 +124,12 @@ def path_of(source: Any) -> str:
 
 def _report(damaged: list[DamagedImage], count: int, on_error: str) -> None:
     """Raises or warns, with all photos that cannot be read."""
-    named = ", ".join(
+    reasons = [
         f"{error.path or 'one without a file'} ({error.reason})"
-        for error in damaged[:MAX_NAMED]
-    )
-    if len(damaged) > MAX_NAMED:
-        named += ", ..."
-    text = f"{len(damaged):,} of {count:,} photos cannot be read: {named}."
+        for error in damaged
+    ]
+    of = f"{len(damaged):,} of {count:,} photos"
+    text = f"{of} cannot be read: {named(reasons)}."
     if on_error == "skip":
         warnings.warn(text, stacklevel=5)
     elif len(damaged) == 1:
