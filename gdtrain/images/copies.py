@@ -3,7 +3,6 @@
 A photo that is learned and held out makes the accuracy look better than it is.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -59,12 +58,7 @@ def copies(
         if file.digest in by_digest:
             originals[i] = by_digest[file.digest]
     return [
-        dataclasses.replace(
-            held_out[i],
-            part="",
-            status="duplicate",
-            reason=_reason(held_out[i], original),
-        )
+        held_out[i].left_out("duplicate", _reason(held_out[i], original))
         for i, original in sorted(originals.items())
     ]
 

@@ -1,6 +1,5 @@
 """Finds the photos in a folder, and looks at their headers."""
 
-import dataclasses
 import hashlib
 import os
 import pathlib
@@ -74,7 +73,7 @@ def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
             file = in_class(file, *understood.places[parts])
         elif parts in understood.misplaced:
             why = understood.misplaced[parts]
-            file = dataclasses.replace(file, status="skipped", reason=why)
+            file = file.left_out("skipped", why)
         files.append(file)
     class_names = sorted(understood.class_folders)
     if len(class_names) < 2:

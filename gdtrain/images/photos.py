@@ -39,6 +39,20 @@ class PhotoFile:
     status: Status
     reason: str = ""
 
+    def left_out(self, status: Status, reason: str) -> "PhotoFile":
+        """The same file, in neither part.
+
+        Args:
+            status, reason: Its own.
+
+        Example:
+
+        >>> file = PhotoFile("a.jpg", "cat", "training", "", "read")
+        >>> file.left_out("damaged", "it ends early").part
+        ''
+        """
+        return dataclasses.replace(self, part="", status=status, reason=reason)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LabelledImages:

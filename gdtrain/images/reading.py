@@ -260,9 +260,7 @@ def _decode_present(
         if not os.path.exists(file.path):
             reasons.setdefault(file.path, "it is gone")
     gone = [
-        dataclasses.replace(
-            file, part="", status="damaged", reason=reasons[file.path]
-        )
+        file.left_out("damaged", reasons[file.path])
         for file in files
         if file.path in reasons
     ]
@@ -308,9 +306,7 @@ def _damaged(
     files: Sequence[PhotoFile], reasons: dict[str, str]
 ) -> list[PhotoFile]:
     return [
-        dataclasses.replace(
-            file, part="", status="damaged", reason=reasons[file.digest]
-        )
+        file.left_out("damaged", reasons[file.digest])
         for file in files
         if file.digest in reasons
     ]
