@@ -51,7 +51,14 @@ def main(arguments: Sequence[str]) -> None:
             warnings.showwarning = show
             options.run(options)
     except _NOT_USABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        parser.exit(2, f"error: {command.in_options(reason)}\n")
+        parser.exit(2, f"error: {command.in_options(_sentence(error))}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"stopped by Ctrl-C. {options.after_stop}\n")
+
+
+def _sentence(error: BaseException) -> str:
+    """What an error says, in one line, without a number of the system's."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is None:
+        text = text.removeprefix(f"[Errno {error.errno}] ")
+    return text if text.endswith(".") else f"{text}."

@@ -64,6 +64,11 @@ def _describe(options: argparse.Namespace) -> None:
             f"there is no model {options.model}. Run `python -m gdtrain images "
             "train FOLDER`, or name another by `--model`."
         )
+    if not os.path.lexists(options.photos):
+        raise ValueError(
+            f"there is no file or folder {options.photos}. Give a photo, or a "
+            "folder of photos."
+        )
     is_folder = os.path.isdir(options.photos)
     files = finding.photos_in(options.photos) if is_folder else [options.photos]
     model = load(options.model)

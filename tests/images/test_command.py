@@ -230,6 +230,7 @@ BAD_TRAIN = {
     "one class": (["one"], "two or more folders"),
     "a class with one photo": (["single"], "/b must have two or more"),
     "all photos damaged": (["damaged"], "6 of 6 pictures cannot be read"),
+    "one damaged photo": (["spoilt"], "one; `--on-error skip` leaves it out."),
     "a vanishing photo": (["vanishing"], "0.png was there when"),
     "unknown backbone": (["good", "--backbone", "MobilNet"], "'MobilNet'"),
     "no backbone": (["good", "--backbone", "none.keras"], "none.keras"),
@@ -261,6 +262,7 @@ BEFORE_PHOTOS = set(BAD_TRAIN) - {
     "one class",
     "a class with one photo",
     "all photos damaged",
+    "one damaged photo",
     "a vanishing photo",
 }
 
@@ -279,6 +281,8 @@ def test_bad_input_of_train_gets_one_line_and_leaves_nothing(
         "vanishing": {"a": 3, "b": 3},
     }.items():
         make_tiny(tmp_path / folder, counts, 3 * (folder == "damaged"))
+    make_tiny(tmp_path / "spoilt", {"a": 4, "b": 4})
+    (tmp_path / "spoilt" / "a" / "0.png").write_bytes(b"")
     (tmp_path / "file").write_text("no weights")
     (tmp_path / "taken" / "model.keras").mkdir(parents=True)
     keras.Sequential([keras.Input([2]), layers.Dense(1)]).save("table.keras")
@@ -310,7 +314,7 @@ def test_bad_input_of_train_gets_one_line_and_leaves_nothing(
 
 BAD_DESCRIBE = {
     "no picture": (["new/notes.txt"], "notes.txt"),
-    "no file": (["none.jpg"], "none.jpg"),
+    "no file": (["none.jpg"], "there is no file or folder none.jpg."),
     "no pictures": (["empty"], "empty has no pictures"),
     "only damaged pictures": (["damaged"], "2 of 2 photos cannot be read"),
     "no model": (["new", "--model", "none.keras"], "train FOLDER"),
@@ -345,6 +349,15 @@ def test_bad_input_of_describe_gets_one_line_and_writes_nothing(
     line = refused(capsys, "describe", *given[:1], *defaults, *given[1:])
     assert words in line
     assert sorted(os.listdir()) == before
+
+
+def test_errors_of_the_system_are_sentences(monkeypatch, tmp_path, capsys):
+    def fail(*_, **__):
+        raise OSError(28, "The folder is full")
+
+    monkeypatch.setattr(train_command.finding, "check_folder", fail)
+    line = refused(capsys, "train", tmp_path, "--output", tmp_path / "out")
+    assert line == "error: The folder is full.\n"
 
 
 def test_table_on_a_full_disk_leaves_the_old_one(
