@@ -17,6 +17,7 @@ from gdtrain.images.activations import Activations, Seen, activations_below
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone, open_backbone
 from gdtrain.images.classifier import PhotoClassifier
+from gdtrain.images.head import check_labels
 from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.images.phases import Candidate, Heads, Phases
 from gdtrain.images.photos import Photos
@@ -140,6 +141,7 @@ def fine_tune(
     )
     RandomPhotoChanges(augmentation)  # Refuses a strength out of its range
     _check_one_replica()
+    check_labels(photos.training.labels, photos.class_names)
     height, width, _ = photos.shape
     opened = open_backbone(backbone, size=(height, width), weights=weights)
     if log_dir is not None:

@@ -160,7 +160,8 @@ def fit_head(
     """
     names = _names(classes)
     features, labels = np.asarray(features), np.asarray(labels)
-    _check(features, labels, names)
+    check_pairs(features, labels, "features")
+    check_labels(labels, classes)
     if l2 is not None:
         remedy = "Write for example l2=0.1, or leave it out."
         l2 = checks.positive_number("l2", l2, remedy)
@@ -281,9 +282,26 @@ def _names(classes: int | Sequence[str]) -> list[str]:
     return names
 
 
-def _check(features: np.ndarray, labels: np.ndarray, names: list[str]) -> None:
-    """Refuses features and labels that cannot be used."""
-    check_pairs(features, labels, "features")
+def check_labels(labels: np.ndarray, classes: int | Sequence[str]) -> None:
+    """Refuses labels that no head can be fitted to.
+
+    Args:
+        labels: Integers `[photos]`.
+        classes: How many classes there are, or their names.
+
+    Raises:
+        ValueError: if a label is of no class, or a class has fewer than two.
+
+    Example:
+
+    >>> check_labels(np.array([0, 0, 1]), ["cat", "dog"])
+    Traceback (most recent call last):
+        ...
+    ValueError: Each class must have two or more photos to learn from, so that
+    one can be held out in turn. Received: 'dog' (1). Add photos, or leave the
+    class out.
+    """
+    names = _names(classes)
     if np.any(labels < 0) or np.any(labels >= len(names)):
         raise ValueError(
             f"`labels` must be from 0 to {len(names) - 1}. Received: from "

@@ -276,26 +276,27 @@ def first(photos, count):
     return replace(photos, training=fewer)
 
 
+@pytest.fixture
+def computed(monkeypatch):
+    """How many photos go through a backbone or a part of it, each time."""
+    counts = []
+    batched = activations.batched
+
+    def counting(model):
+        run = batched(model)
+
+        def counted(inputs, *args):
+            if inputs.shape[1:] == (16, 16, 3):
+                counts.append(len(inputs))
+            return run(inputs, *args)
+
+        return counted
+
+    monkeypatch.setattr(activations, "batched", counting)
+    return counts
+
+
 class TestCache:
-    @pytest.fixture
-    def computed(self, monkeypatch):
-        """How many photos go through a backbone or a part of it, each time."""
-        counts = []
-        batched = activations.batched
-
-        def counting(model):
-            run = batched(model)
-
-            def counted(inputs, *args):
-                if inputs.shape[1:] == (16, 16, 3):
-                    counts.append(len(inputs))
-                return run(inputs, *args)
-
-            return counted
-
-        monkeypatch.setattr(activations, "batched", counting)
-        return counts
-
     def test_activations_are_computed_once(self, tuned, run, computed):
         again = run(epochs=1)
         assert not computed
@@ -705,3 +706,19 @@ class TestBadInput:
         with two_replicas.scope():
             with pytest.raises(ValueError, match="one replica.*Received.* 2"):
                 run()
+
+    def test_a_class_with_one_photo_is_named_before_anything_is_computed(
+        self, other_digits, backbone_of_digits, computed
+    ):
+        learned = other_digits.training
+        is_kept = learned.labels != 2
+        is_kept[np.flatnonzero(~is_kept)[0]] = True
+        few = replace(
+            other_digits,
+            training=LabelledImages(
+                learned.images[is_kept], learned.labels[is_kept]
+            ),
+        )
+        with pytest.raises(ValueError, match=r"two or more.*'7' \(1\)"):
+            fine_tune(few, backbone_of_digits, verbose=0)
+        assert not computed
