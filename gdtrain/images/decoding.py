@@ -64,6 +64,7 @@ class DamagedImage(ValueError):
     Args:
         path: The file; "" if the image did not come from a file.
         reason: Why, in a few words: "it is empty".
+        remedy: What to do.
 
     Example:
 
@@ -72,18 +73,23 @@ class DamagedImage(ValueError):
     remove this one.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        remedy: str = "Give a whole picture, or remove this one.",
+    ) -> None:
         # The name of a file may be no text, and could not be printed.
         name = f" {path}".encode(errors="backslashreplace").decode()
         super().__init__(
-            f"cannot read the picture{name.rstrip()}: {reason}. Give a whole "
-            "picture, or remove this one."
+            f"cannot read the picture{name.rstrip()}: {reason}. {remedy}"
         )
         self.path = path
         self.reason = reason
+        self.remedy = remedy
 
     def __reduce__(self) -> tuple:
-        return DamagedImage, (self.path, self.reason)
+        return DamagedImage, (self.path, self.reason, self.remedy)
 
 
 def decode(

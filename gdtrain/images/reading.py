@@ -315,10 +315,12 @@ def _damaged(
 def _error(damaged: list[PhotoFile], count: int) -> ValueError:
     """Names all damaged photos at once."""
     if len(damaged) == 1:
-        one = decoding.DamagedImage(damaged[0].path, damaged[0].reason)
-        text = str(one).removesuffix(".")
-        one.args = (f'{text}; `on_error="skip"` leaves it out.',)
-        return one
+        return decoding.DamagedImage(
+            damaged[0].path,
+            damaged[0].reason,
+            "Give a whole picture, or remove this one; "
+            '`on_error="skip"` leaves it out.',
+        )
     damaged = sorted(damaged, key=lambda file: file.path)
     return ValueError(
         f"{len(damaged):,} of {counted(count, 'picture')} cannot be read: "

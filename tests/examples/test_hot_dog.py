@@ -3,26 +3,16 @@
 import re
 
 import hot_dog
-import keras
 import pytest
 
 import gdtrain
-from tests.images.photos import draw_photo, make_photos
-
-layers = keras.layers
+from tests.images.photos import draw_photo, make_photos, save_backbone
 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone") / "small.keras"
-    stack = [
-        keras.Input([224, 224, 3]),
-        layers.Rescaling(1 / 255),
-        layers.Conv2D(6, 3, 8, activation="relu"),
-        layers.GlobalAveragePooling2D(),
-    ]
-    keras.utils.set_random_seed(0)
-    keras.Sequential(stack).save(path)
+    save_backbone(path, 224, strides=8)
     return str(path)
 
 

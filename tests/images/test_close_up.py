@@ -1,13 +1,11 @@
 """A backbone that looks at the middle of a photo as well."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from gdtrain.images import fine_tune, open_backbone, with_close_up
+from tests.images import plain_keras
 from tests.images.test_classifier import assert_exports_agree
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, [3, 16, 16, 3], np.uint8)
@@ -72,27 +70,7 @@ def test_other_digits_are_told_apart_better_with_it(tuned, other_digits):
 
 def test_plain_keras_and_exports_agree(tuned, other_digits, tmp_path):
     model, photos = tuned[1], other_digits.held_out.images[:8]
-    model.save(tmp_path / "model.keras")
-    expected = model.predict(photos, verbose=0)
-    np.savez(tmp_path / "x.npz", photos=photos, expected=expected)
-    script = """if True:
-        import sys
-        import keras
-        import numpy as np
-        data = np.load("x.npz")
-        model = keras.saving.load_model("model.keras")
-        found = model.predict(data["photos"], verbose=0)
-        np.testing.assert_array_equal(found, data["expected"])
-        assert "gdtrain" not in sys.modules
-        print("equal")
-    """
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert result.stdout.endswith("equal\n"), result.stderr
+    plain_keras.assert_predicts_the_same(model, photos, tmp_path)
     model.export_saved_model(tmp_path / "saved")
     model.export_tflite(tmp_path / "model.tflite")
     assert_exports_agree(model, photos, tmp_path)

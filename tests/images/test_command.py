@@ -20,7 +20,7 @@ from gdtrain.images import finding, fit_head, reading, train_command
 from gdtrain.images.photos import LabelledImages
 from gdtrain.images.top import Top
 from tests.full_disk import files_up_to
-from tests.images.photos import draw_photo, make_photos
+from tests.images.photos import draw_photo, make_photos, save_backbone
 
 layers = keras.layers
 
@@ -35,14 +35,7 @@ def folder(tmp_path_factory):
 def backbone(tmp_path_factory):
     """The file of a small backbone: mean colors of parts of the photo."""
     path = tmp_path_factory.mktemp("backbone") / "colors.keras"
-    stack = [
-        keras.Input([16, 16, 3]),
-        layers.Rescaling(1 / 255),
-        layers.Conv2D(6, 3, activation="relu"),
-        layers.GlobalAveragePooling2D(),
-    ]
-    keras.utils.set_random_seed(0)
-    keras.Sequential(stack).save(path)
+    save_backbone(path, 16)
     return path
 
 

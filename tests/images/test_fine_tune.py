@@ -23,6 +23,7 @@ from gdtrain.images.photos import LabelledImages, PhotoFile
 from gdtrain.images.reporting import Report
 from gdtrain.images.top import Top
 from gdtrain.writers import reading
+from tests.images import plain_keras
 
 EPOCHS = 60
 # The package has a function of that name.
@@ -630,29 +631,8 @@ class TestModel:
     def test_plain_keras_loads_it_without_gdtrain(
         self, tuned, other_digits, tmp_path
     ):
-        tuned.save(tmp_path / "model.keras")
         photos = other_digits.held_out.images[:64]
-        expected = tuned.predict(photos, verbose=0)
-        np.savez(tmp_path / "x.npz", photos=photos, expected=expected)
-        script = """if True:
-            import sys
-            sys.modules["gdtrain"] = None  # Its import fails.
-            import keras
-            import numpy as np
-            data = np.load("x.npz")
-            model = keras.saving.load_model("model.keras")
-            found = model.predict(data["photos"], verbose=0)
-            np.testing.assert_array_equal(found, data["expected"])
-            assert type(model).__module__.startswith("keras.")
-            print("all equal")
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.stdout.endswith("all equal\n"), done.stderr
+        plain_keras.assert_predicts_the_same(tuned, photos, tmp_path)
 
     def test_what_is_trainable_is_what_a_later_fit_moves(
         self, run, other_digits
