@@ -35,7 +35,7 @@ class _Layer(keras.layers.Layer):
     """
 
     def __init__(self, axes: int, regressions: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")  # Whatever policy is set
         self._shape = regressions, classes
         size = regressions * classes
         self.scale = self.add_weight(
@@ -106,6 +106,7 @@ class SoftmaxRegressions:
             ),
             # XLA would be chosen by the clock, and rounds differently.
             jit_compile=False,
+            auto_scale_loss=False,
         )
         self._model.optimizer.build(self._model.trainable_variables)
         y = np.repeat(labels[:, np.newaxis], len(weights), axis=1)

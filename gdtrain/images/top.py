@@ -165,7 +165,10 @@ class Top:
             jit_compile=False,  # Compiling takes longer than training.
             global_clipnorm=1.0,
         )
-        self.model.optimizer.build(self.model.trainable_variables)
+        optimizer = self.model.optimizer
+        optimizer.build(self.model.trainable_variables)
+        # In half precision, a scale of the loss is among them.
+        self._optimizer_before = [v.numpy() for v in optimizer.variables]
 
     def fit(
         self,
@@ -198,8 +201,10 @@ class Top:
         history = keras.callbacks.History()
         self.model.set_weights([*self._before[:-2], kernel, bias])
         optimizer = self.model.optimizer
-        for variable in optimizer.variables:
-            variable.assign(np.zeros(variable.shape))
+        for variable, value in zip(
+            optimizer.variables, self._optimizer_before, strict=True
+        ):
+            variable.assign(value)
         optimizer.iterations.assign(self._first_step + repetition * self._steps)
         self.model.fit(
             x,

@@ -634,6 +634,31 @@ class TestModel:
         photos = other_digits.held_out.images[:64]
         plain_keras.assert_predicts_the_same(tuned, photos, tmp_path)
 
+    def test_a_policy_of_half_precision_leaves_a_backbone_as_it_is(
+        self, run, monkeypatch
+    ):
+        tops = []
+        fit = Top.fit
+
+        def watched(self, *args, **kwargs):
+            epochs = fit(self, *args, **kwargs)
+            tops.append((self.model.get_weights(), epochs["loss"]))
+            return epochs
+
+        monkeypatch.setattr(Top, "fit", watched)
+        run(epochs=2)
+        whole, tops = tops, []
+        keras.config.set_dtype_policy("mixed_float16")
+        try:
+            run(epochs=2)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert len(tops) == len(whole) > 1  # Also of each fold
+        for (weights, loss), (expected, expected_loss) in zip(tops, whole):
+            assert loss == pytest.approx(expected_loss, rel=1e-5)
+            for got, wanted in zip(weights, expected, strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
     def test_what_is_trainable_is_what_a_later_fit_moves(
         self, run, other_digits
     ):
