@@ -5,12 +5,12 @@ import time
 from typing import Any
 
 from gdtrain.callbacks import shared_backups
-from gdtrain.callbacks.shared_backups import Workers
 from gdtrain.checkpoint.backups import Backups
 from gdtrain.common import cadence, checks, failures
 from gdtrain.common.signals import StopSignals
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
+from gdtrain.distributed.workers import Workers
 from gdtrain.loop.callback import Callback
 from gdtrain.loop.fit_state import FitState, State
 from gdtrain.state import fingerprint
