@@ -3,7 +3,14 @@
 import importlib
 import types
 
-from gdtrain import callbacks, optimizers, schedules, telemetry, writers
+from gdtrain import (
+    callbacks,
+    distributed,
+    optimizers,
+    schedules,
+    telemetry,
+    writers,
+)
 from gdtrain.curvature.curvature import Curvature, curvature
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
@@ -32,6 +39,7 @@ __all__ = [
     "callbacks",
     "curvature",
     "diagnose",
+    "distributed",
     "find_learning_rate",
     "from_keras",
     "images",

@@ -165,6 +165,7 @@ OWNERS = {
     "_compile_loss": compiled,
     "_compile_metrics": compiled,
     "_compute_loss": compiled,
+    "_context_handle": eager_context,
     "_current_epoch": model_checkpoint,
     "_distribute_strategy": compiled,
     "_dtype_policy": layer,

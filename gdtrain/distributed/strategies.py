@@ -1,0 +1,181 @@
+"""The strategy that fits where a program runs."""
+
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from gdtrain.common import checks
+from gdtrain.distributed import cluster as clusters
+from gdtrain.distributed import slurm
+from gdtrain.distributed.cluster import Cluster
+from gdtrain.keras_bridge import coordination
+
+_COMMUNICATION = {
+    "auto": tf.distribute.experimental.CommunicationImplementation.AUTO,
+    "nccl": tf.distribute.experimental.CommunicationImplementation.NCCL,
+    "ring": tf.distribute.experimental.CommunicationImplementation.RING,
+}
+
+#: The strategy of this process, and the options that it was made with
+_made: list[tuple[tf.distribute.Strategy, dict[str, Any]]] = []
+
+
+def strategy(
+    *,
+    threads: int | None = None,
+    heartbeat: float = 8,
+    start_timeout: float = 600,
+    communication: str = "auto",
+    port: int | None = None,
+) -> tf.distribute.Strategy:
+    """The `tf.distribute.Strategy` that fits where a program runs.
+
+    | where | what is returned |
+    |---|---|
+    | alone, with one GPU or none | the default strategy: no change |
+    | alone, with several GPUs | `tf.distribute.MirroredStrategy` |
+    | `TF_CONFIG` with several workers, as Kubernetes, Ray Train and others \
+    set it | `tf.distribute.MultiWorkerMirroredStrategy` |
+    | several processes started by `srun` of Slurm, with or without GPUs | \
+    `tf.distribute.MultiWorkerMirroredStrategy` |
+
+    Call it before anything else of TensorFlow, and make and compile the model
+    within its `scope()`. A script in a shell of `salloc` or `sbatch` is alone.
+    Several processes of Slurm on one machine share its GPUs out, unless
+    CUDA_VISIBLE_DEVICES says which are a process's own. A second call returns
+    the same strategy.
+
+    Args:
+        threads: How many threads an operation may use; for several processes
+            on one machine. Defaults to `None`, as many as there are cores.
+        heartbeat: Seconds after which a process that sends no heartbeat is
+            lost. Defaults to 8, so that all notice in less than 12.
+        start_timeout: Seconds in which all processes must have started.
+            Defaults to 600.
+        communication: `"auto"`, `"ring"` or `"nccl"`: what gradients are
+            summed by. Defaults to `"auto"`.
+        port: Under Slurm, the port of the first process of each machine.
+            Defaults to `None`, one that depends on the job.
+
+    Returns:
+        A `tf.distribute.Strategy`.
+
+    Raises:
+        TypeError, ValueError: if an argument or a variable of the environment
+            cannot be used, or a second call has other arguments.
+        RuntimeError: if TensorFlow has been used before, and there are several
+            processes.
+
+    Example:
+
+    >>> import gdtrain, keras, numpy as np
+    >>> strategy = gdtrain.distributed.strategy()
+    >>> with strategy.scope():
+    ...     model = gdtrain.Sequential([keras.layers.Dense(1)])
+    ...     model.compile("sgd", loss="mse")
+    >>> history = model.fit(np.ones([8, 1]), np.ones([8, 1]), verbose=0)
+    >>> strategy.num_replicas_in_sync
+    1
+    """
+    options = {
+        "threads": threads,
+        "heartbeat": heartbeat,
+        "start_timeout": start_timeout,
+        "communication": communication,
+        "port": port,
+    }
+    if _made:
+        made, before = _made[0]
+        if options != before:
+            raise ValueError(
+                "A process has one strategy, so each call must have the same "
+                f"arguments. Received: {options}, and before {before}."
+            )
+        return made
+    _check(options)
+    cluster = clusters.find(os.environ, port)
+    if cluster is None:
+        made = _alone(threads)
+    else:
+        made = _of_cluster(cluster, options)
+    _made.append((made, options))
+    return made
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuses arguments that cannot be used."""
+    checks.one_of(
+        "communication", options["communication"], tuple(_COMMUNICATION)
+    )
+    for name in ("threads", "port"):
+        if options[name] is not None:
+            checks.positive_integer(name, options[name])
+    for name in ("heartbeat", "start_timeout"):
+        checks.positive_number(name, options[name], "Write seconds.")
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        # One that waits for another process must not hold up the rest.
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    except RuntimeError as error:
+        raise _too_late("`threads` is set") from error
+
+
+def _alone(threads: int | None) -> tf.distribute.Strategy:
+    _set_threads(threads)
+    if len(tf.config.get_visible_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _of_cluster(
+    cluster: Cluster, options: dict[str, Any]
+) -> tf.distribute.Strategy:
+    """The strategy of several processes."""
+    if coordination.is_initialized():
+        raise _too_late("processes are connected")
+    _set_threads(options["threads"])
+    _share_gpus(cluster)
+    coordination.configure(
+        cluster.tasks,
+        cluster.leader,
+        options["heartbeat"],
+        options["start_timeout"],
+    )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.tasks),
+        task_type=cluster.kind,
+        task_id=cluster.index,
+        num_accelerators={"GPU": len(tf.config.get_visible_devices("GPU"))},
+        rpc_layer="grpc",
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(
+        resolver,
+        tf.distribute.experimental.CommunicationOptions(
+            implementation=_COMMUNICATION[options["communication"]]
+        ),
+    )
+
+
+def _share_gpus(cluster: Cluster) -> None:
+    """Hides the GPUs of the other processes of this machine under Slurm."""
+    if cluster.local is None or cluster.local[1] == 1:
+        return
+    gpus = tf.config.get_visible_devices("GPU")
+    if gpus and not slurm.has_own_gpus(os.environ, cluster.local[1]):
+        chosen = slurm.gpus_of(cluster.local, len(gpus))
+        tf.config.set_visible_devices([gpus[i] for i in chosen], "GPU")
+
+
+def _too_late(what: str) -> RuntimeError:
+    return RuntimeError(
+        "`gdtrain.distributed.strategy()` must be called before anything else "
+        f"of TensorFlow, as {what} before TensorFlow has its devices. "
+        "Received: a call after an operation, a model or a list of devices. "
+        "Move it up, to right after the imports."
+    )
