@@ -1,13 +1,15 @@
 """The cluster that this process is a part of, from its environment."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gdtrain.distributed import slurm
 
 
-class Cluster(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Cluster:
     """Processes that train one model together.
 
     Args:
@@ -99,9 +101,9 @@ def of_tf_config(text: str) -> Cluster:
     task = config.get("task")
     if not isinstance(task, dict) or task.get("type") not in tasks:
         raise _bad("says which task of the cluster this process is", text)
-    kind, index = task["type"], task.get("index")
+    kind = task["type"]
     try:
-        index = int(index)
+        index = int(task.get("index", ""))
     except (TypeError, ValueError):
         raise _bad("has a number as index of the task", text) from None
     if not 0 <= index < len(tasks[kind]):

@@ -1,16 +1,17 @@
 """The processes that `srun` of Slurm starts, from its variables."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 _FIRST_PORT = 10_000
 _MOST_TASKS = 64  # Ports that are kept for the processes of a machine
 _SLOTS = 300  # Below the ports that a system gives to whoever asks for any
 
 
-class Place(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Place:
     """Where a process is among those of a job's step.
 
     Args:
