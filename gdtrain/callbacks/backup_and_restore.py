@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from gdtrain.callbacks import shared_backups
-from gdtrain.checkpoint.backups import Backups
+from gdtrain.checkpoint.groups import GroupBackups
 from gdtrain.common import cadence, checks, failures
 from gdtrain.common.signals import StopSignals
 from gdtrain.data.iterators import NoPosition
@@ -79,7 +79,14 @@ class BackupAndRestore(Callback):
     continues.
 
     Each of several workers saves in a subfolder of its own, all at the same
-    steps: `every_seconds` and signals then take effect as an epoch ends.
+    steps: `every_seconds` and signals then take effect as an epoch ends. A run
+    that some workers or replicas saved is continued by any other number of
+    them, with the same batches: results then agree up to rounding, except for
+    random numbers that each replica draws, as for dropout. All workers must
+    be able to read `backup_dir` then. Refused are data that each worker has
+    others of, as a `tf.data.Dataset` that is sharded by files; a
+    `tf.data.Dataset` within an epoch; and variables that are different on each
+    replica, unless they are read as their sum or mean, as those of metrics.
 
     Args:
         backup_dir: The folder; made if it is missing. One for each run.
@@ -87,7 +94,9 @@ class BackupAndRestore(Callback):
             `None`, no such steps.
         every_seconds: Save when so many seconds have passed. Defaults to 60.
             `None` for never. A run also saves when it ends.
-        keep: How many checkpoints to keep. Defaults to 2.
+        keep: How many checkpoints to keep. Defaults to 2. Once the number of
+            workers has changed, those of the number before are removed as
+            soon as all workers have saved one.
         save_freq: As in Keras: `"epoch"` to save as each epoch ends, or a
             number of steps, as `every_steps`. Defaults to `None`.
         at_epochs_only: Whether to save between epochs only. Defaults to
@@ -108,7 +117,9 @@ class BackupAndRestore(Callback):
     Raises:
         TypeError, ValueError: if an argument cannot be used.
         RuntimeError: when training begins, if a different process is using
-            `backup_dir`.
+            `backup_dir`, also with another number of workers.
+        FileNotFoundError: when training begins, if the number of workers has
+            changed and not all of them can read what was saved.
         ValueError: when training begins, if the checkpoint belongs to a
             different request, unless `on_change` allows it; if weights do not
             fit; if it is of a different format, or damaged with none before
@@ -136,7 +147,7 @@ class BackupAndRestore(Callback):
     """
 
     deterministic = True
-    _backups: Backups  # From `on_fit_begin` on
+    _backups: GroupBackups  # From `on_fit_begin` on
     _workers: Workers
 
     def __init__(
@@ -180,7 +191,7 @@ class BackupAndRestore(Callback):
         self.saves_first = False  # Set to save before the first step
         self._signals = StopSignals()
         self._background = Background()
-        self._lock: FolderLock | None = None
+        self._locks: list[FolderLock] = []
         self._saved_step = 0
         self._saved_at = 0.0
         self._has_failed = False
@@ -188,7 +199,7 @@ class BackupAndRestore(Callback):
     def __getstate__(self) -> dict[str, Any]:
         self.wait()
         state = super().__getstate__()
-        state.update(_signals=StopSignals(), _lock=None)
+        state.update(_signals=StopSignals(), _locks=[])
         for name in ("_backups", "_workers"):
             state.pop(name, None)
         return state
@@ -196,17 +207,26 @@ class BackupAndRestore(Callback):
     def on_fit_begin(self, fit_state: FitState) -> None:
         """Looks for a checkpoint to continue from."""
         self._workers = Workers(fit_state.model.distribute_strategy)
-        folder = os.path.join(self.backup_dir, self._workers.name)
-        self._backups = Backups(folder, self.keep)
-        self._backups.check_writable()
-        self._lock = FolderLock(folder)
-        _check_position(fit_state.data_source, self.at_epochs_only)
+        self._backups = GroupBackups(self.backup_dir, self.keep, self._workers)
+        self._workers.together(lambda: self._open(fit_state.data_source))
         fit_state.fingerprint()  # Before training, which changes it
         found = self.newest(fit_state.epochs)
         if found is not None:
             self._resume(fit_state, found)
         self._signals.begin()
         self._note(fit_state)
+
+    def _open(self, data_source: DataSource) -> None:
+        """Makes and locks the folders, and checks the data."""
+        own = self._backups.own
+        own.check_writable()
+        # The first worker has a lock against other numbers of workers, too.
+        folders = {own.directory}
+        if self._workers.is_first:
+            folders.add(self.backup_dir)
+        for folder in sorted(folders):
+            self._locks.append(FolderLock(folder))
+        _check_position(data_source, self.at_epochs_only)
 
     def _resume(self, fit_state: FitState, state: State) -> None:
         """Has a run continue from a state, and prints a line."""
@@ -269,9 +289,8 @@ class BackupAndRestore(Callback):
     def close(self) -> None:
         """Waits until checkpoints are saved, and releases the folder."""
         self._background.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        while self._locks:
+            self._locks.pop().release()
         self._signals.end()
 
     def wait(self) -> None:
@@ -358,7 +377,9 @@ def _place(fit_state: FitState, state: State, folder: str, changes: str) -> str:
     else:
         place = f"epoch {epoch + 1} of {fit_state.epochs}"
         place += f", step {step + 1} of it" if step else ""
-        text = f"continues at {place}, after {done} steps, from {folder!r}."
+        text = f"continues at {place}, after {done} steps, from {folder!r}"
+        move = fit_state.move(state)
+        text += f", saved by {move.in_words()}." if move.is_needed else "."
     if changes:
         text += f" With what is requested now: {changes}."
     unknown = fingerprint.not_compared(

@@ -1,54 +1,63 @@
 """Checkpoints that all processes of a run have in common."""
 
+import functools
 import math
 
-from gdtrain.checkpoint.backups import Backups
-from gdtrain.distributed.workers import Workers
+from gdtrain.checkpoint.groups import GroupBackups, GroupEntry
+from gdtrain.distributed.workers import Workers, listed
 from gdtrain.loop.fit_state import State
+from gdtrain.state import moving
 
 
 def newest(
-    backups: Backups, workers: Workers, epochs: int, before: int | None = None
+    backups: GroupBackups,
+    workers: Workers,
+    epochs: int,
+    before: int | None = None,
 ) -> State | None:
-    """The newest state that all processes have; `None` if there is none.
+    """The newest state that all processes can continue from.
+
+    `None` if there is none.
 
     Args:
-        backups: Those of this process.
+        backups: Those that this process can read.
         workers: All processes.
         epochs: For how many epochs: a run that ended earlier, unless it was
             stopped, is continued from its last unfinished state.
         before: Only states of fewer steps than this; `None` for all.
+
+    Raises:
+        FileNotFoundError: if another number of workers saved a newer state,
+            which not all of those now can read.
     """
-    most = math.inf if before is None else 2 * before - 1
-    while True:
-        found = _newest(backups, epochs, most)
-        number = -1
-        if found is not None:
-            number = _number(found["steps_done"], found["is_finished"])
-        numbers = workers.numbers(number)
-        if min(numbers) == max(numbers):
+    join = functools.partial(moving.joined, index=workers.index)
+    most = math.inf
+
+    def accept(entry: GroupEntry) -> bool:
+        return entry.number <= most and (before is None or entry.step < before)
+
+    def find() -> tuple[GroupEntry, State] | None:
+        found = backups.newest(join, accept)
+        if found is None or not _has_epochs_to_come(found[1], epochs):
             return found
+        return backups.newest(
+            join, lambda entry: accept(entry) and not entry.finished
+        )
+
+    while True:
+        found = workers.together(find)
+        numbers = workers.numbers(-1 if found is None else found[0].number)
+        if min(numbers) == max(numbers):
+            return None if found is None else found[1]
+        newest_entry = GroupEntry.of(max(numbers))
+        if not newest_entry.is_own:
+            behind = [i for i, n in enumerate(numbers) if n < max(numbers)]
+            how = f"which {listed(behind)} cannot read"
+            raise backups.unreadable(newest_entry, how)
         most = min(numbers)
 
 
-def _newest(
-    backups: Backups, epochs: int, most: float, finished: bool = True
-) -> State | None:
-    """The newest state of one process, with at most this number."""
-    found = backups.newest(
-        lambda entry: (
-            _number(entry.step, entry.finished) <= most
-            and finished >= entry.finished
-        )
-    )
-    state: State | None = None if found is None else found[1]
-    if state is None or not state["is_finished"] or state["is_stopped"]:
-        return state
-    if state["epoch"] < epochs:  # It has epochs to come.
-        return _newest(backups, epochs, most, finished=False)
-    return state
-
-
-def _number(step: int, finished: bool) -> int:
-    """Orders the states of a run: a finished one comes last."""
-    return 2 * step + finished
+def _has_epochs_to_come(state: State, epochs: int) -> bool:
+    """Whether a run that ended was meant to have fewer epochs."""
+    is_over = state["is_finished"] and not state["is_stopped"]
+    return is_over and state["epoch"] < epochs

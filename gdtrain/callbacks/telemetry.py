@@ -117,9 +117,13 @@ class StepWriter(Callback):
         return {"writer": state_of(self.writer)}
 
     def set_state(self, state: State) -> None:
-        """Continues from what `get_state` gave."""
-        self._background.do(restore, self.writer, state["writer"])
-        self.wait()
+        """Continues from what `get_state` gave.
+
+        A worker that does not write may get the state of one that does.
+        """
+        if self.writes:
+            self._background.do(restore, self.writer, state["writer"])
+            self.wait()
 
 
 class Telemetry(HasSteps, StepWriter):

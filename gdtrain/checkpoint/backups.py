@@ -6,8 +6,8 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from gdtrain.checkpoint import files
 from gdtrain.checkpoint.manifest import Damaged
@@ -17,6 +17,8 @@ from gdtrain.common.checks import positive_integer
 _NAME = re.compile(r"(step-([0-9]{12})(-finished)?)(\.old)?")
 _LEFTOVER = re.compile(_NAME.pattern + r"\.part")
 _MOST = 10**12 - 1
+
+_Entry = TypeVar("_Entry")
 
 
 class Entry(NamedTuple):
@@ -55,7 +57,7 @@ class Backups:
     """
 
     def __init__(self, directory: str | os.PathLike, keep: int) -> None:
-        self._directory = os.path.abspath(directory)
+        self.directory = os.path.abspath(directory)
         self._keep = positive_integer("keep", keep)
         if "://" in os.fspath(directory):
             raise ValueError(
@@ -80,7 +82,7 @@ class Backups:
                 "Give the number of steps that were done."
             )
         name = f"step-{step:012d}" + ("-finished" if finished else "")
-        return os.path.join(self._directory, name)
+        return os.path.join(self.directory, name)
 
     def steps(self) -> list[Entry]:
         """Lists the checkpoints, newest first.
@@ -92,7 +94,7 @@ class Backups:
         entries = []
         for match in filter(None, map(_NAME.fullmatch, names)):
             name, step, finished, old = match.groups()
-            path = os.path.join(self._directory, match[0])
+            path = os.path.join(self.directory, match[0])
             # An old one counts if the one to replace it was not put there.
             if not (old and name in names) and os.path.isdir(path):
                 entries.append(Entry(int(step), bool(finished), path))
@@ -145,29 +147,10 @@ class Backups:
             Damaged: if there are checkpoints and all are damaged.
             WrongFormat: if a different version of gdtrain wrote one.
         """
-        errors = []
-        for entry in filter(accept, self.steps()):
-            try:
-                tree = files.read(entry.path)
-            except Damaged as error:
-                errors.append(error)
-                continue
-            for damage in errors:
-                warnings.warn(
-                    f"A checkpoint is damaged: {damage} The one before it "
-                    f"is used: {entry.path}",
-                    stacklevel=2,
-                )
-            return entry, tree
-        if errors:
-            each = "".join(f"\n- {error}" for error in errors)
-            raise Damaged(
-                "A checkpoint must be as it was written. Received: "
-                f"{self._directory}, where all are damaged:{each}\nNothing "
-                "was overwritten. Restore these files, or give another "
-                "folder, or delete this one to train from the start."
-            )
-        return None
+        paths = {entry: entry.path for entry in filter(accept, self.steps())}
+        return first_undamaged(
+            paths, lambda entry: files.read(entry.path), self.directory
+        )
 
     def check_writable(self) -> None:
         """Makes the folder, and writes a file there and removes it.
@@ -176,14 +159,14 @@ class Backups:
             OSError: if that fails, with the same number.
         """
         try:
-            os.makedirs(self._directory, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._directory) as file:
+            os.makedirs(self.directory, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.directory) as file:
                 file.write(b"probe")
                 file.flush()
         except OSError as error:
             message = (
                 "The backup folder must be writable. Received: "
-                f"{self._directory!r}, where writing failed: "
+                f"{self.directory!r}, where writing failed: "
                 f"{error.strerror}. Give another folder, or make room or "
                 "rights there"
             )
@@ -192,7 +175,7 @@ class Backups:
     def _names(self) -> list[str]:
         """The names in the folder; none if it is not there."""
         try:
-            return os.listdir(self._directory)
+            return os.listdir(self.directory)
         except FileNotFoundError:
             return []
 
@@ -209,8 +192,51 @@ class Backups:
         """Removes what a killed process left, but no checkpoint."""
         used = {entry.path for entry in self.steps()}
         for name in self._names():
-            path = os.path.join(self._directory, name)
+            path = os.path.join(self.directory, name)
             match = _NAME.fullmatch(name)
             old = match and match[4] and path not in used
             if old or _LEFTOVER.fullmatch(name):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def first_undamaged(
+    entries: Mapping[_Entry, str],
+    read: Callable[[_Entry], Any],
+    directory: str,
+) -> tuple[_Entry, Any] | None:
+    """Reads the first checkpoint that is not damaged.
+
+    Args:
+        entries: Paths by entry, newest first.
+        read: Reads one.
+        directory: Where they are.
+
+    Returns:
+        `(entry, tree)`, or `None` if there are none.
+
+    Raises:
+        Damaged, WrongFormat: as `Backups.newest`.
+    """
+    errors = []
+    for entry, path in entries.items():
+        try:
+            tree = read(entry)
+        except Damaged as error:
+            errors.append(error)
+            continue
+        for damage in errors:
+            warnings.warn(
+                f"A checkpoint is damaged: {damage} The one before it is "
+                f"used: {path}",
+                stacklevel=3,
+            )
+        return entry, tree
+    if errors:
+        each = "".join(f"\n- {error}" for error in errors)
+        raise Damaged(
+            "A checkpoint must be as it was written. Received: "
+            f"{directory}, where all are damaged:{each}\nNothing was "
+            "overwritten. Restore these files, or give another folder, or "
+            "delete this one to train from the start."
+        )
+    return None

@@ -82,6 +82,25 @@ class AdaptedData(IteratorSource):
             self._keeps_start = True
         return super().position() | {"iterator": files, "start": self._start}
 
+    def moved(
+        self, position: Position | None, step: int, workers_differ: bool
+    ) -> Position | None:
+        """Where an epoch begins, the data begin from their beginning.
+
+        The position of an iterator is one of this number of replicas.
+        """
+        if workers_differ:
+            why = pipeline.sharding(self._adapter.get_tf_dataset())
+            if why is not None:
+                raise NoPosition(why)
+        if step or (position and self._wanted and position["seen"]):
+            raise NoPosition(
+                f"{data.kind_of_data(self._adapter)} has no position within "
+                "a pass over the data that another number of replicas can "
+                "continue from"
+            )
+        return None
+
     def _iterator_at(self, position: Position) -> Iterator | None:
         """The iterator at a position.
 
@@ -266,6 +285,11 @@ class OrderedData(AdaptedData):
             "known": self._known,
             "state": self._ordered.get_state(),
         }
+
+    def moved(
+        self, position: Position | None, step: int, workers_differ: bool
+    ) -> Position | None:
+        return position  # All workers count the same batches.
 
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         if position is not None:

@@ -29,6 +29,10 @@ _IMPURE = re.compile(
     "PyFunc|^(?!Stateless).*Random|Truncated|Multinomial|Distorted|Rng|"
     "ReadVariable|VarHandle|Lookup|HashTable"
 )
+# What TensorFlow's automatic sharding knows as files
+_READER = re.compile(
+    "(ArrayRecord|FixedLengthRecord|RecordIO|SSTable|TextLine|TFRecord)Dataset"
+)
 
 
 def graph(dataset: tf.data.Dataset) -> tf.compat.v1.GraphDef:
@@ -74,10 +78,41 @@ def impure_operations(dataset: Any) -> list[str]:
     """
     if not isinstance(dataset, tf.data.Dataset):
         return []
-    definition = graph(dataset)
-    pipeline = _Pipeline(definition)
-    parts = [p for node in definition.node for p in pipeline.parts(node)]
+    parts = _Pipeline(graph(dataset)).all_parts()
     return sorted({part.op for part in parts if _IMPURE.search(part.op)})
+
+
+def sharding(dataset: Any) -> str | None:
+    """Why its examples come in another order if the number of workers differs.
+
+    `None` if they do not: if each worker takes its part of each batch.
+
+    Example:
+
+    >>> numbers = tf.data.Dataset.range(4)
+    >>> sharding(numbers), sharding(tf.data.TextLineDataset("a.txt"))
+    (None, 'a tf.data.Dataset is sharded by files...')
+    """
+    if not isinstance(dataset, tf.data.Dataset):
+        return "it is not known how a distributed dataset is sharded"
+    policies = tf.data.experimental.AutoShardPolicy
+    policy = dataset.options().experimental_distribute.auto_shard_policy
+    if policy == policies.DATA:
+        return None
+    if policy == policies.AUTO:
+        definition = graph(dataset)
+        nodes = [*definition.node, *_Pipeline(definition).all_parts()]
+        if not any(_READER.match(node.op) for node in nodes):
+            return None
+        how = "by files"
+    else:
+        how = f"by AutoShardPolicy.{policy.name}"
+    return (
+        f"a tf.data.Dataset is sharded {how} among workers, so that another "
+        "number of them has other batches (set "
+        "`options.experimental_distribute.auto_shard_policy` to "
+        "AutoShardPolicy.DATA in a new run)"
+    )
 
 
 class _Pipeline:
@@ -137,6 +172,10 @@ class _Pipeline:
             if part.op == "Const":
                 found.append(_bytes(part))
         return found
+
+    def all_parts(self) -> list[_Node]:
+        """The nodes of all functions."""
+        return [p for node in self._definition.node for p in self.parts(node)]
 
     def parts(
         self, node: _Node, seen: frozenset[str] = frozenset()

@@ -150,6 +150,22 @@ class DataSource(Protocol):
             NoPosition: if it could not be restored.
         """
 
+    def moved(
+        self, position: Position | None, step: int, workers_differ: bool
+    ) -> Position | None:
+        """The position here of what others saved, for `go_to`.
+
+        Args:
+            position: What `position` returned where there was another number
+                of replicas.
+            step: Where it was in the epoch.
+            workers_differ: Whether there was another number of processes, too.
+
+        Raises:
+            NoPosition: if the order of examples would be another one.
+        """
+        return position
+
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         """Goes to a position, which may come from an earlier process.
 

@@ -1,6 +1,11 @@
 """The processes that train one model together."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import tensorflow as tf
+
+_Result = TypeVar("_Result")
 
 
 class Workers:
@@ -12,13 +17,14 @@ class Workers:
     Attributes:
         count: How many there are.
         name: The name of this process; empty if it is the only one.
+        index: Which of them this one is; they count from 0, a chief first.
         is_first: Whether this process prints for all of them.
 
     Example:
 
     >>> workers = Workers(tf.distribute.get_strategy())
-    >>> workers.count, workers.name, workers.numbers(7)
-    (1, '', [7])
+    >>> workers.count, workers.index, workers.numbers(7)
+    (1, 0, [7])
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -27,14 +33,13 @@ class Workers:
         resolver = strategy.cluster_resolver
         tasks = resolver.cluster_spec().as_dict() if resolver else {}
         self.count = sum(map(len, tasks.values())) if tasks else 1
-        self.name = ""
-        self.is_first = True
+        self.name, self.index = "", 0
         if resolver and self.count > 1:
-            chief = "chief" in tasks
-            self.is_first = resolver.task_id == 0 and (
-                resolver.task_type == "chief" or not chief
-            )
             self.name = f"{resolver.task_type}-{resolver.task_id}"
+            self.index = resolver.task_id
+            if resolver.task_type != "chief":
+                self.index += len(tasks.get("chief", ()))
+        self.is_first = self.index == 0
 
     def numbers(self, number: int) -> list[int]:
         """The number of each process; waits for all of them."""
@@ -49,3 +54,45 @@ class Workers:
     def any(self, flag: bool) -> bool:
         """Whether any process has a true `flag`; waits for all of them."""
         return bool(max(self.numbers(int(flag))))
+
+    def together(self, action: Callable[[], _Result]) -> _Result:
+        """Does something that must not fail in some processes only.
+
+        Args:
+            action: A function that each process calls.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            Exception: what it raised; waits for all processes first.
+            RuntimeError: if it raised in another process only.
+        """
+        error: Exception | None = None
+        try:
+            result = action()
+        except Exception as raised:
+            error = raised
+        failed = [i for i, n in enumerate(self.numbers(int(bool(error)))) if n]
+        if error is not None:
+            raise error
+        if failed:
+            raise RuntimeError(
+                "All workers must be able to begin. Received: an error of "
+                f"{listed(failed)}, whose own message says what to do."
+            )
+        return result
+
+
+def listed(indices: list[int]) -> str:
+    """Some workers in words.
+
+    Example:
+
+    >>> listed([1]), listed([1, 3])
+    ('worker 1', 'workers 1 and 3')
+    """
+    numbers = [str(index) for index in indices]
+    if len(numbers) == 1:
+        return f"worker {numbers[0]}"
+    return f"workers {', '.join(numbers[:-1])} and {numbers[-1]}"

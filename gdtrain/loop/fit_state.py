@@ -19,10 +19,12 @@ import tensorflow as tf
 
 from gdtrain.common import failures
 from gdtrain.data.iterators import NoPosition
-from gdtrain.data.protocols import DataSource
+from gdtrain.data.protocols import DataSource, Position
 from gdtrain.keras_bridge import callbacks as keras_callbacks
-from gdtrain.state import fingerprint, own_code, variables
+from gdtrain.state import fingerprint, moving, own_code, variables
 from gdtrain.state.fingerprint import Differences, Groups
+from gdtrain.state.moving import Move
+from gdtrain.state.variables import Value, Variable
 
 #: What `FitState.capture` returns
 State = dict[str, Any]
@@ -253,6 +255,7 @@ class FitState:
             "callbacks": self._callback_states(),
             "fingerprint": self.fingerprint(),
             "rates": fingerprint.rates(self.model, reached),
+            "saved_by": moving.layout_of(strategy)._asdict(),
         }
 
     def _callback_states(self) -> dict[str, dict[str, Any]]:
@@ -280,17 +283,41 @@ class FitState:
     def differences(self, state: State) -> Differences:
         """What this fit is asked to do otherwise than the one of a state."""
         there = state["fingerprint"]
-        if self._compared[0] != there:
+        move = self.move(state)
+        key = there, move.is_needed and (move.there, state["steps_done"])
+        if self._compared[0] != key:
             found = fingerprint.differences(
                 there, self.fingerprint(), state["rates"]
             )
+            try:
+                self._position_in(state)
+            except NoPosition as error:
+                why = f"{error}: the run was saved by {move.in_words()}"
+                found["data", "position"] = why
             if variables.build(self.model, self.data_source.batch_spec):
                 kinds = ("weight",) if found else _BUILT
                 mismatch = self._mismatch(state, kinds)
                 if mismatch:
                     found["variables", "shape"] = mismatch
-            self._compared = there, found
+            self._compared = key, found
         return self._compared[1]
+
+    def move(self, state: State) -> Move:
+        """Takes the values of a state to the replicas of this process."""
+        return Move(state, self.model.distribute_strategy)
+
+    def _position_in(self, state: State) -> Position | None:
+        """The position of the data, here, that a state has.
+
+        Raises:
+            NoPosition: if another number of workers or replicas cannot
+                continue from there.
+        """
+        move, position = self.move(state), state["data"]
+        if not move.is_needed:
+            return position
+        differ = move.there.workers != move.here.workers
+        return self.data_source.moved(position, state["step"], differ)
 
     def resume(self, state: State) -> None:
         """Chooses, before training begins, the state to continue from.
@@ -323,7 +350,7 @@ class FitState:
         self._move_to(state)
         changed = self.differences(state).groups()
         self.model._step_hooks.step_variables.set_state(state["step_variables"])
-        data = None if changed & _OF_BATCHES else state["data"]
+        data = None if changed & _OF_BATCHES else self._position_in(state)
         self.data_source.go_to(self.epoch, self.step, data)
         self.trace()  # Makes those that are missing
         mismatch = self._mismatch(
@@ -358,14 +385,14 @@ class FitState:
     def _assign(self, state: State) -> None:
         """Sets variables, states of callbacks and random generators."""
         strategy = self.model.distribute_strategy
-        found = self.differences(state)
+        found, move = self.differences(state), self.move(state)
         rates = fingerprint.rate_variables(self.model)
         asked = self.fingerprint()["rates"]
         for kind, some in variables.of(self.model).items():
             values = state["variables"][kind]
-            fits = not variables.difference(kind, some, values)
+            fits = not _difference(move, kind, some, values)
             if fits and not (kind == "metric" and found.groups()):
-                variables.assign(some, values, strategy)
+                variables.assign(some, move.values(some, values), strategy)
             elif kind == "optimizer":
                 self.model.optimizer.iterations.assign(state["steps_done"])
         for _, name in found:
@@ -398,12 +425,21 @@ class FitState:
 
     def _mismatch(self, state: State, kinds: Iterable[str]) -> str | None:
         """What keeps variables from being set to those of a state."""
-        here = variables.of(self.model)
+        here, move = variables.of(self.model), self.move(state)
         found = (
-            variables.difference(kind, here[kind], state["variables"][kind])
+            _difference(move, kind, here[kind], state["variables"][kind])
             for kind in kinds
         )
         return next(filter(None, found), None)
+
+
+def _difference(
+    move: Move, kind: str, some: list[Variable], values: list[Value]
+) -> str | None:
+    """What keeps variables from being set to those of a state."""
+    return variables.difference(kind, some, values) or (
+        move.difference(kind, some, values)
+    )
 
 
 def _state_of(callback: keras.callbacks.Callback) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""A run that any number of workers and replicas can continue.
+
+    TF_CONFIG=... python -m tests.callbacks.elastic_run FOLDER [STOP_AT]
+
+is one worker: it saves in `FOLDER/backup`, stops after step STOP_AT, and else
+writes what it leaves as JSON to `FOLDER/left-INDEX.json`. If a fit is refused,
+it writes why to `FOLDER/refused-INDEX` and tries again until it is not.
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import gdtrain
+from gdtrain.distributed.workers import Workers
+from tests.callbacks import runs
+from tests.callbacks.runs import Killed, KillAt
+
+
+def network(strategy):
+    """A model whose replicas draw no random numbers of their own."""
+    with strategy.scope():
+        model = gdtrain.Sequential(
+            [
+                keras.Input([3]),
+                keras.layers.Dense(4, activation="tanh"),
+                keras.layers.Dense(1),
+            ]
+        )
+        model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+def run(folder, strategy, stop_at=None, feed="arrays", **backup):
+    """Trains for three epochs of four steps; `None` if it was stopped.
+
+    Args:
+        folder: Where it saves.
+        strategy: A `tf.distribute.Strategy`.
+        stop_at: After which step it is stopped; `None` to run to the end.
+        feed: A key of `runs.FEEDS`, or a function.
+        **backup: Of `BackupAndRestore`.
+
+    Returns:
+        Weights, optimizer's variables and history, as lists by name.
+    """
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(3)
+    model = network(strategy)
+    telemetry = gdtrain.callbacks.Telemetry(["loss"])
+    defaults = {"every_steps": 1, "every_seconds": None}
+    try:
+        history = model.fit(
+            **(feed if callable(feed) else runs.FEEDS[feed])(),
+            epochs=3,
+            verbose=0,
+            callbacks=[
+                gdtrain.callbacks.BackupAndRestore(
+                    f"{folder}/backup", **defaults | backup
+                ),
+                telemetry,
+                KillAt(stop_at),
+            ],
+        )
+    except Killed:
+        return None
+    variables = [*model.variables, *model.optimizer.variables]
+    return {
+        "variables": [np.asarray(v).ravel().tolist() for v in variables],
+        "steps": telemetry.steps.tolist(),
+        "losses": telemetry["loss"].tolist() if telemetry.names else [],
+    } | history.history
+
+
+def assert_same(left, expected, names=None):
+    """Checks that two runs left the same, up to rounding."""
+    for name in names or expected:
+        for one, other in zip(left[name], expected[name], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def main():
+    folder, *stop_at = sys.argv[1:]
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    index = Workers(strategy).index
+    while True:
+        try:
+            left = run(folder, strategy, *map(int, stop_at))
+            break
+        except RuntimeError as error:
+            refused = pathlib.Path(folder, f"refused-{index}")
+            if not refused.exists():
+                refused.write_text(str(error))
+            time.sleep(0.1)
+    path = pathlib.Path(folder, f"left-{index}.json")
+    path.write_text(json.dumps(left))
+    time.sleep(1)  # The others may still be in the last collective.
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A run that some workers saved is continued by another number of them."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+import tensorflow as tf
+
+from gdtrain.writers.folder_lock import FolderLock
+from tests import waiting, workers
+from tests.callbacks.elastic_run import assert_same, run
+
+ONE = tf.distribute.get_strategy()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """What one process leaves that nobody stops."""
+    return run(tmp_path_factory.mktemp("whole"), ONE)
+
+
+@contextlib.contextmanager
+def started(folder, count, *arguments):
+    """Some workers in processes of their own."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.callbacks.elastic_run", folder]
+            + [*map(str, arguments)],
+            cwd=pathlib.Path(__file__).parents[2],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for environment in workers.environments(count)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def ended(processes):
+    """What workers print until they end."""
+    found = [p.communicate(timeout=waiting.SECONDS) for p in processes]
+    for process, (_, errors) in zip(processes, found, strict=True):
+        assert process.returncode == 0, errors
+    return [output for output, _ in found]
+
+
+def left_by(folder, index):
+    return json.loads((folder / f"left-{index}.json").read_text())
+
+
+@pytest.mark.parametrize("feed", ["arrays", "PyDataset"])
+def test_one_and_two_replicas_in_turn_train_as_one(
+    tmp_path, two_replicas, feed, capsys
+):
+    expected = run(tmp_path / "whole", ONE, feed=feed)
+    parts = tmp_path / "parts"
+    run(parts, two_replicas, 3, feed)
+    run(parts, ONE, 6, feed)
+    assert_same(run(parts, two_replicas, feed=feed), expected)
+    printed = capsys.readouterr().out
+    assert "saved by 2 replicas, now 1." in printed
+    assert "saved by 1 replica, now 2." in printed
+
+
+def test_one_and_two_workers_in_turn_train_as_one(tmp_path, expected, capsys):
+    """Two stop within an epoch, one within the next, and two go on.
+
+    Before, a job of another number of workers on the same folder is refused.
+    """
+    with started(tmp_path, 2, 3) as processes:
+        ended(processes)
+    assert run(tmp_path, ONE, 6) is None
+    printed = capsys.readouterr().out
+    assert "after 3 steps" in printed and "by 2 workers, now 1." in printed
+    folder = tmp_path / "backup"
+    names = [name for name in os.listdir(folder) if "lock" not in name]
+    assert sorted(names) == ["step-000000000005", "step-000000000006"]
+    lock = FolderLock(folder)  # As if the job of one worker still ran
+    refused = [tmp_path / f"refused-{index}" for index in range(2)]
+    with started(tmp_path, 2) as processes:
+        while not all(path.exists() for path in refused):
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.1)
+        lock.release()
+        printed, _ = ended(processes)
+    assert "Only one run at a time may write to a" in refused[0].read_text()
+    assert "an error of worker 0" in refused[1].read_text()
+    assert "after 6 steps" in printed and "by 1 worker, now 2." in printed
+    assert_same(left_by(tmp_path, 0), expected)
+    chief_only = {"steps", "losses"}
+    assert_same(left_by(tmp_path, 1), expected, expected.keys() - chief_only)
+
+
+@pytest.mark.long
+def test_four_two_one_and_four_workers_in_turn_train_as_one(tmp_path, expected):
+    for count, stop_at in [(4, 2), (2, 5), (1, 7), (4, None)]:
+        with started(tmp_path, count, *filter(None, [stop_at])) as processes:
+            ended(processes)
+    assert_same(left_by(tmp_path, 0), expected)
