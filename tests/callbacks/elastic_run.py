@@ -19,7 +19,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.distributed.workers import Workers
 from tests.callbacks import runs
-from tests.callbacks.runs import Killed, KillAt
+from tests.callbacks.runs import KillAt, Killed
 
 
 def network(strategy):
