@@ -90,7 +90,7 @@ class Backups:
         Of the same step, the finished one comes first. Other names are
         ignored, and so are folders that are not written to the end.
         """
-        names = set(self._names())
+        names = set(self.names())
         entries = []
         for match in filter(None, map(_NAME.fullmatch, names)):
             name, step, finished, old = match.groups()
@@ -172,7 +172,7 @@ class Backups:
             )
             raise OSError(error.errno, message) from error
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names in the folder; none if it is not there."""
         try:
             return os.listdir(self.directory)
@@ -191,7 +191,7 @@ class Backups:
     def _sweep(self) -> None:
         """Removes what a killed process left, but no checkpoint."""
         used = {entry.path for entry in self.steps()}
-        for name in self._names():
+        for name in self.names():
             path = os.path.join(self.directory, name)
             match = _NAME.fullmatch(name)
             old = match and match[4] and path not in used

@@ -164,9 +164,10 @@ class GroupBackups:
 
     def _others(self) -> list[int]:
         """The other numbers of workers of which something is here."""
-        matches = map(_FOLDER.match, os.listdir(self._directory))
+        alone = Backups(self._directory, keep=1)
+        matches = map(_FOLDER.match, alone.names())
         found = {int(match[1]) for match in matches if match}
-        if Backups(self._directory, 1).steps():
+        if alone.steps():
             found.add(1)
         return sorted(found - {self._count})
 

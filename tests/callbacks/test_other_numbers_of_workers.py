@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -11,11 +12,14 @@ import time
 import pytest
 import tensorflow as tf
 
+from gdtrain.checkpoint import files
+from gdtrain.checkpoint.backups import Backups
 from gdtrain.writers.folder_lock import FolderLock
 from tests import waiting, workers
 from tests.callbacks.elastic_run import assert_same, run
 
 ONE = tf.distribute.get_strategy()
+EPOCHS = {"at_epochs_only": True, "save_freq": "epoch", "every_steps": None}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,79 @@ def test_one_and_two_workers_in_turn_train_as_one(tmp_path, expected, capsys):
     assert_same(left_by(tmp_path, 0), expected)
     chief_only = {"steps", "losses"}
     assert_same(left_by(tmp_path, 1), expected, expected.keys() - chief_only)
+
+
+def as_if_by_workers(folder, count):
+    """Makes what one process saved what each of some workers saved."""
+    backup = folder / "backup"
+    for entry in Backups(backup, keep=2).steps():
+        state = files.read(entry.path)
+        state["saved_by"]["workers"] = count
+        for index in range(count):
+            name = os.path.basename(entry.path)
+            files.write(backup / f"worker-{index}-of-{count}" / name, state)
+        shutil.rmtree(entry.path)
+
+
+def sharded_by_files(tmp_path):
+    """A feed whose examples come from lines of a file."""
+    lines = tmp_path / "lines"
+    lines.write_text("\n".join(map(str, range(24))))
+    policies = tf.data.experimental.AutoShardPolicy
+
+    def feed(policy=policies.AUTO):
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = policy
+        numbers = tf.data.TextLineDataset(str(lines)).map(
+            lambda line: tf.strings.to_number(line) / 24.0
+        )
+        pairs = numbers.map(lambda n: (tf.stack([n, n, n]), n[tf.newaxis]))
+        return {"x": pairs.batch(6).with_options(options)}
+
+    return feed, lambda: feed(policies.DATA)
+
+
+def test_a_dataset_that_is_sharded_by_files_is_refused(tmp_path):
+    by_files, by_examples = sharded_by_files(tmp_path)
+    run(tmp_path, ONE, 5, by_files, **EPOCHS)
+    as_if_by_workers(tmp_path, 2)
+    text = r"sharded by files .*: the run was saved by 2 workers, now 1"
+    with pytest.raises(ValueError, match=text):
+        run(tmp_path, ONE, feed=by_files)
+    left = run(tmp_path, ONE, feed=by_files, on_change="continue")
+    assert left["steps"][-1] == 12
+
+    parts = tmp_path / "parts"
+    run(parts, ONE, 5, by_examples, **EPOCHS)
+    as_if_by_workers(parts, 2)
+    expected = run(tmp_path / "whole", ONE, feed=by_examples)
+    assert_same(run(parts, ONE, feed=by_examples), expected, ["losses"])
+
+
+def test_a_dataset_within_an_epoch_is_refused(tmp_path, two_replicas):
+    _, feed = sharded_by_files(tmp_path)
+    run(tmp_path, ONE, 5, feed)
+    with pytest.raises(ValueError, match="a tf.data.Dataset has no position"):
+        run(tmp_path, two_replicas, feed=feed, **EPOCHS)
+    arguments = EPOCHS | {"on_change": "continue"}
+    left = run(tmp_path, two_replicas, feed=feed, **arguments)
+    assert left["steps"][-1] == 13  # The epoch began again after its step.
+
+
+def test_a_dataset_goes_on_where_an_epoch_ended(tmp_path, two_replicas):
+    _, feed = sharded_by_files(tmp_path)
+    expected = run(tmp_path / "whole", ONE, feed=feed)
+    run(tmp_path, ONE, 5, feed, **EPOCHS)
+    run(tmp_path, two_replicas, 9, feed, **EPOCHS)
+    assert_same(run(tmp_path, ONE, feed=feed), expected)
+
+
+def test_a_folder_of_a_worker_that_is_missing_is_named(tmp_path):
+    run(tmp_path, ONE, 3)
+    as_if_by_workers(tmp_path, 4)
+    shutil.rmtree(tmp_path / "backup" / "worker-2-of-4")
+    with pytest.raises(FileNotFoundError, match="without worker-2-of-4; it"):
+        run(tmp_path, ONE)
 
 
 @pytest.mark.long
