@@ -24,7 +24,7 @@ def test_import_starts_no_device_file_log_handler_or_thread(tmp_path):
         assert "gdtrain.plots" not in sys.modules
         assert set(gdtrain.__all__) <= set(dir(gdtrain))
         assert "plots" in dir(gdtrain)
-        heavy = {"matplotlib", "sklearn", "PIL", "pandas", "pytest"}
+        heavy = {"matplotlib", "sklearn", "PIL", "pandas", "pytest", "ray"}
         assert not new & heavy, new & heavy
         print("fine")
     """

@@ -3,6 +3,7 @@
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
+from gdtrain.callbacks.ray_report import RayReport
 from gdtrain.callbacks.stability import Stability, StableLearningRate
 from gdtrain.callbacks.telemetry import StepWriter, Telemetry
 from gdtrain.callbacks.tensorboard import TensorBoard
@@ -16,6 +17,7 @@ __all__ = [
     "FitState",
     "LearningRateScheduler",
     "NonfiniteGuard",
+    "RayReport",
     "Rollback",
     "Stability",
     "StableLearningRate",

@@ -165,6 +165,7 @@ class BackupAndRestore(Callback):
         checks.keras_arguments("BackupAndRestore", keras_arguments, _INSTEAD)
         super().__init__()
         self.backup_dir = checks.absolute(backup_dir)
+        self.place = self.backup_dir  # As messages call it
         self._each_epoch = save_freq == "epoch"
         self.sync = "epoch" if self._each_epoch else "never"
         if save_freq is not None and not self._each_epoch:
@@ -236,7 +237,7 @@ class BackupAndRestore(Callback):
             if self.on_change == "error":
                 raise ValueError(
                     "To resume the run that was saved in "
-                    f"{self.backup_dir!r}, the same must be requested. "
+                    f"{self.place!r}, the same must be requested. "
                     f"Received: {changes}. Delete the folder, or give another "
                     'one; or pass `on_change="continue"` to continue from the '
                     "checkpoint with what is requested now, or "
@@ -244,17 +245,16 @@ class BackupAndRestore(Callback):
                 )
             if self.on_change == "restart":
                 self._print(
-                    f"trains from the start in {self.backup_dir!r}, as "
-                    f"{changes}."
+                    f"trains from the start in {self.place!r}, as {changes}."
                 )
                 return
         fit_state.resume(state)
-        self._print(_place(fit_state, state, self.backup_dir, changes))
+        self._print(_place(fit_state, state, self.place, changes))
 
     def _print(self, text: str) -> None:
         """Prints a line, as a log may be switched off."""
         if self._workers.is_first:
-            print(f"BackupAndRestore: {text}", flush=True)
+            print(f"{type(self).__name__}: {text}", flush=True)
 
     def newest(self, epochs: int, before: int | None = None) -> State | None:
         """The state to continue from; see `shared_backups.newest`."""

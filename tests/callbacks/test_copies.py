@@ -68,9 +68,9 @@ def fit(*callbacks):
 
 
 def test_every_callback_is_tried():
-    assert {*MADE, "Callback", "FitState", "Rollback"} == set(
-        gdtrain.callbacks.__all__
-    )
+    # `RayReport`, which needs Ray, is tried in test_ray_report.py.
+    others = {"Callback", "FitState", "RayReport", "Rollback"}
+    assert {*MADE, *others} == set(gdtrain.callbacks.__all__)
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -1,0 +1,123 @@
+"""What Ray offers to a function that it runs: storage for its results."""
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import posixpath
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+
+def check_installed(user: str) -> None:
+    """Checks that Ray is there, without importing it.
+
+    Args:
+        user: What needs it.
+
+    Raises:
+        ImportError: if it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ImportError(
+            f"`{user}` needs Ray. Received: no package of the name ray. Write "
+            "`pip install gdtrain[ray]`."
+        )
+
+
+class RaySession:
+    """The run of Ray Train, or the trial of Ray Tune, that this process is in.
+
+    Args:
+        module: `ray.train` or `ray.tune`.
+
+    Attributes:
+        count: How many workers Ray has started for it.
+        is_trial: Whether it is a trial of Ray Tune.
+        name: What users call it.
+        key: Tells this worker from others on this machine, also after a
+            restart.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._ray = module
+        context = module.get_context()
+        self.is_trial = module.__name__ == "ray.tune"
+        self.name = context.get_experiment_name()
+        self.count, number = 1, 0
+        if self.is_trial:
+            number = context.get_trial_id()
+        else:
+            self.count = context.get_world_size()
+            number = context.get_world_rank()
+        whole = f"{os.path.expanduser('~')}/{self.name}/{number}"
+        self.key = hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def report(self, metrics: Mapping[str, Any], folder: str | None) -> None:
+        """Reports metrics, with what is in a folder as a checkpoint.
+
+        Of several workers, all must report equally often. Each waits until
+        all do, and copies its folder into the same folder of Ray's storage;
+        what is there is a checkpoint once the last of them has.
+
+        Args:
+            metrics: Numbers and strings by name; Ray keeps those of the first
+                worker.
+            folder: Its path; `None` for no checkpoint.
+        """
+        checkpoint = folder and self._ray.Checkpoint.from_directory(folder)
+        self._ray.report(dict(metrics), checkpoint=checkpoint or None)
+
+    def fetch(self, folder: str, own: str) -> str | None:
+        """Copies the newest checkpoint from Ray's storage to a folder.
+
+        Args:
+            folder: Its path; made if it is missing.
+            own: The folder within the checkpoint that this worker saved. It
+                is copied alone, if as many workers saved it as there are now.
+
+        Returns:
+            The path of the checkpoint in the storage; `None` if there is no
+            checkpoint.
+        """
+        checkpoint = self._ray.get_checkpoint()
+        if checkpoint is None:
+            return None
+        path, files = checkpoint.path, checkpoint.filesystem
+        fs = importlib.import_module("pyarrow.fs")
+        found = {
+            info.base_name
+            for info in files.get_file_info(fs.FileSelector(path))
+            if info.type == fs.FileType.Directory
+        }
+        if own in found and len(found) == self.count:
+            checkpoint = type(checkpoint)(posixpath.join(path, own), files)
+            folder = os.path.join(folder, own)
+        checkpoint.to_directory(folder)
+        return path
+
+
+def current(user: str) -> RaySession:
+    """The session that this process is in.
+
+    Args:
+        user: What needs it.
+
+    Raises:
+        RuntimeError: if Ray did not start this function.
+    """
+    # Not at the top: Ray is optional, and takes a second to import.
+    train = importlib.import_module("ray.train")
+    try:
+        train.get_context()
+        return RaySession(train)
+    except DeprecationWarning:  # Ray's way to say that Tune runs it
+        return RaySession(importlib.import_module("ray.tune"))
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"`{user}` must be used in a function that Ray runs. Received: a "
+            "process that Ray Train and Ray Tune did not start. Give the "
+            "function to ray.train.tensorflow.TensorflowTrainer or "
+            "ray.tune.Tuner; or use gdtrain.callbacks.BackupAndRestore."
+        ) from error

@@ -1,0 +1,57 @@
+"""Training under Ray, on processes of this machine."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.distributed.ray_runs import EPOCHS
+
+
+def run(name, folder, seconds=240):
+    """What a function of `ray_runs` returns; none of its processes is left."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.distributed.ray_runs", name, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        printed, errors = process.communicate(timeout=seconds)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, printed + errors
+    return json.loads(printed.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray")
+    return folder, run("killed", folder)
+
+
+def test_a_killed_worker_changes_no_bit(killed):
+    folder, found = killed
+    assert (folder / "killed-1-5").exists()
+    assert found["weights"] == found["undisturbed"]["weights"]
+    assert found["history"] == found["undisturbed"]["history"]
+
+
+def test_the_result_has_the_metrics_of_the_last_epoch(killed):
+    _, found = killed
+    last = {name: values[-1] for name, values in found["history"].items()}
+    assert found["metrics"] == last | {"epoch": EPOCHS, "steps": 6 * EPOCHS}
+
+
+def test_the_checkpoint_has_the_states_of_all_workers(killed):
+    _, found = killed
+    finished = pathlib.Path(found["checkpoint"])
+    for worker in ("worker-0-of-2", "worker-1-of-2"):
+        assert (finished / worker / f"step-{6 * EPOCHS:012}-finished").is_dir()
+    assert found["kept"] == 2  # As many as Ray was asked to keep
