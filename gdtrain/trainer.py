@@ -11,7 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
-from gdtrain.descent import clipping, gradients, settings, update
+from gdtrain.descent import (
+    clipping,
+    gradients,
+    settings,
+    update,
+    virtual_workers,
+)
 from gdtrain.keras_bridge import losses, models, randomness
 from gdtrain.loop.step_runner import StepRunner
 from gdtrain.mistakes import labels
@@ -143,13 +149,14 @@ class DescentTrainer(StepRunner):
                 return
             loss, *gradient = step.mean_over_replicas([loss, *gradient])
             clipnorm = settings.of(self).global_clipnorm
-            clipped = clipping.clip(gradient, clipnorm, optimizer)
+            exactly = step.workers is not None
+            clipped = clipping.clip(gradient, clipnorm, optimizer, exactly)
 
             step.check_loss(loss)
             with step.measuring(
                 Update(name, self, loss, gradient, weights, optimizer)
             ):
-                update.apply(optimizer, clipped, weights)
+                update.apply(optimizer, clipped, weights, exactly)
 
     def compile(
         self,
@@ -165,6 +172,7 @@ class DescentTrainer(StepRunner):
         *,
         global_clipnorm: float | None = None,
         microbatches: int = 1,
+        reproducible_workers: int | None = None,
     ) -> None:
         """Configures the model for training.
 
@@ -190,6 +198,23 @@ class DescentTrainer(StepRunner):
                 a small one (as a graph; XLA may still hold all parts at
                 once). Schedules count updates. Batch normalization
                 sees each part by itself. Defaults to 1.
+            reproducible_workers: Into how many parts a batch is split, of
+                which each replica computes as many in turn, so that 1, 2 or
+                any other number of replicas that divides it trains to the
+                same bits: weights, optimizer, losses and metrics of Keras
+                (others to rounding). Each part is a virtual worker: batch
+                normalization sees it by itself, its dropout has random
+                numbers of its own, and gradients are added in the order of
+                the parts. For k parts, n replicas and P weights of 4 bytes,
+                a replica receives 4 P (k - k / n) bytes a step more and
+                needs 4 P k bytes of memory, so it is for small and medium
+                networks. Runs as a graph, never by XLA. Operations add in an
+                order that depends on the processor and its number of
+                threads, and so must have equal ones on all workers
+                (`tf.config.threading.set_intra_op_parallelism_threads`).
+                Refused: stateful layers, a `train_step` without `descend` or
+                with several, `microbatches`. Batches of a `tf.data.Dataset`
+                must divide by the number of replicas. Defaults to `None`.
 
         Raises:
             TypeError, ValueError: if an argument cannot be used; the model
@@ -202,7 +227,19 @@ class DescentTrainer(StepRunner):
                 "global_clipnorm", global_clipnorm, "Or leave it out."
             )
         microbatches = checks.positive_integer("microbatches", microbatches)
-        settings.check_means(loss, microbatches, self.distribute_strategy)
+        if reproducible_workers is not None:
+            reproducible_workers = checks.positive_integer(
+                "reproducible_workers", reproducible_workers
+            )
+            virtual_workers.check(
+                reproducible_workers,
+                microbatches,
+                jit_compile,
+                self.distribute_strategy,
+            )
+        settings.check_means(
+            loss, reproducible_workers or microbatches, self.distribute_strategy
+        )
         if steps_per_execution != "auto":
             steps_per_execution = checks.positive_integer(
                 "steps_per_execution", steps_per_execution
@@ -225,6 +262,7 @@ class DescentTrainer(StepRunner):
         self._descent_settings = settings.Settings(
             global_clipnorm=global_clipnorm,
             microbatches=microbatches,
+            reproducible_workers=reproducible_workers,
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
             resolved_jit_compile=self.jit_compile,

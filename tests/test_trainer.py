@@ -538,7 +538,11 @@ def test_compile_shows_the_arguments_of_keras_in_their_order():
     ours = list(inspect.signature(gdtrain.Model.compile).parameters)
     keras_s = list(inspect.signature(keras.Model.compile).parameters)
     assert ours[: len(keras_s)] == keras_s
-    assert ours[len(keras_s) :] == ["global_clipnorm", "microbatches"]
+    assert ours[len(keras_s) :] == [
+        "global_clipnorm",
+        "microbatches",
+        "reproducible_workers",
+    ]
 
 
 NAMES_OF_USERS = (

@@ -113,7 +113,10 @@ class CompilerChoice:
         plan: BatchPlan,
         may_measure: bool = True,
     ) -> None:
-        asked = settings.of(model).jit_compile
+        chosen = settings.of(model)
+        asked = chosen.jit_compile
+        # XLA rounds a program by what else is in it.
+        may_measure &= chosen.reproducible_workers is None
         is_whole = compiles_whole_blocks(model, plan)
         self._model = model
         self.step = step

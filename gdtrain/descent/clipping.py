@@ -14,6 +14,7 @@ def clip(
     gradients: list[Gradient | None],
     global_clipnorm: float | None,
     optimizer: Any,
+    twice: bool = False,
 ) -> list[Gradient | None]:
     """Scales gradients so that their global norm is at most a limit.
 
@@ -32,6 +33,7 @@ def clip(
             several replicas it would clip by `clipnorm`, `global_clipnorm` or
             `clipvalue` of its own before adding them up, which is too early;
             so that is done here, and then changes nothing there.
+        twice: Whether it is done here on one replica, too, to round equally.
 
     Returns:
         A list like `gradients`.
@@ -48,7 +50,7 @@ def clip(
         present = _clipped([dense(g) for g in present], global_clipnorm)
     inner = unwrapped(optimizer)
     present = _within_range(present, inner)
-    if replicas.count() > 1:
+    if twice or replicas.count() > 1:
         present = optimizers.clip_gradients(inner, present)
     clipped = iter(present)
     return [None if g is None else next(clipped) for g in gradients]

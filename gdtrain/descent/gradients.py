@@ -139,14 +139,14 @@ def split(data: Any, microbatches: int) -> list[tuple[Any, float | tf.Tensor]]:
     bounds = [examples * i // microbatches for i in range(microbatches + 1)]
     return [
         (
-            keras.tree.map_structure(lambda t: _rows(t, start, end), data),
+            keras.tree.map_structure(lambda t: rows(t, start, end), data),
             (end - start) / examples,
         )
         for start, end in zip(bounds, bounds[1:])
     ]
 
 
-def _rows(tensor: Any, start: Any, end: Any) -> Any:
+def rows(tensor: Any, start: Any, end: Any) -> Any:
     """Rows `start` to `end` of a tensor; a scalar or `None` as it is."""
     if tensor is None or tensor.shape.rank == 0:
         return tensor

@@ -43,6 +43,14 @@ def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def index() -> int:
+    """The number of this replica; 0 outside of any."""
+    context = tf.distribute.get_replica_context()
+    if count() == 1 or context is None:
+        return 0
+    return int(tf.get_static_value(context.replica_id_in_sync_group))
+
+
 @tf.custom_gradient
 def _loss_of_replica(
     loss: tf.Tensor,
@@ -133,6 +141,33 @@ def sums(tensors: Sequence[Any]) -> list[Any]:
         for place, tensor in zip(places, reduced, strict=True):
             found[place] = tensor
     return found
+
+
+def gathered(rows: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas, `[replicas * rows, ...]`, in their order."""
+    context = tf.distribute.get_replica_context()
+    if count() == 1 or context is None:
+        return rows
+    if not tf.executing_eagerly():
+        return context.all_gather(rows, axis=0)
+    # TensorFlow 2.21 gathers over processes only within a graph.
+    zeros = tf.zeros_like(rows)
+    places = [rows if i == index() else zeros for i in range(count())]
+    return sums([tf.concat(places, 0)])[0]
+
+
+def of_first(tensor: tf.Tensor) -> tf.Tensor:
+    """A tensor whose sum over replicas has the bits of the first one's.
+
+    Those of the others are 0, except for numbers that are not finite, so that
+    all replicas see these. For tensors that are equal on all replicas.
+    """
+    if index() == 0:
+        return tensor
+    zeros = tf.zeros_like(tensor)
+    if not tensor.dtype.is_floating:
+        return zeros
+    return tf.where(tf.math.is_finite(tensor), zeros, tensor)
 
 
 def total(number: Any) -> tf.Tensor:

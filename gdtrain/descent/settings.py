@@ -16,6 +16,8 @@ class Settings:
     Args:
         global_clipnorm: The largest norm of a gradient; `None` for no limit.
         microbatches: Into how many parts a batch is split.
+        reproducible_workers: How many virtual workers a batch is shared by;
+            `None` for none.
         steps_per_execution: How many steps run as one program.
         jit_compile: Whether XLA compiles the steps.
         resolved_jit_compile: What Keras made of `jit_compile`.
@@ -23,9 +25,15 @@ class Settings:
 
     global_clipnorm: float | None = None
     microbatches: int = 1
+    reproducible_workers: int | None = None
     steps_per_execution: int | Literal["auto"] = "auto"
     jit_compile: bool | Literal["auto"] = "auto"
     resolved_jit_compile: bool | None = None
+
+    @property
+    def parts(self) -> int:
+        """How many parts of a batch are run in turn by a single replica."""
+        return self.reproducible_workers or self.microbatches
 
     @property
     def own(self) -> dict[str, Any]:

@@ -122,13 +122,14 @@ class BlockRunner:
         check: type[StepCheck] | None = None,
     ) -> ReplicatedStep:
         """A step that does what callbacks require now; see `ReplicatedStep`."""
+        chosen = settings.of(self._model)
         return ReplicatedStep(
             self._model,
             self._method,
             take,
             self._required.groups,
-            settings.of(self._model).microbatches if self._hooks else 1,
-            xla,
+            chosen.microbatches if self._hooks else 1,
+            xla and chosen.reproducible_workers is None,
             check,
             self._required.before_step,
         )

@@ -51,6 +51,17 @@ _EXPLANATIONS = (
         "`keras.layers.StringLookup` or `keras.layers.TextVectorization` for "
         "words.",
     ),
+    (
+        re.compile(
+            r"assertion failed: \[b?'?(reproducible_workers=\d+)'?\] "
+            r"\[(\d+)\] \[(\d+)\]"
+        ),
+        "With {0}, each of n replicas must receive 1/n of the examples of a "
+        "batch, rounded as arrays are shared. Received: {2} examples on a "
+        "replica that should have {1}. Let the batches of a dataset divide by "
+        "the number of replicas, as by `batch(..., drop_remainder=True)`, or "
+        "train on arrays.",
+    ),
 )
 
 

@@ -203,7 +203,7 @@ class Measurer:
         """`GradientParts` of the batch; `None` if batches have but one."""
         parts, self._squares = self._squares, []
         if not parts or (
-            settings.of(self.model).microbatches * replicas.count() == 1
+            settings.of(self.model).parts * replicas.count() == 1
         ):
             return None
         squares = sum(

@@ -118,6 +118,11 @@ class Origins(NamedTuple):
     results: dict[str, MetricResult]
     states: tuple[str, ...]
 
+    def now(self, logs: Any) -> Any:
+        """What the step returned, with the results as they are now."""
+        found = {name: result() for name, result in self.results.items()}
+        return logs | found if found else logs
+
 
 def of(logs: Any, model: keras.Model) -> Origins:
     """Finds where the scalars come from that a step has just returned.
@@ -325,6 +330,16 @@ class BatchMetrics:
             return [tf.zeros(v.shape, v.dtype) for v in metric.variables]
         self.is_incomplete = True
         return None
+
+
+def summed_variables(model: keras.Model) -> list[keras.Variable]:
+    """The variables of a model's metrics that are sums over examples."""
+    return [
+        variable
+        for metric in keras_metrics.leaf_metrics(model)
+        if _adds_up(metric)
+        for variable in metric.variables
+    ]
 
 
 def _adds_up(metric: keras.metrics.Metric) -> bool:

@@ -18,10 +18,10 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import compilation
-from gdtrain.descent import gradients, replicas
+from gdtrain.descent import gradients, replicas, virtual_workers
 from gdtrain.keras_bridge import layers
 from gdtrain.mistakes import inputs, labels
-from gdtrain.step import own_updates, provenance, step_context
+from gdtrain.step import own_updates, part_states, provenance, step_context
 from gdtrain.step.guard import StepCheck
 from gdtrain.step.measurer import Measurer
 from gdtrain.telemetry.loss import Loss
@@ -62,6 +62,7 @@ class ReplicatedStep:
         self.groups = groups
         self._microbatches = microbatches
         self._xla = xla
+        self._has_workers = virtual_workers.are_used(model)
         self.check = check
         self._before = before
         if method == "train_step":
@@ -108,7 +109,9 @@ class ReplicatedStep:
                 lambda value: (
                     value
                     if value is None
-                    else strategy.reduce("MEAN", value, axis=None)
+                    else strategy.reduce(
+                        "SUM" if self._has_workers else "MEAN", value, axis=None
+                    )
                 ),
                 logs,
             )
@@ -116,9 +119,9 @@ class ReplicatedStep:
                 strategy.reduce("SUM", local, axis=None),
                 [1, len(self.layout.returned)],
             )
-            local = tf.concat(
-                [examples, tf.math.divide_no_nan(sums, examples)], 0
-            )
+            if not self._has_workers:
+                sums = tf.math.divide_no_nan(sums, examples)
+            local = tf.concat([examples, sums], 0)
             measured, checked = (
                 strategy.experimental_local_results(one)[0]
                 for one in (measured, checked)
@@ -138,8 +141,9 @@ class ReplicatedStep:
         Returns:
             `(logs, local, measured, checked)`: its logs; the number of its
             examples and the scalars that it returned, which on several
-            replicas are multiplied by that number; what it measured, and what
-            its check found, equal on all.
+            replicas are multiplied by that number (with virtual workers they
+            are 0 on all but the first); what it measured, and what its check
+            found, equal on all.
         """
         model = self._model
         check = self.check(model) if self.check else None
@@ -148,13 +152,19 @@ class ReplicatedStep:
             batch = keras.tree.map_structure(
                 _without_optional, self._take(fetched)
             )
-            parts = gradients.split(batch, self._microbatches)
+            workers = virtual_workers.of(model, batch)
+            parts = (
+                workers.parts
+                if workers
+                else gradients.split(batch, self._microbatches)
+            )
             examples = gradients.examples_in(batch)
             kept = model._step_hooks.step_variables
             context = step_context.StepContext(
                 Measurer(self.groups, clock, kept, model, parts, examples),
                 len(parts),
                 check,
+                workers,
             )
             with step_context.entered(context):
                 logs, returned = self._on_microbatches(parts, context)
@@ -165,7 +175,10 @@ class ReplicatedStep:
                 checked = check.check(returned)
         examples = tf.cast(examples, tf.float32)
         scalars = stacked(returned.values())
-        if replicas.count() > 1:
+        if workers:
+            scalars = replicas.of_first(scalars)
+            logs = keras.tree.map_structure(_of_first, logs)
+        elif replicas.count() > 1:
             scalars = tf.math.multiply_no_nan(scalars, examples)
         return (
             None if self.returns_scalars else logs,
@@ -187,15 +200,30 @@ class ReplicatedStep:
         """
         step = getattr(self._model, self._method)
         returned: dict[str, tf.Tensor] = {}
+        states = None
+        if context.workers:
+            states = part_states.PartStates(self._model, context.workers)
         for part, share in parts:
             with (
+                states.part() if states else contextlib.nullcontext(),
                 context.microbatch(share),
                 self._training(context),
                 inputs.explained(self._model, part),
                 labels.in_step(part),
             ):
                 logs = provenance.check_returned(step(part), self._method)
-            returned = provenance.add_scalars(returned, logs, share, len(parts))
+            if states:
+                states.add(provenance.add_scalars({}, logs, share, 1))
+            else:
+                returned = provenance.add_scalars(
+                    returned, logs, share, len(parts)
+                )
+        # Of several replicas, the first is traced for all.
+        if not self._is_traced:
+            self.origins = provenance.of(logs, self._model)
+        if states:
+            returned = states.finish()
+            logs = self.origins.now(logs)
         return logs, returned
 
     @contextlib.contextmanager
@@ -213,6 +241,7 @@ class ReplicatedStep:
             if not model._uses_default_step
         ]
         yield
+        step.check_descended()
         # Of weights that the step has made it is not known if it moved them.
         if not step.descents and len(model.trainable_variables) <= len(trained):
             moved = [
@@ -221,7 +250,8 @@ class ReplicatedStep:
             ]
             step.has_moved = tf.reduce_any([False, *moved])
         # A layer that is built in its first step has new ones.
-        replicas.equalize(layers.moving_statistics(model), step.examples)
+        if step.workers is None:
+            replicas.equalize(layers.moving_statistics(model), step.examples)
         step.seal(statistics, before)
 
     def _vectors(
@@ -242,10 +272,7 @@ class ReplicatedStep:
                 metrics become what they are after the last micro-batch.
             counted: The `BatchMetrics` of the step, or `None`.
         """
-        # Of several replicas, it is the first for all.
         is_first = not self._is_traced
-        if is_first:
-            self.origins = provenance.of(logs, self._model)
         of_metrics = *self.origins.results, *self.origins.states
         for name in of_metrics:
             if name in returned:  # A result may be a vector.
@@ -334,6 +361,13 @@ def _outputs_tapped(
         )
 
     return layers.observe_outputs(model, note)
+
+
+def _of_first(value: Any) -> Any:
+    """A number that is 0 on all replicas but the first; `None` stays."""
+    if value is None or replicas.count() == 1:
+        return value
+    return replicas.of_first(tf.convert_to_tensor(value))
 
 
 def _without_optional(leaf: Any) -> Any:

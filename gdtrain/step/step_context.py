@@ -12,6 +12,7 @@ import tensorflow as tf
 from gdtrain.common import compilation
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import add_share as add_share
+from gdtrain.descent.virtual_workers import VirtualWorkers
 from gdtrain.step.guard import StepCheck
 from gdtrain.step.measurer import Measurer, Update
 from gdtrain.telemetry.row_layout import Column
@@ -24,6 +25,8 @@ class StepContext:
         measurer: The `Measurer` of the step; `None` to measure nothing.
         microbatches: How many micro-batches share one update.
         guard: The guard of the step, or `None`.
+        workers: The virtual workers of the step, one for each micro-batch;
+            `None` for none.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class StepContext:
         measurer: Measurer | None = None,
         microbatches: int = 1,
         guard: StepCheck | None = None,
+        workers: VirtualWorkers | None = None,
     ) -> None:
         self.measurer = measurer or Measurer()
         self.model = self.measurer.model
@@ -41,6 +45,7 @@ class StepContext:
         self.has_moved: tf.Tensor | None = None
         self.microbatches = microbatches
         self._guard = guard
+        self.workers = workers
         self.descents = 0  # Updates in this micro-batch
         self._names: set[str | None] = set()  # Of updates by `descend`
         # Of others: by optimizer's name and weights
@@ -64,18 +69,34 @@ class StepContext:
         self.measurer.share = share
         self.descents = 0
         # In turn: in parallel they would need the memory of all.
-        before = [t for t in self._total or () if t is not None]
+        total = self.workers.latest if self.workers else self._total or ()
+        before = [t for t in total if t is not None]
         with tf.control_dependencies(before):
             yield
             self.measurer.end_microbatch()
-        if self.microbatches > 1 and not self.descents:
+
+    def check_descended(self) -> None:
+        """Refuses a `train_step` whose update cannot wait for the last part.
+
+        Raises:
+            RuntimeError: if a batch is split, and the step made no update.
+        """
+        if self._split and not self.descents:
             raise RuntimeError(
-                f"`compile(microbatches={self.microbatches})` needs a "
-                "`train_step` that calls `self.descend(tape, loss)`, or an "
-                "optimizer's `apply`, either of which waits for the last "
-                "micro-batch. This one moves the weights otherwise. Call "
-                "`self.descend` in it, or leave out `microbatches`."
+                f"`compile({self._split})` needs a `train_step` that calls "
+                "`self.descend(tape, loss)`, which waits for the last part of "
+                "a batch. This one moves the weights otherwise. Call "
+                "`self.descend` in it, or leave out that argument."
             )
+
+    @property
+    def _split(self) -> str | None:
+        """The argument of `compile` that splits a batch; `None` without."""
+        if self.workers is not None:
+            return f"reproducible_workers={self.workers.count}"
+        if self.microbatches > 1:
+            return f"microbatches={self.microbatches}"
+        return None
 
     def begin_descent(self, name: str | None) -> None:
         """Counts an update of this step, and checks that its name is unique.
@@ -107,8 +128,17 @@ class StepContext:
             moves other weights as well.
 
         Raises:
-            ValueError: if it is a second one, with micro-batches.
+            ValueError: if it is a second one, with micro-batches; or with
+                reproducible workers.
         """
+        if self.workers is not None:
+            raise ValueError(
+                f"With {self._split}, a `train_step` must call "
+                "`self.descend(tape, loss)`. Received one that calls the "
+                f"`apply` of {optimizer_name!r}, which adds up gradients over "
+                "replicas in an order of its own. Replace `apply` by "
+                "`self.descend`."
+            )
         self._count_update()
         moved = optimizer_name, *map(id, weights)
         if moved not in self._own_names:
@@ -119,11 +149,10 @@ class StepContext:
 
     def _count_update(self) -> None:
         self.descents += 1
-        if self.descents > 1 and self.microbatches > 1:
+        if self.descents > 1 and self._split:
             raise ValueError(
-                "A step with several updates cannot be split into "
-                f"micro-batches. Received: microbatches={self.microbatches}. "
-                "Compile with microbatches=1."
+                "A step with several updates cannot be split into parts that "
+                f"run in turn. Received: {self._split}. Compile without it."
             )
 
     def measured(self) -> list[tuple[list[Column], tf.Tensor]]:
@@ -156,16 +185,25 @@ class StepContext:
 
         Returns:
             A list of the loss and the gradients; complete when `updates_now`.
+            Those of virtual workers are added by `mean_over_replicas`.
         """
         self.measurer.add_gradients(gradients)
         tensors = [loss, *gradients]
+        if self.workers is not None:
+            self.workers.add(tensors)
+            return tensors
         if self.microbatches == 1:
             return tensors
         self._total = add_share(self._total, tensors, self.measurer.share)
         return self._total
 
     def mean_over_replicas(self, tensors: list[Any]) -> list[Any]:
-        """The mean of tensors over replicas, weighted by their examples."""
+        """The mean of tensors over replicas, weighted by their examples.
+
+        Those of virtual workers are what `mean_over_microbatches` received.
+        """
+        if self.workers is not None:
+            return self.workers.mean()
         return self._sealed(replicas.mean(tensors, self.examples))
 
     def sum_over_replicas(self, gradients: list[Any]) -> list[Any]:

@@ -98,6 +98,8 @@ def _why_not(
         return "a weight has a constraint"
     if settings.of(model).microbatches > 1:
         return "it has micro-batches"
+    if settings.of(model).reproducible_workers is not None:
+        return "it has reproducible workers"
     if model.run_eagerly or settings.of(model).jit_compile is True:
         return "it was compiled to run eagerly or by XLA"
     if model.distribute_strategy.num_replicas_in_sync > 1:
