@@ -202,9 +202,7 @@ class Measurer:
     def _gradient_parts(self) -> GradientParts | None:
         """`GradientParts` of the batch; `None` if batches have but one."""
         parts, self._squares = self._squares, []
-        if not parts or (
-            settings.of(self.model).parts * replicas.count() == 1
-        ):
+        if not parts or (settings.of(self.model).parts * replicas.count() == 1):
             return None
         squares = sum(
             tf.math.multiply_no_nan(square, tf.cast(share, tf.float32))

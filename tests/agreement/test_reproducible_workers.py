@@ -113,9 +113,7 @@ def results(strategy, kind, callbacks=(), dataset=False):
     x, y = models.regression_data(EXAMPLES, 16)
     with strategy.scope():
         model = gdtrain.Sequential([keras.Input([16]), *make()])
-        model.compile(
-            optimizer(), "mse", reproducible_workers=4, **arguments
-        )
+        model.compile(optimizer(), "mse", reproducible_workers=4, **arguments)
     data = {"x": x, "y": y, "batch_size": BATCH}
     if dataset:
         data = {"x": tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)}
