@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from gdtrain.callbacks import shared_backups
+from gdtrain.checkpoint.crashes import CrashLog
 from gdtrain.checkpoint.groups import GroupBackups
 from gdtrain.common import cadence, checks, failures
 from gdtrain.common.signals import StopSignals
@@ -88,6 +89,12 @@ class BackupAndRestore(Callback):
     `tf.data.Dataset` within an epoch; and variables that are different on each
     replica, unless they are read as their sum or mean, as those of metrics.
 
+    A scheduler starts workers again that have failed. An error that ends the
+    `fit` of one of several workers is written to `backup_dir/crashes`, unless
+    it came from another worker that was lost. After the third time in a row at
+    the same step, training is refused with the traceback of that worker. A
+    worker that is killed, or stopped by a signal, does not count.
+
     Args:
         backup_dir: The folder; made if it is missing. One for each run.
         every_steps: Save at steps that are multiples of this. Defaults to
@@ -117,7 +124,8 @@ class BackupAndRestore(Callback):
     Raises:
         TypeError, ValueError: if an argument cannot be used.
         RuntimeError: when training begins, if a different process is using
-            `backup_dir`, also with another number of workers.
+            `backup_dir`, also with another number of workers; or if workers
+            failed three times in a row at the same step.
         FileNotFoundError: when training begins, if the number of workers has
             changed and not all of them can read what was saved.
         ValueError: when training begins, if the checkpoint belongs to a
@@ -147,6 +155,11 @@ class BackupAndRestore(Callback):
     """
 
     deterministic = True
+
+    #: Whether an error that ends `fit` is written down, as it always is with
+    #: several workers. A single process may be restarted by a scheduler, too.
+    records_crashes: bool = False
+
     _backups: GroupBackups  # From `on_fit_begin` on
     _workers: Workers
 
@@ -193,6 +206,9 @@ class BackupAndRestore(Callback):
         self._signals = StopSignals()
         self._background = Background()
         self._locks: list[FolderLock] = []
+        self._crashes: CrashLog | None = None
+        self._fit_state: FitState | None = None  # Once it has begun
+        self._reached = 0  # Steps done, at the last position
         self._saved_step = 0
         self._saved_at = 0.0
         self._has_failed = False
@@ -201,6 +217,7 @@ class BackupAndRestore(Callback):
         self.wait()
         state = super().__getstate__()
         state.update(_signals=StopSignals(), _locks=[])
+        state.update(_crashes=None, _fit_state=None)
         for name in ("_backups", "_workers"):
             state.pop(name, None)
         return state
@@ -216,6 +233,7 @@ class BackupAndRestore(Callback):
             self._resume(fit_state, found)
         self._signals.begin()
         self._note(fit_state)
+        self._fit_state, self._reached = fit_state, fit_state.steps_done
 
     def _open(self, data_source: DataSource) -> None:
         """Makes and locks the folders, and checks the data."""
@@ -227,6 +245,10 @@ class BackupAndRestore(Callback):
             folders.add(self.backup_dir)
         for folder in sorted(folders):
             self._locks.append(FolderLock(folder))
+        if self.records_crashes or self._workers.count > 1:
+            folder = os.path.join(self.backup_dir, "crashes")
+            self._crashes = CrashLog(folder, self._workers.index)
+            self._crashes.check()
         _check_position(data_source, self.at_epochs_only)
 
     def _resume(self, fit_state: FitState, state: State) -> None:
@@ -270,6 +292,9 @@ class BackupAndRestore(Callback):
 
     def on_position(self, fit_state: FitState) -> None:
         """Saves, if it is due, and stops after a signal."""
+        self._reached = fit_state.steps_done
+        if self._crashes is not None:
+            self._crashes.forget(self._reached)
         stops_within = fit_state.step and fit_state.model.stop_training
         if fit_state.has_failed or stops_within:
             return  # This position cannot be resumed.
@@ -286,11 +311,18 @@ class BackupAndRestore(Callback):
             self.wait()
             self._signals.stop()
 
+    def on_error(self, error: BaseException) -> None:
+        """Writes down an error of this worker, which restarts may repeat."""
+        if self._crashes is not None and self._fit_state is not None:
+            steps = self._fit_state.queue.block_steps
+            self._crashes.add(error, self._reached, self._reached + steps)
+
     def close(self) -> None:
         """Waits until checkpoints are saved, and releases the folder."""
         self._background.close()
         while self._locks:
             self._locks.pop().release()
+        self._crashes = self._fit_state = None
         self._signals.end()
 
     def wait(self) -> None:

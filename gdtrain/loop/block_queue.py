@@ -156,6 +156,7 @@ class BlockQueue:
         self._ran_out = False  # The data, in this epoch
         self._process = os.getpid()
         self._interrupts = Interrupts()
+        self.block_steps = 1  # Of the last block, were it not to end early
         self.last_batch: Any = None  # Of the step that the guard halted at
 
     @property
@@ -247,6 +248,7 @@ class BlockQueue:
             source.most_steps,
             (self._pace.fixed_steps or 1) if is_last else math.inf,
         )
+        self.block_steps = int(steps)
         left = self._pace.steps_left(length, epoch, step)
         with self._interrupts.held_back():
             # Not asked again: each of several workers has a pace of its own.

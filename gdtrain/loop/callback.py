@@ -41,6 +41,7 @@ class Callback(keras.callbacks.Callback):
     | `before_step(model)` | tensor operations in the compiled step |
     | `get_state()`, `set_state(state)` | exact resume |
     | `on_fit_begin(fit_state)`, `on_position(fit_state)` | save, roll back |
+    | `on_error(error)` | an exception that ends `fit` |
     | `close()` | release files and threads, however `fit` ends |
 
     `fit` calls, on its own thread and for each callback in list order:
@@ -53,7 +54,8 @@ class Callback(keras.callbacks.Callback):
        `before_step` ahead of each; `probe` of all callbacks; `on_block` of
        all callbacks; Keras's hooks of batches. Then `on_epoch_end`.
     5. Keras's `on_train_end`, and `on_position` once before and once after.
-    6. `close`, also after an exception, of all callbacks even if one raises.
+    6. `close`, of all callbacks even if one raises; after an exception, it
+       comes after `on_error`.
 
     An exception in a hook ends `fit` and is raised from it, after all other
     callbacks have received the block. `before_step` is traced, once for each
@@ -265,6 +267,14 @@ class Callback(keras.callbacks.Callback):
 
         Args:
             state: The dict.
+        """
+
+    def on_error(self, error: BaseException) -> None:
+        """Called if an exception ends `fit`, of whatever hook or step.
+
+        Args:
+            error: The exception, also a `KeyboardInterrupt`. It is raised from
+                `fit` after all `close`; this method raises none of its own.
         """
 
     def close(self) -> None:

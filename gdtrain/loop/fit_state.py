@@ -48,6 +48,7 @@ class Queue(Protocol):
     model: keras.Model
     data_source: DataSource
     last_batch: Any
+    block_steps: int
 
     @property
     def is_idle(self) -> bool: ...

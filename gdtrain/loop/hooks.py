@@ -215,6 +215,10 @@ class Hooks:
             callback._is_registered = True
         try:
             yield self
+        except BaseException as error:
+            for callback in new:
+                callback.on_error(error)
+            raise
         finally:
             self._callbacks, self.required = outer, required
             with contextlib.ExitStack() as stack:

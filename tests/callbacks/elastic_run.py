@@ -21,6 +21,8 @@ from gdtrain.distributed.workers import Workers
 from tests.callbacks import runs
 from tests.callbacks.runs import KillAt, Killed
 
+ONE = tf.distribute.get_strategy()
+
 
 def network(strategy):
     """A model whose replicas draw no random numbers of their own."""

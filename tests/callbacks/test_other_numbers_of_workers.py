@@ -16,9 +16,8 @@ from gdtrain.checkpoint import files
 from gdtrain.checkpoint.backups import Backups
 from gdtrain.writers.folder_lock import FolderLock
 from tests import waiting, workers
-from tests.callbacks.elastic_run import assert_same, run
+from tests.callbacks.elastic_run import ONE, assert_same, run
 
-ONE = tf.distribute.get_strategy()
 EPOCHS = {"at_epochs_only": True, "save_freq": "epoch", "every_steps": None}
 
 
