@@ -123,7 +123,8 @@ class Block:
         def first(block_inputs: Inputs, clock: tf.Tensor) -> Any:
             opened = plan.open(block_inputs, xla)
             fetched = plan.fetch(opened, plan.first(opened))
-            return step.run(fetched, StepClock.decode(clock), xla)
+            began = StepClock.decode(clock, step.reports_to_others)
+            return step.run(fetched, began, xla)
 
         with replicas.undivided_losses(self._model.distribute_strategy):
             # It shows what the step returns; the loop uses the same trace.
@@ -187,7 +188,9 @@ class Block:
         self, block_inputs: Inputs, steps: int, clock: list[int]
     ) -> BlockResult:
         """The loop over steps, when Python drives it."""
-        first = StepClock.decode(tf.constant(clock))
+        first = StepClock.decode(
+            tf.constant(clock), self._step.reports_to_others
+        )
         opened = self._plan.open(block_inputs, False)
         cursor = self._plan.first(opened)
         logs = fetched = None

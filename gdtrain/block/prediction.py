@@ -10,6 +10,7 @@ import tensorflow as tf
 from gdtrain.block.plan_cache import PlanCache, settings_key
 from gdtrain.block.xla_choice import Speed
 from gdtrain.data.protocols import BatchPlan, DataSource, Inputs
+from gdtrain.distributed.workers import Workers
 from gdtrain.mistakes import inputs
 
 
@@ -67,6 +68,7 @@ class PredictBlock:
 
     def __init__(self, model: keras.Model, plan: BatchPlan) -> None:
         self._plan = plan
+        self._workers = Workers(model.distribute_strategy)
         self._step = PredictStep(model, plan.take)
         self._program: Any = None
         self._outputs: Any = None  # Of a batch, as traced
@@ -103,7 +105,10 @@ class PredictBlock:
             count += more
             if not (more and exactly and self._has_one_batch):
                 break
-        self.speed.add(count, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        if not exactly:  # Then all workers choose the next block alike.
+            seconds = self._workers.longest(seconds)
+        self.speed.add(count, seconds)
         return _concatenated(outputs), count
 
     def _call(self, block_inputs: Inputs, steps: int) -> tuple[Any, int]:

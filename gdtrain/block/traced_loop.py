@@ -161,11 +161,15 @@ class TracedLoop:
             numbers: How many, then the clock of the first, an int32 vector;
                 see `StepClock.encode`.
         """
-        steps, clock = numbers[0], StepClock.decode(numbers[1:])
+        steps = numbers[0]
+        clock = StepClock.decode(numbers[1:], self._layout.workers > 0)
         plan = self._plan
         opened = plan.open(block_inputs, self._max_steps is not None)
         size = steps if self._max_steps is None else self._max_steps
-        cursor = plan.first(opened)
+        # The time in which the first batch is fetched counts.
+        begins = [clock.report.began] if clock.report else []
+        with tf.control_dependencies(begins):
+            cursor = plan.first(opened)
         keeps_last = self._may_halt and not plan.epochs_can_follow
         state = _State(
             steps=0,

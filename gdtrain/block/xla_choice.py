@@ -11,6 +11,7 @@ import tensorflow as tf
 from gdtrain.block.block import Block, BlockResult
 from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import settings
+from gdtrain.distributed.reports import agreed_seconds
 from gdtrain.step.replicated_step import ReplicatedStep
 
 _log = logging.getLogger("gdtrain")
@@ -175,7 +176,11 @@ class CompilerChoice:
         )
         block.trace(block_inputs, clock)
         result = block.run(block_inputs, count, clock)
-        self.speed.add(len(result.rows), time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        slots = self.step.layout.slots(result.rows)
+        if slots.size:
+            seconds = agreed_seconds(slots)
+        self.speed.add(len(result.rows), seconds)
         if self._on_trial and self._uses_xla and result.is_finite:
             self._decide()
         return result

@@ -80,14 +80,16 @@ class BackupAndRestore(Callback):
     continues.
 
     Each of several workers saves in a subfolder of its own, all at the same
-    steps: `every_seconds` and signals then take effect as an epoch ends. A run
-    that some workers or replicas saved is continued by any other number of
-    them, with the same batches: results then agree up to rounding, except for
-    random numbers that each replica draws, as for dropout. All workers must
-    be able to read `backup_dir` then. Refused are data that each worker has
-    others of, as a `tf.data.Dataset` that is sharded by files; a
-    `tf.data.Dataset` within an epoch; and variables that are different on each
-    replica, unless they are read as their sum or mean, as those of metrics.
+    steps. If one of them receives SIGTERM or Ctrl-C, or `every_seconds` have
+    passed by its clock, all know it with the next block: they save at its end,
+    and after a signal stop with that exit code. A run that some workers or
+    replicas saved is continued by any other number of them, with the same
+    batches: results then agree up to rounding, except for random numbers that
+    each replica draws, as for dropout. All workers must be able to read
+    `backup_dir` then. Refused are data that each worker has others of, as a
+    `tf.data.Dataset` that is sharded by files; a `tf.data.Dataset` within an
+    epoch; and variables that are different on each replica, unless they are
+    read as their sum or mean, as those of metrics.
 
     A scheduler starts workers again that have failed. An error that ends the
     `fit` of one of several workers is written to `backup_dir/crashes`, unless
@@ -298,18 +300,32 @@ class BackupAndRestore(Callback):
         stops_within = fit_state.step and fit_state.model.stop_training
         if fit_state.has_failed or stops_within:
             return  # This position cannot be resumed.
-        stop = self._signals.received is not None
-        if self._workers.count > 1:
-            stop = fit_state.step == 0 and self._workers.any(stop)
+        signal = self._agreed_signal(fit_state)
         if self.saves_first:
             self.saves_first = False
             fit_state.trace()
             self._save(fit_state)
-        elif stop or fit_state.is_over or self._is_due(fit_state):
+        elif signal or fit_state.is_over or self._is_due(fit_state):
             self._save(fit_state)
-        if stop and not fit_state.is_over:
+        # Known to all workers with the next block
+        reports = self.model._step_hooks.reports
+        reports.send(self._signals.received, self._is_late())
+        if signal and not fit_state.is_over:
             self.wait()
+            self._workers.any(True)  # None leaves before all have saved.
             self._signals.stop()
+
+    def _agreed_signal(self, fit_state: FitState) -> int | None:
+        """The signal at which to stop, on all workers alike; or `None`."""
+        if self._workers.count > 1:
+            signal = self.model._step_hooks.reports.signal
+            if fit_state.is_finished:  # No block comes that could report it.
+                own = self._signals.received or 0
+                signal = max(self._workers.numbers(own))
+            if not signal:
+                return None
+            self._signals.received = signal
+        return self._signals.received
 
     def on_error(self, error: BaseException) -> None:
         """Writes down an error of this worker, which restarts may repeat."""
@@ -339,12 +355,15 @@ class BackupAndRestore(Callback):
             return True
         if every and step // every > before // every:
             return True
+        if self._workers.count > 1:
+            return self.model._step_hooks.reports.due
+        return self._is_late()
+
+    def _is_late(self) -> bool:
+        """Whether a checkpoint is due by the clock of this process."""
         if self.every_seconds is None:
             return False
-        due = time.monotonic() - self._saved_at >= self.every_seconds
-        if self._workers.count > 1:
-            return fit_state.step == 0 and self._workers.any(due)
-        return due
+        return time.monotonic() - self._saved_at >= self.every_seconds
 
     def _note(self, fit_state: FitState) -> None:
         """Sets where and when it was saved last."""

@@ -24,6 +24,7 @@ from gdtrain.common import failures
 from gdtrain.descent import optimizers, settings
 from gdtrain.keras_bridge import models
 from gdtrain.keras_bridge.optimizers import unwrapped
+from gdtrain.telemetry.system import Workers
 from gdtrain.writers import summaries
 
 _TITLE = "Gradient descent"
@@ -110,6 +111,8 @@ def categories(measured: Measured) -> list[tuple[str, bool, Charts]]:
         else:
             closed = quantity != _LAYERS[0] or len(charts) > _OPEN
             title = f"{words.capitalize()} of each layer"
+            if quantity == Workers.name:
+                closed, title = False, "Workers"
             pages.append((title, closed, charts))
     pages.append(("More", True, last))
     return [page for page in pages if page[-1]]

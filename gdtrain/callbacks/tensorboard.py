@@ -16,7 +16,9 @@ from gdtrain.callbacks.telemetry import StepWriter
 from gdtrain.common import checks, failures
 from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Logs, Quantities, State, Sync
+from gdtrain.telemetry import presets
 from gdtrain.telemetry.step_table import BlockTable
+from gdtrain.telemetry.system import Workers
 from gdtrain.trainer import DescentTrainer
 from gdtrain.writers import summaries
 from gdtrain.writers.aggregating import AggregatingWriter
@@ -65,6 +67,8 @@ class TensorBoard(StepWriter):
     | `epoch_loss`, `epoch_accuracy`, ... | epoch | what `History` shows |
     | `epoch_learning_rate` | epoch | the learning rate after the epoch |
     | `evaluation_loss_vs_iterations`, ... | step | each evaluation |
+    | `step/workers/waiting/<worker>`, ... | step | of several workers: \
+    `gdtrain.telemetry.Workers` |
     | `weight_histogram/<layer>`, ... | step | histograms, if asked for |
     | `<picture>` | step | pictures, if asked for |
     | `diagnosis` | step | the verdict as a fit ends, in the tab Text |
@@ -147,6 +151,9 @@ class TensorBoard(StepWriter):
         if aggregate:
             writer = AggregatingWriter(writer, every_steps)
             every_steps = 1
+        quantities = presets.resolve(quantities)
+        if quantities and all(q.name != Workers.name for q in quantities):
+            quantities = (*quantities, Workers())
         super().__init__(writer, quantities, every_steps, budget=budget)
         self.hparams = dict(hparams or {})
         self._parts = failures.FailureReporter()

@@ -18,6 +18,7 @@ class Workers:
         count: How many there are.
         name: The name of this process; empty if it is the only one.
         index: Which of them this one is; they count from 0, a chief first.
+        names: Those of all, in that order.
         is_first: Whether this process prints for all of them.
 
     Example:
@@ -34,11 +35,15 @@ class Workers:
         tasks = resolver.cluster_spec().as_dict() if resolver else {}
         self.count = sum(map(len, tasks.values())) if tasks else 1
         self.name, self.index = "", 0
+        self.names = [""]
         if resolver and self.count > 1:
             self.name = f"{resolver.task_type}-{resolver.task_id}"
-            self.index = resolver.task_id
-            if resolver.task_type != "chief":
-                self.index += len(tasks.get("chief", ()))
+            self.names = [
+                f"{kind}-{number}"
+                for kind in ("chief", "worker")
+                for number in range(len(tasks.get(kind, ())))
+            ]
+            self.index = self.names.index(self.name)
         self.is_first = self.index == 0
 
     def numbers(self, number: int) -> list[int]:
@@ -50,6 +55,12 @@ class Workers:
             lambda _: tf.constant([number], tf.int64)
         )
         return strategy.gather(own, axis=0).numpy().tolist()
+
+    def longest(self, seconds: float) -> float:
+        """The longest of some time on each process; waits for all of them."""
+        if self.count == 1:
+            return seconds
+        return max(self.numbers(int(1e6 * seconds))) / 1e6
 
     def any(self, flag: bool) -> bool:
         """Whether any process has a true `flag`; waits for all of them."""

@@ -22,11 +22,13 @@ from gdtrain.block.xla_choice import (
 )
 from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import replicas, settings
+from gdtrain.distributed.reports import Reports, agreed_seconds
+from gdtrain.distributed.workers import Workers
 from gdtrain.loop.hooks import Hooks, Requirements
 from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
 from gdtrain.step.replicated_step import ReplicatedStep
-from gdtrain.telemetry.requests import RequestGroup, StepClock
+from gdtrain.telemetry.requests import StepClock
 
 _NOTHING = Requirements()
 
@@ -91,6 +93,8 @@ class BlockRunner:
         # By settings: whether blocks are rolled back rather than steps
         self._rolls_back: dict[tuple, bool] = {}
         self._still_steps = 0.0  # While none has moved a weight
+        workers = Workers(model.distribute_strategy)
+        self._reports = hooks.reports if hooks else Reports(workers)
 
     @property
     def _required(self) -> Requirements:
@@ -148,7 +152,7 @@ class BlockRunner:
             The result, and the step that ran, which differs after a rollback.
         """
         is_steady = compiled.is_steady
-        clock, strides = self._clock(compiled.step.groups)
+        clock, strides = self._clock(compiled.step)
         start = time.perf_counter()
         result = compiled.run(request, clock)
         if not result.is_finite:
@@ -156,6 +160,10 @@ class BlockRunner:
             compiled = self.compiled_for(request.data_source)
             result = compiled.run(request, clock)
         seconds = time.perf_counter() - start
+        slots = compiled.step.layout.slots(result.rows)
+        if slots.size:
+            seconds = agreed_seconds(slots)
+            self._reports.read(slots, is_steady)
         if self._hooks and is_steady and compiled.may_stretch:
             self._hooks.budget.add(len(result.rows), seconds)
         self._observe(compiled.step, result.rows, strides, seconds)
@@ -164,7 +172,7 @@ class BlockRunner:
     def trace(self, request: BlockRequest) -> ReplicatedStep:
         """Compiles what runs a request, without running it; gives its step."""
         compiled = self.compiled_for(request.data_source)
-        clock, _ = self._clock(compiled.step.groups)
+        clock, _ = self._clock(compiled.step)
         compiled.trace(request, clock)
         return compiled.step
 
@@ -190,9 +198,10 @@ class BlockRunner:
                 data = batch_as_tensors(data)
                 if not (self._model.built or self._model.run_eagerly):
                     variables.build(self._model, data)  # As `fit` does
-                clock, strides = self._clock(step.groups)
+                vector, strides = self._clock(step, within_block=False)
+                clock = StepClock.decode(tf.constant(vector), False)
                 start = time.perf_counter()
-                logs, row = step.run(data, StepClock.decode(tf.constant(clock)))
+                logs, row = step.run(data, clock)
                 rows = row.numpy()[None]
                 seconds = time.perf_counter() - start
                 self._observe(step, rows, strides, seconds)
@@ -223,11 +232,15 @@ class BlockRunner:
         )
 
     def _clock(
-        self, groups: tuple[RequestGroup, ...]
+        self, step: ReplicatedStep, within_block: bool = True
     ) -> tuple[list[int], dict[str, int]]:
         """The clock of the next step, and the strides of quantities by name."""
+        sent: list[int] = []
+        if step.reports_to_others and within_block:
+            sent = self._reports.sent()
         if self._hooks is None:
-            return StepClock.encode(0, []), {}
+            return StepClock.encode(0, [], sent), {}
+        groups = step.groups
         stretch = self._hooks.budget.stretch
         strides = [group.stride(stretch) for group in groups]
         by_name = {
@@ -235,11 +248,13 @@ class BlockRunner:
             for group, stride in zip(groups, strides, strict=True)
             for quantity in group.quantities
         }
-        return StepClock.encode(self._hooks.steps_done + 1, strides), by_name
+        first = self._hooks.steps_done + 1
+        return StepClock.encode(first, strides, sent), by_name
 
     def begin(self) -> None:
-        """Begins to count steps that move no weight."""
+        """Begins a training: counts steps that move no weight."""
         self._still_steps = 0.0
+        self._reports.begin()
 
     def warn_if_still(self) -> None:
         """Warns if no weight has moved since `begin`."""

@@ -9,8 +9,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gdtrain.common import failures
+from gdtrain.distributed.reports import Reports
+from gdtrain.distributed.workers import Workers
 from gdtrain.loop.callback import Callback
 from gdtrain.telemetry import requests
 from gdtrain.telemetry.quantity import BlockQuantity
@@ -178,17 +181,22 @@ class Hooks:
 
     A step is an update; one that a loss-scaling optimizer skips counts too.
 
+    Args:
+        workers: The processes that train the model; `None` for this one.
+
     Attributes:
         steps_done: Number of the last step; a second `fit` continues to count.
         step_variables: What quantities keep from step to step.
         budget: Of the time that measuring may take.
+        reports: What the workers report to each other.
         required: What the registered callbacks require.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: Workers | None = None) -> None:
         self.steps_done = 0
         self.step_variables = StepVariables()
         self.budget = Budget()
+        self.reports = Reports(workers or Workers(tf.distribute.get_strategy()))
         self.required = Requirements()
         self._callbacks: list[Callback] = []
         self._parts = failures.FailureReporter()
@@ -271,6 +279,7 @@ class Hooks:
     ) -> dict[str, tuple[str | None, float]]:
         """What quantities of a block found, `{name: (quantity, value)}`."""
         found: dict[str, tuple[str | None, float]] = {}
+        times = self.reports.take_times()
         for request in self.required.requests:
             quantity = request.quantity
             if isinstance(quantity, BlockQuantity):
@@ -279,6 +288,8 @@ class Hooks:
                     "All else is measured, and training continues.",
                 ):
                     numbers = quantity.measure_block(examples.sum(), seconds)
+                    if times:
+                        numbers = quantity.measure_workers(times) or numbers
                     found |= {
                         name: (quantity.name, float(value))
                         for name, value in numbers.items()

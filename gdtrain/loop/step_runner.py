@@ -10,6 +10,7 @@ import keras
 
 from gdtrain.block import prediction
 from gdtrain.common import forks
+from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import patches
 from gdtrain.loop import block_runner, fit, hooks, inference
 from gdtrain.mistakes.errors import ReadableErrors
@@ -114,7 +115,7 @@ class StepRunner(_Mixin):
     @functools.cached_property
     def _step_hooks(self) -> hooks.Hooks:
         """What passes the steps of `fit` to callbacks."""
-        return hooks.Hooks()
+        return hooks.Hooks(Workers(self.distribute_strategy))
 
     def make_train_function(self, force: bool = False) -> None:
         """Makes `train_function`, which runs steps of `train_step`."""

@@ -19,6 +19,8 @@ import tensorflow as tf
 
 from gdtrain.common import compilation
 from gdtrain.descent import gradients, replicas, virtual_workers
+from gdtrain.distributed import reports
+from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import layers
 from gdtrain.mistakes import inputs, labels
 from gdtrain.step import own_updates, part_states, provenance, step_context
@@ -65,9 +67,15 @@ class ReplicatedStep:
         self._has_workers = virtual_workers.are_used(model)
         self.check = check
         self._before = before
+        self._workers = Workers(model.distribute_strategy).count
         if method == "train_step":
             _build_optimizer(model)
         self.forget_traces()
+
+    @property
+    def reports_to_others(self) -> bool:
+        """Whether rows have what the workers of a block report."""
+        return self._workers > 1
 
     def forget_traces(self) -> None:
         """Resets the step to what it was before it was traced."""
@@ -100,6 +108,7 @@ class ReplicatedStep:
         strategy = self._model.distribute_strategy
         for change in self._before:
             change(self._model)
+        slots: list[tf.Tensor] = []
         with _outputs_tapped(self._model, self.groups), own_updates.found():
             logs, local, measured, checked = strategy.run(
                 self._on_replica, args=(fetched, clock, xla or self._xla)
@@ -115,9 +124,11 @@ class ReplicatedStep:
                 ),
                 logs,
             )
-            examples, sums = tf.split(
-                strategy.reduce("SUM", local, axis=None),
-                [1, len(self.layout.returned)],
+            sizes = [1, len(self.layout.returned)]
+            if clock.report is not None:
+                sizes.append(self.layout.workers * reports.WIDTH)
+            examples, sums, *slots = tf.split(
+                strategy.reduce("SUM", local, axis=None), sizes
             )
             if not self._has_workers:
                 sums = tf.math.divide_no_nan(sums, examples)
@@ -131,7 +142,7 @@ class ReplicatedStep:
             kept = self._model._step_hooks.step_variables
             verdict = self.check.verdict(checked, clock.step, kept)
             row.append(verdict[tf.newaxis])
-        return logs, tf.concat(row, 0)
+        return logs, tf.concat([*row, *slots], 0)
 
     def _on_replica(
         self, fetched: Any, clock: StepClock, xla: bool
@@ -142,8 +153,8 @@ class ReplicatedStep:
             `(logs, local, measured, checked)`: its logs; the number of its
             examples and the scalars that it returned, which on several
             replicas are multiplied by that number (with virtual workers they
-            are 0 on all but the first); what it measured, and what its check
-            found, equal on all.
+            are 0 on all but the first), and slots of workers; what it measured,
+            and what its check found, equal on all.
         """
         model = self._model
         check = self.check(model) if self.check else None
@@ -180,9 +191,16 @@ class ReplicatedStep:
             logs = keras.tree.map_structure(_of_first, logs)
         elif replicas.count() > 1:
             scalars = tf.math.multiply_no_nan(scalars, examples)
+        local = [examples[tf.newaxis], scalars]
+        if clock.report is not None:
+            local.append(
+                clock.report.slots(
+                    self.layout.workers, examples, context.waited
+                )
+            )
         return (
             None if self.returns_scalars else logs,
-            tf.concat([examples[tf.newaxis], scalars], 0),
+            tf.concat(local, 0),
             joined(vectors),
             checked,
         )
@@ -272,7 +290,7 @@ class ReplicatedStep:
                 metrics become what they are after the last micro-batch.
             counted: The `BatchMetrics` of the step, or `None`.
         """
-        is_first = not self._is_traced
+        is_first, clock = not self._is_traced, context.measurer.clock
         of_metrics = *self.origins.results, *self.origins.states
         for name in of_metrics:
             if name in returned:  # A result may be a vector.
@@ -305,6 +323,7 @@ class ReplicatedStep:
                 names.union(of_metrics),
                 context.has_moved is not None,
                 self.check is not None,
+                self._workers if clock and clock.report else 0,
             )
             if self.groups and not measured:
                 self._log_no_update(returned)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -52,6 +52,8 @@ class StepContext:
         self._own_names: dict[tuple, str] = {}
         self._seen = 0  # Micro-batches seen, with this one
         self._total: list[Any] | None = None
+        #: Seconds in the all-reduce of gradients, if others are to know
+        self.waited: Any = 0.0
 
     @property
     def updates_now(self) -> bool:
@@ -70,8 +72,7 @@ class StepContext:
         self.descents = 0
         # In turn: in parallel they would need the memory of all.
         total = self.workers.latest if self.workers else self._total or ()
-        before = [t for t in total if t is not None]
-        with tf.control_dependencies(before):
+        with tf.control_dependencies(_present(total)):
             yield
             self.measurer.end_microbatch()
 
@@ -202,13 +203,34 @@ class StepContext:
 
         Those of virtual workers are what `mean_over_microbatches` received.
         """
-        if self.workers is not None:
-            return self.workers.mean()
-        return self._sealed(replicas.mean(tensors, self.examples))
+        workers = self.workers
+        if workers is not None:
+            return self._timed(tensors, lambda _: workers.mean())
+        return self._sealed(
+            self._timed(
+                tensors, lambda some: replicas.mean(some, self.examples)
+            )
+        )
 
     def sum_over_replicas(self, gradients: list[Any]) -> list[Any]:
         """The sum over replicas of what an optimizer would add up."""
-        return self._sealed(replicas.sums(gradients))
+        return self._sealed(self._timed(gradients, replicas.sums))
+
+    def _timed(
+        self, tensors: list[Any], reduce: Callable[[list[Any]], list[Any]]
+    ) -> list[Any]:
+        """What `reduce` makes of tensors, timed if others are to know."""
+        clock = self.measurer.clock
+        if clock is None or clock.report is None or compilation.by_xla():
+            return reduce(tensors)
+        with tf.control_dependencies(_present(tensors)):
+            begin = tf.timestamp()
+        with tf.control_dependencies([begin]):
+            tensors = [None if t is None else tf.identity(t) for t in tensors]
+        reduced = reduce(tensors)
+        with tf.control_dependencies(_present(reduced)):
+            self.waited += tf.cast(tf.timestamp() - begin, tf.float32)
+        return reduced
 
     def _sealed(self, tensors: list[Any]) -> list[Any]:
         """Tensors that XLA rounds equally whether or not they are measured."""
@@ -258,6 +280,10 @@ class StepContext:
                 yield
         finally:
             self.is_updating = outer
+
+
+def _present(tensors: Iterable[Any]) -> list[Any]:
+    return [tensor for tensor in tensors if tensor is not None]
 
 
 class _State(threading.local):  # MirroredStrategy: a thread for each replica

@@ -29,7 +29,7 @@ from gdtrain.telemetry.quantity import (
 )
 from gdtrain.telemetry.record import Record
 from gdtrain.telemetry.step_table import BlockTable, StepTable
-from gdtrain.telemetry.system import DeviceMemory, ExamplesPerSecond
+from gdtrain.telemetry.system import DeviceMemory, ExamplesPerSecond, Workers
 
 __all__ = [
     # Quantities, in the order of their columns; each says its preset.
@@ -52,6 +52,7 @@ __all__ = [
     "GradientHistogram",
     "ExamplesPerSecond",
     "DeviceMemory",
+    "Workers",
     # To write one of your own
     "BlockQuantity",
     "BlockTable",

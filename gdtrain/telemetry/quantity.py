@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.distributed.reports import Times
 from gdtrain.telemetry.record import Record
 
 _log = logging.getLogger("gdtrain")
@@ -179,6 +180,14 @@ class BlockQuantity(Quantity):
             examples: How many examples its steps had.
             seconds: How long it took.
         """
+
+    def measure_workers(self, times: Times) -> Numbers:
+        """Numbers of a block on several workers, which replace the others.
+
+        Args:
+            times: What the workers did in the block.
+        """
+        return {}
 
 
 @functools.cache  # A step is traced several times.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from gdtrain.distributed import reports
 from gdtrain.telemetry.quantity import BlockQuantity, Quantity
 
 _NEVER = 2**30  # A cadence of so many steps; fits int32
@@ -113,34 +114,53 @@ class StepClock(NamedTuple):
             measured, int32 `[groups]`.
         phases: For each group, how many steps ago, modulo its stride, it was
             due last, int32 `[groups]`.
+        report: What this worker has to report; `None` in a single process.
     """
 
     step: tf.Tensor
     strides: tf.Tensor
     phases: tf.Tensor
+    report: reports.InGraph | None = None
 
     @staticmethod
-    def encode(step: int, strides: Sequence[int]) -> list[int]:
+    def encode(
+        step: int, strides: Sequence[int], sent: Sequence[int] = ()
+    ) -> list[int]:
         """The clock of a step as integers, to be given to a program.
 
         Args:
             step: Its number, from 1.
             strides: For each group, every how many steps it is measured.
+            sent: What this worker reports to others, if there are any.
 
         Returns:
-            `1 + 2 * groups` integers.
+            `1 + 2 * groups` integers, and `sent`.
         """
-        return [step % _RANGE, *strides, *(step % stride for stride in strides)]
+        phases = (step % stride for stride in strides)
+        return [step % _RANGE, *strides, *phases, *sent]
 
     @classmethod
-    def decode(cls, vector: tf.Tensor) -> "StepClock":
-        """The clock of what `encode` gave, as an int32 vector."""
+    def decode(cls, vector: tf.Tensor, reports_to_others: bool) -> "StepClock":
+        """The clock of what `encode` gave, as an int32 vector.
+
+        Args:
+            vector: It.
+            reports_to_others: Whether it has `sent` at its end.
+        """
+        report = None
+        if reports_to_others:
+            report = reports.InGraph.begin(vector[-reports.SENT :])
+            vector = vector[: -reports.SENT]
         groups = (vector.shape[0] - 1) // 2
-        return cls(vector[0], vector[1 : 1 + groups], vector[1 + groups :])
+        return cls(
+            vector[0], vector[1 : 1 + groups], vector[1 + groups :], report
+        )
 
     def after(self, steps: Any) -> "StepClock":
         """The time so many steps later."""
-        return StepClock(self.step + steps, self.strides, self.phases + steps)
+        return self._replace(
+            step=self.step + steps, phases=self.phases + steps
+        )
 
     def is_due(self, index: int, group: RequestGroup) -> Any:
         """Whether a group is measured at this step.

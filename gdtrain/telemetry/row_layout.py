@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.distributed import reports
+
 VERDICT = "nonfinite_step"  # The name of the guard's verdict in a table
 
 Rows = TypeVar("Rows", tf.Tensor, np.ndarray)
@@ -45,6 +47,7 @@ class RowLayout(NamedTuple):
     | measured | quantities, then metrics of the batch alone |
     | moved | 1, in steps without a known update: whether a weight moved |
     | verdict | 1, in guarded steps: see `gdtrain.step.guard` |
+    | slots | of each of several workers: see `gdtrain.distributed.reports` |
 
     The methods take a row `[numbers]` or rows `[steps, numbers]`, a tensor or
     an array.
@@ -55,6 +58,7 @@ class RowLayout(NamedTuple):
         width: How many numbers a row has.
         moved_index: The place of "moved"; `None` if it is not there.
         verdict_index: The place of the verdict; `None` if it is not there.
+        workers: How many slots there are.
 
     Example:
 
@@ -71,6 +75,7 @@ class RowLayout(NamedTuple):
     width: int = 1
     moved_index: int | None = None
     verdict_index: int | None = None
+    workers: int = 0
 
     @classmethod
     def of(
@@ -81,6 +86,7 @@ class RowLayout(NamedTuple):
         hidden: Iterable[str] = (),
         has_moved: bool = False,
         is_guarded: bool = False,
+        workers: int = 0,
     ) -> "RowLayout":
         """The layout of a row of these parts.
 
@@ -92,6 +98,7 @@ class RowLayout(NamedTuple):
             hidden: Names of returned scalars that no table shows.
             has_moved: Whether the row says if a weight moved.
             is_guarded: Whether the row has a verdict.
+            workers: How many workers have a slot.
         """
         returned = tuple(returned)
         hidden = frozenset(hidden)
@@ -114,7 +121,8 @@ class RowLayout(NamedTuple):
         if is_guarded:
             verdict, end = end, end + 1
             columns.append(Column(VERDICT, None, verdict))
-        return cls(returned, tuple(columns), end, moved, verdict)
+        end += workers * reports.WIDTH
+        return cls(returned, tuple(columns), end, moved, verdict, workers)
 
     def examples(self, rows: Rows) -> Rows:
         """How many examples each step had."""
@@ -143,6 +151,12 @@ class RowLayout(NamedTuple):
         if self.verdict_index is None:
             raise ValueError("The steps of this table are not guarded.")
         return rows[..., self.verdict_index]
+
+    def slots(self, rows: np.ndarray) -> np.ndarray:
+        """What each worker reported, `[..., workers, numbers]`."""
+        width = self.workers * reports.WIDTH
+        slots = rows[..., rows.shape[-1] - width :]
+        return slots.reshape(*rows.shape[:-1], self.workers, reports.WIDTH)
 
 
 def layer_of(weight: keras.Variable | tf.Variable, model_name: str) -> str:

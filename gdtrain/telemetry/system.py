@@ -6,6 +6,7 @@ import sys
 
 import tensorflow as tf
 
+from gdtrain.distributed.reports import Times
 from gdtrain.telemetry.quantity import BlockQuantity, Numbers
 
 try:
@@ -34,6 +35,48 @@ class ExamplesPerSecond(BlockQuantity):
     def measure_block(self, examples: float, seconds: float) -> Numbers:
         """The speed of the block."""
         return {self.name: float(examples / seconds)}
+
+
+class Workers(BlockQuantity):
+    """How fast each of several workers is, and how long it waits for others.
+
+    `workers/examples_per_second/<worker>` is how many examples the worker
+    would have a second if it waited for nobody, and
+    `workers/waiting/<worker>` the share of time that it waits: in the
+    all-reduce of gradients, beyond what that takes the worker which comes to it
+    last. A straggler is the one that waits least, and has the fewest examples
+    a second; the log ("gdtrain") names it. Known at the last step of each
+    block. Nothing where there is one worker.
+
+    What is not seen is waiting elsewhere: for the batches of a
+    `tf.data.Dataset` that TensorFlow distributes, and in layers that
+    communicate by themselves, such as synchronized batch normalization.
+
+    Unit: examples per second; a share of 1. Cost: none.
+
+    Example:
+
+    >>> Workers().measure_block(examples=640, seconds=0.5)
+    {}
+    """
+
+    name = "workers"
+
+    def measure_block(self, examples: float, seconds: float) -> Numbers:
+        """Nothing, of one worker."""
+        return {}
+
+    def measure_workers(self, times: Times) -> Numbers:
+        """The speed of each worker."""
+        shown = {
+            "examples_per_second": times.examples_per_second,
+            "waiting": times.waiting / times.seconds,
+        }
+        return {
+            f"{self.name}/{what}/{name}": float(value)
+            for what, values in shown.items()
+            for name, value in zip(times.names, values, strict=True)
+        }
 
 
 class DeviceMemory(BlockQuantity):
