@@ -78,7 +78,6 @@ class Worker:
         self.index = strategy.cluster_resolver.task_id
 
     def train(self, *callbacks, feed="arrays", epochs=2, **settings):
-        print("TRAIN", feed, settings, time.time() % 1000, file=sys.stderr, flush=True)
         keras.utils.set_random_seed(3)
         keras.backend.clear_session(free_memory=False)
         with self.strategy.scope():
@@ -125,7 +124,7 @@ class Worker:
             code = end.code
         except KeyboardInterrupt:
             code = 130
-        done = int(self.model.optimizer.iterations)
+        done = int(self.model.optimizer.iterations.numpy())
         weights = self.train(backup())
         return {"code": code, "steps": done, "weights": weights}
 
