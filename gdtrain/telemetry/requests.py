@@ -158,9 +158,7 @@ class StepClock(NamedTuple):
 
     def after(self, steps: Any) -> "StepClock":
         """The time so many steps later."""
-        return self._replace(
-            step=self.step + steps, phases=self.phases + steps
-        )
+        return self._replace(step=self.step + steps, phases=self.phases + steps)
 
     def is_due(self, index: int, group: RequestGroup) -> Any:
         """Whether a group is measured at this step.
