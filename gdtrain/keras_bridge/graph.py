@@ -1,9 +1,11 @@
-"""The graph of a functional model: its operations, and copies of them."""
+"""Graphs: of a functional model, and of a program that is traced."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
+from tensorflow.python.framework import auto_control_deps_utils
 
 
 def is_graph(model: keras.Model) -> bool:
@@ -27,6 +29,19 @@ def producer(
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     return history.operation, list(node.input_tensors)
+
+
+def written_by(operation: tf.Operation) -> list[tf.Tensor]:
+    """Handles of the variables that an operation may write.
+
+    Needs TensorFlow's `get_read_write_resource_inputs`, which knows of loops
+    and branches what is in them; without it, it is not noticed that a step
+    with virtual workers sets a variable of its own.
+    """
+    _, written = auto_control_deps_utils.get_read_write_resource_inputs(
+        operation
+    )
+    return list(written)
 
 
 def names_before(tensor: keras.KerasTensor) -> Iterator[str]:

@@ -23,7 +23,13 @@ from gdtrain.distributed import reports
 from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import layers
 from gdtrain.mistakes import inputs, labels
-from gdtrain.step import own_updates, part_states, provenance, step_context
+from gdtrain.step import (
+    own_updates,
+    part_states,
+    provenance,
+    side_effects,
+    step_context,
+)
 from gdtrain.step.guard import StepCheck
 from gdtrain.step.measurer import Measurer
 from gdtrain.telemetry.loss import Loss
@@ -222,6 +228,9 @@ class ReplicatedStep:
         if context.workers:
             states = part_states.PartStates(self._model, context.workers)
         for part, share in parts:
+            seen = None
+            if states and not (self._is_traced or tf.executing_eagerly()):
+                seen = side_effects.SideEffects(self._model, context.split)
             with (
                 states.part() if states else contextlib.nullcontext(),
                 context.microbatch(share),
@@ -230,6 +239,8 @@ class ReplicatedStep:
                 labels.in_step(part),
             ):
                 logs = provenance.check_returned(step(part), self._method)
+            if seen:
+                seen.check(context.updates_now)
             if states:
                 states.add(provenance.add_scalars({}, logs, share, 1))
             else:

@@ -82,22 +82,22 @@ class StepContext:
         Raises:
             RuntimeError: if a batch is split, and the step made no update.
         """
-        if self._split and not self.descents:
+        if self.split and not self.descents:
             raise RuntimeError(
-                f"`compile({self._split})` needs a `train_step` that calls "
+                f"`compile({self.split})` needs a `train_step` that calls "
                 "`self.descend(tape, loss)`, which waits for the last part of "
                 "a batch. This one moves the weights otherwise. Call "
                 "`self.descend` in it, or leave out that argument."
             )
 
     @property
-    def _split(self) -> str | None:
-        """The argument of `compile` that splits a batch; `None` without."""
+    def split(self) -> str:
+        """The argument of `compile` that splits a batch; `""` for none."""
         if self.workers is not None:
             return f"reproducible_workers={self.workers.count}"
         if self.microbatches > 1:
             return f"microbatches={self.microbatches}"
-        return None
+        return ""
 
     def begin_descent(self, name: str | None) -> None:
         """Counts an update of this step, and checks that its name is unique.
@@ -134,7 +134,7 @@ class StepContext:
         """
         if self.workers is not None:
             raise ValueError(
-                f"With {self._split}, a `train_step` must call "
+                f"With {self.split}, a `train_step` must call "
                 "`self.descend(tape, loss)`. Received one that calls the "
                 f"`apply` of {optimizer_name!r}, which adds up gradients over "
                 "replicas in an order of its own. Replace `apply` by "
@@ -150,10 +150,10 @@ class StepContext:
 
     def _count_update(self) -> None:
         self.descents += 1
-        if self.descents > 1 and self._split:
+        if self.descents > 1 and self.split:
             raise ValueError(
                 "A step with several updates cannot be split into parts that "
-                f"run in turn. Received: {self._split}. Compile without it."
+                f"run in turn. Received: {self.split}. Compile without it."
             )
 
     def measured(self) -> list[tuple[list[Column], tf.Tensor]]:
