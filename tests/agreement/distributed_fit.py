@@ -2,8 +2,8 @@
 
     TF_CONFIG=... python -m tests.agreement.distributed_fit PATH [keras]
 
-writes what `results` gives, as JSON. It is what each of two workers runs. With
-`keras`, it lets stock Keras train.
+writes what `results` gives, and that of `reproducible_fit`, as JSON. It is what
+each of two workers runs. With `keras`, it lets stock Keras train.
 """
 
 import json
@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.data import choice
+from tests.agreement import reproducible_fit
 
 X = np.random.default_rng(0).normal(size=[45, 3]).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32") + 0.3
@@ -95,6 +96,7 @@ def main():
         train_by_keras(strategy)
         return
     found = {feed: results(strategy, feed) for feed in FEEDS}
+    found["bits"] = reproducible_fit.results(strategy, "perceptron, momentum")
     pathlib.Path(sys.argv[1]).write_text(json.dumps(found))
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import waiting, workers
-from tests.agreement import distributed_fit
+from tests.agreement import distributed_fit, reproducible_fit
 
 
 def run_two_workers(folder, *arguments):
@@ -99,6 +99,13 @@ def test_two_processes_train_as_one(feed, one_device, two_processes):
     chief, other = (results[feed] for results in two_processes)
     assert_same(chief, one_device)
     assert_same(other, chief, ["weights", "history", "evaluate", "predict"])
+
+
+def test_two_processes_train_to_the_bits_of_one(two_processes):
+    kind = "perceptron, momentum"
+    expected = reproducible_fit.results(tf.distribute.get_strategy(), kind)
+    for results in two_processes:
+        assert results["bits"] == expected
 
 
 def test_telemetry_is_the_chief_s(feed, two_processes):

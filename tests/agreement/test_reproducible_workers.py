@@ -1,6 +1,8 @@
-"""`compile(reproducible_workers=k)`: one and two replicas, equal to the bit."""
+"""`compile(reproducible_workers=k)`: any number of replicas, the same bits."""
 
-import hashlib
+import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -8,134 +10,63 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
-from tests import models
+from tests import models, waiting, workers
+from tests.agreement.reproducible_fit import KINDS, results
+from tests.callbacks.runs import KillAt, Killed
 from tests.long import mostly_long
 
 layers = keras.layers
-
-# 45 examples in batches of 16: the last has 13, which neither 2 nor 4 divide.
-EXAMPLES, BATCH = 45, 16
+ONE = tf.distribute.get_strategy()
 
 
-def perceptron():
-    return [layers.Dense(16, "relu"), layers.Dense(1)]
-
-
-def convolution():
-    return [
-        layers.Reshape([4, 4, 1]),
-        layers.Conv2D(4, 3, activation="relu"),
-        layers.BatchNormalization(),
-        layers.Flatten(),
-        layers.Dropout(0.3, seed=2),
-        layers.Dense(1),
-    ]
-
-
-def recurrent():
-    return [
-        layers.Lambda(lambda x: tf.cast(tf.abs(x) * 10, tf.int32)),
-        layers.Embedding(100, 4),
-        layers.LSTM(4),
-        layers.Dense(1),
-    ]
-
-
-def attention():
-    inputs = keras.Input([8, 2])
-    attended = layers.MultiHeadAttention(2, 4)(inputs, inputs)
-    block = keras.Model(
-        inputs, layers.LayerNormalization()(layers.add([inputs, attended]))
-    )
-    return [
-        layers.Reshape([8, 2]),
-        block,
-        layers.GlobalAveragePooling1D(),
-        layers.Dense(1),
-    ]
-
-
-KINDS = {
-    "perceptron, momentum": (
-        perceptron,
-        lambda: gdtrain.GradientDescent(0.01, momentum=0.9),
-        {"global_clipnorm": 1.0},
-    ),
-    "perceptron, clipnorm": (
-        perceptron,
-        lambda: keras.optimizers.SGD(0.01, clipnorm=0.1),
-        {},
-    ),
-    "perceptron, muon": (
-        perceptron,
-        lambda: keras.optimizers.Muon(0.01, rms_rate=0.2),
-        {},
-    ),
-    "perceptron, eager": (
-        perceptron,
-        lambda: keras.optimizers.Adam(0.01),
-        {"run_eagerly": True},
-    ),
-    "convolution, adam": (
-        convolution,
-        lambda: keras.optimizers.Adam(0.01),
-        {"metrics": ["mae"]},
-    ),
-    "recurrent, adam": (recurrent, lambda: keras.optimizers.Adam(0.01), {}),
-    "attention, adamw with ema": (
-        attention,
-        lambda: keras.optimizers.AdamW(0.01, use_ema=True),
-        {},
-    ),
-    "attention, loss scale": (
-        attention,
-        lambda: keras.optimizers.LossScaleOptimizer(
-            keras.optimizers.Adam(0.01, global_clipnorm=0.5)
-        ),
-        {},
-    ),
-}
-
-
-def digest(variables):
-    """SHA-256 of the values of variables."""
-    content = b"".join(np.asarray(v).tobytes() for v in variables)
-    return hashlib.sha256(content).hexdigest()
-
-
-def results(strategy, kind, callbacks=(), dataset=False):
-    """What a training leaves, to the bit."""
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(0)
-    make, optimizer, arguments = KINDS[kind]
-    x, y = models.regression_data(EXAMPLES, 16)
-    with strategy.scope():
-        model = gdtrain.Sequential([keras.Input([16]), *make()])
-        model.compile(optimizer(), "mse", reproducible_workers=4, **arguments)
-    data = {"x": x, "y": y, "batch_size": BATCH}
-    if dataset:
-        data = {"x": tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)}
-    history = model.fit(
-        **data,
-        epochs=2,
-        validation_data=(x[:21], y[:21]),
-        callbacks=list(callbacks),
-        verbose=0,
-    )
-    return {
-        "weights": digest(model.get_weights()),
-        "optimizer": digest([v.numpy() for v in model.optimizer.variables]),
-        "history": history.history,
-    }
-
-
-@pytest.mark.parametrize(
-    "kind", mostly_long(KINDS, "perceptron, momentum", "convolution, adam")
-)
+@pytest.mark.parametrize("kind", mostly_long(KINDS, "convolution, adam"))
 def test_two_replicas_train_to_the_bits_of_one(two_replicas, kind):
     """Telemetry, of the two alone, changes no bit either."""
     found = results(two_replicas, kind, [gdtrain.callbacks.Telemetry()])
-    assert found == results(tf.distribute.get_strategy(), kind)
+    assert found == results(ONE, kind)
+
+
+def test_another_number_of_replicas_continues_to_the_same_bits(
+    two_replicas, tmp_path
+):
+    """Two replicas stop within an epoch; one continues."""
+    kind = "perceptron, momentum"
+    backup = gdtrain.callbacks.BackupAndRestore(
+        tmp_path, every_steps=1, every_seconds=None
+    )
+    with pytest.raises(Killed):
+        results(two_replicas, kind, [backup, KillAt(4)])
+    assert results(ONE, kind, [backup]) == results(ONE, kind)
+
+
+@pytest.mark.long
+def test_one_two_and_four_processes_train_to_the_same_bits(tmp_path):
+    found = []
+    for count in (1, 2, 4):
+        processes = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.agreement.reproducible_fit",
+                    tmp_path / f"{index}-of-{count}",
+                ],
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index, environment in enumerate(workers.environments(count))
+        ]
+        for process in processes:
+            _, error = process.communicate(timeout=4 * waiting.SECONDS)
+            assert process.returncode == 0, error
+        found += [
+            json.loads((tmp_path / f"{index}-of-{count}").read_text())
+            for index in range(count)
+        ]
+    assert list(found[0]) == list(KINDS)
+    for each in found[1:]:
+        assert each == found[0]
 
 
 def step_without_descend(model, data):
