@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from gdtrain.block.rollback import BlockRollback
 from gdtrain.block.traced_loop import EpochEnd, TracedLoop
-from gdtrain.data.plans import ArrayPlan
+from gdtrain.data.plans import ArrayPlan, IteratorPlan
 from gdtrain.data.protocols import BatchPlan, Inputs
+from gdtrain.data.timed_plan import TimedPlan
 from gdtrain.descent import replicas
 from gdtrain.step.guard import HALTED
 from gdtrain.step.replicated_step import ReplicatedStep
@@ -154,9 +155,12 @@ class Block:
             end = EpochEnd(self._model, list(step.origins.results.values()))
             end = end if end.can_be_compiled() else None
         self._ends_epochs = end is not None
+        plan = self._plan
+        if step.reports_to_others and isinstance(plan, IteratorPlan):
+            plan = TimedPlan(plan)
         return TracedLoop(
             lambda fetched, clock: step.run(fetched, clock, xla),
-            cast(ArrayPlan, self._plan),
+            cast(ArrayPlan, plan),
             end,
             self._logs,
             step.layout,

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gdtrain.data.plans import ArrayPlan
 from gdtrain.data.protocols import Inputs
+from gdtrain.data.timed_plan import TimedCursor
 from gdtrain.step.guard import HALTED
 from gdtrain.step.provenance import MetricResult
 from gdtrain.telemetry.requests import StepClock, when
@@ -175,7 +176,7 @@ class TracedLoop:
             steps=0,
             cursor=cursor,
             goes_on=True,
-            last=cursor if keeps_last else (),
+            last=_bare(cursor) if keeps_last else (),
             logs=[tf.zeros(t.shape, t.dtype) for t in self._logs],
             rows=tf.TensorArray(
                 tf.float32, size, element_shape=[self._layout.width]
@@ -247,7 +248,11 @@ class TracedLoop:
     def _one(self, run: _Run, state: _State, last: bool = False) -> _State:
         """One step."""
         batch = self._plan.fetch(run.opened, state.cursor, last)
-        logs, row = self._step(batch, run.clock.after(state.steps))
+        clock = run.clock.after(state.steps)
+        if clock.report and isinstance(state.cursor, TimedCursor):
+            report = clock.report._replace(waited=state.cursor.waited)
+            clock = clock._replace(report=report)
+        logs, row = self._step(batch, clock)
         # A batch is fetched after the update, never beside it: an error of
         # the data finds the weights whole.
         with tf.control_dependencies([row]):
@@ -266,8 +271,13 @@ class TracedLoop:
             _tensors(logs),
             state.rows.write(state.steps, row),
             goes_on,
-            () if isinstance(state.last, tuple) else state.cursor,
+            () if isinstance(state.last, tuple) else _bare(state.cursor),
         )
+
+
+def _bare(cursor: Any) -> Any:
+    """A cursor as `fetch` of the block's own plan takes it."""
+    return cursor.next if isinstance(cursor, TimedCursor) else cursor
 
 
 def _tensors(structure: Any) -> list[tf.Tensor]:

@@ -12,7 +12,8 @@ when to stop. It takes no collective operation more.
 | between | seconds between its last block and this one |
 | examples | its examples in this step |
 | elapsed | seconds from the beginning of the block |
-| waited | seconds in the all-reduce of gradients in this step |
+| waited | seconds in the all-reduce of gradients of this step, and in the one \
+that says whether any worker has a batch |
 """
 
 import logging
@@ -42,15 +43,17 @@ class InGraph(NamedTuple):
     Args:
         sent: What `Reports.sent` gave, int32 `[SENT]`.
         began: When the block began, a float64 scalar of seconds.
+        waited: Seconds in which the batch of the step was waited for.
     """
 
     sent: tf.Tensor
     began: tf.Tensor
+    waited: tf.Tensor
 
     @classmethod
     def begin(cls, sent: tf.Tensor) -> "InGraph":
         """At the beginning of a block."""
-        return cls(sent, tf.timestamp())
+        return cls(sent, tf.timestamp(), tf.zeros(()))
 
     def slots(
         self, workers: int, examples: tf.Tensor, waited: float | tf.Tensor
@@ -71,7 +74,7 @@ class InGraph(NamedTuple):
         # What is the same for all replicas of a worker is that of the first.
         is_first = tf.cast(replica % each == 0, tf.float32)
         signal, due, between = tf.unstack(tf.cast(self.sent, tf.float32))
-        waited = tf.convert_to_tensor(waited)
+        waited = self.waited + waited
         with tf.control_dependencies([waited]):
             elapsed = tf.cast(tf.timestamp() - self.began, tf.float32)
         own = [signal, due, between / 1e6, elapsed, waited]
@@ -88,9 +91,8 @@ class Times(NamedTuple):
         names: Their names.
         examples: How many examples each had.
         seconds: How long the block took, with what Python did before it.
-        waiting: For how much of that a worker waited for others: the time of
-            its all-reduce of gradients, beyond that of the worker which came
-            to it last.
+        waiting: For how much of that a worker waited for others: what it
+            reported, beyond that of the worker which came last.
 
     Example:
 

@@ -1,7 +1,8 @@
 """The processes that train one model together."""
 
+import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -50,11 +51,19 @@ class Workers:
         """The number of each process; waits for all of them."""
         if self.count == 1:
             return [number]
-        strategy = self._strategy
-        own = strategy.experimental_distribute_values_from_function(
+        own = self._strategy.experimental_distribute_values_from_function(
             lambda _: tf.constant([number], tf.int64)
         )
-        return strategy.gather(own, axis=0).numpy().tolist()
+        found = self._gathered(own).numpy().tolist()
+        return found[:: len(found) // self.count]  # One of each's replicas
+
+    @functools.cached_property
+    def _gathered(self) -> Callable[[Any], tf.Tensor]:
+        """Gathers from all replicas; TensorFlow's own traces at each call."""
+        strategy = self._strategy
+        return tf.function(
+            lambda own: strategy.gather(own, axis=0), autograph=False
+        )
 
     def longest(self, seconds: float) -> float:
         """The longest of some time on each process; waits for all of them."""

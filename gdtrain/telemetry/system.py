@@ -42,15 +42,14 @@ class Workers(BlockQuantity):
 
     `workers/examples_per_second/<worker>` is how many examples the worker
     would have a second if it waited for nobody, and
-    `workers/waiting/<worker>` the share of time that it waits: in the
-    all-reduce of gradients, beyond what that takes the worker which comes to it
-    last. A straggler is the one that waits least, and has the fewest examples
-    a second; the log ("gdtrain") names it. Known at the last step of each
-    block. Nothing where there is one worker.
+    `workers/waiting/<worker>` the share of time that it waits: for gradients of
+    others and for their batches, beyond what the all-reduce takes the worker
+    which comes to it last. A straggler is the one that waits least, and has the
+    fewest examples a second; the log ("gdtrain") names it. Known at the last
+    step of each block. Nothing where there is one worker.
 
-    What is not seen is waiting elsewhere: for the batches of a
-    `tf.data.Dataset` that TensorFlow distributes, and in layers that
-    communicate by themselves, such as synchronized batch normalization.
+    What is not seen is waiting elsewhere: in layers that communicate by
+    themselves, such as synchronized batch normalization, and as an epoch ends.
 
     Unit: examples per second; a share of 1. Cost: none.
 

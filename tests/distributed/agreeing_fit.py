@@ -1,9 +1,9 @@
 """What two workers do that decide alike, in processes of their own.
 
-    TF_CONFIG=... python -m tests.distributed.agreeing_fit FOLDER
+    TF_CONFIG=... python -m tests.distributed.agreeing_fit FOLDER [long]
 
 trains in one way after the other, writes what is found as JSON to a file with
-the number of the worker, and ends by a SIGTERM that only the chief receives.
+the number of the worker, and ends by a SIGTERM that only the first receives.
 """
 
 import json
@@ -56,6 +56,14 @@ class Blocks(gdtrain.callbacks.Callback):
         self.act(table.last_step)
 
 
+def medians(telemetry):
+    """The median of each number, a dict."""
+    return {
+        name: float(np.median(telemetry.table.points(name)[1]))
+        for name in telemetry.names
+    }
+
+
 class Counted(keras.callbacks.Callback):
     """Has a hook of batches."""
 
@@ -77,7 +85,9 @@ class Worker:
         self.strategy, self.folder = strategy, folder
         self.index = strategy.cluster_resolver.task_id
 
-    def train(self, *callbacks, feed="arrays", epochs=2, **settings):
+    def train(
+        self, *callbacks, feed="arrays", validation_data=None, **settings
+    ):
         keras.utils.set_random_seed(3)
         keras.backend.clear_session(free_memory=False)
         with self.strategy.scope():
@@ -91,10 +101,10 @@ class Worker:
             self.model.compile(gdtrain.GradientDescent(0.1), "mse", **settings)
         self.model.fit(
             **FEEDS[feed](),
-            epochs=epochs,
+            epochs=2,
             verbose=0,
             callbacks=list(callbacks),
-            validation_data=(X[:40], Y[:40]),
+            validation_data=validation_data,
         )
         return [w.tolist() for w in self.model.get_weights()]
 
@@ -102,85 +112,86 @@ class Worker:
         """What is done after each block by the second worker alone."""
         time.sleep(0.05 * self.index)
 
-    def signalled(self, name, number, index, at=15):
-        """Receives a signal after a step, and resumes then."""
+    def signalled(self, number, index, more=()):
+        """Receives a signal on one worker, and resumes then.
+
+        Args:
+            number: Of the signal.
+            index: Of the worker.
+            more: Other callbacks.
+
+        Returns:
+            How the training ended, after how many steps, and the weights at
+            the end of the one that resumes.
+        """
+        folder = self.folder / f"{number}-{index}"
 
         def act(step):
-            nonlocal at
-            if index == self.index and step >= at:
-                at = 10**9
+            if index == self.index and step > 15:
                 os.kill(os.getpid(), number)
 
         def backup():
             return gdtrain.callbacks.BackupAndRestore(
-                self.folder / name, every_seconds=None
+                folder, every_seconds=None
             )
 
-        blocks = Blocks(act)
+        blocks, ended = Blocks(act), "normally"
         try:
-            self.train(blocks, backup())
-            code = None
-        except SystemExit as end:
-            code = end.code
-        except KeyboardInterrupt:
-            code = 130
-        done = int(self.model.optimizer.iterations.numpy())
-        weights = self.train(backup())
-        return {"code": code, "steps": done, "weights": weights}
-
-    def saved_by_the_clock(self):
-        """At which steps it saves; only the first worker's clock says so."""
-        backup = gdtrain.callbacks.BackupAndRestore(
-            self.folder / "clock",
-            every_seconds=None if self.index else 0.1,
-            keep=1000,
-        )
-        self.train(Blocks(self.slow), backup, epochs=1)
-        folder = self.folder / "clock" / f"worker-{self.index}"
-        return sorted(path.name for path in folder.glob("step-*"))
+            self.train(blocks, backup(), *more)
+        except (SystemExit, KeyboardInterrupt) as end:
+            ended = repr(end)
+        steps = int(self.model.optimizer.iterations.numpy())
+        return {
+            "ended": ended,
+            "steps": steps,
+            "lengths": blocks.lengths,
+            "weights": self.train(backup()),
+        }
 
     def straggling(self):
-        """What the log and TensorBoard show of a slow worker."""
+        """All that is known of a training while one worker is slow."""
         said = []
         handler = logging.Handler()
         handler.emit = lambda record: said.append(record.getMessage())
         logging.getLogger("gdtrain").addHandler(handler)
-        board = gdtrain.callbacks.TensorBoard(self.folder / f"{self.index}")
-        telemetry = gdtrain.callbacks.Telemetry(["workers"])
-        self.train(Blocks(self.slow), board, telemetry)
+        folder = self.folder / "slow"
+        blocks = Blocks(self.slow)
+        board = gdtrain.callbacks.TensorBoard(folder / "board")
+        telemetry = gdtrain.callbacks.Telemetry(["gradient_norm", "workers"])
+        # Only the first worker's clock says when to save.
+        seconds = None if self.index else 0.1
+        backup = gdtrain.callbacks.BackupAndRestore(
+            folder, every_seconds=seconds, keep=1000
+        )
+        weights = self.train(blocks, board, telemetry, backup)
         logging.getLogger("gdtrain").removeHandler(handler)
+        saved = folder.rglob(f"worker-{self.index}*/step-*")
         return {
+            "weights": weights,
             "log": said,
+            "lengths": blocks.lengths,
+            "saved": sorted(path.name for path in saved),
             "tags": []
             if self.index
             else opened(board.log_dir).Tags()["scalars"],
-            "telemetry": {
-                name: float(np.median(telemetry.table.points(name)[1]))
-                for name in telemetry.names
-            },
+            "telemetry": medians(telemetry),
         }
 
-    def lengths(self):
-        """Lengths of blocks, while one of the workers is slow."""
-        found = {}
-        for feed in FEEDS:
-            blocks = Blocks(self.slow)
-            self.train(blocks, feed=feed)
-            found[feed] = blocks.lengths
-            blocks = Blocks(self.slow)
-            self.train(blocks, feed=feed, steps_per_execution=7)
-            found[f"{feed}, fixed"] = blocks.lengths
-            predicted = self.model.predict(
-                **{"x": X, "batch_size": 10}
-                if feed == "arrays"
-                else FEEDS[feed](),
-                verbose=0,
-            )
-            found[f"{feed}, predicted"] = len(predicted)
-        counted = Counted()
-        self.train(counted, Blocks(self.slow), epochs=1)
-        found["hooks of batches"] = counted.batches
-        return found
+    def lengths(self, feed, **settings):
+        """Blocks and waiting while one worker is slow, validation and all."""
+        blocks = Blocks(self.slow)
+        telemetry = gdtrain.callbacks.Telemetry(["workers"])
+        self.train(
+            blocks,
+            telemetry,
+            feed=feed,
+            validation_data=(X[:40], Y[:40]),
+            **settings,
+        )
+        given = FEEDS[feed]()
+        given.pop("y", None)
+        predicted = len(self.model.predict(**given, verbose=0))
+        return blocks.lengths, predicted, medians(telemetry)
 
 
 def main():
@@ -191,17 +202,24 @@ def main():
     pacing.SECONDS = 0.03  # Many blocks in little time
     reports._SECONDS = 0.2
     worker = Worker(strategy, folder)
-    full = gdtrain.callbacks.Telemetry(["loss", "gradient_norm", "workers"])
-    found = {
-        "plain": worker.train(),
-        "with telemetry": worker.train(full),
-        "straggling": worker.straggling(),
-        "lengths": worker.lengths(),
-        "clock": worker.saved_by_the_clock(),
-        "SIGTERM": worker.signalled("term", signal.SIGTERM, 1),
-        "SIGINT": worker.signalled("int", signal.SIGINT, 0),
-        "last": worker.signalled("last", signal.SIGTERM, 1, at=80),
-    }
+    unknown = "tf.data of unknown length"
+    found = {"plain": worker.train()}
+    if sys.argv[2:] == ["long"]:
+        found |= {
+            "lengths": [worker.lengths(feed) for feed in FEEDS],
+            "fixed": [
+                worker.lengths(feed, steps_per_execution=7) for feed in FEEDS
+            ],
+            "SIGTERM": worker.signalled(signal.SIGTERM, 0),
+            "SIGINT": worker.signalled(signal.SIGINT, 1),
+            "hooks": worker.signalled(signal.SIGTERM, 1, [Counted()]),
+        }
+    else:
+        found |= {
+            "straggling": worker.straggling(),
+            "lengths": [worker.lengths(unknown)],
+            "SIGTERM": worker.signalled(signal.SIGTERM, 1),
+        }
     (folder / f"{worker.index}.json").write_text(json.dumps(found))
 
     def terminate(step):
