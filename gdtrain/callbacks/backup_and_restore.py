@@ -248,10 +248,13 @@ class BackupAndRestore(Callback):
         for folder in sorted(folders):
             self._locks.append(FolderLock(folder))
         if self.records_crashes or self._workers.count > 1:
-            folder = os.path.join(self.backup_dir, "crashes")
-            self._crashes = CrashLog(folder, self._workers.index)
+            self._crashes = self._open_crashes()
             self._crashes.check()
         _check_position(data_source, self.at_epochs_only)
+
+    def _open_crashes(self) -> CrashLog:
+        folder = os.path.join(self.backup_dir, "crashes")
+        return CrashLog(folder, self._workers.index)
 
     def _resume(self, fit_state: FitState, state: State) -> None:
         """Has a run continue from a state, and prints a line."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.telemetry import Telemetry
+from gdtrain.checkpoint.crashes import CrashLog, is_of_others
 from gdtrain.data.protocols import DataSource
 from gdtrain.diagnosis import at_rest, nonfinite
 from gdtrain.diagnosis.diagnose import diagnose
@@ -22,6 +23,7 @@ from gdtrain.writers.folder_lock import FolderLock
 
 # Ray Train reads what was reported as often, and lets workers wait until then.
 _INTERVAL = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+_PATIENCE = 60  # Seconds in which Ray sees that a machine is gone
 
 
 class RayReport(BackupAndRestore):
@@ -104,9 +106,11 @@ class RayReport(BackupAndRestore):
             on_change=on_change,
         )
         self.sync = "epoch"
+        self.records_crashes = True
         self.telemetry = telemetry
         self._local: str | None = None
         self._error: BaseException | None = None
+        self._crash_names: set[str] = set()  # Of files in Ray's storage
         self._epoch = 0  # Whose metrics are reported
         self._reported_at = self._interval = 0.0  # Seconds
 
@@ -119,6 +123,8 @@ class RayReport(BackupAndRestore):
     def on_fit_begin(self, fit_state: FitState) -> None:
         """Looks in Ray's storage for a checkpoint to continue from."""
         self._session = ray_session.current("RayReport")
+        # A trial is restarted by Ray Tune as often as it says.
+        self.records_crashes = not self._session.is_trial
         self._interval = float(os.environ.get(_INTERVAL, 2))
         self._error = None
         # A place that is the same after a restart: what a killed process left
@@ -147,6 +153,33 @@ class RayReport(BackupAndRestore):
         self.place = found or session.name
         super()._open(data_source)
 
+    def _open_crashes(self) -> CrashLog:
+        """The crashes are beside the checkpoints in Ray's storage."""
+        folder = os.path.join(str(self._local), "crashes")
+        place = self._session.fetch_crashes(folder)
+        self._crash_names = _names(folder)
+        log = CrashLog(folder, self._workers.index)
+        log.place = place
+        return log
+
+    def _store_crashes(self) -> None:
+        """Makes Ray's storage have the same crashes as the local folder."""
+        folder = os.path.join(str(self._local), "crashes")
+        before, self._crash_names = self._crash_names, _names(folder)
+        self._session.store_crashes(
+            folder, self._crash_names - before, before - self._crash_names
+        )
+
+    def on_error(self, error: BaseException) -> None:
+        """Writes down an error of this worker; Ray restarts all workers."""
+        super().on_error(error)
+        if self._crashes is not None:
+            self._store_crashes()
+        if self._local and self._workers.count > 1 and is_of_others(error):
+            # Ray ends this worker as soon as it sees that another is lost.
+            # Until then, this error would look like a cause.
+            time.sleep(_PATIENCE)
+
     @property
     def _own_name(self) -> str:
         """The name of this worker's folder; empty if it is the only one."""
@@ -157,6 +190,8 @@ class RayReport(BackupAndRestore):
         """Saves and reports, if it is due."""
         self._raise()
         super().on_position(fit_state)
+        if self._crash_names and self._crashes is not None:
+            self._store_crashes()
         ended = fit_state.epoch
         if ended <= self._epoch or fit_state.step or fit_state.has_failed:
             self._epoch = min(ended, self._epoch)  # There may be a rollback.
@@ -231,6 +266,10 @@ class RayReport(BackupAndRestore):
                 self._local = None
         if sys.exception() is None:
             self._raise()
+
+
+def _names(folder: str) -> set[str]:
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
 
 
 def _verdict(telemetry: Telemetry) -> dict[str, Any]:

@@ -27,6 +27,11 @@ _OF_OTHERS = (
 )
 
 
+def is_of_others(error: BaseException) -> bool:
+    """Whether an error came of another worker, or of a network."""
+    return isinstance(error, _OF_OTHERS)
+
+
 class Crash(NamedTuple):
     """An error that ended a run.
 
@@ -61,6 +66,9 @@ class CrashLog:
         directory: The folder of the files; made when it is needed.
         worker: The index of this process.
 
+    Attributes:
+        place: What messages call the folder.
+
     Example:
 
     >>> import tempfile
@@ -74,11 +82,12 @@ class CrashLog:
     ...         log.add(error, step=7, until=8)
     Traceback (most recent call last):
         ...
-    RuntimeError: Training must get beyond the step where it failed. ...
+    gdtrain.common.failures.RepeatedCrash: Training must get beyond the step...
     """
 
     def __init__(self, directory: str | os.PathLike, worker: int) -> None:
         self._directory = os.fspath(directory)
+        self.place = self._directory
         self._worker = worker
         self._found = self._read()
         self._attempt = 1 + max((one.attempt for one in self._found), default=0)
@@ -87,7 +96,7 @@ class CrashLog:
         """Refuses to train if the last crashes were the same one.
 
         Raises:
-            RuntimeError: with the traceback.
+            RepeatedCrash: with the traceback.
         """
         attempts = sorted({one.attempt for one in self._found})[-_MOST:]
         if len(attempts) < _MOST:
@@ -99,7 +108,7 @@ class CrashLog:
                 if crash.is_repeated_in(other)
             }
             if crash.attempt == attempts[-1] and repeated.issuperset(attempts):
-                raise RuntimeError(self._refusal(crash))
+                raise failures.RepeatedCrash(self._refusal(crash))
 
     def add(self, error: BaseException, step: int, until: int) -> None:
         """Writes down a crash of this process; warns if that fails.
@@ -110,7 +119,7 @@ class CrashLog:
             error: What ended the run.
             step, until: As in `Crash`.
         """
-        if isinstance(error, _OF_OTHERS) or not isinstance(error, Exception):
+        if is_of_others(error) or not isinstance(error, Exception):
             return
         text = "".join(traceback.format_exception(error))[-_LENGTH:]
         where = traceback.extract_tb(error.__traceback__)[-1:]
@@ -180,5 +189,5 @@ class CrashLog:
             f"{_MOST} crashes in a row after step {crash.step}, of the same "
             f"error, the last at {at} on worker {crash.worker}:\n\n"
             f"{crash.traceback}\nNothing was trained. When the cause is gone, "
-            f"delete {self._directory!r} to try again."
+            f"delete {self.place!r} to try again."
         )

@@ -24,6 +24,10 @@ _PLAIN = {
 }
 
 
+class RepeatedCrash(RuntimeError):
+    """A run has ended three times by the same error at the same step."""
+
+
 def warn(what: str, error: BaseException, then: str) -> None:
     """Warns about an error and never raises, even where warnings are errors.
 

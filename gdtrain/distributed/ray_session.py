@@ -1,13 +1,16 @@
 """What Ray offers to a function that it runs: storage for its results."""
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
+
+from gdtrain.common.failures import RepeatedCrash
 
 
 def check_installed(user: str) -> None:
@@ -97,6 +100,48 @@ class RaySession:
         checkpoint.to_directory(folder)
         return path
 
+    def fetch_crashes(self, folder: str) -> str:
+        """Copies the files that workers have of crashes to a folder.
+
+        Returns:
+            The path of theirs in the storage, whether it is there or not.
+        """
+        fs, files, path = self._crashes()
+        found = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        os.makedirs(folder, exist_ok=True)
+        for info in found:
+            copy = os.path.join(folder, info.base_name)
+            fs.copy_files(info.path, copy, files, fs.LocalFileSystem())
+        return path
+
+    def store_crashes(
+        self, folder: str, new: Iterable[str], old: Iterable[str]
+    ) -> None:
+        """Copies files of a folder to the storage, and removes some there.
+
+        Args:
+            folder: Its path.
+            new: The names of files to copy.
+            old: Those of files to remove; another worker may have done so.
+        """
+        fs, files, path = self._crashes()
+        files.create_dir(path)
+        for name in new:
+            there = posixpath.join(path, name)
+            here = os.path.join(folder, name)
+            fs.copy_files(here, there, fs.LocalFileSystem(), files)
+        for name in old:
+            with contextlib.suppress(OSError):
+                files.delete_file(posixpath.join(path, name))
+
+    def _crashes(self) -> tuple[ModuleType, Any, str]:
+        """`pyarrow.fs`, the file system of the storage, and a path there."""
+        storage = self._ray.get_context().get_storage()
+        path = posixpath.join(storage.experiment_fs_path, "crashes")
+        # Comes with Ray
+        fs = importlib.import_module("pyarrow.fs")
+        return fs, storage.storage_filesystem, path
+
 
 def current(user: str) -> RaySession:
     """The session that this process is in.
@@ -121,3 +166,33 @@ def current(user: str) -> RaySession:
             "function to ray.train.tensorflow.TensorflowTrainer or "
             "ray.tune.Tuner; or use gdtrain.callbacks.BackupAndRestore."
         ) from error
+
+
+def stop_repeated_crash() -> Any:
+    """Ends a run of Ray Train that fails three times at the same step.
+
+    For `ray.train.RunConfig(callbacks=[...])`. `gdtrain.callbacks.RayReport`
+    refuses to train after three such crashes. Without this, Ray restarts the
+    refusing workers as often as `FailureConfig(max_failures=...)` says, which
+    may be for ever. With it, `fit` of the trainer raises at once, with the
+    traceback of the worker that crashed.
+
+    Returns:
+        A `ray.train.UserCallback`.
+
+    Raises:
+        ImportError: if Ray is not installed.
+    """
+    check_installed("stop_repeated_crash")
+    # Not at the top: Ray is optional, and takes a second to import.
+    train = importlib.import_module("ray.train")
+
+    class StopRepeatedCrash(train.UserCallback):  # type: ignore[name-defined]
+        def after_exception(
+            self, run_context: Any, worker_exceptions: Mapping[int, Exception]
+        ) -> None:
+            for error in worker_exceptions.values():
+                if isinstance(error, RepeatedCrash):
+                    raise error  # In Ray's controller, which then ends the run
+
+    return StopRepeatedCrash()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gdtrain
+from gdtrain.common.failures import RepeatedCrash
 from gdtrain.distributed import ray_session
 
 X = np.random.default_rng(0).normal(size=[32, 3]).astype("float32")
@@ -32,6 +33,8 @@ class Storage:
 
     def clear(self):
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.crashes = self.folder / "crashes"
+        self.crashes.mkdir(parents=True)
         self.reports = []
         self.newest = None
 
@@ -47,6 +50,16 @@ class Storage:
         if self.newest is not None:
             shutil.copytree(self.newest, folder)
         return self.newest and str(self.newest)
+
+    def fetch_crashes(self, folder):
+        shutil.copytree(self.crashes, folder, dirs_exist_ok=True)
+        return "crashes of the run"
+
+    def store_crashes(self, folder, new, old):
+        for name in new:
+            shutil.copy(pathlib.Path(folder, name), self.crashes)
+        for name in old:
+            (self.crashes / name).unlink()
 
 
 @pytest.fixture
@@ -165,6 +178,34 @@ def test_a_storage_that_fails_ends_the_run(storage):
     with pytest.raises(ConnectionError):
         train(epochs=50)
     assert len(storage.reports) == 2  # Others wait for as many of this one.
+
+
+def test_a_crash_that_repeats_is_refused_and_names_the_storage(storage):
+    for _ in range(3):
+        with pytest.raises(InterruptedError):
+            train(DieAt(2), every_steps=3)
+    with pytest.raises(RepeatedCrash) as raised:
+        train(DieAt(2), every_steps=3)
+    assert "3 crashes in a row after step 8" in str(raised.value)
+    assert "on_epoch_begin\n    raise InterruptedError" in str(raised.value)
+    assert "delete 'crashes of the run' to try" in str(raised.value)
+
+
+def test_crashes_are_forgotten_once_training_gets_beyond(storage):
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            train(DieAt(2), every_steps=3)
+    assert len(os.listdir(storage.crashes)) == 2
+    train(every_steps=3)
+    assert not os.listdir(storage.crashes)
+
+
+def test_trials_are_restarted_as_often_as_ray_tune_says(storage):
+    storage.is_trial = True
+    for _ in range(4):
+        with pytest.raises(InterruptedError):
+            train(DieAt(2), every_steps=3)
+    assert not os.listdir(storage.crashes)
 
 
 def test_the_verdict_is_reported(storage):

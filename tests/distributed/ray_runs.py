@@ -14,13 +14,15 @@ import signal
 import sys
 import tempfile
 
+import numpy as np
+
 EPOCHS = 8
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Reports are read so often; by default, each 2 seconds.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AUTH_MODE": "disabled",  # Else it writes to the home folder.
     # Of workers: that they listen on 127.0.0.1, which Ray has for laptops
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -49,7 +51,15 @@ def cluster(cpus):
             ray.shutdown()
 
 
-def trainer(function, folder, config=(), workers=2, failures=3, **arguments):
+def trainer(
+    function,
+    folder,
+    config=(),
+    workers=2,
+    failures=3,
+    callbacks=None,
+    **arguments,
+):
     """A trainer of small workers that keeps two checkpoints."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer
@@ -61,6 +71,7 @@ def trainer(function, folder, config=(), workers=2, failures=3, **arguments):
         run_config=ray.train.RunConfig(
             name="run",
             storage_path=folder,
+            callbacks=callbacks,
             failure_config=ray.train.FailureConfig(max_failures=failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
@@ -75,10 +86,9 @@ def prepare():
     return gdtrain.distributed.strategy(threads=1)
 
 
-def fitted(strategy, *callbacks):
+def fitted(strategy, *callbacks, rate=0.01):
     """Trains a small network: what its history and weights are."""
     import keras
-    import numpy as np
 
     import gdtrain
 
@@ -94,7 +104,7 @@ def fitted(strategy, *callbacks):
                 keras.layers.Dense(1),
             ]
         )
-        model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+        model.compile(keras.optimizers.Adam(rate), "mse", metrics=["mae"])
     history = model.fit(
         x,
         x.sum(axis=1, keepdims=True),
@@ -150,6 +160,82 @@ def killed(folder, kills=((1, 5),)):
         "checkpoint": result.checkpoint.path,
         "kept": len(result.best_checkpoints),
     }
+
+
+def chief_killed(folder):
+    return killed(folder, [(0, 5)])
+
+
+def killed_often(folder):
+    """Kills of a seed, on one worker or the other."""
+    random = np.random.default_rng(0)
+    epochs = sorted(random.choice(np.arange(1, EPOCHS), 3, replace=False))
+    return killed(folder, [(int(random.integers(2)), int(e)) for e in epochs])
+
+
+def fails(config):
+    """Has an error of its own on the second worker, at each start."""
+    import keras
+    import ray.train
+
+    import gdtrain
+
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 3 and ray.train.get_context().get_world_rank() == 1:
+                raise ZeroDivisionError("of the test")
+
+    strategy = prepare()
+    with open(pathlib.Path(config["folder"], "starts"), "a") as file:
+        file.write("x")
+    fitted(strategy, Fail(), gdtrain.callbacks.RayReport(every_steps=5))
+
+
+def repeated_crash(folder):
+    """An error at the same step at each start, and no end of restarts."""
+    import ray.train
+
+    import gdtrain
+
+    with cluster(2):
+        stop = gdtrain.distributed.stop_repeated_crash()
+        run = trainer(fails, folder, failures=-1, callbacks=[stop])
+        try:
+            run.fit()
+        except ray.train.TrainingFailedError as error:
+            message = str(error)
+    starts = len(pathlib.Path(folder, "starts").read_text()) / 2
+    return {"message": message, "starts": starts}
+
+
+def trial(config):
+    """A trial of Ray Tune."""
+    import gdtrain
+
+    telemetry = gdtrain.callbacks.Telemetry()
+    report = gdtrain.callbacks.RayReport(telemetry=telemetry)
+    fitted(prepare(), telemetry, report, rate=config["rate"])
+
+
+def tune(folder):
+    """Learning rates side by side; those that diverge are stopped."""
+    import ray.tune
+
+    with cluster(2):
+        results = ray.tune.Tuner(
+            trial,
+            param_space={"rate": ray.tune.grid_search([0.03, 30.0])},
+            run_config=ray.tune.RunConfig(
+                name="run", storage_path=folder, stop={"trouble": 1}, verbose=0
+            ),
+        ).fit()
+        return {
+            str(one.config["rate"]): {
+                key: one.metrics[key]
+                for key in ("epoch", "verdict", "trouble", "loss")
+            }
+            for one in results
+        }
 
 
 if __name__ == "__main__":

@@ -55,3 +55,31 @@ def test_the_checkpoint_has_the_states_of_all_workers(killed):
     for worker in ("worker-0-of-2", "worker-1-of-2"):
         assert (finished / worker / f"step-{6 * EPOCHS:012}-finished").is_dir()
     assert found["kept"] == 2  # As many as Ray was asked to keep
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["chief_killed", "killed_often"])
+def test_kills_change_no_bit(name, tmp_path):
+    found = run(name, tmp_path)
+    kills = len(list(tmp_path.glob("killed-*")))
+    assert kills == {"chief_killed": 1, "killed_often": 3}[name]
+    assert found["weights"] == found["undisturbed"]["weights"]
+    assert found["history"] == found["undisturbed"]["history"]
+
+
+@pytest.mark.long
+def test_a_crash_that_repeats_ends_the_run_with_its_traceback(tmp_path):
+    found = run("repeated_crash", tmp_path)
+    assert found["starts"] == 4
+    assert "3 crashes in a row after step" in found["message"]
+    assert 'ZeroDivisionError("of the test")' in found["message"]
+    assert "on worker 1" in found["message"]
+
+
+@pytest.mark.long
+def test_a_trial_of_ray_tune_that_diverges_is_stopped(tmp_path):
+    found = run("tune", tmp_path)
+    assert found["0.03"]["trouble"] == 0
+    assert found["0.03"]["epoch"] == EPOCHS
+    assert found["30.0"]["trouble"] == 1
+    assert found["30.0"]["epoch"] < EPOCHS
