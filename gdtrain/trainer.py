@@ -210,8 +210,8 @@ class DescentTrainer(StepRunner):
                 needs 4 P k bytes of memory, so it is for small and medium
                 networks. Runs as a graph, never by XLA. Operations add in an
                 order that depends on the processor and its number of
-                threads, and so must have equal ones on all workers
-                (`tf.config.threading.set_intra_op_parallelism_threads`).
+                threads: give them equal ones on all workers and in all runs, as
+                by `gdtrain.distributed.strategy(threads=2)`.
                 Refused: stateful layers, a `train_step` without `descend` or
                 with several, `microbatches`. Batches of a `tf.data.Dataset`
                 must divide by the number of replicas. Defaults to `None`.

@@ -7,6 +7,7 @@ parts, one for each *virtual worker*: of B examples, part v has those from
 in turn. What they found is gathered, and added part by part in one order.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.descent import gradients, replicas, settings
+from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import layers
 
 
@@ -145,6 +147,37 @@ def are_used(model: keras.Model) -> bool:
             "with stateful=False, or leave out `reproducible_workers`."
         )
     return True
+
+
+def threads() -> int:
+    """How many threads an operation may use in this process."""
+    chosen = tf.config.threading.get_intra_op_parallelism_threads()
+    if chosen:
+        return int(chosen)
+    if hasattr(os, "sched_getaffinity"):  # On Linux alone
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_threads(model: keras.Model) -> None:
+    """Refuses processes whose operations may add in different orders.
+
+    Raises:
+        ValueError: if a model has virtual workers, and its processes do not
+            have equal numbers of threads.
+    """
+    if settings.of(model).reproducible_workers is None:
+        return
+    workers = Workers(model.distribute_strategy)
+    each = workers.numbers(threads())
+    if len(set(each)) > 1:
+        found = dict(zip(workers.names, each, strict=True))
+        raise ValueError(
+            "With `reproducible_workers`, an operation must have as many "
+            "threads on all workers, as it adds in an order that depends on "
+            f"their number. Received: {found}. Set one number for all, as by "
+            "`gdtrain.distributed.strategy(threads=2)`."
+        )
 
 
 def weighted(tensors: Sequence[Any], share: Any) -> list[tf.Tensor | None]:

@@ -14,7 +14,7 @@ import numpy as np
 from gdtrain.data import data_fingerprint
 from gdtrain.data.data_fingerprint import FIRST_BATCHES
 from gdtrain.data.protocols import DataSource
-from gdtrain.descent import settings
+from gdtrain.descent import settings, virtual_workers
 from gdtrain.keras_bridge import models, optimizers, randomness
 from gdtrain.state import variables
 from gdtrain.state.description import Description
@@ -95,6 +95,8 @@ def _compiled(model: keras.Model) -> dict[str, Any]:
     current = settings.of(model)
     for name, value in current.own.items():
         description.add(name, value)
+    if current.reproducible_workers is not None:
+        description.add("threads of an operation", virtual_workers.threads())
     # XLA rounds otherwise; "auto" is a graph wherever a fit is saved.
     description.add("jit_compile", current.jit_compile is True)
     found = {}

@@ -93,6 +93,14 @@ KINDS = {
         lambda: keras.optimizers.AdamW(0.01, use_ema=True),
         {},
     ),
+    "half precision, loss scale": (
+        lambda: [
+            layers.Dense(16, "relu", dtype="mixed_float16"),
+            layers.Dense(1, dtype="mixed_float16"),
+        ],
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
+        {},
+    ),
     "attention, loss scale": (
         attention,
         lambda: keras.optimizers.LossScaleOptimizer(

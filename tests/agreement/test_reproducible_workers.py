@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.descent import virtual_workers
+from gdtrain.distributed.workers import Workers
 from tests import models, waiting, workers
 from tests.agreement.reproducible_fit import KINDS, results
 from tests.callbacks.runs import KillAt, Killed
@@ -149,6 +151,39 @@ def test_a_step_that_cannot_be_split_is_refused(step, error, message):
         model.fit(*models.regression_data(), verbose=0)
     assert "reproducible_workers=2" in str(caught.value)
     assert models.distance(model.get_weights(), before) == 0
+
+
+class TwoWorkers(Workers):
+    """Stands for two processes, of which the second has one thread more."""
+
+    def __init__(self, strategy):
+        super().__init__(strategy)
+        self.names = ["worker-0", "worker-1"]
+
+    def numbers(self, number):
+        return [number, number + 1]
+
+
+def test_workers_with_other_numbers_of_threads_are_refused(monkeypatch):
+    monkeypatch.setattr(virtual_workers, "Workers", TwoWorkers)
+    model = models.network()
+    model.compile("sgd", "mse", reproducible_workers=2)
+    with pytest.raises(ValueError, match="Received: {'worker-0': .*=2"):
+        model.fit(*models.regression_data(), verbose=0)
+
+
+def test_a_run_is_not_continued_with_another_number_of_threads(
+    tmp_path, monkeypatch
+):
+    kind = "perceptron, momentum"
+    backup = gdtrain.callbacks.BackupAndRestore(
+        tmp_path, every_steps=1, every_seconds=None
+    )
+    with pytest.raises(Killed):
+        results(ONE, kind, [backup, KillAt(1)])
+    monkeypatch.setattr(virtual_workers, "threads", lambda: 99)
+    with pytest.raises(ValueError, match="threads of an operation was .*is 99"):
+        results(ONE, kind, [backup])
 
 
 @pytest.mark.parametrize(
