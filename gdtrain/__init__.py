@@ -5,6 +5,7 @@ import types
 
 from gdtrain import (
     callbacks,
+    data,
     distributed,
     optimizers,
     schedules,
@@ -38,6 +39,7 @@ __all__ = [
     "Verdict",
     "callbacks",
     "curvature",
+    "data",
     "diagnose",
     "distributed",
     "find_learning_rate",

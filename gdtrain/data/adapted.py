@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from gdtrain.data import data_fingerprint, iterators, pipeline
+from gdtrain.data import data_fingerprint, pipeline
 from gdtrain.data.iterators import IteratorSource, NoPosition
 from gdtrain.data.order import Order
+from gdtrain.data.passes import PipelinePasses
 from gdtrain.data.protocols import Position
 from gdtrain.keras_bridge import data, randomness
 
@@ -36,12 +36,11 @@ class AdaptedData(IteratorSource):
     ) -> None:
         self._adapter = adapter
         self._known_at_first = adapter.num_batches
-        self._start: Any = None  # Where it was before its first batch
-        self._keeps_start = False
-        dataset = adapter.get_tf_dataset()
+        dataset = given = adapter.get_tf_dataset()
         batch_spec = dataset.element_spec
         if not isinstance(dataset, tf.distribute.DistributedDataset):
             dataset = strategy.experimental_distribute_dataset(dataset)
+        self._passes = PipelinePasses(given, dataset)
         batches = self._known_at_first
         super().__init__(dataset, batch_spec, batches, steps_per_epoch)
 
@@ -70,17 +69,8 @@ class AdaptedData(IteratorSource):
             raise NoPosition("a batch was taken that is still to be trained on")
         if self._iterator is None:
             self._make_iterator()
-        try:
-            files = iterators.of(self._iterator)
-        except NoPosition as error:
-            names = pipeline.impure_operations(self._adapter.get_tf_dataset())
-            uses = f"maps of the pipeline use {', '.join(names)}: "
-            raise NoPosition(f"{uses if names else ''}{error}") from error
-        if not self._keeps_start:
-            iterators.check(self._adapter.get_tf_dataset())
-            self._start = None if self._seen else files
-            self._keeps_start = True
-        return super().position() | {"iterator": files, "start": self._start}
+        passes = self._passes.position(self._iterator, self._seen)
+        return super().position() | passes
 
     def moved(
         self, position: Position | None, step: int, workers_differ: bool
@@ -102,33 +92,10 @@ class AdaptedData(IteratorSource):
         return None
 
     def _iterator_at(self, position: Position) -> Iterator | None:
-        """The iterator at a position.
-
-        A pipeline counts its passes, and shuffles by that count. The
-        checkpoint of an iterator sets the count, too, unless the iterator had
-        read ahead to the end of the data. Then iterators that are made after
-        it depend on what was before, as two restored ones show, and this one
-        reads its pass again.
-        """
-        self._start = position["start"]
-        iterator = iter(self._dataset)
-        iterators.restore(iterator, position["iterator"])
-        once = iterators.of(iter(self._dataset))
-        iterators.restore(iterator, position["iterator"])
-        twice = iterators.of(iter(self._dataset))
-        same = all(map(np.array_equal, once.values(), twice.values()))
-        if self._start is None or same:
-            iterators.restore(iterator, position["iterator"])
-        else:
-            iterators.restore(iterator, self._start)
-            for _ in range(position["seen"]):
-                next(iterator)
-        return iterator
+        return self._passes.at(position, position["seen"])
 
     def _make_iterator(self) -> None:
-        super()._make_iterator()
-        if self._keeps_start:
-            self._start = iterators.of(self._iterator)
+        self._iterator, self._taken = self._passes.begin(), None
 
     def _begin_pass(self) -> int | None:
         return self._adapter.num_batches
@@ -273,7 +240,7 @@ class OrderedData(AdaptedData):
         steps_per_epoch: int | None = None,
     ) -> None:
         self._ordered = ordered
-        self._passes = 0
+        self._begun = 0
         super().__init__(adapter, strategy, steps_per_epoch)
 
     def _content(self) -> dict[str, Any]:
@@ -281,7 +248,7 @@ class OrderedData(AdaptedData):
 
     def position(self) -> Position:
         return IteratorSource.position(self) | {
-            "passes": self._passes,
+            "passes": self._begun,
             "known": self._known,
             "state": self._ordered.get_state(),
         }
@@ -294,9 +261,9 @@ class OrderedData(AdaptedData):
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         if position is not None:
             self._ordered.set_state(position["state"], epoch)
-            self._passes, self._known = position["passes"], position["known"]
+            self._begun, self._known = position["passes"], position["known"]
             self._ordered.set_pass(
-                max(self._passes - 1, 0), position["seen"], self._known
+                max(self._begun - 1, 0), position["seen"], self._known
             )
         super().go_to(epoch, step, position)
 
@@ -306,6 +273,6 @@ class OrderedData(AdaptedData):
         return None if over else iter(self._dataset)
 
     def _begin_pass(self) -> int | None:
-        self._ordered.set_pass(self._passes, 0)
-        self._passes += 1
+        self._ordered.set_pass(self._begun, 0)
+        self._begun += 1
         return super()._begin_pass()

@@ -14,6 +14,8 @@ from gdtrain.data.adapted import AdaptedData, OrderedBatches, OrderedData
 from gdtrain.data.arrays import DeviceArrays, HostArrays
 from gdtrain.data.order import Order
 from gdtrain.data.protocols import DataSource
+from gdtrain.data.worker_data import WorkerData, WorkerSource
+from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import data
 
 #: The share of a machine's memory that training data may take. As much again
@@ -94,6 +96,13 @@ def data_source(
     checks.at_least_one("batch_size", batch_size or None)
     limits = steps_per_epoch, keras.config.max_steps_per_epoch()
     steps_per_epoch = min(filter(None, limits), default=steps_per_epoch)
+    is_alone = Workers(strategy).count == 1
+    if isinstance(x, WorkerData) or data.is_grain(x) and is_alone:
+        part = x.data if isinstance(x, WorkerData) else x
+        if not isinstance(part, tf.data.Dataset) or not is_alone:
+            _check_batches_are_whole(x, y, sample_weight)
+            return WorkerSource(part, strategy, steps_per_epoch, class_weight)
+        x = part
     seed = _seed(steps_done) if shuffle else 0
     if isinstance(x, keras.utils.PyDataset):
         x = OrderedBatches(x, shuffle, seed)
@@ -123,6 +132,17 @@ def data_source(
     if steps_per_epoch:
         return AdaptedData(adapter, strategy, steps_per_epoch)
     return DeviceArrays(arrays, order, strategy)
+
+
+def _check_batches_are_whole(x: Any, y: Any, sample_weight: Any) -> None:
+    """Refuses labels or weights beside data that give whole batches."""
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"`{name}` must be part of the batches of a "
+                f"{type(x).__name__}. Received: `{name}` beside it. Let each "
+                "batch be `(x, y)` or `(x, y, sample_weight)`."
+            )
 
 
 def _seed(steps_done: int) -> int:

@@ -93,7 +93,10 @@ class IteratorSource(DataSource):
         if self._known is not None and self._seen < self._known:
             return True
         if self._taken is None:
-            self._taken = self._iterator.get_next_as_optional()
+            is_one = isinstance(self._iterator, tf.data.Iterator)
+            self._taken = (_next if is_one else _next_of_any_size)(
+                self._iterator
+            )
         return bool(self._taken.has_value())
 
     def block_inputs(
@@ -155,6 +158,15 @@ class IteratorSource(DataSource):
         if self._within:  # Not if there was no step
             self._within = False
             self._on_epoch_end(abandoned)
+
+
+def _next(iterator: Any) -> tf.experimental.Optional:
+    return iterator.get_next_as_optional()
+
+
+# Of a distributed iterator, TensorFlow gives the sizes of this very batch as
+# those of all, unless the program is to serve all.
+_next_of_any_size = tf.function(_next, autograph=False)
 
 
 class NoPosition(ValueError):

@@ -110,6 +110,23 @@ def kind_of_data(adapter: DataAdapter) -> str:
     }.get(type(adapter), type(adapter).__name__)
 
 
+def is_grain(x: Any) -> bool:
+    """Whether data are a dataset or loader of Grain, which is not imported.
+
+    Needs `is_grain_dataset`; without it, such data have no position.
+    """
+    return data_adapters.is_grain_dataset(x)
+
+
+def batch_spec(batches: list) -> Any:
+    """A structure of `tf.TensorSpec` that all batches of a list fit.
+
+    The first axis has any size, and so has one that differs among them. Needs
+    `get_tensor_spec`; without it, `WorkerData` breaks.
+    """
+    return data_adapter_utils.get_tensor_spec(batches)
+
+
 def first_batches(adapter: DataAdapter) -> list | None:
     """The batches that Keras took from a generator to see their shape.
 
