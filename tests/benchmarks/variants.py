@@ -13,9 +13,10 @@ from tests.benchmarks import peers_keras
 class Variant:
     """A model that is trained with some callbacks again and again."""
 
-    def __init__(self, job, jit_compile, callbacks):
+    def __init__(self, job, jit_compile, callbacks, **how):
         base = keras.Sequential if jit_compile is None else gdtrain.Sequential
-        how = {} if jit_compile is None else {"jit_compile": jit_compile}
+        if jit_compile is not None:
+            how["jit_compile"] = jit_compile
         self._job = job
         self._model = peers_keras.model(base, job, **how)
         self._callbacks = callbacks
