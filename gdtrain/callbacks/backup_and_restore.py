@@ -303,7 +303,7 @@ class BackupAndRestore(Callback):
         """Saves, if it is due, and stops after a signal."""
         self._reached = fit_state.steps_done
         if self._crashes is not None:
-            self._crashes.forget(self._reached)
+            self._crashes.forget(self._reached + fit_state.is_finished)
         stops_within = fit_state.step and fit_state.model.stop_training
         if fit_state.has_failed or stops_within:
             return  # This position cannot be resumed.

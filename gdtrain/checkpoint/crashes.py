@@ -148,7 +148,8 @@ class CrashLog:
         Args:
             step: How many steps are done.
         """
-        if any(one.until <= step for one in self._found):
+        # At its last step, the worker that failed may not be there yet.
+        if any(one.until < step for one in self._found):
             self._remove(self._attempt - 1)
             self._found = []
 
