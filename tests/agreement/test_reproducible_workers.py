@@ -13,7 +13,7 @@ import gdtrain
 from gdtrain.descent import virtual_workers
 from gdtrain.distributed.workers import Workers
 from tests import models, waiting, workers
-from tests.agreement.reproducible_fit import KINDS, results
+from tests.agreement.reproducible_fit import KINDS, OwnStep, results
 from tests.callbacks.runs import KillAt, Killed
 from tests.long import mostly_long
 
@@ -26,6 +26,18 @@ def test_two_replicas_train_to_the_bits_of_one(two_replicas, kind):
     """Telemetry, of the two alone, changes no bit either."""
     found = results(two_replicas, kind, [gdtrain.callbacks.Telemetry()])
     assert found == results(ONE, kind)
+
+
+@pytest.mark.long
+def test_a_step_of_ones_own_and_a_guard_keep_the_bits(two_replicas):
+    kind = "perceptron, momentum"
+    guard = gdtrain.callbacks.NonfiniteGuard("skip")
+    found = results(two_replicas, kind, [guard], base=OwnStep)
+    expected = results(ONE, kind, base=OwnStep)
+    # Under a strategy, weights that the step leaves alone have slots, too.
+    del found["optimizer"], expected["optimizer"]
+    assert found == expected
+    assert {"squares", "error", "largest"} < set(found["history"])
 
 
 def test_another_number_of_replicas_continues_to_the_same_bits(
