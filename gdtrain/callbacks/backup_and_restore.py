@@ -62,6 +62,7 @@ class BackupAndRestore(Callback):
     part of it, it must not change as an epoch ends, as threads read ahead |
     | `tf.data` | on one replica, if it shuffles once and its operations \
     allow; what was read ahead to the end of the data is read again |
+    | `gdtrain.data.ShardedDataset` | yes, by any number of workers |
     | Grain's datasets and loaders | yes |
     | `gdtrain.data.WorkerData` | as of the data that it marks, also on \
     several replicas; of Python's, if iterators have `get_state()` and \

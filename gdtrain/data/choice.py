@@ -14,6 +14,7 @@ from gdtrain.data.adapted import AdaptedData, OrderedBatches, OrderedData
 from gdtrain.data.arrays import DeviceArrays, HostArrays
 from gdtrain.data.order import Order
 from gdtrain.data.protocols import DataSource
+from gdtrain.data.sharded import ShardedDataset, ShardedSource
 from gdtrain.data.worker_data import WorkerData, WorkerSource
 from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import data
@@ -104,6 +105,11 @@ def data_source(
             return WorkerSource(part, strategy, steps_per_epoch, class_weight)
         x = part
     seed = _seed(steps_done) if shuffle else 0
+    if isinstance(x, ShardedDataset):
+        _check_batches_are_whole(x, y, sample_weight)
+        return ShardedSource(
+            x, strategy, steps_per_epoch, bool(shuffle), seed, class_weight
+        )
     if isinstance(x, keras.utils.PyDataset):
         x = OrderedBatches(x, shuffle, seed)
         shuffle = False  # Which it does itself
