@@ -156,7 +156,10 @@ def run_workers(folder, kill_one=None):
             processes[kill_one].kill()
             time.sleep(2)  # Steps that the other one waits in
             return None
-        # Both are read to the end; the first waits for the second.
+        for process in processes:
+            # There is no answer for either, as each waits for the other.
+            process.stdin.close()
+            process.stdin = None
         outputs = [p.communicate(timeout=waiting.SECONDS) for p in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors
@@ -177,4 +180,6 @@ def test_one_of_two_workers_is_killed(tmp_path):
     found = run_workers(tmp_path / "parts")
     for (left, began_at), (whole, _) in zip(found, expected, strict=True):
         assert began_at > 0
-        assert [k for k in {**whole, **left} if whole[k] != left[k]] == []
+        # Where a block ends, and how long it takes, clocks say.
+        names = [k for k in {**whole, **left} if "step/workers/" not in k]
+        assert [k for k in names if whole[k] != left[k]] == []
