@@ -7,6 +7,7 @@ each of two workers runs. With `keras`, it lets stock Keras train.
 """
 
 import json
+import os
 import pathlib
 import sys
 from unittest import mock
@@ -29,10 +30,36 @@ def dataset():
 
 
 ARRAYS = {"x": X, "y": Y, "batch_size": 22}  # The last batch has 1 example.
+
+
+def sharded():
+    """Three shards for two readers."""
+    some = [
+        gdtrain.data.ArrayShard((X[part], Y[part]))
+        for part in (slice(0, 7), slice(7, 40), slice(40, None))
+    ]
+    return gdtrain.data.ShardedDataset(
+        some, batch_size=16, readers=2, window=8, stretch=2
+    )
+
+
+def own_part():
+    """Half of each batch of 22; the last one is on the first worker alone."""
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task")
+    rows, size = np.arange(len(X)), 22
+    if task:
+        size = 11
+        rows = rows[rows // size % 2 == task["index"]]
+    examples = tf.data.Dataset.from_tensor_slices((X[rows], Y[rows]))
+    return gdtrain.data.WorkerData(examples.batch(size))
+
+
 FEEDS = {
     "arrays": lambda: ARRAYS,
     "arrays too large": lambda: ARRAYS,
     "dataset": lambda: {"x": dataset()},
+    "shards": lambda: {"x": sharded()},
+    "own parts": lambda: {"x": own_part()},
 }
 
 
@@ -68,7 +95,7 @@ def results(strategy, feed):
             **FEEDS[feed](),
             epochs=3,
             verbose=0,
-            shuffle=feed != "dataset",
+            shuffle=feed not in ("dataset", "own parts"),
             validation_data=(X[:21], Y[:21]),
             callbacks=[telemetry],
         )
