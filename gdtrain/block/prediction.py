@@ -10,6 +10,7 @@ import tensorflow as tf
 from gdtrain.block.plan_cache import PlanCache, settings_key
 from gdtrain.block.xla_choice import Speed
 from gdtrain.data.protocols import BatchPlan, DataSource, Inputs
+from gdtrain.distributed import membership
 from gdtrain.distributed.workers import Workers
 from gdtrain.mistakes import inputs
 
@@ -97,9 +98,9 @@ class PredictBlock:
         count = 0
         while count < steps:
             most = int(steps - count)
-            some, more = self._call(
-                data_source.block_inputs(0, step + count, most), most
-            )
+            block_inputs = data_source.block_inputs(0, step + count, most)
+            with membership.waiting():
+                some, more = self._call(block_inputs, most)
             if more:
                 outputs.append(some)
             count += more

@@ -32,10 +32,14 @@ class Cluster:
         return sum(map(len, self.tasks.values()))
 
     @property
-    def leader(self) -> str:
-        """The device name of the task that the others report to."""
-        first = "chief" if "chief" in self.tasks else "worker"
-        return f"/job:{first}/replica:0/task:0"
+    def address(self) -> str:
+        """The address of this process."""
+        return self.tasks[self.kind][self.index]
+
+    @property
+    def first(self) -> tuple[str, str]:
+        """Type and index of the task that the others report to."""
+        return ("chief" if "chief" in self.tasks else "worker"), "0"
 
 
 def find(environment: Mapping[str, str], port: int | None) -> Cluster | None:

@@ -1,13 +1,14 @@
 """The strategy that fits where a program runs."""
 
 import os
+import re
 from typing import Any
 
 import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.distributed import cluster as clusters
-from gdtrain.distributed import slurm
+from gdtrain.distributed import membership, slurm
 from gdtrain.distributed.cluster import Cluster
 from gdtrain.keras_bridge import coordination
 
@@ -25,6 +26,7 @@ def strategy(
     *,
     threads: int | None = None,
     heartbeat: float = 8,
+    timeout: float = 1800,
     start_timeout: float = 600,
     communication: str = "auto",
     port: int | None = None,
@@ -46,11 +48,19 @@ def strategy(
     CUDA_VISIBLE_DEVICES says which are a process's own. A second call returns
     the same strategy.
 
+    With several processes, a worker that is lost ends the others with a
+    `WorkerLost`; SIGTERM ends a process; and a program that comes to its end
+    waits for the others, as they would fail if it left.
+
     Args:
         threads: How many threads an operation may use; for several processes
             on one machine. Defaults to `None`, as many as there are cores.
         heartbeat: Seconds after which a process that sends no heartbeat is
             lost. Defaults to 8, so that all notice in less than 12.
+        timeout: Seconds that workers wait for one that sends heartbeats but
+            takes no part, as it hangs; then they end. Defaults to 1800: longer
+            than a chief alone takes to save or evaluate, and than a block of
+            steps takes to compile.
         start_timeout: Seconds in which all processes must have started.
             Defaults to 600.
         communication: `"auto"`, `"ring"` or `"nccl"`: what gradients are
@@ -64,8 +74,8 @@ def strategy(
     Raises:
         TypeError, ValueError: if an argument or a variable of the environment
             cannot be used, or a second call has other arguments.
-        RuntimeError: if TensorFlow has been used before, and there are several
-            processes.
+        RuntimeError: if there are several processes and TensorFlow has been
+            used before, a port is taken, or some process does not come.
 
     Example:
 
@@ -81,6 +91,7 @@ def strategy(
     options = {
         "threads": threads,
         "heartbeat": heartbeat,
+        "timeout": timeout,
         "start_timeout": start_timeout,
         "communication": communication,
         "port": port,
@@ -111,7 +122,7 @@ def _check(options: dict[str, Any]) -> None:
     for name in ("threads", "port"):
         if options[name] is not None:
             checks.positive_integer(name, options[name])
-    for name in ("heartbeat", "start_timeout"):
+    for name in ("heartbeat", "timeout", "start_timeout"):
         checks.positive_number(name, options[name], "Write seconds.")
 
 
@@ -143,7 +154,7 @@ def _of_cluster(
     _share_gpus(cluster)
     coordination.configure(
         cluster.tasks,
-        cluster.leader,
+        "/job:{}/replica:0/task:{}".format(*cluster.first),
         options["heartbeat"],
         options["start_timeout"],
     )
@@ -154,11 +165,53 @@ def _of_cluster(
         num_accelerators={"GPU": len(tf.config.get_visible_devices("GPU"))},
         rpc_layer="grpc",
     )
-    return tf.distribute.MultiWorkerMirroredStrategy(
-        resolver,
-        tf.distribute.experimental.CommunicationOptions(
-            implementation=_COMMUNICATION[options["communication"]]
-        ),
+    try:
+        made = tf.distribute.MultiWorkerMirroredStrategy(
+            resolver,
+            # Its own `timeout_seconds` would leave a thread for each sum.
+            tf.distribute.experimental.CommunicationOptions(
+                implementation=_COMMUNICATION[options["communication"]]
+            ),
+        )
+    except tf.errors.OpError as error:
+        raise _not_started(cluster, options, error.message) from error
+    membership.begin(cluster, options["timeout"])
+    return made
+
+
+def _not_started(
+    cluster: Cluster, options: dict[str, Any], message: str
+) -> RuntimeError:
+    """Why processes were not connected."""
+    if "Could not start gRPC server" in message:
+        return RuntimeError(
+            "Each process must have a port of its own. Received: "
+            f"{cluster.address}, which is taken, as by a process of an "
+            "earlier start. End that one; or choose other ports, in "
+            "`TF_CONFIG`, or under Slurm by `strategy(port=...)`."
+        )
+    missing = re.findall(
+        r"/job:(\w+)/replica:0/task:(\d+)",
+        message.partition("timed out task names:")[2].partition("rror ")[0],
+    )
+    if "Deadline Exceeded" in message and not missing:
+        missing = [cluster.first]  # Whom the others report to
+    if not missing:
+        return RuntimeError(
+            "All processes of a cluster must be able to connect. Received: "
+            f"{message.splitlines()[0]}. Start all of them again, each with "
+            "the same addresses and a number of its own."
+        )
+    names = " and ".join(
+        f"{kind}-{index} ({cluster.tasks[kind][int(index)]})"
+        for kind, index in dict.fromkeys(missing)
+    )
+    return RuntimeError(
+        f"All {cluster.count} processes must start within "
+        f"{options['start_timeout']:g} seconds. Received: nothing from "
+        f"{names}. See the log of that process; check that its address can "
+        "be reached from here; or wait longer, by "
+        "`strategy(start_timeout=...)`."
     )
 
 

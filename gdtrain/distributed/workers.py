@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from gdtrain.distributed import membership
+
 _Result = TypeVar("_Result")
 
 
@@ -54,7 +56,8 @@ class Workers:
         own = self._strategy.experimental_distribute_values_from_function(
             lambda _: tf.constant([number], tf.int64)
         )
-        found = self._gathered(own).numpy().tolist()
+        with membership.waiting():
+            found = self._gathered(own).numpy().tolist()
         return found[:: len(found) // self.count]  # One of each's replicas
 
     @functools.cached_property

@@ -22,6 +22,7 @@ from gdtrain.block.xla_choice import (
 )
 from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import replicas, settings
+from gdtrain.distributed import membership
 from gdtrain.distributed.reports import Reports, agreed_seconds
 from gdtrain.distributed.workers import Workers
 from gdtrain.loop.hooks import Hooks, Requirements
@@ -154,11 +155,13 @@ class BlockRunner:
         is_steady = compiled.is_steady
         clock, strides = self._clock(compiled.step)
         start = time.perf_counter()
-        result = compiled.run(request, clock)
+        with membership.waiting():
+            result = compiled.run(request, clock)
         if not result.is_finite:
             self._rolls_back[settings_key(self._model)] = is_steady = False
             compiled = self.compiled_for(request.data_source)
-            result = compiled.run(request, clock)
+            with membership.waiting():
+                result = compiled.run(request, clock)
         seconds = time.perf_counter() - start
         slots = compiled.step.layout.slots(result.rows)
         if slots.size:
@@ -201,8 +204,9 @@ class BlockRunner:
                 vector, strides = self._clock(step, within_block=False)
                 clock = StepClock.decode(tf.constant(vector), False)
                 start = time.perf_counter()
-                logs, row = step.run(data, clock)
-                rows = row.numpy()[None]
+                with membership.waiting():
+                    logs, row = step.run(data, clock)
+                    rows = row.numpy()[None]
                 seconds = time.perf_counter() - start
                 self._observe(step, rows, strides, seconds)
         if row is None:

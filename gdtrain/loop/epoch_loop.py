@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from gdtrain.data.protocols import DataSource
+from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import callbacks as keras_callbacks
 from gdtrain.loop import pacing
 from gdtrain.loop.block_queue import BlockQueue
@@ -67,13 +68,16 @@ def callback_list(
     Args:
         model: The model.
         callbacks: What the user gave: a list, a `CallbackList` or `None`.
-        verbose: As in `keras.Model.fit`.
+        verbose: As in `keras.Model.fit`. Of several workers, `"auto"` shows
+            the progress of the first.
         data_source: The data.
         epochs: How many there will be.
         add_history: Whether to add a `History`.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
+    if verbose == "auto" and not Workers(model.distribute_strategy).is_first:
+        verbose = 0
     return CallbackList(
         callbacks,
         add_history=add_history,

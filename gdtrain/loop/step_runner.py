@@ -10,6 +10,7 @@ import keras
 
 from gdtrain.block import prediction
 from gdtrain.common import forks
+from gdtrain.distributed import worker_lost
 from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import patches
 from gdtrain.loop import block_runner, fit, hooks, inference
@@ -109,7 +110,8 @@ class StepRunner(_Mixin):
     @_signature_of(keras.Model.predict_on_batch)
     def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts one batch; as `keras.Model.predict_on_batch`."""
-        with ReadableErrors():
+        strategy = self.distribute_strategy
+        with ReadableErrors(), worker_lost.explained(strategy):
             return super().predict_on_batch(*args, **kwargs)
 
     @functools.cached_property
@@ -189,6 +191,7 @@ def entered(model: Any, *attributes: str) -> Iterator[None]:
 
     Within an outer pass, metrics and some attributes are set back at the end.
     Weights, optimizer and random states stay as the inner pass leaves them.
+    An error that the loss of another worker causes says so.
 
     Args:
         model: A `DescentTrainer`.
@@ -203,7 +206,8 @@ def entered(model: Any, *attributes: str) -> Iterator[None]:
     kept = {name: getattr(model, name, None) for name in attributes}
     token = _under_way.set((*outer, model))
     try:
-        yield
+        with worker_lost.explained(model.distribute_strategy):
+            yield
     finally:
         _under_way.reset(token)
         if metrics is not None:

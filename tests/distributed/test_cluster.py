@@ -27,7 +27,8 @@ def test_tf_config_describes_a_cluster():
     found = cluster.find(tf_config(), None)
     assert found.tasks == CLUSTER
     assert (found.kind, found.index, found.count) == ("worker", 1, 3)
-    assert found.leader == "/job:chief/replica:0/task:0"
+    assert found.address == "b:2"
+    assert found.first == ("chief", "0")
 
 
 def test_tf_config_comes_before_slurm():

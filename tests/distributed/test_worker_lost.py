@@ -1,0 +1,171 @@
+"""What the workers of a cluster do when one of them is lost."""
+
+import pickle
+import re
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from gdtrain.distributed import worker_lost
+from tests import waiting, workers
+
+UNHEALTHY = (
+    "Graph execution error:\n\nCollective ops is aborted by: Error reported "
+    "from /job:worker/task:1: The following tasks are unhealthy (stopped "
+    "sending heartbeats):\n/job:chief/replica:0/task:0\n"
+    "/job:worker/replica:0/task:1\nThe tasks have crashed."
+)
+CLOSED = (
+    "Collective ops is aborted by: Socket closed\nAdditional GRPC error "
+    "information from remote target /job:worker/replica:0/task:0 while "
+    "calling /tensorflow.WorkerService/RecvBuf:"
+)
+REPORTED = "Collective ops is aborted by: Error: " + worker_lost.report_of(
+    ["worker-2"], "it raised ValueError: of [its] own"
+)
+
+
+@pytest.mark.parametrize(
+    "message, names, why",
+    [
+        (UNHEALTHY, ["chief-0", "worker-1"], "no heartbeat came"),
+        (CLOSED, ["worker-0"], "connection was closed"),
+        (REPORTED, ["worker-2"], "it raised ValueError: of \\[its\\) own"),
+        ("Collective ops is aborted by: x.\nMore", [], "lost: x\\. Training"),
+    ],
+)
+def test_errors_of_tensorflow_say_who_is_lost(message, names, why):
+    lost = worker_lost.from_error(
+        tf.errors.UnavailableError(None, None, message)
+    )
+    assert lost.workers == names
+    assert re.search(why, str(lost))
+    again = pickle.loads(pickle.dumps(lost))
+    assert (str(again), again.workers) == (str(lost), names)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(CLOSED),
+        tf.errors.InvalidArgumentError(None, None, "Incompatible shapes"),
+    ],
+)
+def test_other_errors_are_no_loss(error):
+    assert worker_lost.from_error(error) is None
+
+
+def test_error_of_one_process_stays_as_it_is():
+    error = tf.errors.UnavailableError(None, None, CLOSED)
+    with pytest.raises(tf.errors.UnavailableError) as caught:
+        with worker_lost.explained(tf.distribute.get_strategy()):
+            raise error
+    assert caught.value is error
+
+
+def end_of(environments, *arguments):
+    """Runs members to their ends; `(exit code, output, errors)` of each."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.distributed.member", *arguments],
+            env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for environment in environments
+    ]
+    who = int(arguments[1])
+    try:
+        # One that is stopped, or hangs, ends when the others have.
+        order = [p for i, p in enumerate(processes) if i != who]
+        found = {p: p.communicate(timeout=waiting.SECONDS) for p in order}
+        if arguments[0] in ("is stopped", "hangs"):
+            processes[who].kill()
+        found[processes[who]] = processes[who].communicate(
+            timeout=waiting.SECONDS
+        )
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return [(p.returncode, *found[p]) for p in processes]
+
+
+def assert_lost(end, who, why):
+    """A worker has ended with a `WorkerLost`, and shows little else."""
+    code, _, errors = end
+    assert code == 1, errors
+    last = errors.strip().splitlines()[-1]
+    assert re.search(f"WorkerLost: {who} was lost: .*{why}", last), errors
+    assert errors.count("Traceback") == 1
+    assert errors.count("  File ") <= 5  # Two of them of `python -m`
+
+
+@pytest.fixture(scope="module")
+def slurm_ends():
+    """Two processes as `srun` starts them, of which the second one raises."""
+    return end_of(workers.slurm_environments(2), "raises", "1")
+
+
+def test_processes_of_slurm_train_together(slurm_ends):
+    for _, output, errors in slurm_ends:
+        assert "member: has trained on 2" in output, errors
+
+
+def test_first_worker_alone_shows_progress(slurm_ends):
+    chief, other = (output for _, output, _ in slurm_ends)
+    assert "Epoch 2/2" in chief and "loss" in chief
+    assert [
+        line for line in other.splitlines() if not line.startswith("member:")
+    ] == []
+
+
+def test_worker_that_raises_shows_its_own_error(slurm_ends):
+    code, _, errors = slurm_ends[1]
+    assert code == 1
+    assert "ValueError: invalid literal for int()" in errors
+    assert "WorkerLost" not in errors
+
+
+def test_other_workers_show_why_one_was_lost(slurm_ends):
+    assert_lost(slurm_ends[0], "worker-1", "it raised ValueError: invalid lit")
+
+
+HEARTBEAT, CLOSES = "no heartbeat", "connection was closed"
+
+
+@pytest.mark.parametrize(
+    "event, who, why, code",
+    [
+        ("is killed", 1, HEARTBEAT, -9),
+        *(
+            pytest.param(*values, marks=pytest.mark.long)
+            for values in [
+                ("is killed", 0, CLOSES, -9),
+                ("is terminated", 1, HEARTBEAT, -15),
+                ("is terminated", 0, CLOSES, -15),
+                ("is stopped", 1, HEARTBEAT, -9),
+                ("is stopped", 0, "", -9),
+                ("exits", 1, "its program has ended", 3),
+                ("exits", 0, "its program has ended", 3),
+                ("hangs", 1, "waited for it for 6 sec.*`timeout`", -9),
+                ("hangs", 0, "waited for it for 6 sec.*`timeout`", -9),
+                ("raises", 0, "it raised ValueError", 1),
+            ]
+        ),
+    ],
+)
+def test_loss_of_a_worker_ends_the_others(event, who, why, code):
+    ends = end_of(workers.environments(2), event, str(who))
+    assert ends[who][0] == code
+    assert_lost(ends[1 - who], f"worker-{who}", why)
+
+
+@pytest.mark.long
+def test_loss_of_a_worker_ends_an_evaluation():
+    ends = end_of(workers.environments(3), "is killed", "1", "evaluate")
+    for end in ends[0], ends[2]:
+        assert_lost(end, "worker-[01]", "")
