@@ -55,14 +55,14 @@ class Membership:
 
     def begin(self) -> None:
         """Begins to watch, and sets what happens at the end."""
-        if threading.current_thread() is threading.main_thread():
-            # TensorFlow would ignore SIGTERM from now on.
-            handler = signal.getsignal(signal.SIGTERM)
-            if handler is not None:
-                signal.signal(signal.SIGTERM, handler)
+        self._watch.start()
+        if threading.current_thread() is not threading.main_thread():
+            return  # Who runs this thread, as Ray, ends the processes.
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not None:  # TensorFlow would ignore it from now on.
+            signal.signal(signal.SIGTERM, handler)
         sys.excepthook = self._uncaught
         atexit.register(self._end)
-        self._watch.start()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
