@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from gdtrain.common import failures
 from gdtrain.common.whole_files import written_aside
+from gdtrain.distributed.worker_lost import WorkerLost
 
 _MOST = 3  # As many crashes in a row; two restarts
 _NAME = re.compile(r"crash-([0-9]+)-worker-[0-9]+\.json")
@@ -24,6 +25,7 @@ _OF_OTHERS = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
     tf.errors.UnavailableError,
+    WorkerLost,
 )
 
 
