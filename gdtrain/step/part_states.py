@@ -66,7 +66,11 @@ class PartStates:
             [
                 *virtual_workers.weighted(list(scalars.values()), share),
                 *virtual_workers.weighted(_values(self._averages), share),
-                *_values(self._metrics),
+                # A part without examples counts nothing: its mean is NaN.
+                *(
+                    tf.where(share > 0, value, tf.zeros_like(value))
+                    for value in _values(self._metrics)
+                ),
             ]
         )
 

@@ -122,6 +122,7 @@ class OwnStep(gdtrain.Sequential):
 
     def __init__(self, *args):
         super().__init__(*args)
+        self.mean = keras.metrics.Mean()
         self.error = keras.metrics.MeanAbsoluteError(name="error")
 
     def train_step(self, data):
@@ -130,22 +131,31 @@ class OwnStep(gdtrain.Sequential):
             y_pred = self(x, training=True)
             loss = tf.reduce_mean((y - y_pred) ** 2)
         self.descend(tape, loss, self.layers[-1].trainable_weights)
+        self.mean.update_state(loss)
         self.error.update_state(y, y_pred)
         return {
+            "mean": self.mean.result(),
             "squares": loss,
             "error": self.error.result(),
             "largest": tf.reduce_mean(tf.reduce_max(y_pred, -1)),
         }
 
 
-def results(strategy, kind, callbacks=(), dataset=False, base=None):
+def results(
+    strategy,
+    kind,
+    callbacks=(),
+    dataset=False,
+    base=gdtrain.Sequential,
+    examples=EXAMPLES,
+):
     """What a training leaves, to the bit."""
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     make, optimizer, arguments = KINDS[kind]
-    x, y = models.regression_data(EXAMPLES, 16)
+    x, y = models.regression_data(examples, 16)
     with strategy.scope():
-        model = (base or gdtrain.Sequential)([keras.Input([16]), *make()])
+        model = base([keras.Input([16]), *make()])
         model.compile(optimizer(), "mse", reproducible_workers=4, **arguments)
     data = {"x": x, "y": y, "batch_size": BATCH}
     if dataset:
