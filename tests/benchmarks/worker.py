@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 import gdtrain
+from gdtrain.distributed.workers import Workers
 from tests.benchmarks import jobs, peers_keras
 
 WIDTH = 5000  # Of a layer of 25 million weights
@@ -110,7 +111,7 @@ def restarted(folder, victim, backup=None):
         backup: Makes the callback that saves. Defaults to `BackupAndRestore`.
     """
     strategy = gdtrain.distributed.strategy(threads=1)
-    workers = gdtrain.distributed.Workers(strategy)
+    workers = Workers(strategy)
     rank = max(workers.name[-1:], "0")
     folder = pathlib.Path(folder)
 
