@@ -51,10 +51,14 @@ class RayReport(BackupAndRestore):
     wait for it; Ray restarts it as `FailureConfig` says.
 
     Args:
-        every_steps, every_seconds, save_freq, at_epochs_only, on_change: As in
-            `gdtrain.callbacks.BackupAndRestore`.
+        every_steps: Save at steps that are multiples of this. Defaults to
+            `None`, no such steps.
+        every_seconds: Save when so many seconds have passed. Defaults to 60.
+            `None` for never. A run also saves when it ends.
         keep: How many of the newest states each checkpoint has. Defaults to
             1. A `NonfiniteGuard` that rolls back may need one more.
+        save_freq, at_epochs_only, on_change: As in
+            `gdtrain.callbacks.BackupAndRestore`.
         telemetry: A `gdtrain.callbacks.Telemetry` of the same `fit`, which is
             diagnosed at each report. More metrics then are `verdict`, the
             name of what `gdtrain.diagnose` found, and `trouble`: 1 if the loss

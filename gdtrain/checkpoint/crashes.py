@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gdtrain.common import failures
 from gdtrain.common.whole_files import written_aside
-from gdtrain.distributed.worker_lost import WorkerLost
+from gdtrain.distributed.worker_lost import WorkerLost, from_error
 
 _MOST = 3  # As many crashes in a row; two restarts
 _NAME = re.compile(r"crash-([0-9]+)-worker-[0-9]+\.json")
@@ -31,7 +31,7 @@ _OF_OTHERS = (
 
 def is_of_others(error: BaseException) -> bool:
     """Whether an error came of another worker, or of a network."""
-    return isinstance(error, _OF_OTHERS)
+    return isinstance(error, _OF_OTHERS) or from_error(error) is not None
 
 
 class Crash(NamedTuple):

@@ -97,14 +97,16 @@ def data_source(
     checks.at_least_one("batch_size", batch_size or None)
     limits = steps_per_epoch, keras.config.max_steps_per_epoch()
     steps_per_epoch = min(filter(None, limits), default=steps_per_epoch)
-    is_alone = Workers(strategy).count == 1
+    workers = Workers(strategy)
+    is_alone = workers.count == 1
     if isinstance(x, WorkerData) or data.is_grain(x) and is_alone:
         part = x.data if isinstance(x, WorkerData) else x
         if not isinstance(part, tf.data.Dataset) or not is_alone:
             _check_batches_are_whole(x, y, sample_weight)
             return WorkerSource(part, strategy, steps_per_epoch, class_weight)
         x = part
-    seed = _seed(steps_done) if shuffle else 0
+    # Without a seed of the user's, each worker would draw one of its own.
+    seed = workers.numbers(_seed(steps_done))[0] if shuffle else 0
     if isinstance(x, ShardedDataset):
         _check_batches_are_whole(x, y, sample_weight)
         return ShardedSource(

@@ -245,8 +245,6 @@ class ShardedSource(IteratorSource):
     ) -> None:
         workers = Workers(strategy)
         shard_order.check_workers(dataset.readers, workers.count)
-        if shuffle:  # Workers may have drawn different ones.
-            seed = workers.numbers(seed)[0]
         self._given = dataset
         self._order = dataset.order(shuffle, seed)
         self._strategy = strategy
