@@ -126,7 +126,8 @@ class Membership:
         traceback: TracebackType | None,
     ) -> None:
         """Shows an error that ends the program, and tells the others."""
-        lost = worker_lost.from_error(error)  # Outside of `fit`
+        # Outside of `fit`
+        lost = worker_lost.from_error(error, _name(self._tasks[0]))
         if lost is not None:
             kind, error = WorkerLost, lost.with_traceback(traceback)
         self._hook(kind, error, traceback)

@@ -61,11 +61,12 @@ def report_of(workers: Sequence[str], why: str) -> str:
     return f"[gdtrain: {' '.join(workers)}: {why.replace(']', ')')}]"
 
 
-def from_error(error: BaseException) -> WorkerLost | None:
+def from_error(error: BaseException, first: str) -> WorkerLost | None:
     """The `WorkerLost` that an error of TensorFlow means; `None` if none.
 
     Args:
         error: Raised by what waited for other processes.
+        first: The name of the worker that the others send heartbeats to.
     """
     if not isinstance(error, tf.errors.OpError):
         return None
@@ -88,6 +89,12 @@ def from_error(error: BaseException) -> WorkerLost | None:
         )
     if _ABORTED in message:
         why = message.partition(_ABORTED)[2].splitlines()[0]
+        if why.startswith("Deadline Exceeded"):  # Of heartbeats
+            return WorkerLost(
+                [first],
+                "it answers no heartbeat, as it was stopped, or its machine is "
+                "gone",
+            )
         return WorkerLost([], why.rstrip("."))
     return None
 
@@ -106,8 +113,11 @@ def explained(strategy: tf.distribute.Strategy) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        # Strategies of one process have no resolver.
-        lost = from_error(error) if strategy.cluster_resolver else None
+        resolver = strategy.cluster_resolver
+        if resolver is None:  # As in strategies of one process
+            raise
+        has_chief = "chief" in resolver.cluster_spec().jobs
+        lost = from_error(error, "chief-0" if has_chief else "worker-0")
         if lost is None:
             raise
         # Frames and operations where it was noticed say nothing of the cause.

@@ -22,6 +22,7 @@ CLOSED = (
     "information from remote target /job:worker/replica:0/task:0 while "
     "calling /tensorflow.WorkerService/RecvBuf:"
 )
+DEADLINE = "Collective ops is aborted by: Deadline Exceeded\nThe error could be"
 REPORTED = "Collective ops is aborted by: Error: " + worker_lost.report_of(
     ["worker-2"], "it raised ValueError: of [its] own"
 )
@@ -33,13 +34,13 @@ REPORTED = "Collective ops is aborted by: Error: " + worker_lost.report_of(
         (UNHEALTHY, ["chief-0", "worker-1"], "no heartbeat came"),
         (CLOSED, ["worker-0"], "connection was closed"),
         (REPORTED, ["worker-2"], "it raised ValueError: of \\[its\\) own"),
+        (DEADLINE, ["chief-0"], "it answers no heartbeat"),
         ("Collective ops is aborted by: x.\nMore", [], "lost: x\\. Training"),
     ],
 )
 def test_errors_of_tensorflow_say_who_is_lost(message, names, why):
-    lost = worker_lost.from_error(
-        tf.errors.UnavailableError(None, None, message)
-    )
+    error = tf.errors.UnavailableError(None, None, message)
+    lost = worker_lost.from_error(error, "chief-0")
     assert lost.workers == names
     assert re.search(why, str(lost))
     again = pickle.loads(pickle.dumps(lost))
@@ -54,7 +55,7 @@ def test_errors_of_tensorflow_say_who_is_lost(message, names, why):
     ],
 )
 def test_other_errors_are_no_loss(error):
-    assert worker_lost.from_error(error) is None
+    assert worker_lost.from_error(error, "worker-0") is None
 
 
 def test_error_of_one_process_stays_as_it_is():
@@ -148,7 +149,7 @@ HEARTBEAT, CLOSES = "no heartbeat", "connection was closed"
                 ("is terminated", 1, HEARTBEAT, -15),
                 ("is terminated", 0, CLOSES, -15),
                 ("is stopped", 1, HEARTBEAT, -9),
-                ("is stopped", 0, "", -9),
+                ("is stopped", 0, "it answers no heartbeat", -9),
                 ("exits", 1, "its program has ended", 3),
                 ("exits", 0, "its program has ended", 3),
                 ("hangs", 1, "waited for it for 6 sec.*`timeout`", -9),
