@@ -61,12 +61,14 @@ def report_of(workers: Sequence[str], why: str) -> str:
     return f"[gdtrain: {' '.join(workers)}: {why.replace(']', ')')}]"
 
 
-def from_error(error: BaseException, first: str) -> WorkerLost | None:
+def from_error(
+    error: BaseException, first: str = "worker-0"
+) -> WorkerLost | None:
     """The `WorkerLost` that an error of TensorFlow means; `None` if none.
 
     Args:
         error: Raised by what waited for other processes.
-        first: The name of the worker that the others send heartbeats to.
+        first: The worker that the others send heartbeats to.
     """
     if not isinstance(error, tf.errors.OpError):
         return None
