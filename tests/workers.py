@@ -1,11 +1,15 @@
 """Processes on this machine that train one model together."""
 
+import contextlib
 import json
 import os
 import random
 import socket
+import subprocess
+import sys
 
 from gdtrain.distributed import slurm
+from tests import waiting
 
 # Below those that a system gives to whoever asks for any
 _PORTS = range(10_000, 30_000)
@@ -68,4 +72,47 @@ def slurm_environments(count):
         | variables
         | {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
         for index in range(count)
+    ]
+
+
+@contextlib.contextmanager
+def started(environments, module, *arguments):
+    """Processes that run a module, one in each environment; killed at the end.
+
+    Args:
+        environments: A list of dicts.
+        module: Its name.
+        *arguments: Of all; of one that is callable, what it returns for the
+            number of the process.
+    """
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                module,
+                *(str(a(i) if callable(a) else a) for a in arguments),
+            ],
+            env={"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i, environment in enumerate(environments)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def run(environments, module, *arguments):
+    """Runs what `started` starts to its end: `(exit code, output, errors)`s."""
+    with started(environments, module, *arguments) as processes:
+        found = [p.communicate(timeout=waiting.SECONDS) for p in processes]
+    return [
+        (p.returncode, *texts)
+        for p, texts in zip(processes, found, strict=True)
     ]

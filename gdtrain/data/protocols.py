@@ -162,7 +162,7 @@ class DataSource(Protocol):
             workers_differ: Whether there was another number of processes, too.
 
         Raises:
-            NoPosition: if the order of examples would be another one.
+            NoPosition: if the order of examples would differ.
         """
         return position
 

@@ -11,6 +11,7 @@ from gdtrain.data import plans
 from gdtrain.data.protocols import Structure
 
 _HEADER, _FOOTER = 12, 4  # Bytes of a record around its data
+_COMPRESSED = b"\x1f\x8b", b"\x78\x9c"  # Of GZIP and ZLIB; or of a length
 
 
 class Shard(Protocol):
@@ -185,6 +186,15 @@ class _TFRecordShard(Shard):
         return False
 
 
+def _is_damaged(path: str) -> bool:
+    """Whether TensorFlow cannot read the first record of a file as it is."""
+    try:
+        next(iter(tf.data.TFRecordDataset(path)))
+    except tf.errors.DataLossError:
+        return True
+    return False
+
+
 def _offsets(path: str) -> Iterator[int]:
     """Where each record begins, then where the last one ends."""
     try:
@@ -199,7 +209,7 @@ def _offsets(path: str) -> Iterator[int]:
             yield offset
             file.seek(offset)
             header = file.read(_HEADER)
-            if offset == 0 and header[:2] in (b"\x1f\x8b", b"\x78\x9c"):
+            if offset == 0 and header[:2] in _COMPRESSED and _is_damaged(path):
                 raise ShardError(
                     f"{path!r} must not be compressed, to be read from any "
                     "record on. Decompress it; or pass a "

@@ -20,6 +20,7 @@ from gdtrain.keras_bridge import coordination
 _PREFIX = "gdtrain/"
 _SOMEONE_ENDED = f"{_PREFIX}someone ended/"
 _ALL_ENDED = f"{_PREFIX}all ended"
+_JUDGED = f"{_PREFIX}judged"
 _PATIENCE = 5.0  # Seconds of waiting before a worker asks who has ended
 _BETWEEN = 1.0  # Seconds between looks at what this process waits for
 
@@ -27,9 +28,9 @@ _BETWEEN = 1.0  # Seconds between looks at what this process waits for
 class Membership:
     """This process as a member of a cluster.
 
-    It tells the others that it failed, waits for them at its end, and watches
-    that what it waits for can come: a worker that has ended its program, or
-    hangs, answers nobody, but sends heartbeats.
+    It reports a failure of its own, waits for the others at its end, and
+    watches that what it waits for can come: a worker that has ended its
+    program, or hangs, answers nobody, but sends heartbeats.
 
     Args:
         cluster: All processes.
@@ -46,6 +47,7 @@ class Membership:
         self._name = _name(self._own)
         self._timeout = timeout
         self._waits_since: float | None = None
+        self._says_it_waits = False
         self._has_failed = False
         self._process = os.getpid()
         self._hook = sys.excepthook
@@ -79,13 +81,14 @@ class Membership:
             while True:
                 time.sleep(_BETWEEN)
                 since = self._waits_since
-                if since is None:
-                    continue
-                waited = time.monotonic() - since
+                waited = 0.0 if since is None else time.monotonic() - since
                 if waited > _PATIENCE:
                     self._look_for_ended()
-                if waited > self._timeout and self._look_for_stuck(since):
-                    return
+                if since is not None and waited > self._timeout:
+                    self._look_for_stuck(since)
+                elif self._says_it_waits:  # What it waited for has come.
+                    coordination.withdraw(_waits(self._own))
+                    self._says_it_waits = False
 
     def _look_for_ended(self) -> None:
         """Fails what waits for a worker that has ended its program."""
@@ -95,14 +98,16 @@ class Membership:
             ]
             self._report(ended, "its program has ended, before that of others")
 
-    def _look_for_stuck(self, since: float) -> bool:
+    def _look_for_stuck(self, since: float) -> None:
         """Fails what waits for a worker that waits for nobody."""
         coordination.publish(_waits(self._own))
-        if not coordination.publish(f"{_PREFIX}judged"):
-            return True  # Another one does the rest.
+        self._says_it_waits = True
+        if not coordination.publish(_JUDGED):
+            return  # One of the others looks already.
         time.sleep(3 * _BETWEEN)  # In which all that wait say so
         if self._waits_since != since:
-            return False
+            coordination.withdraw(_JUDGED)
+            return
         stuck = [
             task
             for task in self._tasks
@@ -113,7 +118,6 @@ class Membership:
             self._report(stuck, f"others have waited for it {seconds}")
         else:
             self._report(self._tasks, f"each has waited for another {seconds}")
-        return True
 
     def _report(self, tasks: list[tuple[str, int]], why: str) -> None:
         names = [_name(task) for task in tasks]
@@ -125,7 +129,7 @@ class Membership:
         error: BaseException,
         traceback: TracebackType | None,
     ) -> None:
-        """Shows an error that ends the program, and tells the others."""
+        """Shows an error that ends the program, and reports it."""
         # Outside of `fit`
         lost = worker_lost.from_error(error, _name(self._tasks[0]))
         if lost is not None:

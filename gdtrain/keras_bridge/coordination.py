@@ -73,6 +73,18 @@ def publish(key: str) -> bool:
     return True
 
 
+def withdraw(key: str) -> None:
+    """Removes a key.
+
+    Needs `delete_config_key_value`; without it, a worker that was slow once
+    cannot be told from one that hangs later.
+
+    Raises:
+        tf.errors.OpError: if the first process is lost.
+    """
+    context.context().delete_config_key_value(key)
+
+
 def is_published(key: str, seconds: float = 0.001) -> bool:
     """Whether a key is set, at the latest after some seconds.
 

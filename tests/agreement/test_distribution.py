@@ -1,38 +1,24 @@
 """One device, two replicas and two processes train to the same numbers."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import waiting, workers
+from tests import workers
 from tests.agreement import distributed_fit, reproducible_fit
 
 
 def run_two_workers(folder, *arguments):
     """Runs `distributed_fit` in two processes: `(return code, stderr)`s."""
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.agreement.distributed_fit",
-                folder / str(index),
-                *arguments,
-            ],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index, environment in enumerate(workers.environments(2))
-    ]
-    errors = [
-        process.communicate(timeout=waiting.SECONDS)[1] for process in processes
-    ]
-    return [(p.returncode, e) for p, e in zip(processes, errors, strict=True)]
+    found = workers.run(
+        workers.environments(2),
+        "tests.agreement.distributed_fit",
+        lambda index: folder / str(index),
+        *arguments,
+    )
+    return [(code, errors) for code, _, errors in found]
 
 
 @pytest.fixture(scope="module")

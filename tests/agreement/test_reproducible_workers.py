@@ -1,8 +1,6 @@
 """`compile(reproducible_workers=k)`: any number of replicas, the same bits."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,7 +10,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.descent import virtual_workers
 from gdtrain.distributed.workers import Workers
-from tests import models, waiting, workers
+from tests import models, workers
 from tests.agreement.reproducible_fit import KINDS, OwnStep, results
 from tests.callbacks.runs import KillAt, Killed
 from tests.long import mostly_long
@@ -60,23 +58,12 @@ def test_another_number_of_replicas_continues_to_the_same_bits(
 def test_one_two_and_four_processes_train_to_the_same_bits(tmp_path):
     found = []
     for count in (1, 2, 4):
-        processes = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.agreement.reproducible_fit",
-                    tmp_path / f"{index}-of-{count}",
-                ],
-                env=environment,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index, environment in enumerate(workers.environments(count))
-        ]
-        for process in processes:
-            _, error = process.communicate(timeout=4 * waiting.SECONDS)
-            assert process.returncode == 0, error
+        ended = workers.run(
+            workers.environments(count),
+            "tests.agreement.reproducible_fit",
+            lambda index, of=count: tmp_path / f"{index}-of-{of}",
+        )
+        assert [code for code, *_ in ended] == [0] * count, ended
         found += [
             json.loads((tmp_path / f"{index}-of-{count}").read_text())
             for index in range(count)

@@ -1,12 +1,8 @@
 """A run that some workers saved is continued by another number of them."""
 
-import contextlib
 import json
 import os
-import pathlib
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
@@ -27,27 +23,14 @@ def expected(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"), ONE)
 
 
-@contextlib.contextmanager
 def started(folder, count, *arguments):
     """Some workers in processes of their own."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.callbacks.elastic_run", folder]
-            + [*map(str, arguments)],
-            cwd=pathlib.Path(__file__).parents[2],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for environment in workers.environments(count)
-    ]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    return workers.started(
+        workers.environments(count),
+        "tests.callbacks.elastic_run",
+        folder,
+        *arguments,
+    )
 
 
 def ended(processes):

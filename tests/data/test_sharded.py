@@ -209,6 +209,15 @@ def test_compressed_records_are_refused(tmp_path):
         TFRecordShards([path], tf.strings.to_number)
 
 
+@pytest.mark.parametrize("length", [0x8B1F, 0x9C78])
+def test_a_length_may_look_like_compression(tmp_path, length):
+    path = str(tmp_path / "numbers")
+    with tf.io.TFRecordWriter(path) as writer:
+        writer.write(b"1" * length)
+    (shard,) = TFRecordShards([path], tf.strings.length)
+    assert shard.read(0, 1).tolist() == [length]
+
+
 def test_damage_is_named_in_training(tmp_path):
     path = write_records(tmp_path / "numbers", 40)
 

@@ -86,14 +86,19 @@ def prepare():
     return gdtrain.distributed.strategy(threads=1)
 
 
+def arrays():
+    """Examples, and what is to be learned of them."""
+    x = np.random.default_rng(0).normal(size=(96, 4)).astype("float32")
+    return x, x.sum(axis=1, keepdims=True)
+
+
 def fitted(strategy, *callbacks, rate=0.01):
     """Trains a small network: what its history and weights are."""
     import keras
 
     import gdtrain
 
-    random = np.random.default_rng(0)
-    x = random.normal(size=(96, 4)).astype("float32")
+    x, y = arrays()
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = gdtrain.Sequential(
@@ -107,7 +112,7 @@ def fitted(strategy, *callbacks, rate=0.01):
         model.compile(keras.optimizers.Adam(rate), "mse", metrics=["mae"])
     history = model.fit(
         x,
-        x.sum(axis=1, keepdims=True),
+        y,
         batch_size=16,
         epochs=EPOCHS,
         verbose=0,
@@ -171,6 +176,52 @@ def killed_often(folder):
     random = np.random.default_rng(0)
     epochs = sorted(random.choice(np.arange(1, EPOCHS), 3, replace=False))
     return killed(folder, [(int(random.integers(2)), int(e)) for e in epochs])
+
+
+def reads_ray_data(config):
+    """Trains on Ray Data, then on arrays, by all examples in one batch."""
+    import keras
+    import ray.train
+
+    import gdtrain
+
+    strategy = prepare()
+    shard = ray.train.get_dataset_shard("train")
+    x, y = arrays()
+
+    def parts():
+        for batch in shard.iter_batches(batch_size=len(x)):
+            yield batch["x"], batch["y"]
+
+    def trained(**data):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = gdtrain.Sequential(
+                [keras.Input([4]), keras.layers.Dense(1)]
+            )
+            model.compile(gdtrain.GradientDescent(0.1), "mse")
+        model.fit(**data, epochs=3, verbose=0)
+        return [w.ravel().tolist() for w in model.get_weights()]
+
+    return {
+        "parts": trained(x=gdtrain.data.WorkerData(parts)),
+        "arrays": trained(x=x, y=y, batch_size=len(x)),
+        "examples": sum(len(batch) for batch, _ in parts()),
+    }
+
+
+def ray_data(folder):
+    """Examples that Ray Data shares out among two workers."""
+    import ray.data
+
+    with cluster(4):
+        examples = [{"x": x, "y": y} for x, y in zip(*arrays(), strict=True)]
+        datasets = {"train": ray.data.from_items(examples)}
+        return (
+            trainer(reads_ray_data, folder, datasets=datasets)
+            .fit()
+            .return_value
+        )
 
 
 def fails(config):

@@ -2,15 +2,13 @@
 
 import json
 import logging
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from gdtrain.distributed import reports
 from gdtrain.distributed.reports import Reports, Stragglers, Times
-from tests import waiting, workers
+from tests import workers
 
 NAMES = ["worker-0", "worker-1", "worker-2"]
 
@@ -114,26 +112,16 @@ def test_short_blocks_are_looked_at_together():
 
 def run(folder, *arguments):
     """What each of two workers found, and their exit codes."""
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.distributed.agreeing_fit",
-                folder,
-                *arguments,
-            ],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for environment in workers.environments(2)
-    ]
-    errors = [p.communicate(timeout=waiting.SECONDS)[1] for p in processes]
+    ended = workers.run(
+        workers.environments(2),
+        "tests.distributed.agreeing_fit",
+        folder,
+        *arguments,
+    )
     written = [folder / f"{index}.json" for index in range(2)]
-    assert all(path.exists() for path in written), "\n".join(errors)
+    assert all(path.exists() for path in written), ended
     found = [json.loads(path.read_text()) for path in written]
-    return *found, [process.returncode for process in processes]
+    return *found, [code for code, *_ in ended]
 
 
 @pytest.fixture(scope="module")

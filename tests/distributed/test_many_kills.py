@@ -1,9 +1,6 @@
 """Workers are killed twenty times, and no bit of the result differs."""
 
-import contextlib
 import random
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,25 +10,10 @@ from tests import waiting, workers
 _KILLS = 20
 
 
-@contextlib.contextmanager
 def started(folder, count):
     """Some workers, in processes of their own."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.distributed.killed_fit", folder],
-            env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for environment in workers.environments(count)
-    ]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    environments = workers.environments(count)
+    return workers.started(environments, "tests.distributed.killed_fit", folder)
 
 
 def hashes(folder, count):

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.distributed.ray_runs import EPOCHS
 
 
-def run(name, folder, seconds=240):
+def run(name, folder, seconds=1200):
     """What a function of `ray_runs` returns; none of its processes is left."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.distributed.ray_runs", name, str(folder)],
@@ -65,6 +66,14 @@ def test_kills_change_no_bit(name, tmp_path):
     assert kills == {"chief_killed": 1, "killed_often": 3}[name]
     assert found["weights"] == found["undisturbed"]["weights"]
     assert found["history"] == found["undisturbed"]["history"]
+
+
+@pytest.mark.long
+def test_ray_data_feed_each_worker_its_part(tmp_path):
+    found = run("ray_data", tmp_path)
+    assert found["examples"] == 48
+    for one, other in zip(found["parts"], found["arrays"], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.long

@@ -2,8 +2,6 @@
 
 import pickle
 import re
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -68,18 +66,10 @@ def test_error_of_one_process_stays_as_it_is():
 
 def end_of(environments, *arguments):
     """Runs members to their ends; `(exit code, output, errors)` of each."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.distributed.member", *arguments],
-            env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for environment in environments
-    ]
     who = int(arguments[1])
-    try:
+    with workers.started(
+        environments, "tests.distributed.member", *arguments
+    ) as processes:
         # One that is stopped, or hangs, ends when the others have.
         order = [p for i, p in enumerate(processes) if i != who]
         found = {p: p.communicate(timeout=waiting.SECONDS) for p in order}
@@ -88,10 +78,6 @@ def end_of(environments, *arguments):
         found[processes[who]] = processes[who].communicate(
             timeout=waiting.SECONDS
         )
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
     return [(p.returncode, *found[p]) for p in processes]
 
 
@@ -163,6 +149,13 @@ def test_loss_of_a_worker_ends_the_others(event, who, why, code):
     ends = end_of(workers.environments(2), event, str(who))
     assert ends[who][0] == code
     assert_lost(ends[1 - who], f"worker-{who}", why)
+
+
+@pytest.mark.parametrize("who", [1, pytest.param(0, marks=pytest.mark.long)])
+def test_the_first_to_end_puts_nobody_in_error(who):
+    ends = end_of(workers.environments(2), "ends", str(who))
+    assert [code for code, *_ in ends] == [0, 0], ends
+    assert "member: saved" in ends[1 - who][1]
 
 
 @pytest.mark.long
