@@ -114,6 +114,7 @@ SETTINGS = [
     {
         "global_clipnorm": 0.5,
         "microbatches": 2,
+        "reproducible_workers": None,  # Which `microbatches` exclude
         "steps_per_execution": 2,
         "jit_compile": False,
     },

@@ -407,6 +407,8 @@ def test_several_workers_are_refused(monkeypatch):
 
 
 class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
+    cluster_resolver = None
+
     def __init__(self):
         """It has no workers."""
 
