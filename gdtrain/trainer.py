@@ -156,7 +156,7 @@ class DescentTrainer(StepRunner):
             with step.measuring(
                 Update(name, self, loss, gradient, weights, optimizer)
             ):
-                update.apply(optimizer, clipped, weights, exactly)
+                update.apply(optimizer, clipped, weights)
 
     def compile(
         self,

@@ -6,8 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from gdtrain.descent import replicas
-from gdtrain.descent.gradients import Gradient, dense, loss_scale, multiply
+from gdtrain.descent.gradients import Gradient, loss_scale, multiply
 from gdtrain.descent.optimizers import by_name
 from gdtrain.keras_bridge import optimizers
 
@@ -79,7 +78,6 @@ def apply(
     optimizer: Any,
     gradients: list[Gradient | None],
     weights: Sequence[Any],
-    exactly: bool = False,
 ) -> None:
     """Moves `weights` against `gradients`, in place.
 
@@ -93,45 +91,17 @@ def apply(
             weight alone.
         weights: The weights, a list as long. If it is empty, nothing
             happens: the optimizer's count of updates stays, as in Keras.
-        exactly: As in `as_taken`.
     """
     if not weights:
         return
-    gradients = as_taken(optimizer, gradients, exactly)
-    if all(g is not None for g in gradients):
-        optimizer.apply(gradients, weights)
-        return
-    with warnings.catch_warnings():
-        # `missing` has named these weights; Keras would at every trace.
-        warnings.filterwarnings("ignore", "Gradients do not exist")
-        optimizer.apply(gradients, weights)
-
-
-def as_taken(
-    optimizer: Any, gradients: list[Gradient | None], exactly: bool = False
-) -> list[Gradient | None]:
-    """Gradients as the `apply` of a Keras optimizer takes them.
-
-    Args:
-        optimizer: A Keras optimizer, built.
-        gradients: A list of tensors, equal on all replicas; `None` stays.
-        exactly: Whether no gradient is rounded on its way, whatever the number
-            of replicas.
-    """
     scale = loss_scale(optimizer)
     if scale is not None:
         # A loss-scaling optimizer divides by the scale itself.
         gradients = [multiply(g, scale) for g in gradients]
-    if replicas.count() > 1:
-        # The optimizer adds up over replicas, each of which has the whole.
-        if exactly:
-            return [
-                None if g is None else replicas.of_first(dense(g))
-                for g in gradients
-            ]
-        share = 1.0 / replicas.count()
-        gradients = [multiply(g, share) for g in gradients]
-    return gradients
+    with warnings.catch_warnings(), optimizers.gradients_summed(optimizer):
+        # `missing` has named these weights; Keras would at every trace.
+        warnings.filterwarnings("ignore", "Gradients do not exist")
+        optimizer.apply(gradients, weights)
 
 
 def missing(

@@ -1,6 +1,8 @@
 """Optimizers: their weights, slots, clipping and learning rate."""
 
+import collections
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -16,6 +18,47 @@ def unwrapped(optimizer: Optimizer) -> Any:
     """The optimizer that one for loss scaling wraps; else itself."""
     # Not by class: a wrapper of the user's own may be of any.
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+_summed: collections.Counter[int] = collections.Counter()  # By `id`
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def gradients_summed(optimizer: Optimizer) -> Iterator[None]:
+    """While open, gradients of an optimizer are those of all replicas.
+
+    Keras's `apply` adds up over replicas. Where gradients are equal on all of
+    them already, that would send each number twice, and round it.
+
+    Needs `_all_reduce_sum_gradients`, looked up at each update; without it,
+    updates on several replicas are as many times too large.
+
+    Args:
+        optimizer: A Keras optimizer, or one for loss scaling that wraps it.
+    """
+    # Replicas are traced on threads of their own, one within the other.
+    inner = unwrapped(optimizer)
+    _count_users(inner, +1)
+    try:
+        yield
+    finally:
+        _count_users(inner, -1)
+
+
+def _count_users(inner: Any, change: int) -> None:
+    name = type(inner)._all_reduce_sum_gradients.__name__
+    with _lock:
+        _summed[id(inner)] += change
+        # Past `__setattr__`, which would track it
+        if _summed[id(inner)]:
+            vars(inner)[name] = _as_they_are
+        else:
+            del vars(inner)[name], _summed[id(inner)]
+
+
+def _as_they_are(pairs: Any) -> list:
+    return list(pairs)
 
 
 def slot(

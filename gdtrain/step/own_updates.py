@@ -78,7 +78,7 @@ def _update(
     with step.measuring(
         Update(name, step.model, loss, gradient, weights, optimizer)
     ):
-        optimizer.apply(update.as_taken(optimizer, clipped), weights)
+        update.apply(optimizer, clipped, weights)
 
 
 def measure_by_hand(step: step_context.StepContext) -> None:

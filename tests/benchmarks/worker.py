@@ -9,6 +9,7 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import gdtrain
 from gdtrain.distributed.workers import Workers
@@ -23,13 +24,14 @@ def step_seconds(job, distributed, epochs, repeats=5):
 
     Args:
         job: Its name, in `jobs`.
-        distributed: Whether under the strategy of a group of one worker.
+        distributed: Whether under the strategy of a group, of one worker:
+            `gdtrain.distributed.strategy` gives none to one that is alone.
         epochs: How many a training has.
         repeats: Of how many trainings.
     """
     work = jobs.make(job)
     if distributed:
-        with gdtrain.distributed.strategy().scope():
+        with tf.distribute.MultiWorkerMirroredStrategy().scope():
             model = peers_keras.model(
                 gdtrain.Sequential, work, jit_compile=False
             )

@@ -178,6 +178,7 @@ OWNERS = {
     "_flatten_metrics_in_order": compiled,
     "_flush_futures": lambda: keras.callbacks.CallbackList(),
     "_fn_kwargs": loss_of_keras,
+    "_all_reduce_sum_gradients": built_optimizer,
     "_get_variable_index": built_optimizer,
     "_global_test_batch": keras.callbacks.TensorBoard,
     "_global_train_batch": keras.callbacks.TensorBoard,
