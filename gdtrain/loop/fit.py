@@ -7,6 +7,7 @@ import keras
 from gdtrain.common import checks
 from gdtrain.data import choice
 from gdtrain.descent import virtual_workers
+from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import losses, models
 from gdtrain.loop import epoch_loop, hooks
@@ -76,6 +77,8 @@ def _begin(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:
     """Begins training, or resumes it if a callback says so."""
     model = state.model
     model.stop_training = False
+    workers = Workers(model.distribute_strategy)
+    hooks.check_alike(workers, callbacks.callbacks)
     virtual_workers.check_threads(model)
     function_of(model, "train").begin()
     for callback in hooks.own(callbacks.callbacks):

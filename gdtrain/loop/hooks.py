@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import math
 import statistics
@@ -27,6 +28,46 @@ _log = logging.getLogger("gdtrain")
 _PAIRS = 5  # Trials without and with the measuring; the median counts.
 _TRIAL = 0.1  # Seconds of each at least
 _PAUSE = 50  # Times as long as the trials, until the next ones
+
+
+def check_alike(
+    workers: Workers, callbacks: Iterable[keras.callbacks.Callback]
+) -> None:
+    """Refuses callbacks that are not the same on all workers.
+
+    They decide how long blocks are, when training ends, and what a step
+    computes: workers that differ in it would wait for each other.
+
+    Args:
+        workers: The processes that train together.
+        callbacks: Those of this process; its progress bar does not count.
+
+    Raises:
+        ValueError: on each worker, if they differ.
+    """
+    if workers.count == 1:
+        return
+    bar = keras.callbacks.ProgbarLogger
+    own = [_in_words(one) for one in callbacks if not isinstance(one, bar)]
+    digest = hashlib.sha256(repr(own).encode()).digest()
+    number = int.from_bytes(digest[:7], "big")
+    each = zip(workers.names, workers.numbers(number), strict=True)
+    others = [name for name, found in each if found != number]
+    if others:
+        raise ValueError(
+            "`fit` must have the same callbacks on all workers. Received: "
+            f"{', '.join(own)} on {workers.name}, and others on "
+            f"{', '.join(others)}. Give them to all; in a callback of your "
+            "own, do what only one worker is to do `if rank == 0`. TensorBoard "
+            "and other writers of gdtrain write on the first worker only."
+        )
+
+
+def _in_words(callback: keras.callbacks.Callback) -> str:
+    """A callback with what it has measured."""
+    measured = callback.requests if isinstance(callback, Callback) else []
+    names = [f"{one.quantity.name}/{one.every_steps}" for one in measured]
+    return type(callback).__name__ + (f"({', '.join(names)})" if names else "")
 
 
 class Budget:

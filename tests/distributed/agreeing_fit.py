@@ -177,6 +177,14 @@ class Worker:
             "telemetry": medians(telemetry),
         }
 
+    def refused(self):
+        """Why callbacks that differ on one worker are refused."""
+        try:
+            self.train(*[Counted()] * (self.index == 0))
+        except ValueError as error:
+            return str(error)
+        return ""
+
     def lengths(self, feed, **settings):
         """Blocks and waiting while one worker is slow, validation and all."""
         blocks = Blocks(self.slow)
@@ -216,6 +224,7 @@ def main():
         }
     else:
         found |= {
+            "refused": worker.refused(),
             "straggling": worker.straggling(),
             "lengths": [worker.lengths(unknown)],
             "SIGTERM": worker.signalled(signal.SIGTERM, 1),

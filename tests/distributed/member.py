@@ -29,10 +29,18 @@ X = np.ones([64, 4], "float32")
 
 
 class Event(keras.callbacks.Callback):
-    """Has the event happen as the second epoch ends, or as one is evaluated."""
+    """Has the event happen as the second epoch ends, or as one is evaluated.
+
+    Args:
+        is_hit: Whether to this worker.
+    """
+
+    def __init__(self, is_hit):
+        super().__init__()
+        self.is_hit = is_hit
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch == 1:
+        if epoch == 1 and self.is_hit:
             print("member: event", flush=True)
             EVENTS[sys.argv[1]]()
 
@@ -62,7 +70,7 @@ def main():
             time.sleep(4)  # More than a heartbeat, as to save a model
             print("member: saved", flush=True)
         return
-    callbacks = [Event()] if is_hit else []
+    callbacks = [Event(is_hit)]
     while evaluates:
         model.evaluate(**data, verbose=0, callbacks=callbacks)
     model.fit(**data, epochs=10**6, verbose=0, callbacks=callbacks)

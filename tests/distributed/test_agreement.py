@@ -173,6 +173,12 @@ def test_tensorboard_shows_the_workers(two):
     assert shown <= set(first["straggling"]["tags"])
 
 
+def test_callbacks_that_differ_are_refused(two):
+    first, second, _ = two
+    assert "Counted, History on worker-0, and others on w" in first["refused"]
+    assert "History on worker-1, and others on worker-0" in second["refused"]
+
+
 def test_one_clock_says_when_all_save_within_an_epoch(two):
     first, second, _ = two
     saved = first["straggling"]["saved"]
