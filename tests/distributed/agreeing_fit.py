@@ -126,9 +126,11 @@ class Worker:
         """
         folder = self.folder / f"{number}-{index}"
 
+        left = [number] if index == self.index else []
+
         def act(step):
-            if index == self.index and step > 15:
-                os.kill(os.getpid(), number)
+            if left and step > 15:  # Once: a second Ctrl-C does not wait.
+                os.kill(os.getpid(), left.pop())
 
         def backup():
             return gdtrain.callbacks.BackupAndRestore(
