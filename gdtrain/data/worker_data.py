@@ -245,7 +245,6 @@ class WorkerSource(IteratorSource):
     def fingerprint(self) -> dict[str, Any]:
         return {
             "kind": f"{self._kind}, the part of a worker",
-            "workers": self._workers.count,
             "batch": repr(self.batch_spec),
         } | self._part.content
 
@@ -258,6 +257,17 @@ class WorkerSource(IteratorSource):
             "kept": [_serialized(batch) for batch in kept],
             "read": read,
         }
+
+    def moved(
+        self, position: Position | None, step: int, workers_differ: bool
+    ) -> Position | None:
+        """Its replicas may differ in number: they split each batch."""
+        if workers_differ:
+            raise NoPosition(
+                "`WorkerData` has one worker's own part of the data, and only "
+                "you know those of a different number of workers"
+            )
+        return position
 
     def _iterator_at(self, position: Position) -> Iterator:
         kept = [_parsed(batch, self._part.spec) for batch in position["kept"]]

@@ -1,6 +1,6 @@
 """A run that any number of workers and replicas can continue.
 
-    TF_CONFIG=... python -m tests.callbacks.elastic_run FOLDER [STOP_AT]
+    TF_CONFIG=... python -m tests.callbacks.elastic_run FOLDER FEED [STOP_AT]
 
 is one worker: it saves in `FOLDER/backup`, stops after step STOP_AT, and else
 writes what it leaves as JSON to `FOLDER/left-INDEX.json`. If a fit is refused,
@@ -24,6 +24,19 @@ from tests.callbacks.runs import KillAt, Killed
 ONE = tf.distribute.get_strategy()
 
 
+def shards():
+    """Examples of `runs` in shards of different lengths."""
+    bounds = [0, 5, 6, len(runs.X)]
+    parts = [
+        gdtrain.data.ArrayShard((runs.X[a:b], runs.Y[a:b]))
+        for a, b in zip(bounds, bounds[1:], strict=False)
+    ]
+    return {"x": gdtrain.data.ShardedDataset(parts, batch_size=8, readers=4)}
+
+
+FEEDS = runs.FEEDS | {"shards": shards}
+
+
 def network(strategy):
     """A model whose replicas draw no random numbers of their own."""
     with strategy.scope():
@@ -45,7 +58,7 @@ def run(folder, strategy, stop_at=None, feed="arrays", **backup):
         folder: Where it saves.
         strategy: A `tf.distribute.Strategy`.
         stop_at: After which step it is stopped; `None` to run to the end.
-        feed: A key of `runs.FEEDS`, or a function.
+        feed: A key of `FEEDS`, or a function.
         **backup: Of `BackupAndRestore`.
 
     Returns:
@@ -58,7 +71,7 @@ def run(folder, strategy, stop_at=None, feed="arrays", **backup):
     defaults = {"every_steps": 1, "every_seconds": None}
     try:
         history = model.fit(
-            **(feed if callable(feed) else runs.FEEDS[feed])(),
+            **(feed if callable(feed) else FEEDS[feed])(),
             epochs=3,
             verbose=0,
             callbacks=[
@@ -87,14 +100,14 @@ def assert_same(left, expected, names=None):
 
 
 def main():
-    folder, *stop_at = sys.argv[1:]
+    folder, feed, *stop_at = sys.argv[1:]
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     index = Workers(strategy).index
     while True:
         try:
-            left = run(folder, strategy, *map(int, stop_at))
+            left = run(folder, strategy, *map(int, stop_at), feed=feed)
             break
         except RuntimeError as error:
             refused = pathlib.Path(folder, f"refused-{index}")

@@ -8,10 +8,12 @@ import time
 import pytest
 import tensorflow as tf
 
+import gdtrain
 from gdtrain.checkpoint import files
 from gdtrain.checkpoint.backups import Backups
 from gdtrain.writers.folder_lock import FolderLock
 from tests import waiting, workers
+from tests.callbacks import runs
 from tests.callbacks.elastic_run import ONE, assert_same, run
 
 EPOCHS = {"at_epochs_only": True, "save_freq": "epoch", "every_steps": None}
@@ -45,7 +47,7 @@ def left_by(folder, index):
     return json.loads((folder / f"left-{index}.json").read_text())
 
 
-@pytest.mark.parametrize("feed", ["arrays", "PyDataset"])
+@pytest.mark.parametrize("feed", ["arrays", "PyDataset", "shards"])
 def test_one_and_two_replicas_in_turn_train_as_one(
     tmp_path, two_replicas, feed, capsys
 ):
@@ -64,7 +66,7 @@ def test_one_and_two_workers_in_turn_train_as_one(tmp_path, expected, capsys):
 
     Before, a job of another number of workers on the same folder is refused.
     """
-    with started(tmp_path, 2, 3) as processes:
+    with started(tmp_path, 2, "arrays", 3) as processes:
         ended(processes)
     assert run(tmp_path, ONE, 6) is None
     printed = capsys.readouterr().out
@@ -75,7 +77,7 @@ def test_one_and_two_workers_in_turn_train_as_one(tmp_path, expected, capsys):
     assert sorted(names) == ["crashes", *saved]  # What stopped the two
     lock = FolderLock(folder)  # As if the job of one worker still ran
     refused = [tmp_path / f"refused-{index}" for index in range(2)]
-    with started(tmp_path, 2) as processes:
+    with started(tmp_path, 2, "arrays") as processes:
         while not all(path.exists() for path in refused):
             assert all(process.poll() is None for process in processes)
             time.sleep(0.1)
@@ -136,6 +138,19 @@ def test_a_dataset_that_is_sharded_by_files_is_refused(tmp_path):
     assert_same(run(parts, ONE, feed=by_examples), expected, ["losses"])
 
 
+def test_own_parts_of_workers_are_refused(tmp_path):
+    batches = [(runs.X[a : a + 6], runs.Y[a : a + 6]) for a in (0, 6, 12, 18)]
+
+    def feed():
+        return {"x": gdtrain.data.WorkerData(batches)}
+
+    run(tmp_path, ONE, 5, feed, **EPOCHS)
+    as_if_by_workers(tmp_path, 2)
+    text = "one worker's own part of the data.*: the run was saved by 2 workers"
+    with pytest.raises(ValueError, match=text):
+        run(tmp_path, ONE, feed=feed, **EPOCHS)
+
+
 def test_a_dataset_within_an_epoch_is_refused(tmp_path, two_replicas):
     _, feed = sharded_by_files(tmp_path)
     run(tmp_path, ONE, 5, feed)
@@ -163,8 +178,11 @@ def test_a_folder_of_a_worker_that_is_missing_is_named(tmp_path):
 
 
 @pytest.mark.long
-def test_four_two_one_and_four_workers_in_turn_train_as_one(tmp_path, expected):
+@pytest.mark.parametrize("feed", ["arrays", "shards"])
+def test_four_two_one_and_four_workers_in_turn_train_as_one(tmp_path, feed):
+    expected = run(tmp_path / "whole", ONE, feed=feed)
     for count, stop_at in [(4, 2), (2, 5), (1, 7), (4, None)]:
-        with started(tmp_path, count, *filter(None, [stop_at])) as processes:
+        more = filter(None, [stop_at])
+        with started(tmp_path, count, feed, *more) as processes:
             ended(processes)
     assert_same(left_by(tmp_path, 0), expected)
