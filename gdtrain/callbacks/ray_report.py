@@ -14,8 +14,8 @@ from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.checkpoint.crashes import CrashLog, is_of_others
 from gdtrain.data.protocols import DataSource
-from gdtrain.diagnosis import at_rest, nonfinite
 from gdtrain.diagnosis.diagnose import diagnose
+from gdtrain.diagnosis.verdicts import nonfinite, nothing_to_report
 from gdtrain.distributed import ray_session
 from gdtrain.distributed.ray_session import RaySession
 from gdtrain.loop.fit_state import FitState, State
@@ -279,7 +279,7 @@ def _names(folder: str) -> set[str]:
 def _verdict(telemetry: Telemetry) -> dict[str, Any]:
     """The verdict on what was measured so far, and whether it is ruin."""
     if not len(telemetry.table):
-        return {"verdict": at_rest.NOTHING, "trouble": 0}
+        return {"verdict": nothing_to_report.NAME, "trouble": 0}
     found = diagnose(telemetry)
     is_broken = nonfinite.is_broken([each.name for each in found.verdicts])
     return {"verdict": found.verdict.name, "trouble": int(is_broken)}

@@ -2,44 +2,50 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gdtrain.diagnosis import (
-    at_rest,
-    diverging,
-    layers,
-    nonfinite,
-    oscillating,
-    overfitting,
-    too_small,
-)
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.run import NO_EPOCHS, Epochs, Run, runs_of
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
+from gdtrain.diagnosis.verdicts import (
+    converged,
+    converging,
+    dead,
+    diverging,
+    exploding,
+    noise_floor,
+    nonfinite,
+    not_learning,
+    nothing_to_report,
+    oscillating,
+    overfitting,
+    plateau,
+    too_small,
+    vanishing,
+)
 from gdtrain.writers import reading
 from gdtrain.writers.reading import open_source
 
-#: A run and the names of the verdicts on it so far, to more verdicts on it
-Judge = Callable[[Run, Collection[str]], list[Verdict]]
-
 #: What finds each verdict, the most important first: causes before effects.
-JUDGES: dict[str, Judge] = {
-    layers.EXPLODING: layers.judge,
-    diverging.DIVERGING: diverging.judge,
-    nonfinite.NONFINITE: nonfinite.judge,
-    layers.DEAD: layers.judge,
-    layers.VANISHING: layers.judge,
-    oscillating.OSCILLATING: oscillating.judge,
-    at_rest.NOT_LEARNING: at_rest.judge,
-    overfitting.OVERFITTING: overfitting.judge,
-    too_small.TOO_SMALL: too_small.judge,
-    at_rest.PLATEAU: at_rest.judge,
-    at_rest.NOISE_FLOOR: at_rest.judge,
-    at_rest.CONVERGED: at_rest.judge,
-    at_rest.CONVERGING: at_rest.judge,
-    at_rest.NOTHING: at_rest.judge,
+#: One that depends on what else was found comes after it.
+JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
+    exploding.NAME: exploding.judge,
+    diverging.NAME: diverging.judge,
+    nonfinite.NAME: nonfinite.judge,
+    dead.NAME: dead.judge,
+    vanishing.NAME: vanishing.judge,
+    oscillating.NAME: oscillating.judge,
+    overfitting.NAME: overfitting.judge,
+    too_small.NAME: too_small.judge,
+    not_learning.NAME: not_learning.judge,
+    plateau.NAME: plateau.judge,
+    converging.NAME: converging.judge,
+    noise_floor.NAME: noise_floor.judge,
+    converged.NAME: converged.judge,
+    nothing_to_report.NAME: nothing_to_report.judge,
 }
 NAMES = tuple(JUDGES)
 _TAG = "epoch_loss"
@@ -219,7 +225,9 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
     epochs = open_epochs(telemetry, history)
     length = steps_per_epoch(telemetry, source.steps, epochs.count)
     runs = runs_of(source.table, length, epochs)
-    return Diagnosis(ranked([found for run in runs for found in _judge(run)]))
+    return Diagnosis(
+        ranked([found for run in runs for found in verdicts_on(run)])
+    )
 
 
 def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -227,15 +235,11 @@ def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: NAMES.index(v.name)))
 
 
-def _judge(run: Run) -> list[Verdict]:
-    """All verdicts on one run; never none.
-
-    One that finds several is asked when those before the last of them are
-    known: so, `at_rest` is the last.
-    """
+def verdicts_on(run: Run) -> list[Verdict]:
+    """All verdicts on one run, in order; never none."""
     found: list[Verdict] = []
-    for judge in reversed(dict.fromkeys(reversed(JUDGES.values()))):
-        found += judge(run, {verdict.name for verdict in found})
+    for judge in JUDGES.values():
+        found += judge(Case(run, {verdict.name for verdict in found}))
     if not run.name:
         return found
     return [

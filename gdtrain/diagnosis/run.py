@@ -10,6 +10,7 @@ from gdtrain.diagnosis.trend import ENOUGH, Trend, trend
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.step_table import StepTable
 
+DECAYED = 0.1  # Times the largest learning rate
 GRADIENT_LEFT = 0.02  # Of the first gradient: below, it is mostly rounding
 _QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
 
@@ -168,6 +169,12 @@ class Run:
     def last_learning_rate(self) -> float | None:
         """The one at the end, or `None`."""
         return last_known(self.get("learning_rate"), len(self.steps) - 1)
+
+    @property
+    def has_decayed(self) -> bool:
+        """Whether the learning rate ends far lower than it was."""
+        rate, last = self.learning_rate, self.last_learning_rate
+        return bool(rate and last is not None and last < DECAYED * rate)
 
     def rate_in_force(self, first: int, last: int) -> float | None:
         """The largest learning rate of rows `first` to `last`, or `None`.

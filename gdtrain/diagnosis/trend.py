@@ -7,6 +7,11 @@ import numpy as np
 
 ENOUGH = 8  # Losses: less than that have no trend
 
+FALLS = 4.0  # Standard errors
+LEFT = 1e-3  # Share of the gain
+NOISY_MOVED = 0.01  # Share of the first loss
+MOVED = 1e-5  # Share of the first loss; float32 rounds at 6e-8
+
 
 @dataclasses.dataclass(frozen=True)
 class Trend:
@@ -24,6 +29,10 @@ class Trend:
             a geometric series, not below 0 (or the least loss if negative).
         quarters: Means of the second and of the last quarter.
         drift: Fall of a straight line through all of it, in standard errors.
+        first: The very first loss.
+        early: Mean of the first eighth of the losses.
+        early_noise: Standard deviation around a straight line through them.
+        early_count: How many they are.
     """
 
     start: float
@@ -34,6 +43,10 @@ class Trend:
     limit: float
     quarters: tuple[float, float]
     drift: float
+    first: float
+    early: float
+    early_noise: float
+    early_count: int
 
     @property
     def end(self) -> float:
@@ -77,6 +90,42 @@ class Trend:
         rounding = max(1e-3 * abs(self.end), 1e-7 * abs(self.start))
         return self.noise > rounding
 
+    @property
+    def still_falls(self) -> bool:
+        """Whether it falls beyond noise, and not by a last trifle."""
+        falls = self.fall > FALLS
+        if self.is_noisy:
+            falls = falls or (self.long_fall > FALLS and self.fall > 0.5)
+        else:
+            falls = falls and self.late_fall > 0 and self.left > LEFT
+        return falls and self.gain > 0
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the loss has changed beyond noise.
+
+        With batches, by 1% of it at least: random labels are memorized.
+        """
+        spread = max(self.noise, self.early_noise)
+        least = (NOISY_MOVED if self.is_noisy else MOVED) * abs(self.start)
+        change = abs(self.early - self.end)
+        if abs(self.first - self.end) > max(FALLS * spread, least):
+            return True
+        error = spread / math.sqrt(self.early_count)
+        is_sure = abs(self.drift) > FALLS or change > FALLS * error
+        return bool(is_sure and change > least)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The evidence that verdicts on its course share."""
+        return {"start": self.start, "end": self.end, "noise": self.noise}
+
+    @property
+    def rise(self) -> str:
+        """Says that the loss ends higher than it began, if it does."""
+        far = self.end - self.start > FALLS * max(self.noise, self.error)
+        return ", higher than at the start" if far else ""
+
 
 def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
     """Finds the trend of a loss.
@@ -102,6 +151,7 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
     _, second, _, last = np.array_split(means, 4)
     size = len(quarters[-1])
     error = noise_of(means[len(means) // 2 :]) / math.sqrt(size)
+    early = loss[: max(len(loss) // 8, 1)]
     return Trend(
         start=float(means[0]),
         levels=levels,
@@ -111,7 +161,20 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
         limit=limit_of(*levels[1:], floor=floor),
         quarters=(float(second.mean()), float(last.mean())),
         drift=drift_of(means),
+        first=float(loss[0]),
+        early=float(early.mean()),
+        early_noise=_deviation(early),
+        early_count=len(early),
     )
+
+
+def _deviation(values: np.ndarray) -> float:
+    """Standard deviation without the straight line through."""
+    if len(values) < 3:
+        return 0.0
+    places = np.arange(len(values))
+    line = np.polyval(np.polyfit(places, values, 1), places)
+    return float(np.std(values - line))
 
 
 def last_quarters(values: np.ndarray) -> np.ndarray:

@@ -2,9 +2,44 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from gdtrain.common import notebook
+
+
+class Change(NamedTuple):
+    """A change of a training that a program can make.
+
+    Args:
+        kind: What is changed.
+            "learning_rate": the largest one; a schedule keeps its form.
+            "constant_learning_rate": in place of a schedule.
+            "steps": train on, so many times as long in all.
+            "scale_inputs", "scale_targets": each feature has the mean 0 and
+            the standard deviation 1 then; the value is `None`.
+            "shuffle": examples in another order in each epoch; `None`.
+            "from_logits": of the loss; a bool.
+            "weight_decay", "global_clipnorm": of the optimizer.
+        value: To what.
+
+    Example:
+
+    >>> Change("learning_rate", 0.03).value
+    0.03
+    """
+
+    kind: Literal[
+        "learning_rate",
+        "constant_learning_rate",
+        "steps",
+        "scale_inputs",
+        "scale_targets",
+        "shuffle",
+        "from_logits",
+        "weight_decay",
+        "global_clipnorm",
+    ]
+    value: float | bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +54,8 @@ class Verdict:
         text: A sentence with the evidence.
         advice: A sentence on what to try.
         is_trouble: Whether something is wrong.
+        changes: The advice as a program can follow it, if it can: all of
+            these together.
 
     Example:
 
@@ -37,6 +74,7 @@ class Verdict:
     text: str
     advice: str
     is_trouble: bool = True
+    changes: tuple[Change, ...] = ()
 
     def __str__(self) -> str:
         first, last = self.steps
@@ -138,6 +176,7 @@ class Diagnosis:
 def _as_dict(verdict: Verdict) -> dict[str, Any]:
     found = dataclasses.asdict(verdict)
     del found["is_trouble"]
+    found["changes"] = {change.kind: change.value for change in verdict.changes}
     for name, value in found["evidence"].items():
         is_number = isinstance(value, (int, float)) and math.isfinite(value)
         found["evidence"][name] = value if is_number else None

@@ -2,19 +2,22 @@
 
 import re
 
-from gdtrain.diagnosis.at_rest import CONVERGED
-from gdtrain.diagnosis.diverging import DIVERGING
-from gdtrain.diagnosis.layers import DEAD, EXPLODING
-from gdtrain.diagnosis.oscillating import OSCILLATING
-from gdtrain.diagnosis.overfitting import OVERFITTING
-from gdtrain.diagnosis.too_small import TOO_SMALL
+from gdtrain.diagnosis.verdicts import (
+    converged,
+    dead,
+    diverging,
+    exploding,
+    oscillating,
+    overfitting,
+    too_small,
+)
 
 STANDS = re.compile(r"falls no more|stays at|stands at|no more than noise")
 GO_ON = re.compile(r"[Tt]rain on\b(?! only)")
 STOP = re.compile(r"Stop here")
 MORE = re.compile(r"still falls|may be to come|[Tt]rain on\b|Try |keep ")
 TRIED = re.compile(r"\bTry ([0-9][0-9.e+-]*[0-9]|[0-9])")
-TOO_LARGE = {DIVERGING, OSCILLATING}
+TOO_LARGE = {diverging.NAME, oscillating.NAME}
 
 
 def contradictions(diagnosis):
@@ -27,11 +30,15 @@ def contradictions(diagnosis):
         found.append("the loss stands, and is to be trained on")
     if STOP.search(said) and MORE.search(said):
         found.append("stop, and go on")
-    if TOO_SMALL in names and names & {*TOO_LARGE, DEAD, EXPLODING}:
+    if too_small.NAME in names and names & {
+        *TOO_LARGE,
+        dead.NAME,
+        exploding.NAME,
+    }:
         found.append("the learning rate is too small and too large")
-    if {TOO_SMALL, OVERFITTING} <= names:
+    if {too_small.NAME, overfitting.NAME} <= names:
         found.append("the rate is to be raised, and training to be stopped")
-    if len(verdicts) > 1 and CONVERGED in names:
+    if len(verdicts) > 1 and converged.NAME in names:
         found.append("converged, and in trouble")
     for verdict in verdicts:
         found += _of_rates(verdict)
@@ -50,6 +57,6 @@ def _of_rates(verdict):
         found.append(f"{value} is to be tried, beyond the limit {limit}")
     if rate and verdict.name in TOO_LARGE and value >= rate:
         found.append(f"{rate} is too large, and {value} is to be tried")
-    if rate and verdict.name == TOO_SMALL and value <= rate:
+    if rate and verdict.name == too_small.NAME and value <= rate:
         found.append(f"{rate} is too small, and {value} is to be tried")
     return found

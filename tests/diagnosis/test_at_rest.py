@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.at_rest import gradient_rise, has_moved, judge
+from gdtrain.diagnosis.diagnose import verdicts_on
+from gdtrain.diagnosis.verdicts.plateau import gradient_rise
 from tests.diagnosis.descents import bowl, noisy
 from tests.diagnosis.runs import run_of
 
 
 def found_in(run):
-    (found,) = judge(run)
+    (found,) = verdicts_on(run)
     return found
 
 
@@ -102,7 +103,7 @@ def test_gradient_that_was_not_measured_does_not_rise():
 
 def test_less_than_eight_losses_are_nothing_to_report():
     run = run_of(loss=[3.0, 2.0, 1.0])
-    (found,) = judge(run)
+    (found,) = verdicts_on(run)
     assert (found.name, found.confidence) == ("nothing to report", 1)
     assert found.evidence == {"losses": 3}
 
@@ -110,7 +111,7 @@ def test_less_than_eight_losses_are_nothing_to_report():
 def test_memorizing_labels_of_chance_is_no_movement():
     labels = noisy(np.linspace(0.6930, 0.6920, 200), 0.001, 200)
     run = run_of(loss=labels)
-    assert not has_moved(run, run.trend)
+    assert not run.trend.has_moved
     smooth = np.linspace(0.6930, 0.6920, 200)
     run = run_of(loss=smooth)
-    assert has_moved(run, run.trend)
+    assert run.trend.has_moved

@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.layers import judge, judge_dead, relative_gradients
-from tests.diagnosis.runs import run_of
+from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.layers import relative_gradients
+from gdtrain.diagnosis.verdicts import dead, exploding, vanishing
+from tests.diagnosis.runs import case_of, run_of
 
 STEPS = 20
+
+
+def judge(case):
+    """The verdicts on layers, in order."""
+    found = dead.judge(case) + exploding.judge(case)
+    names = {verdict.name for verdict in found}
+    return found + vanishing.judge(Case(case.run, names))
 
 
 def deep(gradients, weights=None, **more):
@@ -24,7 +33,7 @@ def deep(gradients, weights=None, **more):
 @pytest.mark.parametrize("factor", [4.0, 8.0])
 def test_gradients_that_shrink_backwards_vanish(factor):
     run = run_of(**deep(factor ** np.arange(-6.0, 1)))
-    (found,) = judge(run)
+    (found,) = judge(Case(run))
     assert found.name == "vanishing gradients"
     assert found.evidence["factor_a_layer"] == pytest.approx(factor)
     assert found.evidence["ratio"] == pytest.approx(factor**6)
@@ -35,7 +44,7 @@ def test_gradients_that_shrink_backwards_vanish(factor):
 def test_gradients_are_seen_against_weights():
     """A layer of weights ten times as long has a gradient as much longer."""
     lengths = 10.0 ** np.arange(6)
-    assert judge(run_of(**deep(0.01 * lengths, list(lengths)))) == []
+    assert judge(case_of(**deep(0.01 * lengths, list(lengths)))) == []
     names, values = relative_gradients(run_of(**deep(lengths, [2.0] * 6)))
     assert names == [f"layer_{i}" for i in range(6)]
     np.testing.assert_allclose(values[:, 0], lengths / 2)
@@ -43,7 +52,7 @@ def test_gradients_are_seen_against_weights():
 
 def test_gradients_that_grow_backwards_explode():
     run = run_of(**deep(0.4 ** np.arange(6.0)))
-    (found,) = judge(run)
+    (found,) = judge(Case(run))
     assert found.name == "exploding gradients"
     assert found.evidence["ratio"] == pytest.approx(2.5**5)
     assert found.evidence["gradient_to_weights"] == pytest.approx(1)
@@ -51,7 +60,7 @@ def test_gradients_that_grow_backwards_explode():
 
 
 def test_gradients_far_longer_than_weights_explode():
-    (found,) = judge(run_of(**deep([900.0] * 4)))
+    (found,) = judge(case_of(**deep([900.0] * 4)))
     assert found.name == "exploding gradients"
     assert found.evidence["gradient_to_weights"] == pytest.approx(900)
     assert found.confidence == pytest.approx(1 - 0.5 / 3)
@@ -60,40 +69,42 @@ def test_gradients_far_longer_than_weights_explode():
 def test_explosion_is_judged_at_the_first_step():
     columns = deep([1.0] * 5)
     columns["gradient_norm__layer_0"][1:] = 1e4
-    assert judge(run_of(**columns)) == []
+    assert judge(case_of(**columns)) == []
 
 
 def test_three_layers_are_not_deep():
-    assert judge(run_of(**deep([1e-9, 1e-3, 1e3]))) == []
+    assert judge(case_of(**deep([1e-9, 1e-3, 1e3]))) == []
 
 
 def test_layer_without_a_gradient_is_dead():
     columns = deep([0.0, 0.0, 1.0, 1.0])
-    (found,) = judge(run_of(**columns))
+    (found,) = judge(case_of(**columns))
     assert found.name == "dead layer"
     assert found.evidence == {"steps_without_gradient": 1.0}
     assert "layer_1" in found.text  # The one nearest to the loss
     columns["gradient_norm__layer_1"][::4] = 0.1
     columns["gradient_norm__layer_0"][::4] = 0.1
-    assert judge(run_of(**columns)) == []
+    assert judge(case_of(**columns)) == []
 
 
 def test_silent_units_are_told_of_where_they_are_measured():
-    dead = np.full(STEPS, np.nan)
-    dead[::5] = [0.9, 0.95, 0.95, 0.97]
-    run = run_of(**deep([1.0, 1.0]), dead_fraction__layer_0=dead)
-    (found,) = judge_dead(run)
+    silent = np.full(STEPS, np.nan)
+    silent[::5] = [0.9, 0.95, 0.95, 0.97]
+    run = run_of(**deep([1.0, 1.0]), dead_fraction__layer_0=silent)
+    (found,) = dead.judge(Case(run))
     assert found.evidence["dead_fraction"] == pytest.approx(0.95)
     assert "95% of the units of layer_0" in found.text
-    dead[::5] = 0.5
-    assert judge_dead(run_of(**deep([1.0]), dead_fraction__layer_0=dead)) == []
+    silent[::5] = 0.5
+    assert (
+        dead.judge(case_of(**deep([1.0]), dead_fraction__layer_0=silent)) == []
+    )
 
 
 def test_all_layers_without_a_gradient_are_no_dead_layer():
     """The loss or the output does not depend on anything then."""
-    assert judge_dead(run_of(**deep([0.0, 0.0]))) == []
+    assert dead.judge(case_of(**deep([0.0, 0.0]))) == []
 
 
 def test_layers_that_were_not_measured_are_no_error():
-    assert judge(run_of(loss=np.ones(9))) == []
-    assert judge_dead(run_of(accuracy=np.ones(9))) == []
+    assert judge(case_of(loss=np.ones(9))) == []
+    assert dead.judge(case_of(accuracy=np.ones(9))) == []

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from gdtrain.diagnosis.nonfinite import judge
-from tests.diagnosis.runs import run_of
+from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.verdicts.nonfinite import judge
+from tests.diagnosis.runs import case_of, run_of
 
 
 def test_first_step_count_and_layer_are_told():
@@ -15,7 +16,7 @@ def test_first_step_count_and_layer_are_told():
         gradient_norm__first=[1, 1, 1, 1, nan, nan],
         gradient_norm__second=[1, 1, 1, np.inf, nan, nan],
     )
-    (found,) = judge(run)
+    (found,) = judge(Case(run))
     assert (found.name, found.confidence) == ("non-finite", 1)
     assert found.steps == (14, 16)
     assert found.evidence == {"first_step": 14, "nonfinite_count": 7}
@@ -23,22 +24,22 @@ def test_first_step_count_and_layer_are_told():
 
 
 def test_loss_alone_is_enough():
-    (found,) = judge(run_of(loss=[1.0, np.inf, 1.0]))
+    (found,) = judge(case_of(loss=[1.0, np.inf, 1.0]))
     assert found.evidence == {"first_step": 2}
-    (found,) = judge(run_of(loss=[np.nan] * 4))
+    (found,) = judge(case_of(loss=[np.nan] * 4))
     assert found.evidence == {"first_step": 1}
 
 
 def test_count_alone_is_enough():
     run = run_of(loss=[3.0, 2, 1], nonfinite_count=[0, 1, 0])
-    (found,) = judge(run)
+    (found,) = judge(Case(run))
     assert found.steps == (2, 3)
 
 
 def test_numbers_between_measurements_are_not_missing():
     run = run_of(loss=[3.0, None, 2.0, None, 1.0, None])
-    assert judge(run) == []
-    (found,) = judge(run_of(loss=[3.0, None, 2.0, None, np.nan, None]))
+    assert judge(Case(run)) == []
+    (found,) = judge(case_of(loss=[3.0, None, 2.0, None, np.nan, None]))
     assert found.evidence == {"first_step": 5}
 
 
@@ -47,12 +48,12 @@ def test_first_update_far_beyond_the_weights_is_told_of_a_run_that_ends_soon():
         "loss": [4e18, np.inf, np.nan],
         "update_ratio/first": [2e9, np.inf, np.nan],
     }
-    (found,) = judge(run_of(**columns))
+    (found,) = judge(case_of(**columns))
     assert "The first update of first is 2e+09 times as long" in found.text
     assert "scale them" in found.advice
     columns = {
         "loss": [*np.linspace(3, 1, 40), np.nan],
         "update_ratio/first": [2e9, *np.full(40, 1e-3)],
     }
-    (found,) = judge(run_of(**columns))
+    (found,) = judge(case_of(**columns))
     assert "first update" not in found.text

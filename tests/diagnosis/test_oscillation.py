@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.oscillating import alternation, rebound, swing
+from gdtrain.diagnosis.verdicts.oscillating import alternation, rebound, swing
 from tests.diagnosis.descents import noisy
 
 

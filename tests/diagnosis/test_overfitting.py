@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from gdtrain.diagnosis.diagnose import open_epochs
-from gdtrain.diagnosis.overfitting import judge, turn_of
+from gdtrain.diagnosis.verdicts.overfitting import judge, turn_of
 from tests.diagnosis.descents import noisy
-from tests.diagnosis.runs import run_of
+from tests.diagnosis.runs import case_of
 
 
 def judged(loss, val_loss):
     history = {"loss": list(loss), "val_loss": list(val_loss)}
     epochs = open_epochs(None, history)
-    return judge(run_of(loss=np.linspace(1, 0.1, 200), epochs=epochs))
+    return judge(case_of(loss=np.linspace(1, 0.1, 200), epochs=epochs))
 
 
 def test_turn_of_validation_is_found():

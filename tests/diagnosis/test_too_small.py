@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.too_small import (
+from gdtrain.diagnosis.trend import trend
+from gdtrain.diagnosis.verdicts.too_small import (
     fastest,
     judge,
     path_length,
@@ -11,9 +12,8 @@ from gdtrain.diagnosis.too_small import (
     steadiness,
     steps_needed,
 )
-from gdtrain.diagnosis.trend import trend
 from tests.diagnosis.descents import bowl, noisy
-from tests.diagnosis.runs import run_of
+from tests.diagnosis.runs import case_of, run_of
 
 
 @pytest.mark.parametrize("share", [2e-4, 5e-4, 8e-4])
@@ -24,7 +24,7 @@ def test_steps_needed_are_those_of_the_closed_form(share, every):
     columns = bowl([curve], rate, count)
     steps = np.arange(1, count + 1)[::every]
     thin = {name: values[::every] for name, values in columns.items()}
-    (found,) = judge(run_of(steps, **thin))
+    (found,) = judge(case_of(steps, **thin))
     assert found.name == "learning rate too small"
     # The loss is (1 - rate * curve) ** (2 * steps) of the first.
     in_all = np.log(0.01) / np.log((1 - rate * curve) ** 2)
@@ -103,7 +103,7 @@ def test_updates_that_come_to_rest_slow_down():
 def test_short_way_to_the_least_is_no_sign_of_a_small_rate():
     columns = bowl([1.0, 0.5], 0.5, 200, least=1.0)
     assert path_length(run_of(**columns)) < 1
-    assert judge(run_of(**columns)) == []
+    assert judge(case_of(**columns)) == []
 
 
 def test_weights_that_hardly_move_are_told_of_under_noise():
@@ -114,10 +114,10 @@ def test_weights_that_hardly_move_are_told_of_under_noise():
         "weight_norm__a": np.linspace(10, 10.01, count),
         "update_ratio__a": np.full(count, 1e-5),
     }
-    (found,) = judge(run_of(**columns))
+    (found,) = judge(case_of(**columns))
     assert found.evidence["path"] == pytest.approx(200 * 1e-5, rel=1e-3)
     columns["update_ratio__a"] = np.full(count, 1e-1)
-    assert judge(run_of(**columns)) == []
+    assert judge(case_of(**columns)) == []
 
 
 def test_epochs_tell_a_slow_descent_that_batches_hide():
@@ -130,8 +130,8 @@ def test_epochs_tell_a_slow_descent_that_batches_hide():
         "loss": course + batches.ravel(),
         "learning_rate": np.full(epochs * length, 1e-4),
     }
-    assert judge(run_of(**columns)) == []
-    (found,) = judge(run_of(steps_per_epoch=length, **columns))
+    assert judge(case_of(**columns)) == []
+    (found,) = judge(case_of(steps_per_epoch=length, **columns))
     # A level is known to 1e-7 of it, its differences to 1%.
     more = np.log(0.01) / np.log(0.9995) - epochs * length
     assert found.evidence["steps_needed"] == pytest.approx(more, rel=0.05)
@@ -141,11 +141,11 @@ def test_measured_limit_is_told_of():
     columns = bowl([3.0], 1e-3, 100)
     columns["stable_learning_rate"] = np.full(100, np.nan)
     columns["stable_learning_rate"][50] = 2 / 3
-    (found,) = judge(run_of(**columns))
+    (found,) = judge(case_of(**columns))
     assert found.evidence["stable_learning_rate"] == pytest.approx(2 / 3)
     assert "0.001 is 0.0015 times the stable limit 0.667" in found.text
 
 
 def test_good_rates_and_a_rate_of_zero_are_not_too_small():
-    assert judge(run_of(**bowl([3.0, 1.0], 0.3, 60))) == []
-    assert judge(run_of(**bowl([3.0, 1.0], 0.0, 60))) == []
+    assert judge(case_of(**bowl([3.0, 1.0], 0.3, 60))) == []
+    assert judge(case_of(**bowl([3.0, 1.0], 0.0, 60))) == []

@@ -3,14 +3,19 @@
 import collections
 import dataclasses
 
-from gdtrain.diagnosis import at_rest
 from gdtrain.diagnosis.diagnose import NAMES
+from gdtrain.diagnosis.verdicts import (
+    converged,
+    converging,
+    noise_floor,
+    nothing_to_report,
+)
 
 HEALTHY = {
-    at_rest.NOISE_FLOOR,
-    at_rest.CONVERGED,
-    at_rest.CONVERGING,
-    at_rest.NOTHING,
+    noise_floor.NAME,
+    converged.NAME,
+    converging.NAME,
+    nothing_to_report.NAME,
 }
 
 ANY_HEALTHY = "healthy"  # The label where any verdict of health is right

@@ -1,16 +1,15 @@
 """The loss of validation rises while that of training falls."""
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 
-from gdtrain.diagnosis.nonfinite import is_broken
-from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import Verdict, confidence
+from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
-OVERFITTING = "overfitting"
+NAME = "overfitting"
 
 RISE = 1.1  # Times the least validation loss
 NOISE = 6.0  # Standard deviations of such a mean: of noise, 1% rise so
@@ -67,10 +66,11 @@ def turn_of(held: np.ndarray) -> Turn:
     )
 
 
-def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none."""
+    run = case.run
     held, loss = run.epochs.val_loss, run.epochs.loss
-    if run.name or is_broken(found):  # Validation is of the whole model.
+    if run.name or is_broken(case.found):  # Validation is of the whole model.
         return []
     if len(held) < EPOCHS or not (held > 0).all() or np.isinf(held).any():
         return []
@@ -89,7 +89,7 @@ def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
     }
     return [
         Verdict(
-            OVERFITTING,
+            NAME,
             confidence(*turn.margins),
             (int(run.steps[row]), run.span[1]),
             evidence,

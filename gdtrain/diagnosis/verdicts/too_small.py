@@ -1,23 +1,30 @@
 """Learning rate too small: from the start, or decayed too early."""
 
 import math
-from collections.abc import Collection
 
 import numpy as np
 
-from gdtrain.diagnosis import at_rest
-from gdtrain.diagnosis.layers import DEAD, EXPLODING
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, against_limit
-from gdtrain.diagnosis.nonfinite import is_broken
-from gdtrain.diagnosis.oscillating import OSCILLATING
-from gdtrain.diagnosis.overfitting import OVERFITTING
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import Trend, last_quarters
 from gdtrain.diagnosis.verdict import Verdict, confidence
+from gdtrain.diagnosis.verdicts import (
+    dead,
+    exploding,
+    oscillating,
+    overfitting,
+)
+from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
-TOO_SMALL = "learning rate too small"
+NAME = "learning rate too small"
 # What a larger learning rate makes no better
-NO_LARGER_RATE = {EXPLODING, DEAD, OSCILLATING, OVERFITTING}
+NO_LARGER_RATE = {
+    exploding.NAME,
+    dead.NAME,
+    oscillating.NAME,
+    overfitting.NAME,
+}
 
 LEFT = 0.5  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
@@ -28,9 +35,10 @@ KEPT = 0.2  # Length of the last updates, as a share of the first
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 
-def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none."""
-    if is_broken(found) or not NO_LARGER_RATE.isdisjoint(found):
+    run = case.run
+    if is_broken(case.found) or not NO_LARGER_RATE.isdisjoint(case.found):
         return []
     course = run.trend
     if course is None or run.learning_rate == 0:
@@ -46,8 +54,8 @@ def _by_decay(run: Run, course: Trend) -> list[Verdict]:
     That a loss stands still then says nothing of the descent. What counts is
     whether it still fell when the rate became so small.
     """
-    (at_rest_then,) = at_rest.judge(run.moving)
-    still_falls = at_rest_then.name in (at_rest.CONVERGING, at_rest.NOTHING)
+    then = run.moving.trend
+    still_falls = then is None or then.has_moved and then.still_falls
     if run.gradient_is_rounding or not still_falls:
         return []
     largest, last = run.learning_rate, run.last_learning_rate
@@ -60,7 +68,7 @@ def _by_decay(run: Run, course: Trend) -> list[Verdict]:
     }
     return [
         Verdict(
-            TOO_SMALL,
+            NAME,
             confidence(1 / max(worth, 1e-9)),
             (first, end),
             evidence,
@@ -78,7 +86,7 @@ def _by_decay(run: Run, course: Trend) -> list[Verdict]:
 def _by_loss(run: Run, course: Trend) -> list[Verdict]:
     """From a loss that falls steadily and slowly."""
     steps, loss = run.means
-    if not (at_rest.has_moved(run, course) or steadiness(run) > GOES_ON):
+    if not (course.has_moved or steadiness(run) > GOES_ON):
         return []
     pace = fastest(loss, steps, course)
     if max(course.fall, course.drift) < 4 or pace <= 0:
@@ -131,7 +139,7 @@ def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
         evidence["stable_learning_rate"] = limit.value
         text += f" {against_limit(rate, limit, digits=2)}."
     advice = _advice(run, rate, limit)
-    return Verdict(TOO_SMALL, sure, run.span, evidence, text, advice)
+    return Verdict(NAME, sure, run.span, evidence, text, advice)
 
 
 def _advice(run: Run, rate: float | None, limit: Limit | None) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Collection
 
 import numpy as np
 
-from gdtrain.diagnosis.diverging import DIVERGING
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import with_scale
-from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import ENOUGH
 from gdtrain.diagnosis.verdict import Verdict
+from gdtrain.diagnosis.verdicts import diverging
 
-NONFINITE = "non-finite"
+NAME = "non-finite"
 FOLLOWS = "It follows from the verdict above: fix that first."
 AT_ONCE = (
     "No update was made before it. Look for NaN and for very large values in "
@@ -26,11 +26,12 @@ LATER = (
 
 def is_broken(found: Collection[str]) -> bool:
     """Whether verdicts say that the loss grows or is not finite."""
-    return DIVERGING in found or NONFINITE in found
+    return diverging.NAME in found or NAME in found
 
 
-def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none."""
+    run = case.run
     row = run.first_nonfinite
     if row is None:
         return []
@@ -49,8 +50,8 @@ def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
     if len(run.loss):
         text += f" The loss before it is {run.loss[-1]:.4g}."
     advice = AT_ONCE if step == 1 else LATER
-    if DIVERGING in found:
+    if diverging.NAME in case.found:
         advice = FOLLOWS
     elif 0 < len(run.loss) < ENOUGH:
         text, advice = with_scale(run, text, advice)
-    return [Verdict(NONFINITE, 1.0, (step, last), evidence, text, advice)]
+    return [Verdict(NAME, 1.0, (step, last), evidence, text, advice)]

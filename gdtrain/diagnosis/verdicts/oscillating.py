@@ -1,16 +1,15 @@
 """Learning rate too large: descent jumps from side to side."""
 
-from collections.abc import Collection
-
 import numpy as np
 
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
-from gdtrain.diagnosis.nonfinite import is_broken
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
+from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
-OSCILLATING = "learning rate too large: oscillating"
+NAME = "learning rate too large: oscillating"
 
 
 def alternation(values: np.ndarray) -> float:
@@ -81,13 +80,13 @@ NEAR = 2.0  # Times the rate
 Found = tuple[float, float | None]  # Margin over the threshold, and the value
 
 
-def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+def judge(case: Case) -> list[Verdict]:
     """Jumps back and forth: a list of one verdict, or none.
 
     Only of the part before a learning rate decayed to nothing.
     """
-    run = run.moving
-    if is_broken(found) or run.trend is None or run.learning_rate == 0:
+    run = case.run.moving
+    if is_broken(case.found) or run.trend is None or run.learning_rate == 0:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
     back = rebound(run.loss)
@@ -149,7 +148,7 @@ def _oscillating(
             evidence["stable_learning_rate"] = limit.value
             text += f"; the stable limit is {limit.value:.3g} ({limit.source})"
             advice = f"Try {min(SHARE * limit.value, rate / 2):.2g}."
-    return Verdict(OSCILLATING, sure, steps, evidence, as_text(text), advice)
+    return Verdict(NAME, sure, steps, evidence, as_text(text), advice)
 
 
 def _limit_of_jumps(run: Run, rate: float, evidence: dict) -> Limit | None:

@@ -1,10 +1,10 @@
 """Learning rate too large: the loss grows."""
 
 import dataclasses
-from collections.abc import Collection
 
 import numpy as np
 
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import (
     SHARE,
     Growth,
@@ -22,18 +22,19 @@ from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
 
-DIVERGING = "learning rate too large: diverging"
+NAME = "learning rate too large: diverging"
 ENDS_ABOVE = 1.5  # Times the first loss
 ROSE = 10.0  # Times the lowest loss before
 STAYS_UP = 0.7  # Of the first loss, after such a rise
 THIRD = 1 / 3
 
 
-def judge(run: Run, found: Collection[str] = ()) -> list[Verdict]:
+def judge(case: Case) -> list[Verdict]:
     """A loss that grows: a list of one verdict, or none.
 
     Whatever else is found.
     """
+    run = case.run
     if run.learning_rate == 0:
         return []
     raised = _above_zero(run)
@@ -113,7 +114,7 @@ def _by_last_finite_step(run: Run) -> list[Verdict]:
     advice = f"Try {SHARE * limit:.2g}, and less while it still grows."
     text, advice = with_scale(run, as_text(text), advice)
     sure, steps = confidence(factor / ROSE), (step, int(run.steps[end]))
-    return [Verdict(DIVERGING, sure, steps, evidence, text, advice)]
+    return [Verdict(NAME, sure, steps, evidence, text, advice)]
 
 
 def _by_rise(run: Run, rise: Growth, sure: float) -> list[Verdict]:
@@ -148,7 +149,7 @@ def _by_rise(run: Run, rise: Growth, sure: float) -> list[Verdict]:
     else:
         advice = _without_limit(rate, rise.factor)
     text, advice = with_scale(run, as_text(text), advice)
-    return [Verdict(DIVERGING, sure, steps, evidence, text, advice)]
+    return [Verdict(NAME, sure, steps, evidence, text, advice)]
 
 
 def _without_limit(rate: float | None, factor: float) -> str:

@@ -1,0 +1,1 @@
+"""Verdicts on a training, one in each file."""

@@ -1,0 +1,49 @@
+"""The loss stands still while the gradient grows: a saddle."""
+
+import numpy as np
+
+from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.verdict import Verdict, confidence
+
+NAME = "plateau"
+
+STANDS = 0.02  # Share of the gain
+RISES = 1.1  # Times the gradient of the third quarter
+
+
+def judge(case: Case) -> list[Verdict]:
+    """A list of one verdict, or none."""
+    course = case.run.trend
+    if case.found or course is None:
+        return []
+    rising = gradient_rise(case.run)
+    stands = np.ptp(course.levels) < STANDS * course.gain
+    if not stands or course.is_noisy or rising <= RISES:
+        return []
+    return [
+        Verdict(
+            NAME,
+            confidence(1 + (rising - RISES)),
+            case.run.last_half,
+            course.numbers | {"gradient_rise": rising},
+            f"The loss stands at {course.end:.4g}, but the gradient grows, "
+            f"by {rising:.3g} over the last quarter: this is a saddle, no "
+            "minimum.",
+            "More steps lead away from it; larger first weights, or momentum, "
+            "do so sooner.",
+        )
+    ]
+
+
+def gradient_rise(run: Run) -> float:
+    """Gradient norm of the last quarter over that of the third.
+
+    0 if it was not measured.
+    """
+    norms = run.at_loss("gradient_norm")
+    third, fourth = np.array_split(norms[len(norms) // 2 :], 2)
+    if not (np.isfinite(third).any() and np.isfinite(fourth).any()):
+        return 0.0
+    before = float(np.nanmedian(third))
+    return float(np.nanmedian(fourth)) / before if before > 0 else 0.0
