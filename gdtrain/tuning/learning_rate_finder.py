@@ -14,7 +14,7 @@ from gdtrain.keras_bridge import models
 from gdtrain.mistakes import errors
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import range_test, suggestions
-from gdtrain.tuning.preserved import preserved_data, preserved_model
+from gdtrain.state.preserved import preserved_data, preserved_model
 from gdtrain.tuning.suggestions import RangeTestResult
 
 _FEWEST = 10  # Steps
@@ -146,7 +146,7 @@ def find_learning_rate(
 
     Afterwards model and data are as before, also if it is interrupted:
     training continues as if there had been no test (see
-    `gdtrain.tuning.preserved`). A schedule of the optimizer is not used in
+    `gdtrain.state.preserved`). A schedule of the optimizer is not used in
     the test. Momentum, moving averages and weights carry over from one rate
     to the next, as in training.
 

@@ -9,7 +9,7 @@ from gdtrain.tuning import weight_space
 from gdtrain.tuning.weight_space import LossSurvey
 from tests import models
 from tests.curvature.models import convolutional, line, smooth
-from tests.tuning.test_preserved_model import assert_equal, everything, network
+from tests.state.test_preserved_model import assert_equal, everything, network
 
 EAGER = {"run_eagerly": True}
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.tuning import range_test
 from tests import models
-from tests.tuning.test_preserved_data import Batches
-from tests.tuning.test_preserved_model import assert_equal, everything, network
+from tests.state.test_preserved_data import Batches
+from tests.state.test_preserved_model import assert_equal, everything, network
 
 
 class RegressionBatches(Batches):

@@ -10,7 +10,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.keras_bridge import randomness
 from gdtrain.state import variables
-from gdtrain.tuning.preserved import preserved_model
+from gdtrain.state.preserved import preserved_model
 from tests import models
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gdtrain.tuning.preserved import preserved_data
+from gdtrain.state.preserved import preserved_data
 
 
 def shuffled():
