@@ -12,9 +12,9 @@ from gdtrain.curvature.curvature import curvature as measure_curvature
 from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
 from gdtrain.mistakes import errors
+from gdtrain.state.preserved import preserved_data, preserved_model
 from gdtrain.trainer import DescentTrainer
 from gdtrain.tuning import range_test, suggestions
-from gdtrain.state.preserved import preserved_data, preserved_model
 from gdtrain.tuning.suggestions import RangeTestResult
 
 _FEWEST = 10  # Steps

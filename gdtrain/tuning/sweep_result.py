@@ -15,8 +15,8 @@ from gdtrain.data.protocols import DataSource
 from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
 from gdtrain.model import from_keras
-from gdtrain.trainer import DescentTrainer
 from gdtrain.state.preserved import check_can_be_read_again
+from gdtrain.trainer import DescentTrainer
 
 _LARGER = 2  # Times the loss at the start: from there on, a run diverges
 
