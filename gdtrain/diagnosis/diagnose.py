@@ -14,6 +14,7 @@ from gdtrain.diagnosis.verdicts import (
     converged,
     converging,
     dead,
+    decayed,
     diverging,
     exploding,
     noise_floor,
@@ -38,6 +39,7 @@ JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
     dead.NAME: dead.judge,
     vanishing.NAME: vanishing.judge,
     oscillating.NAME: oscillating.judge,
+    decayed.NAME: decayed.judge,
     overfitting.NAME: overfitting.judge,
     too_small.NAME: too_small.judge,
     not_learning.NAME: not_learning.judge,
@@ -153,9 +155,9 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
       back at each step, or the loss of a smooth descent rises again
     - not learning: the loss never changes beyond noise
     - overfitting: the loss of validation rises, that of training does not
+    - learning rate decayed too early: to nothing, while the loss still fell
     - learning rate too small: the loss falls steadily, at most 1% of the gain
-      a step, and half is to come; or the weights hardly moved; or the rate
-      decayed to nothing while the loss still fell
+      a step, and half is to come; or the weights hardly moved
     - plateau: the loss stands still while the gradient grows
     - noise floor: the loss varies with the batches, and falls no more
     - converged: the loss is smooth, and falls no more

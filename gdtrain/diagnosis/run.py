@@ -10,6 +10,7 @@ from gdtrain.diagnosis.trend import ENOUGH, Trend, trend
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.step_table import StepTable
 
+WASTED = 0.05  # Of the sum of all learning rates
 DECAYED = 0.1  # Times the largest learning rate
 GRADIENT_LEFT = 0.02  # Of the first gradient: below, it is mostly rounding
 _QUANTITIES = {quantity.name for quantity in presets.PRESETS["full"]}
@@ -215,33 +216,31 @@ class Run:
         return Limit(float(limits[known[-1]]), source)
 
     @functools.cached_property
-    def worth_to_come(self) -> np.ndarray:
-        """How many steps at the largest learning rate those to come are worth.
+    def distance(self) -> np.ndarray:
+        """The sum of learning rates up to a row, float64 `[n]`.
 
-            worth = sum(learning_rate from a row on) / largest learning_rate
-
-        Float64 `[n]`, of learning rates above 0.
+        Of learning rates that are known, and not all 0.
         """
         rates = self.values["learning_rate"]
         rows = np.arange(len(rates))
         known = np.isfinite(rates)
         held = np.interp(rows, rows[known], rates[known])
-        after = 2 * self.steps[-1] - self.steps[-2]
-        lengths = np.diff(self.steps, append=after)
-        return np.cumsum((held * lengths)[::-1])[::-1] / self.learning_rate
+        lengths = np.diff(self.steps, prepend=2 * self.steps[0] - self.steps[1])
+        return np.cumsum(held * lengths)
 
     @functools.cached_property
     def moving(self) -> "Run":
         """The part before the learning rate decayed to nothing.
 
-        The whole run, unless its last half is worth less than one step at the
-        largest learning rate.
+        The whole run, unless the last half of it or more adds less than
+        `WASTED` to the sum of all learning rates.
         """
-        if not self.learning_rate or self.trend is None:
+        if not self.learning_rate or len(self.steps) < 2:
             return self
-        if self.worth_to_come[len(self.steps) // 2] >= 1:
+        share = self.distance / self.distance[-1]
+        end = int(np.argmax(share > 1 - WASTED)) + 1
+        if end > len(self.steps) // 2:
             return self
-        end = max(int(np.argmax(self.worth_to_come < 1)), 1)
         return dataclasses.replace(
             self,
             steps=self.steps[:end],

@@ -1,4 +1,4 @@
-"""Learning rate too small: from the start, or decayed too early."""
+"""Learning rate too small."""
 
 import math
 
@@ -11,6 +11,7 @@ from gdtrain.diagnosis.trend import Trend, last_quarters
 from gdtrain.diagnosis.verdict import Verdict, confidence
 from gdtrain.diagnosis.verdicts import (
     dead,
+    decayed,
     exploding,
     oscillating,
     overfitting,
@@ -22,6 +23,7 @@ NAME = "learning rate too small"
 NO_LARGER_RATE = {
     exploding.NAME,
     dead.NAME,
+    decayed.NAME,
     oscillating.NAME,
     overfitting.NAME,
 }
@@ -43,44 +45,7 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if course is None or run.learning_rate == 0:
         return []
-    if run.moving is not run:
-        return _by_decay(run, course)
     return _by_loss(run, course) or _by_path(run, course)
-
-
-def _by_decay(run: Run, course: Trend) -> list[Verdict]:
-    """From a learning rate that became almost 0.
-
-    That a loss stands still then says nothing of the descent. What counts is
-    whether it still fell when the rate became so small.
-    """
-    then = run.moving.trend
-    still_falls = then is None or then.has_moved and then.still_falls
-    if run.gradient_is_rounding or not still_falls:
-        return []
-    largest, last = run.learning_rate, run.last_learning_rate
-    worth = float(run.worth_to_come[len(run.steps) // 2])
-    first, end = int(run.steps[len(run.moving.steps)]), run.span[1]
-    evidence = {
-        "learning_rate": last,
-        "largest_learning_rate": largest,
-        "worth_of_last_half": worth,
-    }
-    return [
-        Verdict(
-            NAME,
-            confidence(1 / max(worth, 1e-9)),
-            (first, end),
-            evidence,
-            f"The learning rate decayed from {largest:.3g} to {last:.3g}: "
-            f"steps {first:,} to {end:,} together are worth less than one "
-            f"step at {largest:.3g}. The {run.mean_loss} came from "
-            f"{course.start:.4g} to {course.end:.4g}; that does not show "
-            "whether it could fall further.",
-            f"Let the learning rate decay later: keep it near {largest:.3g} "
-            "for more steps.",
-        )
-    ]
 
 
 def _by_loss(run: Run, course: Trend) -> list[Verdict]:
