@@ -72,6 +72,6 @@ def _trend_by_distance(run: Run) -> Trend | None:
         return None
     parts = np.ceil(_PARTS * distance / distance[-1]).astype(np.int64) - 1
     counts = np.bincount(parts, minlength=_PARTS)
-    means = np.bincount(parts, loss, minlength=_PARTS)[counts > 0]
-    means /= counts[counts > 0]
+    sums = np.bincount(parts, loss, minlength=_PARTS)
+    means = sums[counts > 0] / counts[counts > 0]
     return trend(loss, means) if len(means) >= ENOUGH else None
