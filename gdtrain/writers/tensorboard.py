@@ -174,11 +174,7 @@ class TensorBoardWriter(forks.ForkAware):
     def _open(self, suffix: str) -> tf.io.TFRecordWriter:
         """Makes a file; the first one has the mark of a new attempt."""
         now = self._clock()
-        name = (
-            f"events.out.tfevents.{self._second(now):010d}."
-            f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}{suffix}"
-        )
-        self._path = os.path.join(self._directory, name)
+        self._path = os.path.join(self._directory, self._name(now, suffix))
         tf.io.gfile.makedirs(self._directory)
         self._file = file = tf.io.TFRecordWriter(self._path)
         forks.register(self)
@@ -194,10 +190,20 @@ class TensorBoardWriter(forks.ForkAware):
             self._first_step = None  # A later file continues this one.
         return file
 
-    def _second(self, now: float) -> int:
-        """The time in a new file's name: not before those of others."""
-        names = "\n".join(map(os.path.basename, reading.paths(self._directory)))
-        return max([int(now), *map(int, _SECOND.findall(names))])
+    def _name(self, now: float, suffix: str) -> str:
+        """The name of a new file, after those of others.
+
+        They may be of a computer whose clock is ahead, or whose name is later
+        in the alphabet.
+        """
+        others = list(map(os.path.basename, reading.paths(self._directory)))
+        seconds = map(int, _SECOND.findall("\n".join(others)))
+        second = max(int(now), *seconds, 0)
+        end = f"{socket.gethostname()}.{os.getpid()}.{next(_files):06d}{suffix}"
+        name = f"events.out.tfevents.{second:010d}.{end}"
+        if max(others, default="") > name:
+            name = f"events.out.tfevents.{second + 1:010d}.{end}"
+        return name
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -1,11 +1,12 @@
 """A run to be killed from outside, in a process of its own.
 
-    python -m tests.callbacks.killed_run FOLDER FEED [saves]
+    python -m tests.callbacks.killed_run FOLDER FEED [saves] [never]
 
 prints a line at each step that it is told of, waits for a byte in answer while
 there are any, and writes at its end what it left, as JSON. With `saves`, it
 prints a line as well whenever it puts a part of a checkpoint on the disk, and
-waits for an answer there too: what is half written stays so.
+waits for an answer there too: what is half written stays so. With `never`, it
+saves only at its end.
 """
 
 import json
@@ -70,13 +71,14 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "saves" in sys.argv:
         tell_of_saves()
+    backup = {"every_steps": None} if "never" in sys.argv else {}
+    if "TF_CONFIG" in os.environ:
+        backup["backup_dir"] = pathlib.Path(folder).parent / "backup"
     script = Script(
         folder,
         FEEDS[feed],
         lambda: network_within(chosen),
-        backup={"backup_dir": pathlib.Path(folder).parent / "backup"}
-        if "TF_CONFIG" in os.environ
-        else {},
+        backup=backup,
         callbacks=lambda folder: [
             *kept_by_keras(folder)[1:3],
             *observers(folder),

@@ -19,6 +19,7 @@ from gdtrain import telemetry
 from gdtrain.checkpoint import files as checkpoint_files
 from gdtrain.data import choice
 from gdtrain.writers import AggregatingWriter, CSVWriter
+from tests.callbacks import reading
 from tests.callbacks.runs import (
     FEEDS,
     KillAt,
@@ -158,6 +159,24 @@ def test_several_inputs_and_outputs(tmp_path):
         }
 
     check(tmp_path, feed=feed, model=model, callbacks=observers)
+
+
+def test_killed_before_the_first_checkpoint(tmp_path):
+    """Twice before it and once after: each point is there once."""
+    check(
+        tmp_path,
+        [1, 2, 9],
+        model=lambda: network(steps_per_execution=1),
+        callbacks=lambda folder: [kept_by_keras(folder)[2], *observers(folder)],
+        arguments={"validation_data": (X[:8], Y[:8])},
+        backup={"every_steps": 6},
+    )
+    whole, parts = (
+        reading.curves(tmp_path / name / "tensorboard")
+        for name in ("whole", "parts")
+    )
+    reading.assert_equal_curves(parts, whole)
+    reading.assert_forward(parts)
 
 
 def test_validation_and_callbacks_that_remember(tmp_path):

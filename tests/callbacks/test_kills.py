@@ -54,15 +54,20 @@ def is_within_a_save(folder):
     return ".part" in names and "" in names
 
 
-def kill(folder, feed, chance, number=signal.SIGKILL, in_a_save=False):
+def kill(folder, feed, chance, number=signal.SIGKILL, option=None):
     """Kills it some steps after its first, or while it saves.
+
+    Args:
+        option: Of `killed_run`: `"saves"` to kill it while it saves,
+            `"never"` to do so before it has saved.
 
     Returns:
         Its exit code.
     """
     lines = chance.randrange(3, 9)
-    with started(folder, feed, *(["saves"] if in_a_save else [])) as process:
-        while lines > 0 or in_a_save:
+    saves = option == "saves"
+    with started(folder, feed, *([option] if option else [])) as process:
+        while lines > 0 or saves:
             told = process.stdout.readline()
             if told.split()[0] not in ("step", "saves"):
                 continue  # Nothing that it waits for an answer to
@@ -90,8 +95,10 @@ def survive(tmp_path, feed, seed, ends):
     parts.mkdir()
     for end in ends:
         code = kill(parts, feed, chance, **end)
-        written = list((parts / "backup").glob("*.part"))
-        assert written or not end.get("in_a_save")
+        names = [path.name for path in (parts / "backup").glob("step-*")]
+        if end.get("option") == "saves":
+            assert any(name.endswith(".part") for name in names)
+        assert not (names and end.get("option") == "never")
     expected, began_at = run(whole, feed)
     assert began_at == 0
     newest = max(
@@ -106,18 +113,23 @@ def survive(tmp_path, feed, seed, ends):
 
 
 def test_a_run_that_is_ended_in_any_way_continues_as_if_left_alone(tmp_path):
-    ends = [{}, {"in_a_save": True}, {"number": signal.SIGTERM}]
+    ends = [{}, {"option": "saves"}, {"number": signal.SIGTERM}]
     assert survive(tmp_path, "arrays", seed=1, ends=ends) == 143
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("in_a_save", [False, True])
+@pytest.mark.parametrize("option", [None, "saves"])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "feed", ["arrays", "PyDataset, 2 workers", "tf.data", "arrays in order"]
 )
-def test_many_kills(tmp_path, feed, seed, in_a_save):
-    survive(tmp_path, feed, 100 + seed, [{"in_a_save": in_a_save}] * 4)
+def test_many_kills(tmp_path, feed, seed, option):
+    survive(tmp_path, feed, 100 + seed, [{"option": option}] * 4)
+
+
+@pytest.mark.long
+def test_kills_before_the_first_checkpoint(tmp_path):
+    survive(tmp_path, "arrays", 5, [{"option": "never"}] * 2 + [{}])
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 import glob
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -173,6 +174,16 @@ def test_many_files_of_one_second_are_read_in_order(tmp_path):
             write(tmp_path / "other", [1])
         write(tmp_path / "run", [step], clock=lambda: 5.0)
     assert [step for step, _ in read(tmp_path / "run")["loss"]] == steps
+
+
+def test_attempt_on_another_computer_comes_after_those_before(
+    tmp_path, monkeypatch
+):
+    for host, clock in [("b", 9.0), ("a", 5.0), ("a", 9.0)]:
+        monkeypatch.setattr(socket, "gethostname", lambda host=host: host)
+        write(tmp_path, [1], clock, first_step=0, clock=lambda at=clock: at)
+        assert read(tmp_path)["loss"] == [(1, clock)]
+        assert read_by_server(tmp_path)["loss"] == [1]
 
 
 def test_summary_is_added_among_the_scalars(tmp_path):
