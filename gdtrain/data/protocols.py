@@ -6,6 +6,7 @@ all sources whose plans have the same `key`. The two meet at each block: the
 source gives the `block_inputs` that the plan makes batches of.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -120,6 +121,13 @@ class DataSource(Protocol):
             room: How many steps a program is compiled for by XLA. Defaults
                 to `steps`.
         """
+
+    def explained(self) -> contextlib.AbstractContextManager[None]:
+        """While open, why data cannot be read is said by their own error.
+
+        TensorFlow's error, which a block ends with, has it as text.
+        """
+        return contextlib.nullcontext()
 
     def end_epoch(self, steps: int, ran_out: bool) -> None:
         """Ends an epoch.

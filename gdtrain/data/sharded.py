@@ -1,5 +1,6 @@
 """Examples in shards, in an order that no number of workers changes."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,7 +131,16 @@ class ShardedDataset:
 
     def read(self, shard: Shard, begin: int, end: int) -> list[np.ndarray]:
         """Examples of one shard, a list of arrays as of the first example."""
-        given = plans.leaves(shard.read(begin, end))
+        try:
+            given = plans.leaves(shard.read(begin, end))
+        except ShardError:
+            raise
+        except Exception as error:  # A shard's class may be the user's own.
+            raise ShardError(
+                f"Examples {begin} to {end - 1} of {shard.name!r} must be "
+                f"readable. Received: {type(error).__name__}: {error}. See "
+                f"`read` of {type(shard).__name__}."
+            ) from error
         found = [np.asarray(array) for array in given]
         expected = [(end - begin, *leaf.shape[1:]) for leaf in self.leaves]
         if [array.shape for array in found] != expected:
@@ -252,6 +262,7 @@ class ShardedSource(IteratorSource):
         self._pool = ThreadPoolExecutor(dataset.readers // workers.count)
         self._pass_epoch = 0  # The epoch in which the pass began
         self._is_new_pass = False
+        self._error: ShardError | None = None  # By which reading has ended
         spec = self._parts(tf.distribute.InputContext(), 0).element_spec
         steps = self._order.steps
         super().__init__(self._distributed(0), spec, steps, steps_per_epoch)
@@ -269,6 +280,19 @@ class ShardedSource(IteratorSource):
         if position is not None:
             self._order.seed = position["order"]["seed"]
         super().go_to(epoch, step, position)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        self._error = None
+        try:
+            yield
+        except tf.errors.OpError as error:
+            # It may have been read ahead of a step that failed by itself.
+            if not self._error or ShardError.__name__ not in str(error):
+                raise
+        else:
+            return
+        raise self._error
 
     def _iterator_at(self, position: Position) -> Iterator | None:
         seen = position["seen"]
@@ -313,7 +337,11 @@ class ShardedSource(IteratorSource):
             nonlocal batch
             replica = int(count) % local
             if replica == 0:
-                batch = next(batches)
+                try:
+                    batch = next(batches)
+                except ShardError as error:
+                    self._error = error
+                    raise
             size = len(batch[0])
             begin, end = size * replica // local, size * (replica + 1) // local
             return [array[begin:end] for array in batch]

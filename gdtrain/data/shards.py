@@ -1,6 +1,7 @@
 """Shards of examples: files that are read from any of their examples on."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +12,12 @@ from gdtrain.data import plans
 from gdtrain.data.protocols import Structure
 
 _HEADER, _FOOTER = 12, 4  # Bytes of a record around its data
+# What says, in a message of TensorFlow's, where an operation stands
+_PLACES = re.compile(
+    r"Error in user-defined function passed to \S+ transformation with "
+    r"iterator: \S+: |Graph execution error:|Detected at node .*|\s*File .*|"
+    r"<stack traces unavailable>|\s*\[\[.*"
+)
 _COMPRESSED = b"\x1f\x8b", b"\x78\x9c"  # Of GZIP and ZLIB; or of a length
 
 
@@ -163,11 +170,18 @@ class _TFRecordShard(Shard):
             record = next(
                 (r for r in range(begin, end) if self._fails(r)), begin
             )
+            place = f"Record {record} of {self.name!r}, at byte "
+            place += f"{self._offsets[record]},"
+            why = _PLACES.sub("", error.message).strip().partition("\n")[0]
+            if isinstance(error, tf.errors.DataLossError):
+                raise ShardError(
+                    f"{place} must be as it was written. Received: {why}. The "
+                    "file is damaged or was changed since training began: "
+                    "write it again, or leave it out."
+                ) from error
             raise ShardError(
-                f"Record {record} of {self.name!r}, at byte "
-                f"{self._offsets[record]}, cannot be read: the file is damaged "
-                "or was changed since training began, or `parse` cannot use "
-                f"it. TensorFlow says: {error.message}"
+                f"{place} must be one that `parse` can use. Received: {why}. "
+                "Change `parse`, or write the file again."
             ) from error
 
     def _examples(self, begin: int, end: int) -> Structure:

@@ -226,6 +226,7 @@ def fit(
         with (
             labels.checked(model, data_source),
             model._step_hooks.registered(callbacks.callbacks),
+            data_source.explained(),
         ):
             _begin(state, callbacks)
             batch_hooks = epoch_loop.BatchHooks(

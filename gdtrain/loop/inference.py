@@ -57,7 +57,7 @@ def evaluate(
         model._validation_source = data_source
     data_source.go_to(0, 0, None)
     callbacks = epoch_loop.callback_list(model, callbacks, verbose, data_source)
-    with labels.checked(model, data_source):
+    with labels.checked(model, data_source), data_source.explained():
         model.make_test_function()
         model.stop_evaluating = False
         callbacks.on_test_begin()
@@ -99,7 +99,8 @@ def predict(
     model.make_predict_function()
     model.stop_predicting = False
     callbacks.on_predict_begin()
-    outputs = _predict(model, data_source, callbacks)
+    with data_source.explained():
+        outputs = _predict(model, data_source, callbacks)
     callbacks.on_predict_end()
     if not outputs:
         raise ValueError(

@@ -218,7 +218,8 @@ def test_a_length_may_look_like_compression(tmp_path, length):
     assert shard.read(0, 1).tolist() == [length]
 
 
-def test_damage_is_named_in_training(tmp_path):
+def damaged(tmp_path):
+    """Its record 39 is not as it was written."""
     path = write_records(tmp_path / "numbers", 40)
 
     def parse(record):
@@ -229,8 +230,77 @@ def test_damage_is_named_in_training(tmp_path):
     content = bytearray((tmp_path / "numbers").read_bytes())
     content[-6] ^= 1
     (tmp_path / "numbers").write_bytes(content)
-    with pytest.raises(tf.errors.OpError, match="Record 39 of .*numbers"):
-        weights_of(given)
+    return given
+
+
+def not_parsed(tmp_path):
+    """Its record 13 is no number that the function of the user knows."""
+    path = write_records(tmp_path / "numbers", 40)
+
+    def number(record):
+        if record == b"131313":
+            raise KeyError("thirteen")
+        return np.float32(record)
+
+    def parse(record):
+        x = tf.numpy_function(number, [record], tf.float32)
+        x = tf.ensure_shape(x, [])[None]
+        return x, x
+
+    return ShardedDataset(TFRecordShards([path], parse), 8)
+
+
+class Unreadable:
+    """A shard of the user's own, whose disk fails."""
+
+    name = "mine"
+
+    def __len__(self):
+        return 40
+
+    def read(self, begin, end):
+        if end > 30:
+            raise OSError(5, "Input/output error")
+        return np.ones([end - begin, 1]), np.ones([end - begin, 1])
+
+
+DAMAGED = (
+    r"Record 39 of .*numbers', at byte \d+, must be as it was written. Received: "
+    r"corrupted record at \d+\. The file is damaged"
+)
+NOT_PARSED = (
+    r"Record 13 of .*numbers', .* `parse` can use. Received: KeyError: "
+    r"'thirteen'\. Change `parse`"
+)
+UNREADABLE = (
+    r"of 'mine' must be readable. Received: OSError: .*Input/output error\. See "
+    r"`read` of Unreadable"
+)
+
+
+def unreadable(tmp_path):
+    return ShardedDataset([Unreadable()], 8)
+
+
+@pytest.mark.parametrize(
+    "method, make, message",
+    [
+        ("fit", damaged, DAMAGED),
+        ("fit", not_parsed, NOT_PARSED),
+        ("fit", unreadable, UNREADABLE),
+        ("evaluate", unreadable, UNREADABLE),
+        ("predict", unreadable, UNREADABLE),
+    ],
+)
+def test_what_cannot_be_read_is_named(method, make, message, tmp_path):
+    """By its own error, which TensorFlow's has as text only."""
+    model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    model.compile(gdtrain.GradientDescent(1e-9), "mse")
+    given = make(tmp_path)
+    with pytest.raises(ShardError, match=message) as caught:
+        getattr(model, method)(given, verbose=0)
+    assert caught.value.__cause__ is not None
+    assert len(caught.traceback) <= 3  # None of gdtrain, but the last
 
 
 def test_numbers_that_do_not_fit_are_refused():
