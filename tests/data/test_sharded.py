@@ -265,16 +265,16 @@ class Unreadable:
 
 
 DAMAGED = (
-    r"Record 39 of .*numbers', at byte \d+, must be as it was written. Received: "
-    r"corrupted record at \d+\. The file is damaged"
+    r"Record 39 of .*numbers', at byte \d+, must be as it was written. "
+    r"Received: corrupted record at \d+\. The file is damaged"
 )
 NOT_PARSED = (
     r"Record 13 of .*numbers', .* `parse` can use. Received: KeyError: "
     r"'thirteen'\. Change `parse`"
 )
 UNREADABLE = (
-    r"of 'mine' must be readable. Received: OSError: .*Input/output error\. See "
-    r"`read` of Unreadable"
+    r"of 'mine' must be readable. Received: OSError: .*Input/output error\. "
+    r"See `read` of Unreadable"
 )
 
 
