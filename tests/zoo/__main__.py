@@ -1,11 +1,11 @@
 """How often `gdtrain.diagnose` is right about trainings of a known state.
 
-    python -m tests.zoo [--first 500] [--seeds 4] [--show]
+    python -m tests.zoo make --half build --out FOLDER [--only WORD]
+    python -m tests.zoo score FOLDER ... [--with-model] [--follow]
 
-Prints a Markdown table, after about 5 minutes on two cores. Thresholds were
-set while looking at seeds 0 to 9; it uses others. Of what was to be planted,
-only runs are counted in which it is there by a criterion that knows nothing of
-the diagnosis.
+`make` trains the runs of a half and keeps each as a folder; runs that exist
+are not made again, and several processes share the work. `score` prints a
+Markdown table. Thresholds are set on the half "build"; see `tests.zoo.halves`.
 """
 
 import argparse
@@ -16,50 +16,37 @@ import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from gdtrain.diagnosis.diagnose import diagnose  # noqa: E402
-from tests.diagnosis.contradictions import (  # noqa: E402
-    contradictions,
-)
-from tests.zoo import collection, scores  # noqa: E402
+from tests.zoo import folder, halves, making  # noqa: E402
 
 
-def judge(specimen):
-    """The `Outcome` of a specimen, on which nothing contradicts itself."""
-    found = diagnose(specimen.telemetry, history=specimen.history)
-    assert not contradictions(found), f"{specimen.kind}\n{found}"
-    return scores.Outcome(
-        specimen.label, found.verdict.name, specimen.kind, specimen.seed
-    )
+def make(options: argparse.Namespace) -> None:
+    """Makes the runs of a half."""
+    units = [
+        unit for unit in making.units(options.half) if options.only in str(unit)
+    ]
+    for unit in units[: options.limit]:
+        start = time.perf_counter()
+        name = "".join(c if c.isalnum() else "_" for c in str(unit))
+        path = os.path.join(options.out, name)
+        if folder.make(path, unit.setup, unit.runs):
+            labels = [kept.recipe.label for kept in folder.runs(path)]
+            counts = {name: labels.count(name) for name in sorted(set(labels))}
+            seconds = time.perf_counter() - start
+            print(f"{unit}: {counts}, {seconds:.0f} s", file=sys.stderr)
 
 
-def collect(makers, seeds):
-    """Outcomes of all specimens, told of on stderr as they come."""
-    outcomes = []
-    for make in makers:
-        start, before = time.perf_counter(), len(outcomes)
-        outcomes += [judge(specimen) for specimen in make(seeds)]
-        seconds = time.perf_counter() - start
-        count = len(outcomes) - before
-        print(f"{make.__name__}: {count}, {seconds:.0f} s", file=sys.stderr)
-    return outcomes
-
-
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--first", type=int, default=500)
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument(
-        "--show", action="store_true", help="name those it is wrong about"
-    )
+    commands = parser.add_subparsers(required=True)
+    maker = commands.add_parser("make", help="trains runs and keeps them")
+    maker.add_argument("--half", required=True, choices=sorted(halves.HALVES))
+    maker.add_argument("--out", required=True)
+    maker.add_argument("--only", default="", help="a word of their names")
+    maker.add_argument("--limit", type=int, help="how many sweeps at most")
+    maker.set_defaults(command=make)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    seeds = range(options.first, options.first + options.seeds)
-    outcomes = collect(collection.FAULTS + collection.HEALTHY, seeds)
-    print("\n".join(scores.table(outcomes)))
-    if options.show:
-        for outcome in outcomes:
-            if not outcome.is_right:
-                print(outcome)
+    options.command(options)
 
 
 if __name__ == "__main__":

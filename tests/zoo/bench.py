@@ -1,101 +1,116 @@
 """A compiled model that is trained again and again from new weights."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import gdtrain
+from tests.zoo.training import Examples, Training
 
 
-class Specimen(NamedTuple):
-    """A training whose state of health is known.
+class Trained(NamedTuple):
+    """What a training came to.
 
     Args:
-        label: The verdict that is right, by how it was made.
-        kind: Which model, data and optimizer, in words.
-        seed: What it was drawn with.
-        telemetry: Its numbers, an object as `gdtrain.diagnose` takes it.
-        history: A dict of epochs' numbers, or `None`.
+        rate: Its largest learning rate.
+        seed: Of data, weights and order.
+        first, end: Loss of all training data, by the first weights and by the
+            last; infinity if it is not finite.
+        telemetry: A `gdtrain.callbacks.Telemetry`.
+        history: A dict of lists.
+        weights, optimizer: Values at the end, lists of arrays, in the order of
+            `model.get_weights()` and `model.optimizer.variables`.
     """
 
-    label: str
-    kind: str
+    rate: float
     seed: int
+    first: float
+    end: float
     telemetry: Any
-    history: dict | None = None
+    history: dict[str, list[float]]
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The loss of each step, float64 `[n]`."""
+        return np.asarray(self.telemetry["loss"], np.float64)
+
+
+def loss_of_all(model: keras.Model, x: Any, y: Any) -> float:
+    """The loss of all examples, infinity if it is not finite."""
+    x, y = keras.tree.map_structure(tf.convert_to_tensor, (x, y))
+    loss = float(model.compute_loss(x, y, model(x, training=False)))
+    return loss if math.isfinite(loss) else math.inf
 
 
 class Bench:
     """Trains a model that is compiled once: tracing is the dearest part.
 
     Args:
-        kind: What is compiled, in words.
-        build: Makes the model, given a base class.
-        optimizer: A Keras optimizer.
-        loss: As `compile` takes it.
-        batch_size: In examples; `None` for all of them.
-        quantities: As `Telemetry` takes them.
+        training: What is trained.
     """
 
-    def __init__(
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.peak = keras.Variable(0.1, trainable=False)
+        constant = training.schedule == "constant"
+        self.model = training.compiled(0.1 if constant else self.peak)
+        variables = self.model.optimizer.variables
+        self._unused = [variable.numpy() for variable in variables]
+
+    def train(
         self,
-        kind,
-        build,
-        optimizer,
+        rate: float,
+        seed: int,
         *,
-        loss="mse",
-        batch_size=None,
-        quantities="standard",
-    ):
-        self.kind, self.build, self.batch_size = kind, build, batch_size
-        self.quantities = quantities
-        self.model = build(gdtrain.Sequential)
-        self.model.compile(optimizer, loss=loss, jit_compile=False)
-
-    def initial(self, seed, change=None):
-        """First weights of a seed, a list of arrays.
-
-        Args:
-            seed: An integer.
-            change: Takes the list of arrays and returns another.
-        """
-        keras.utils.set_random_seed(seed)
-        weights = self.build(keras.Sequential).get_weights()
-        return change(weights) if change else weights
-
-    def loss(self, data):
-        """The loss of all data at once, by the weights as they are now."""
-        x, y = data
-        outputs = self.model(x, training=True)
-        return float(self.model.compute_loss(x, y, outputs))
-
-    def train(self, data, rate, steps, *, seed, change=None, validation=None):
+        data: Examples | None = None,
+        order: int | None = None,
+    ) -> Trained:
         """Trains from the start.
 
         Args:
-            data: `(x, y)`.
-            rate: The learning rate.
-            steps: About how many; whole epochs.
-            seed: Of weights and order.
-            change: As in `initial`.
-            validation: `(x, y)`, or `None`.
-
-        Returns:
-            `(telemetry, history)`: a `Telemetry` callback and a dict.
+            rate: The largest learning rate.
+            seed: Of data and weights.
+            data: `None` for those of the seed.
+            order: The seed of the order; `None` for the same seed.
         """
-        x, y = data
-        batch = self.batch_size or len(x)
-        model = self.model
-        model.set_weights(self.initial(seed, change))
-        for variable in model.optimizer.variables:
-            variable.assign(np.zeros(variable.shape, variable.dtype))
-        model.optimizer.learning_rate = rate
-        model._step_hooks.steps_done = 0
-        telemetry = gdtrain.callbacks.Telemetry(self.quantities)
+        data = data or self.training.draw(seed)
+        model = self._restart(rate, seed)
+        keras.utils.set_random_seed(seed if order is None else order)
+        telemetry = gdtrain.callbacks.Telemetry("standard")
+        first = loss_of_all(model, data.x, data.y)
+        count = len(keras.tree.flatten(data.x)[0])
+        batch = self.training.batch_size or count
         history = model.fit(
-            x, y, batch_size=batch, epochs=max(steps // -(-len(x) // batch), 1),
-            verbose=0, callbacks=[telemetry], validation_data=validation,
-            validation_batch_size=None if validation is None else 4096,
+            data.x, data.y, batch_size=batch,
+            epochs=-(-self.training.steps // -(-count // batch)),
+            shuffle=self.training.shuffle, verbose=0, callbacks=[telemetry],
+            validation_data=data.held, validation_batch_size=4096,
+        ).history  # fmt: skip
+        return Trained(
+            rate, seed, first, loss_of_all(model, data.x, data.y), telemetry,
+            {name: [float(v) for v in values] for name, values in history.items()},
+            model.get_weights(), [v.numpy() for v in model.optimizer.variables],
         )  # fmt: skip
-        return telemetry, history.history
+
+    def _restart(self, rate: float, seed: int) -> keras.Model:
+        """The model as new: weights of a seed, state of the optimizer."""
+        model = self.model
+        keras.utils.set_random_seed(seed)
+        new = self.training.build()
+        for variable, start in zip(model.variables, new.variables, strict=False):
+            assert variable.shape == start.shape
+            variable.assign(start)
+        for variable, value in zip(
+            model.optimizer.variables, self._unused, strict=True
+        ):
+            variable.assign(value)
+        if self.training.schedule == "constant":
+            model.optimizer.learning_rate = rate
+        self.peak.assign(rate)
+        model._step_hooks.steps_done = 0
+        return model

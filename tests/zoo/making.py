@@ -1,0 +1,44 @@
+"""What the zoo consists of: sweeps over rates, and planted faults."""
+
+import dataclasses
+import functools
+
+from tests.zoo import halves
+from tests.zoo.bench import Bench
+from tests.zoo.sweep import START, Labelled, labelled, sweep
+from tests.zoo.training import Setup
+
+SEEDS = (0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Trainings of a setup at many learning rates.
+
+    Args:
+        setup: What is trained.
+        seed: Of data, weights and order.
+    """
+
+    setup: Setup
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.setup}, seed {self.seed}"
+
+    def runs(self) -> list[Labelled]:
+        """All of them, with what is true of them."""
+        start = START.get(self.setup.optimizer, 0.01)
+        return labelled(sweep(bench_of(self.setup), self.seed, start))
+
+
+@functools.lru_cache(4)
+def bench_of(setup: Setup) -> Bench:
+    """The compiled model of a setup."""
+    return Bench(halves.training_of(setup))
+
+
+def units(half: str) -> list[Sweep]:
+    """All of a half, those first that have the first seed."""
+    found = halves.setups(half)
+    return [Sweep(setup, seed) for seed in SEEDS for setup in found]

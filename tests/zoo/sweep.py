@@ -1,0 +1,116 @@
+"""The truth about a learning rate: from trainings at many of them."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.zoo.bench import Bench, Trained
+
+HEALTHY = "healthy"
+TOO_SMALL, TOO_LARGE = "learning rate too small", "learning rate too large"
+BORDERLINE = "borderline"  # Neither a miss nor a false alarm
+
+#: First verdicts that are right; of the others, none that is trouble
+ACCEPTED = {
+    TOO_SMALL: (TOO_SMALL,),
+    TOO_LARGE: (f"{TOO_LARGE}: diverging", f"{TOO_LARGE}: oscillating"),
+}
+
+FACTOR = math.sqrt(10)
+#: Powers of `FACTOR` times the best rate that are kept
+KEPT = (-6, -4, -3, -2, -1, 0, 1, 2, 3)
+START = {
+    "descent": 0.1, "momentum": 0.03, "nesterov": 0.03, "adagrad": 0.1,
+    "lion": 0.001,
+}  # fmt: skip
+LEARNED = 0.7  # Of its first loss, a task's best rate must leave less
+ENOUGH_GAIN, LITTLE_GAIN = 0.9, 0.5  # Of the gain of the best rate
+UNSTEADY = 0.1  # Of the gain: a rise of the loss that is no noise
+
+
+class Labelled(NamedTuple):
+    """A training, and what is true of it.
+
+    Args:
+        trained: A `Trained`.
+        label: `HEALTHY`, `TOO_SMALL`, `TOO_LARGE`, `BORDERLINE`, or the kind
+            of fault that was planted.
+        accepted: First verdicts that are right; of none, all that are no
+            trouble.
+        gain: How much of the best rate's fall of the loss it has.
+        place: `"best x 0.1"`, where its rate is.
+        why: Why it is borderline, or what shows the fault; may be empty.
+    """
+
+    trained: Trained
+    label: str
+    accepted: tuple[str, ...]
+    gain: float
+    place: str
+    why: str = ""
+
+
+def sweep(bench: Bench, seed: int, start: float = 0.01) -> dict[int, Trained]:
+    """Trainings by power of `FACTOR` times the best rate, those of `KEPT`.
+
+    The best rate is the one with the least loss of all training data at the
+    end. It is searched from `start` on until it has two worse ones, or one
+    that is not finite, on each side.
+    """
+    runs: dict[int, Trained] = {}
+    best, wanted = 0, set(range(-2, 3))
+    while missing := sorted(wanted - runs.keys()):
+        for power in missing:
+            runs[power] = bench.train(start * FACTOR**power, seed)
+        best = min(runs, key=lambda power: runs[power].end)
+        wanted = {best + power for power in KEPT}
+        if abs(best) > 12:
+            raise ValueError(f"No best learning rate from {start}.")
+    return {power: runs[best + power] for power in KEPT}
+
+
+def steadiness(run: Trained, gain: float) -> str:
+    """Why a training is not steady, or `""`.
+
+    By means over tenths of the losses of its steps: the highest is above the
+    first loss, or the last above the lowest, by a tenth of the gain.
+    """
+    tenths = [part.mean() for part in np.array_split(run.loss, 10)]
+    if not np.max(tenths) <= run.first + UNSTEADY * gain:
+        return "rose above its first loss"
+    if not tenths[-1] <= np.min(tenths) + UNSTEADY * gain:
+        return "ended unstable"
+    held = run.history.get("val_loss", [])
+    if held and not held[-1] <= np.min(held) + UNSTEADY * gain:
+        return "loss of validation rose"
+    return ""
+
+
+def labelled(runs: dict[int, Trained]) -> list[Labelled]:
+    """The truth about the trainings of a sweep; none of a task not learned.
+
+    With gain = (first - end) / (first - end of the best):
+
+    - healthy: gain >= 0.9 and steady
+    - learning rate too small: below the best, and gain <= 0.5
+    - learning rate too large: above the best, and gain <= 0.5
+    - borderline: all others
+    """
+    best = runs[0]
+    if not best.end < LEARNED * best.first:
+        return []
+    whole = best.first - best.end
+    return [_label(power, run, whole) for power, run in runs.items()]
+
+
+def _label(power: int, run: Trained, whole: float) -> Labelled:
+    gain = (run.first - run.end) / whole
+    label, why = BORDERLINE, "gain in between"
+    if gain >= ENOUGH_GAIN:
+        why = steadiness(run, whole)
+        label = BORDERLINE if why else HEALTHY
+    elif gain <= LITTLE_GAIN:
+        label, why = (TOO_SMALL if power < 0 else TOO_LARGE), ""
+    place = f"best x {FACTOR**power:.2g}"
+    return Labelled(run, label, ACCEPTED.get(label, ()), gain, place, why)
