@@ -16,7 +16,9 @@ import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.zoo import folder, halves, making  # noqa: E402
+from gdtrain.diagnosis.diagnose import diagnose  # noqa: E402
+from tests.diagnosis.contradictions import contradictions  # noqa: E402
+from tests.zoo import folder, following, halves, making, scores  # noqa: E402
 
 
 def make(options: argparse.Namespace) -> None:
@@ -35,6 +37,45 @@ def make(options: argparse.Namespace) -> None:
             print(f"{unit}: {counts}, {seconds:.0f} s", file=sys.stderr)
 
 
+def judge(
+    kept: folder.Kept, with_model: bool = False, follow: bool = False
+) -> scores.Outcome:
+    """Diagnoses a run; nothing that is found contradicts itself.
+
+    Args:
+        kept: The run.
+        with_model: Whether model and data are at hand.
+        follow: Whether the advice of the first verdict is followed.
+    """
+    given = []
+    if with_model:
+        training = making.bench_of(kept.recipe.setup).training
+        model, data = kept.rebuilt(training)
+        given = [model, data.x, data.y]
+    found = diagnose(kept.telemetry, *given, history=kept.history)
+    assert not contradictions(found), f"{kept.recipe}\n{found}"
+    followed = ""
+    if follow and found.verdict.changes:
+        bench = making.bench_of(kept.recipe.setup)
+        followed = following.follow(kept, bench, found.verdict.changes)
+    return scores.outcome(kept.recipe, found.verdict, followed)
+
+
+def score(options: argparse.Namespace) -> None:
+    """Prints the table of runs on disk."""
+    runs = [
+        kept
+        for kept in folder.runs(*options.folders)
+        if options.only in str(kept.recipe)
+    ]
+    outcomes = []
+    for kept in runs[: options.limit]:
+        outcomes.append(judge(kept, options.with_model, options.follow))
+        if options.show and not outcomes[-1].is_right:
+            print(f"{kept.folder}: {outcomes[-1]}", flush=True)
+    print("\n".join(scores.table(outcomes)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -44,6 +85,16 @@ def main() -> None:
     maker.add_argument("--only", default="", help="a word of their names")
     maker.add_argument("--limit", type=int, help="how many sweeps at most")
     maker.set_defaults(command=make)
+    scorer = commands.add_parser("score", help="prints the table")
+    scorer.add_argument("folders", nargs="+")
+    scorer.add_argument("--with-model", action="store_true")
+    scorer.add_argument("--follow", action="store_true")
+    scorer.add_argument("--only", default="", help="a word of their names")
+    scorer.add_argument("--limit", type=int, help="how many runs at most")
+    scorer.add_argument(
+        "--show", action="store_true", help="name those it is wrong about"
+    )
+    scorer.set_defaults(command=score)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     options.command(options)

@@ -85,24 +85,28 @@ class Bench:
         first = loss_of_all(model, data.x, data.y)
         count = len(keras.tree.flatten(data.x)[0])
         batch = self.training.batch_size or count
-        history = model.fit(
+        numbers = model.fit(
             data.x, data.y, batch_size=batch,
             epochs=-(-self.training.steps // -(-count // batch)),
             shuffle=self.training.shuffle, verbose=0, callbacks=[telemetry],
             validation_data=data.held, validation_batch_size=4096,
         ).history  # fmt: skip
+        history = {name: [float(v) for v in numbers[name]] for name in numbers}
+        state = [variable.numpy() for variable in model.optimizer.variables]
+        end = loss_of_all(model, data.x, data.y)
+        weights = model.get_weights()
         return Trained(
-            rate, seed, first, loss_of_all(model, data.x, data.y), telemetry,
-            {name: [float(v) for v in values] for name, values in history.items()},
-            model.get_weights(), [v.numpy() for v in model.optimizer.variables],
-        )  # fmt: skip
+            rate, seed, first, end, telemetry, history, weights, state
+        )
 
     def _restart(self, rate: float, seed: int) -> keras.Model:
         """The model as new: weights of a seed, state of the optimizer."""
         model = self.model
         keras.utils.set_random_seed(seed)
         new = self.training.build()
-        for variable, start in zip(model.variables, new.variables, strict=False):
+        for variable, start in zip(
+            model.variables, new.variables, strict=False
+        ):
             assert variable.shape == start.shape
             variable.assign(start)
         for variable, value in zip(

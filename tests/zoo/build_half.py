@@ -79,7 +79,7 @@ def needle(random, count):
 
 
 def rings(random, count):
-    """Two classes: points inside of a ring and on it, among 4 other features."""
+    """Points inside of a ring and on it, with 4 features that say nothing."""
     y = random.integers(0, 2, count)
     angle = random.uniform(0, 2 * np.pi, count)
     radius = np.where(y, 1.6, 0.7) + random.normal(0, 0.25, count)

@@ -161,7 +161,9 @@ def assembled(task: Task, setup: Setup) -> Training:
         if not setup.validated:
             return Examples(x, y)
         first, last = (
-            keras.tree.map_structure(lambda part, where=where: part[where], (x, y))
+            keras.tree.map_structure(
+                lambda part, where=where: part[where], (x, y)
+            )
             for where in (slice(count), slice(count, None))
         )
         return Examples(*first, held=last)

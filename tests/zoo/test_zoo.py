@@ -1,0 +1,202 @@
+"""The zoo's own parts: truth, runs on disk, following advice."""
+
+import dataclasses
+import math
+import os
+
+import numpy as np
+import pytest
+
+from gdtrain.diagnosis.verdict import Change
+from tests.zoo import folder, following, halves, making
+from tests.zoo.__main__ import judge
+from tests.zoo.bench import Bench, Trained, loss_of_all
+from tests.zoo.sweep import (
+    BORDERLINE,
+    HEALTHY,
+    TOO_LARGE,
+    TOO_SMALL,
+    labelled,
+    sweep,
+)
+from tests.zoo.training import OPTIMIZERS, SCHEDULES, Setup
+
+LINE = Setup("build", "plane linear", "descent", None, "constant", 60)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return making.bench_of(LINE)
+
+
+def test_halves_share_no_data_and_no_architecture():
+    build, report = halves.HALVES["build"], halves.HALVES["report"]
+    assert not set(build.data) & set(report.data)
+    assert not set(build.architectures) & set(report.architectures)
+    assert {*build.optimizers, *report.optimizers} == set(OPTIMIZERS)
+    assert len(OPTIMIZERS) == 9
+
+
+@pytest.mark.parametrize("half", ["build"])
+def test_a_half_is_what_was_written_down(half):
+    written, tasks = halves.HALVES[half], halves.tasks(half)
+    setups = halves.setups(half)
+    assert {task.draw.__name__ for task in tasks.values()} == set(written.data)
+    assert {task.build.__name__ for task in tasks.values()} == set(
+        written.architectures
+    )
+    assert {setup.task for setup in setups} == set(tasks)
+    assert {setup.optimizer for setup in setups} == set(written.optimizers)
+    assert {setup.schedule for setup in setups} == {"constant", *SCHEDULES}
+    assert {1, None} < {setup.batch_size for setup in setups}
+    assert len(set(setups)) == len(setups)
+
+
+def test_training_again_gives_the_same_numbers(bench):
+    first, other, again = (bench.train(0.03, seed) for seed in (0, 1, 0))
+    np.testing.assert_array_equal(first.loss, again.loss)
+    assert first.end == again.end != other.end
+    assert first.telemetry.steps[-1] == again.telemetry.steps[-1] == 60
+
+
+@pytest.mark.parametrize("schedule", ["constant", *SCHEDULES])
+def test_a_bench_trains_at_the_rate_asked_for(schedule):
+    setup = dataclasses.replace(LINE, schedule=schedule, steps=20)
+    bench = Bench(halves.training_of(setup))
+    for rate in (0.01, 0.02):
+        used = np.asarray(bench.train(rate, 0).telemetry["learning_rate"])
+        assert used.max() == pytest.approx(rate, rel=1e-6)
+        assert (used.min() < rate / 4) == (schedule != "constant")
+
+
+def trained(rate, end, loss=None, **history):
+    loss = np.linspace(2.0, end, 100) if loss is None else np.asarray(loss)
+    return Trained(rate, 0, 2.0, end, {"loss": loss}, history, [], [])
+
+
+def label(power, run, best=0.0):
+    runs = {0: trained(1.0, best), power: run}
+    return labelled(runs)[1].label
+
+
+def test_a_rate_is_judged_by_its_share_of_the_best_gain():
+    assert label(-1, trained(0.3, 0.1)) == HEALTHY
+    assert label(-2, trained(0.1, 0.5)) == BORDERLINE
+    assert label(-3, trained(0.03, 1.5)) == TOO_SMALL
+    assert label(2, trained(10.0, 1.5)) == TOO_LARGE
+    assert label(2, trained(10.0, math.inf, [2.0] * 50 + [np.nan] * 50)) == (
+        TOO_LARGE
+    )
+
+
+def test_an_unsteady_run_is_borderline():
+    falling = np.linspace(2.0, 0.0, 100)
+    above = np.r_[np.full(20, 3.0), falling[20:]]
+    unstable = np.r_[falling[:80], np.zeros(10), np.full(10, 0.5)]
+    for loss in (above, unstable):
+        assert label(1, trained(3.0, 0.0, loss)) == BORDERLINE
+    assert label(1, trained(3.0, 0.0, val_loss=[1.0, 0.5, 0.6])) == HEALTHY
+    assert label(1, trained(3.0, 0.0, val_loss=[1.0, 0.5, 0.8])) == BORDERLINE
+
+
+def test_a_task_that_is_not_learned_has_no_truth():
+    assert labelled({0: trained(1.0, 1.5), 1: trained(3.0, 1.9)}) == []
+
+
+def test_sweep_finds_the_best_rate_of_a_line(bench):
+    """From a start that is 1,000 times too small."""
+    runs = sweep(bench, 0, 1e-4)
+    ends = [run.end for run in runs.values()]
+    assert min(ends) == runs[0].end
+    assert math.isinf(runs[3].end) or runs[3].end > 1e3
+    labels = {run.place: run.label for run in labelled(runs)}
+    assert labels["best x 1"] == HEALTHY
+    assert labels["best x 0.001"] == TOO_SMALL
+    assert labels["best x 32"] == TOO_LARGE
+
+
+@pytest.fixture(scope="module")
+def runs(bench, tmp_path_factory):
+    """Kept runs of a line at five rates, made once."""
+    path = str(tmp_path_factory.mktemp("zoo") / "line")
+    made = labelled(sweep(bench, 0, 0.1))
+    assert folder.make(path, LINE, lambda: made)
+    return folder.runs(path)
+
+
+def test_runs_that_exist_are_not_made_again(runs):
+    path = os.path.dirname(runs[0].folder)
+
+    def fail():
+        raise AssertionError
+
+    assert not folder.make(path, LINE, fail)
+
+
+def test_a_run_being_made_is_left_to_its_process(tmp_path):
+    path = str(tmp_path / "line")
+
+    def meanwhile():
+        assert not folder.make(path, LINE, list)
+        return []
+
+    assert folder.make(path, LINE, meanwhile)
+
+
+def test_an_interrupted_run_is_made_again(tmp_path):
+    path = str(tmp_path / "line")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.make(path, LINE, interrupted)
+    assert folder.make(path, LINE, list)
+
+
+def test_model_and_data_of_a_run_are_rebuilt(runs):
+    training = halves.training_of(LINE)
+    for kept in runs:
+        if math.isfinite(kept.recipe.end):
+            model, data = kept.rebuilt(training)
+            assert loss_of_all(model, data.x, data.y) == kept.recipe.end
+            assert model.optimizer.iterations == 60
+            rate = float(model.optimizer.learning_rate)
+            assert rate == pytest.approx(kept.recipe.rate)
+
+
+def test_runs_of_known_rates_are_judged(runs):
+    outcomes = [judge(kept) for kept in runs]
+    wrong = [one for one in outcomes if one.label != BORDERLINE]
+    wrong = [one for one in wrong if not one.is_right]
+    assert len(wrong) <= 1, wrong
+
+
+def run_at(runs, place):
+    return next(kept for kept in runs if kept.recipe.place == place)
+
+
+@pytest.mark.parametrize(
+    ("place", "factor", "result"),
+    [
+        ("best x 0.01", 100, "better"),
+        ("best x 32", 1 / 32, "better"),
+        ("best x 1", 1, "same"),
+        ("best x 1", 100, "worse"),
+    ],
+)
+def test_advice_is_followed_from_the_start(runs, bench, place, factor, result):
+    kept = run_at(runs, place)
+    advice = Change("learning_rate", kept.recipe.rate * factor)
+    assert following.follow(kept, bench, [advice]) == result
+
+
+def test_training_longer_is_better_at_a_small_rate(runs, bench):
+    kept = run_at(runs, "best x 0.01")
+    assert following.follow(kept, bench, [Change("steps", 5.0)]) == "better"
+    assert following.follow(kept, bench, []) == ""
+
+
+def test_scaled_targets_are_compared_in_their_own_units(runs, bench):
+    kept = run_at(runs, "best x 1")
+    assert following.follow(kept, bench, [Change("scale_targets")]) == "same"
