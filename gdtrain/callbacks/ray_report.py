@@ -37,18 +37,26 @@ class RayReport(BackupAndRestore):
     bits as an undisturbed one.
 
     Metrics are those of `History` for the last epoch that ended, `epoch` (how
-    many have ended) and `steps`. They are reported with each checkpoint and
-    as each epoch ends; by Ray Train, which reads reports every 2 seconds, not
-    for epochs that end sooner after the report before
-    (`RAY_TRAIN_HEALTH_CHECK_INTERVAL_S` changes this). Ray's `Result` has the
-    metrics of checkpoints alone: `save_freq="epoch"` saves one each epoch.
+    many have ended) and `steps`. They are reported with each checkpoint, and
+    as each epoch ends. Ray Train reads reports only every 2 seconds
+    (`RAY_TRAIN_HEALTH_CHECK_INTERVAL_S`): without a checkpoint, an epoch that
+    ends sooner than that after the last report is not reported. Ray's `Result`
+    has only metrics that came with a checkpoint; `save_freq="epoch"` saves
+    one each epoch.
 
-    Each worker saves its own state, beside training, and all of them are one
-    checkpoint in the storage. It is there once the last worker has copied its
-    part: if one is killed before, the checkpoint before it counts. How many
-    are kept, Ray decides: all, unless `CheckpointConfig(num_to_keep=...)` says
-    otherwise. If a checkpoint cannot be saved, the worker fails, as the others
-    wait for it; Ray restarts it as `FailureConfig` says.
+    Each worker saves its own state, beside training, and all of them together
+    are one checkpoint in the storage. It counts once the last worker has
+    copied its part; if a worker is killed before that, a restart continues
+    from the previous checkpoint. Ray keeps all checkpoints, unless
+    `CheckpointConfig(num_to_keep=...)` limits them. If a checkpoint cannot be
+    saved, training fails, and Ray restarts it as `FailureConfig` says.
+
+    The number of workers may change between starts, as with
+    `ScalingConfig(num_workers=(1, 4))`: `gdtrain.callbacks.BackupAndRestore`
+    says what is equal then, and which data are refused.
+
+    A function that Ray runs has one `fit` with it, as all fits of the function
+    would share the storage.
 
     Args:
         every_steps: Save at steps that are multiples of this. Defaults to

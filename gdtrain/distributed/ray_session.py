@@ -48,13 +48,14 @@ class RaySession:
         context = module.get_context()
         self.is_trial = module.__name__ == "ray.tune"
         self.name = context.get_experiment_name()
-        self.count, number = 1, 0
         if self.is_trial:
-            number = context.get_trial_id()
+            self.count, own = 1, context.get_trial_id()
         else:
             self.count = context.get_world_size()
-            number = context.get_world_rank()
-        whole = f"{os.path.expanduser('~')}/{self.name}/{number}"
+            # Runs of one name may have different storages.
+            place = context.get_storage().experiment_fs_path
+            own = f"{place}/{context.get_world_rank()}"
+        whole = f"{os.path.expanduser('~')}/{self.name}/{own}"
         self.key = hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     def report(self, metrics: Mapping[str, Any], folder: str | None) -> None:
@@ -69,8 +70,10 @@ class RaySession:
                 worker.
             folder: Its path; `None` for no checkpoint.
         """
-        checkpoint = folder and self._ray.Checkpoint.from_directory(folder)
-        self._ray.report(dict(metrics), checkpoint=checkpoint or None)
+        checkpoint = None
+        if folder is not None:
+            checkpoint = self._ray.Checkpoint.from_directory(folder)
+        self._ray.report(dict(metrics), checkpoint=checkpoint)
 
     def fetch(self, folder: str, own: str) -> str | None:
         """Copies the newest checkpoint from Ray's storage to a folder.

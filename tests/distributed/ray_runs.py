@@ -17,16 +17,21 @@ import tempfile
 import numpy as np
 
 EPOCHS = 8
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Reports are read so often; by default, each 2 seconds.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",  # Else it writes to the home folder.
-    # Of workers: that they listen on 127.0.0.1, which Ray has for laptops
+    # Of workers: that they reach each other by 127.0.0.1, which Ray has for
+    # laptops. (TensorFlow's servers listen on all addresses of a machine.)
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "-1",
+}
+SMALL = {
+    "include_dashboard": False,
+    "object_store_memory": 80 * 2**20,  # The least that Ray takes
 }
 
 
@@ -38,12 +43,11 @@ def cluster(cpus):
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="ray-") as folder:
         ray.init(
             num_cpus=cpus,
-            include_dashboard=False,
             log_to_driver=False,
-            object_store_memory=80 * 2**20,  # The least that Ray takes
             _node_ip_address="127.0.0.1",
             _temp_dir=folder,  # A short one, for the names of sockets
-            runtime_env={"env_vars": _ENVIRONMENT},
+            runtime_env={"env_vars": ENVIRONMENT},
+            **SMALL,
         )
         try:
             yield
@@ -67,7 +71,9 @@ def trainer(
     return TensorflowTrainer(
         function,
         train_loop_config={"folder": folder} | dict(config),
-        scaling_config=ray.train.ScalingConfig(num_workers=workers),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers, elastic_resize_monitor_interval_s=1
+        ),
         run_config=ray.train.RunConfig(
             name="run",
             storage_path=folder,
@@ -92,8 +98,15 @@ def arrays():
     return x, x.sum(axis=1, keepdims=True)
 
 
-def fitted(strategy, *callbacks, rate=0.01):
-    """Trains a small network: what its history and weights are."""
+def fitted(strategy, *callbacks, rate=0.01, **settings):
+    """Trains a small network: what its history and weights are.
+
+    Args:
+        strategy: Its strategy.
+        *callbacks: Of `fit`.
+        rate: The learning rate.
+        **settings: More of `compile`.
+    """
     import keras
 
     import gdtrain
@@ -109,7 +122,9 @@ def fitted(strategy, *callbacks, rate=0.01):
                 keras.layers.Dense(1),
             ]
         )
-        model.compile(keras.optimizers.Adam(rate), "mse", metrics=["mae"])
+        model.compile(
+            keras.optimizers.Adam(rate), "mse", metrics=["mae"], **settings
+        )
     history = model.fit(
         x,
         y,
@@ -152,7 +167,8 @@ def killed_and_not(config):
     report = gdtrain.callbacks.RayReport(every_steps=5)
     found = fitted(strategy, *kills, report)
     found["undisturbed"] = fitted(strategy)
-    return found
+    tasks = json.loads(os.environ["TF_CONFIG"])["cluster"]
+    return found | {"addresses": tasks["worker"]}
 
 
 def killed(folder, kills=((1, 5),)):
@@ -289,6 +305,11 @@ def tune(folder):
         }
 
 
+def main(functions):
+    """Runs the function that the command line names, and prints its result."""
+    os.environ |= ENVIRONMENT
+    print(json.dumps(functions[sys.argv[1]](sys.argv[2])))
+
+
 if __name__ == "__main__":
-    os.environ |= _ENVIRONMENT
-    print(json.dumps(globals()[sys.argv[1]](sys.argv[2])))
+    main(globals())

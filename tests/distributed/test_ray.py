@@ -6,17 +6,21 @@ import pathlib
 import signal
 import subprocess
 import sys
+import types
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from gdtrain.distributed.ray_session import RaySession
 from tests.distributed.ray_runs import EPOCHS
 
 
-def run(name, folder, seconds=1200):
-    """What a function of `ray_runs` returns; none of its processes is left."""
+def run(name, folder, module="ray_runs", seconds=1200):
+    """What a function of a module returns; none of its processes is left."""
+    module = f"tests.distributed.{module}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.distributed.ray_runs", name, str(folder)],
+        [sys.executable, "-m", module, name, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -29,6 +33,25 @@ def run(name, folder, seconds=1200):
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, printed + errors
     return json.loads(printed.splitlines()[-1])
+
+
+def session(storage, rank):
+    """That of a worker of a run that is named "run"."""
+    context = mock.Mock()
+    context.get_experiment_name.return_value = "run"
+    context.get_world_rank.return_value = rank
+    context.get_storage().experiment_fs_path = f"{storage}/run"
+    module = types.SimpleNamespace(
+        __name__="ray.train", get_context=lambda: context
+    )
+    return RaySession(module)
+
+
+def test_runs_of_one_name_in_two_storages_can_share_a_machine():
+    """What a session calls itself is the name of its local folder."""
+    keys = {session(*one).key for one in [("/a", 0), ("/a", 1), ("/b", 0)]}
+    assert len(keys) == 3
+    assert session("/a", 0).key in keys  # Also after a restart
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +87,22 @@ def test_kills_change_no_bit(name, tmp_path):
     found = run(name, tmp_path)
     kills = len(list(tmp_path.glob("killed-*")))
     assert kills == {"chief_killed": 1, "killed_often": 3}[name]
+    assert found["weights"] == found["undisturbed"]["weights"]
+    assert found["history"] == found["undisturbed"]["history"]
+
+
+def test_workers_of_tests_reach_each_other_by_the_loopback_interface(killed):
+    _, found = killed
+    hosts = [address.rpartition(":")[0] for address in found["addresses"]]
+    assert hosts == ["127.0.0.1"] * 2
+
+
+@pytest.mark.long
+def test_an_elastic_run_loses_a_node_and_grows_when_one_comes(tmp_path):
+    found = run("elastic", tmp_path, "ray_elastic")
+    counts, epochs = zip(*found["groups"], strict=True)
+    assert counts == (2, 1, 2)
+    assert 0 == epochs[0] < epochs[1] < epochs[2]  # By checkpoints
     assert found["weights"] == found["undisturbed"]["weights"]
     assert found["history"] == found["undisturbed"]["history"]
 
