@@ -37,7 +37,7 @@ def test_halves_share_no_data_and_no_architecture():
     assert len(OPTIMIZERS) == 9
 
 
-@pytest.mark.parametrize("half", ["build"])
+@pytest.mark.parametrize("half", halves.HALVES)
 def test_a_half_is_what_was_written_down(half):
     written, tasks = halves.HALVES[half], halves.tasks(half)
     setups = halves.setups(half)
@@ -50,6 +50,18 @@ def test_a_half_is_what_was_written_down(half):
     assert {setup.schedule for setup in setups} == {"constant", *SCHEDULES}
     assert {1, None} < {setup.batch_size for setup in setups}
     assert len(set(setups)) == len(setups)
+
+
+@pytest.mark.parametrize("half", halves.HALVES)
+def test_models_take_their_data(half):
+    for name, task in halves.tasks(half).items():
+        setup = Setup(half, name, "descent", None, "constant", 1, True)
+        training = halves.training_of(setup)
+        data = training.draw(0)
+        assert len(data.x) == task.examples == 2 * len(data.held[0])
+        model = training.compiled(0.1)
+        for x, y in (data[:2], data.held):
+            assert math.isfinite(loss_of_all(model, x, y)), name
 
 
 def test_training_again_gives_the_same_numbers(bench):
