@@ -189,7 +189,8 @@ class DescentTrainer(StepRunner):
                 otherwise than a graph, and its dropout draws other numbers:
                 two runs that are to be equal to the last bit need `True` or
                 `False`. Steps over arrays are compiled a block as a whole,
-                others one by one.
+                others one by one. On several replicas it is a graph, as
+                TensorFlow's XLA fails there; with `True`, the log says so.
             global_clipnorm: Longest gradient that is descended as it is; a
                 longer one is scaled down to this norm, after the mean over
                 micro-batches and replicas. Defaults to `None`, no clipping.

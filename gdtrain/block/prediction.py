@@ -10,6 +10,7 @@ import tensorflow as tf
 from gdtrain.block.plan_cache import PlanCache, settings_key
 from gdtrain.block.xla_choice import Speed
 from gdtrain.data.protocols import BatchPlan, DataSource, Inputs
+from gdtrain.descent import settings
 from gdtrain.distributed import membership
 from gdtrain.distributed.workers import Workers
 from gdtrain.mistakes import inputs
@@ -36,7 +37,7 @@ class PredictStep:
                 self._on_all_replicas,
                 autograph=False,
                 reduce_retracing=True,
-                jit_compile=model.jit_compile or None,
+                jit_compile=settings.uses_xla(model) or None,
             )
 
     def _on_all_replicas(self, fetched: Any) -> Any:

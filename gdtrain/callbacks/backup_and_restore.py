@@ -305,7 +305,7 @@ class BackupAndRestore(Callback):
         self._reached = fit_state.steps_done
         if self._crashes is not None:
             self._crashes.forget(self._reached + fit_state.is_finished)
-        stops_within = fit_state.step and fit_state.model.stop_training
+        stops_within = fit_state.step and fit_state.stops
         if fit_state.has_failed or stops_within:
             return  # This position cannot be resumed.
         signal = self._agreed_signal(fit_state)

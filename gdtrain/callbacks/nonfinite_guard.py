@@ -199,7 +199,7 @@ class NonfiniteGuard(Callback):
                 + (f"Not finite: {bad}." if bad else "The weights are finite.")
             )
         fit_state.has_failed = True
-        model.stop_training = True
+        fit_state.stop()
 
     def get_state(self) -> dict[str, Any]:
         """What is needed to continue exactly."""

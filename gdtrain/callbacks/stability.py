@@ -146,7 +146,8 @@ class Stability(Callback):
             The sharpness of fewer examples is noisier, and larger on average.
         budget: The share of training time that probes may take, except for
             the first. More expensive ones are made less often, which is
-            logged ("gdtrain", INFO). Defaults to 0.05; `None` for no limit.
+            logged ("gdtrain", INFO). Several workers count the time of the
+            slowest. Defaults to 0.05; `None` for no limit.
         minibatch_noise: Whether gradients are mostly noise of small batches,
             which lowers the limit of momentum. Defaults to `False`.
         what_if: `"best"`, the default, for `best_multiple`; `"losses"` for
@@ -260,7 +261,9 @@ class Stability(Callback):
             return {}
         start = time.perf_counter()
         found = self._measure()
-        self._cadence.probed(step, time.perf_counter() - start)
+        workers = self.model._step_hooks.reports.workers
+        seconds = workers.longest(time.perf_counter() - start)
+        self._cadence.probed(step, seconds)
         return found
 
     def get_state(self) -> dict[str, Any]:

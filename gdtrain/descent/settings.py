@@ -76,6 +76,19 @@ def of(model: keras.Model) -> Settings:
     )
 
 
+def uses_xla(model: keras.Model) -> bool:
+    """Whether XLA may compile the steps of a model.
+
+    TensorFlow 2.21 fails at those of several replicas, whatever the device:
+    they run as a graph.
+
+    Args:
+        model: A `keras.Model`.
+    """
+    is_single = model.distribute_strategy.num_replicas_in_sync == 1
+    return bool(model.jit_compile) and is_single
+
+
 def check_means(
     loss: Any, microbatches: int, strategy: tf.distribute.Strategy
 ) -> None:

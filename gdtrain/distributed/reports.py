@@ -9,6 +9,7 @@ when to stop. It takes no collective operation more.
 |---|---|
 | signal | the number of the signal that the worker received; 0 for none |
 | due | 1 if a checkpoint is due by its clock |
+| stop | 1 if a callback of it has asked to stop |
 | between | seconds between its last block and this one |
 | examples | its examples in this step |
 | elapsed | seconds from the beginning of the block |
@@ -28,8 +29,8 @@ from gdtrain.distributed.workers import Workers
 
 _log = logging.getLogger("gdtrain")
 
-WIDTH = 6  # Numbers of a slot
-SENT = 3  # Those of them that Python gives, as integers
+WIDTH = 7  # Numbers of a slot
+SENT = 4  # Those of them that Python gives, as integers
 _MOST = 2**31 - 1  # Microseconds in an int32
 
 _SECONDS = 1.0  # That are looked at together
@@ -73,13 +74,13 @@ class InGraph(NamedTuple):
         each = context.num_replicas_in_sync // workers
         # What is the same for all replicas of a worker is that of the first.
         is_first = tf.cast(replica % each == 0, tf.float32)
-        signal, due, between = tf.unstack(tf.cast(self.sent, tf.float32))
+        *asked, between = tf.unstack(tf.cast(self.sent, tf.float32))
         waited = self.waited + waited
         with tf.control_dependencies([waited]):
             elapsed = tf.cast(tf.timestamp() - self.began, tf.float32)
-        own = [signal, due, between / 1e6, elapsed, waited]
+        own = [*asked, between / 1e6, elapsed, waited]
         own = [is_first * number for number in own]
-        own.insert(3, examples)
+        own.insert(SENT, examples)
         slot = tf.one_hot(replica // each, workers)[:, tf.newaxis]
         return tf.reshape(slot * tf.stack(own), [-1])
 
@@ -96,7 +97,8 @@ class Times(NamedTuple):
 
     Example:
 
-    >>> of_first, of_second = [0, 0, 0, 8, 2.0, 1.5], [0, 0, 0, 8, 2.0, 0.5]
+    >>> of_first = [0, 0, 0, 0, 8, 2.0, 1.5]
+    >>> of_second = [0, 0, 0, 0, 8, 2.0, 0.5]
     >>> names = "worker-0", "worker-1"
     >>> times = Times.of(names, np.array([[of_first, of_second]]))
     >>> times.waiting.tolist(), times.examples_per_second.tolist()
@@ -117,7 +119,7 @@ class Times(NamedTuple):
             slots: `[steps, workers, WIDTH]`.
         """
         slots = np.asarray(slots, np.float64)
-        _, _, between, examples, elapsed, waited = np.moveaxis(slots, -1, 0)
+        between, examples, elapsed, waited = np.moveaxis(slots, -1, 0)[3:]
         waiting = waited - waited.min(1, keepdims=True)
         seconds = between[-1] + elapsed[-1]
         return cls(names, examples.sum(0), seconds, waiting.sum(0))
@@ -205,14 +207,15 @@ class Reports:
         workers: The processes that train together.
 
     Attributes:
+        workers: The processes that train together.
         signal, due: What some worker reported with the last block.
 
     Example:
 
     >>> reports = Reports(Workers(tf.distribute.get_strategy()))
     >>> reports.send(signal=15, due=False)
-    >>> reports.sent()[:2]
-    [15, 0]
+    >>> reports.sent(stop=True)[:3]
+    [15, 0, 1]
     >>> reports.read(np.zeros([1, 2, WIDTH]))  # Nobody knew of it yet.
     >>> reports.signal
     0
@@ -223,7 +226,7 @@ class Reports:
         self._own = [0, 0]
         self._read_at: float | None = None
         self._times: Times | None = None  # Of the last block
-        self._workers = workers
+        self.workers = workers
         self._stragglers = Stragglers()
 
     def send(self, signal: int | None, due: bool) -> None:
@@ -236,12 +239,16 @@ class Reports:
         self.send(0, False)
         self._read_at = None
 
-    def sent(self) -> list[int]:
-        """What the block that begins now reports, `SENT` integers."""
+    def sent(self, stop: bool) -> list[int]:
+        """What the block that begins now reports, `SENT` integers.
+
+        Args:
+            stop: Whether a callback of this worker has asked to stop.
+        """
         between = 0.0
         if self._read_at is not None:
             between = time.perf_counter() - self._read_at
-        return [*self._own, min(int(1e6 * between), _MOST)]
+        return [*self._own, int(stop), min(int(1e6 * between), _MOST)]
 
     def read(self, slots: np.ndarray, is_steady: bool = False) -> None:
         """Reads what all workers reported in a block.
@@ -253,8 +260,8 @@ class Reports:
         self._read_at = time.perf_counter()
         self.signal = int(slots[-1, :, 0].max())
         self.due = bool(slots[-1, :, 1].any())
-        self._times = Times.of(self._workers.names, slots)
-        if is_steady and self._workers.is_first:
+        self._times = Times.of(self.workers.names, slots)
+        if is_steady and self.workers.is_first:
             self._stragglers.add(self._times)
 
     def take_times(self) -> Times | None:
@@ -271,4 +278,13 @@ def agreed_seconds(slots: np.ndarray) -> float:
     Args:
         slots: Of its steps, `[steps, workers, WIDTH]`.
     """
-    return float(slots[-1, :, 4].min())
+    return float(slots[-1, :, 5].min())
+
+
+def asked_to_stop(slots: np.ndarray) -> bool:
+    """Whether a callback of some worker had asked to stop before a block.
+
+    Args:
+        slots: Of its steps, `[steps, workers, WIDTH]`.
+    """
+    return bool(slots[-1, :, 2].any())

@@ -14,6 +14,7 @@ from gdtrain.block.block import BlockResult
 from gdtrain.block.xla_choice import BlockRequest
 from gdtrain.common.signals import Interrupts
 from gdtrain.data.protocols import DataSource
+from gdtrain.distributed import reports
 from gdtrain.loop.pacing import Pace
 from gdtrain.step.replicated_step import ReplicatedStep
 
@@ -154,6 +155,8 @@ class BlockQueue:
         self._step: ReplicatedStep | None = None  # That ran last
         self._spans_epochs = False  # Whether blocks end epochs
         self._ran_out = False  # The data, in this epoch
+        self._workers = self.model._step_hooks.reports.workers
+        self._is_stopped = False  # On all of several workers
         self._process = os.getpid()
         self._interrupts = Interrupts()
         self.block_steps = 1  # Of the last block, were it not to end early
@@ -177,7 +180,30 @@ class BlockQueue:
         self._means.sums = state["sums"]
         self._names = None
         self._logs = dict(state["logs"])
-        self._spans_epochs = self._ran_out = False
+        self._spans_epochs = self._ran_out = self._is_stopped = False
+
+    def stops(self, asked: bool) -> bool:
+        """Whether to stop here, on all workers alike.
+
+        Of several workers, all know with the next block, or with the end of
+        the epoch, that a callback of one has asked to.
+
+        Args:
+            asked: Whether a callback of this worker has.
+        """
+        return self._is_stopped if self._workers.count > 1 else asked
+
+    def stop(self) -> None:
+        """Has `stops` say so at once; to be called on all workers alike."""
+        self._is_stopped = True
+
+    def agree_to_stop(self, asked: bool) -> None:
+        """Has all workers stop as an epoch ends, if a callback of one asked to.
+
+        It waits for all of them, if callbacks see each epoch.
+        """
+        if self._workers.count > 1 and self._pace.sync != "never":
+            self._is_stopped = self._workers.any(asked)
 
     def trace(self, epoch: int, step: int) -> None:
         """Compiles the block, with its variables, without running it."""
@@ -263,6 +289,10 @@ class BlockQueue:
                 and not result.halted
             )
             if len(result.rows):
+                slots = self._step.layout.slots(result.rows)
+                self._is_stopped = bool(slots.size) and (
+                    reports.asked_to_stop(slots)
+                )
                 self._slice(result, self._step, step)
 
     def _request(

@@ -1,6 +1,7 @@
 """Runs steps in blocks, or one by one, and reports what they measured."""
 
 import itertools
+import logging
 import math
 import numbers
 import time
@@ -30,6 +31,8 @@ from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
 from gdtrain.step.replicated_step import ReplicatedStep
 from gdtrain.telemetry.requests import StepClock
+
+_log = logging.getLogger("gdtrain")
 
 _NOTHING = Requirements()
 
@@ -96,6 +99,14 @@ class BlockRunner:
         self._still_steps = 0.0  # While none has moved a weight
         workers = Workers(model.distribute_strategy)
         self._reports = hooks.reports if hooks else Reports(workers)
+        count = model.distribute_strategy.num_replicas_in_sync
+        if hooks and count > 1 and model.jit_compile and workers.is_first:
+            _log.warning(
+                "XLA cannot compile a step of several replicas: %s runs as a "
+                "graph on its %d, as with jit_compile=False.",
+                model.name,
+                count,
+            )
 
     @property
     def _required(self) -> Requirements:
@@ -111,7 +122,7 @@ class BlockRunner:
         def make() -> CompilerChoice:
             by_itself = not compiles_whole_blocks(model, plan)
             step = self._made_step(
-                plan.take, xla=model.jit_compile and by_itself, check=check
+                plan.take, settings.uses_xla(model) and by_itself, check
             )
             return CompilerChoice(
                 model, step, plan, may_measure=not required.deterministic
@@ -219,7 +230,7 @@ class BlockRunner:
         key = settings_key(model), required.groups, required.before_step
         if key not in self._steps_on_batches:
             self._steps_on_batches[key] = self._made_step(
-                lambda batch: batch, xla=model.jit_compile
+                lambda batch: batch, xla=settings.uses_xla(model)
             )
         return self._steps_on_batches[key]
 
@@ -241,7 +252,10 @@ class BlockRunner:
         """The clock of the next step, and the strides of quantities by name."""
         sent: list[int] = []
         if step.reports_to_others and within_block:
-            sent = self._reports.sent()
+            model = self._model
+            sent = self._reports.sent(
+                model.stop_training if self._hooks else model.stop_evaluating
+            )
         if self._hooks is None:
             return StepClock.encode(0, [], sent), {}
         groups = step.groups

@@ -95,7 +95,7 @@ class BatchHooks:
     Args:
         callbacks: Those whose hooks are called.
         mode: `"train"`, `"test"` or `"predict"`.
-        stopped: Returns whether to break off.
+        stopped: Returns whether a callback has asked to stop.
         reached: `reached(epoch, step)` sets the position within an epoch.
 
     Attributes:
@@ -144,7 +144,7 @@ def run_epoch(
                 steps = None
                 break
             hooks.begin(step)
-        queue.fill(epoch, step, is_last=hooks.stopped())
+        queue.fill(epoch, step, is_last=queue.stops(hooks.stopped()))
         steps = queue.pop()
         if steps is None:
             break
@@ -153,7 +153,7 @@ def run_epoch(
         step += steps.steps
         if hooks.reached and step != length:
             hooks.reached(epoch, step)
-        if hooks.stopped():
+        if queue.stops(hooks.stopped()):
             break
     queue.data_source.end_epoch(step, ran_out=steps is None)
     if steps is not None and steps.epoch_logs is not None:

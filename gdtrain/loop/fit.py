@@ -118,13 +118,16 @@ def _end_epoch(
     validation: Validation,
 ) -> None:
     """Evaluates if that is due, and passes the logs of an epoch."""
+    if state.stops:  # As a callback of another worker may have asked to
+        state.model.stop_training = True
     if validation.is_due(state.epoch):
         logs.update(validation.logs(state.model, callbacks))
     callbacks.on_epoch_end(state.epoch, logs)
     state.logs = losses.pythonify_logs(logs)
-    state.is_stopped = state.model.stop_training
+    state.queue.agree_to_stop(state.model.stop_training)
+    state.is_stopped = state.stops
     state.reached(state.epoch + 1, 0)
-    state.is_stopped = state.model.stop_training
+    state.is_stopped = state.stops
 
 
 def _end(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:

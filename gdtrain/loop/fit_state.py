@@ -52,6 +52,9 @@ class Queue(Protocol):
 
     @property
     def is_idle(self) -> bool: ...
+    def stops(self, asked: bool) -> bool: ...
+    def stop(self) -> None: ...
+    def agree_to_stop(self, asked: bool) -> None: ...
     def trace(self, epoch: int, step: int) -> None: ...
     def get_state(self) -> State: ...
     def set_state(self, state: State) -> None: ...
@@ -173,6 +176,16 @@ class FitState:
         """Whether an epoch is left to run, or a part of one."""
         is_over = self.is_stopped or self.is_finished
         return self.epoch < self.epochs and not is_over
+
+    @property
+    def stops(self) -> bool:
+        """Whether `stop_training` ends it here, on all workers alike."""
+        return self.queue.stops(self.model.stop_training)
+
+    def stop(self) -> None:
+        """Ends training here; to be called on all workers alike."""
+        self.model.stop_training = True
+        self.queue.stop()
 
     def fingerprint(self) -> Groups:
         """What this fit is asked to do.

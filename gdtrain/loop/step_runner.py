@@ -68,6 +68,10 @@ class StepRunner(_Mixin):
         have `make_train_function(force=True)` read everything else again. That
         counts from the next step that the callback sees. It may also evaluate,
         train on a batch or fit the same model; the epoch's metrics stay.
+
+        If it sets `stop_training` on one of several workers, as by its own
+        clock, all of them stop at the same step: at the end of the block that
+        follows, or at the end of the epoch if it acts there.
         """
         attributes = "history", "stop_training", "_validation_source"
         with ReadableErrors(), entered(self, *attributes):

@@ -183,6 +183,8 @@ class Recorder(Callback):
 
     def on_block(self, table: BlockTable) -> None:
         """Takes the losses of a block of steps."""
+        if self.model.stop_training:  # Several workers stop a block later.
+            return
         self._seen = np.append(self._seen, self._read(table), axis=1)
         rates, losses = self._seen
         made = np.append(np.diff(rates) != 0, True)  # Else it is repeated

@@ -119,6 +119,24 @@ def test_two_replicas_with_everything_train_as_one(two_replicas):
     )
 
 
+def test_two_replicas_run_as_a_graph_where_xla_is_asked_for(
+    two_replicas, caplog
+):
+    x, y = np.ones([4, 1]), np.full([4, 1], 3.0)
+    with two_replicas.scope():
+        dense = keras.layers.Dense(1, kernel_initializer="zeros")
+        model = gdtrain.Sequential([keras.Input([1]), dense])
+        model.compile(gdtrain.GradientDescent(0.25), "mse", jit_compile=True)
+    history = model.fit(x, y, epochs=2, verbose=0)
+    assert history.history["loss"] == [9, 0]
+    assert model.train_on_batch(x, y) == 0
+    assert model.predict(x, verbose=0).tolist() == [[3]] * 4
+    assert caplog.messages == [
+        "XLA cannot compile a step of several replicas: sequential runs as a "
+        "graph on its 2, as with jit_compile=False."
+    ]
+
+
 def test_dropout_and_batch_statistics_leave_replicas_equal(two_replicas):
     middle = [keras.layers.BatchNormalization(), keras.layers.Dropout(0.3)]
     with two_replicas.scope():

@@ -14,6 +14,7 @@ import gdtrain
 from gdtrain.callbacks import Stability, StableLearningRate, Telemetry
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import LOSSES, MULTIPLES, WhatIf
+from gdtrain.distributed.workers import Workers
 from tests import models
 from tests.callbacks import reading
 
@@ -164,6 +165,17 @@ def test_expensive_probes_are_made_less_often(caplog):
         fit_network([Stability(X, Y, 2, budget=1e-3), telemetry], epochs=100)
     assert 1 <= np.isfinite(telemetry["sharpness"]).sum() < 50
     assert "budget=0.001: a probe took" in caplog.text
+
+
+def test_workers_probe_alike_as_they_count_the_time_of_the_slowest(monkeypatch):
+    monkeypatch.setattr(Workers, "longest", lambda self, seconds: 0.0)
+    telemetry = Telemetry()
+    fit_network([Stability(X, Y, 2, budget=1e-6), telemetry], epochs=2)
+    found = np.isfinite(telemetry["sharpness"])
+    assert (np.flatnonzero(found) + 1).tolist() == [
+        1,
+        *range(2, len(found) + 1, 2),
+    ]
 
 
 def test_a_run_that_blows_up_shows_it_and_continues():

@@ -65,12 +65,24 @@ def medians(telemetry):
 
 
 class Counted(keras.callbacks.Callback):
-    """Has a hook of batches."""
+    """Counts batches, and does what `act` does after each."""
 
-    batches = 0
+    def __init__(self, act=lambda batch, logs: None):
+        super().__init__()
+        self.act, self.batches = act, 0
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1
+        self.act(batch, logs)
+
+
+class SlowProbes(gdtrain.callbacks.Stability):
+    """Probes that take `seconds` longer, and note their `steps`."""
+
+    def _measure(self):
+        self.steps.append(self.steps_done)
+        time.sleep(self.seconds)
+        return super()._measure()
 
 
 class Worker:
@@ -179,6 +191,60 @@ class Worker:
             "telemetry": medians(telemetry),
         }
 
+    def stopped(self, index):
+        """Two trainings of one model, which a callback of one worker stops.
+
+        Args:
+            index: Of the worker.
+
+        Returns:
+            Lengths of the blocks of the first, which it stops within an epoch;
+            and epochs of the second, which it stops as one ends.
+        """
+
+        def stop(*of_epoch):
+            self.model.stop_training = index == self.index
+
+        blocks = Blocks(lambda step: step > 15 and stop())
+        self.train(blocks)
+        knows = self.model.stop_training
+        history = self.model.fit(
+            **FEEDS["arrays"](),
+            epochs=3,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)],
+        )
+        return {
+            "lengths": blocks.lengths,
+            "knows": knows,
+            "epochs": history.epoch,
+        }
+
+    def stopped_by_hooks(self):
+        """Batches of a training that the second worker stops, and resumed."""
+
+        def stop(batch, logs):
+            if self.index and batch == 10:
+                self.model.stop_training = True
+
+        def backup():
+            return gdtrain.callbacks.BackupAndRestore(self.folder / "stopped")
+
+        first, second = Counted(stop), Counted(stop)
+        weights = self.train(first, backup())
+        again = self.train(second, backup())
+        return {
+            "batches": [first.batches, second.batches],
+            "is_same": weights == again,
+        }
+
+    def probed(self):
+        """Steps of probes, which take the second worker longer."""
+        probes = SlowProbes(X[:40], Y[:40], 2, budget=0.5)
+        probes.seconds, probes.steps = 0.05 * self.index, []
+        self.train(probes)
+        return probes.steps
+
     def refused(self):
         """Why callbacks that differ on one worker are refused."""
         try:
@@ -223,12 +289,16 @@ def main():
             "SIGTERM": worker.signalled(signal.SIGTERM, 0),
             "SIGINT": worker.signalled(signal.SIGINT, 1),
             "hooks": worker.signalled(signal.SIGTERM, 1, [Counted()]),
+            "stopped": worker.stopped(0),
+            "probed": worker.probed(),
+            "stopped by hooks": worker.stopped_by_hooks(),
         }
     else:
         found |= {
             "refused": worker.refused(),
             "straggling": worker.straggling(),
             "lengths": [worker.lengths(unknown)],
+            "stopped": worker.stopped(1),
             "SIGTERM": worker.signalled(signal.SIGTERM, 1),
         }
     (folder / f"{worker.index}.json").write_text(json.dumps(found))

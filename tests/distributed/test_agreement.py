@@ -26,11 +26,11 @@ def times(*seconds, waiting):
 
 
 def test_times_are_those_of_the_steps_of_a_block():
-    # signal, due, between, examples, elapsed, waited
+    # signal, due, stop, between, examples, elapsed, waited
     steps = np.array(
         [
-            [[0, 0, 0.5, 8, 1.0, 0.75], [0, 0, 1.0, 4, 1.0, 0.25]],
-            [[0, 0, 0.5, 8, 2.0, 0.25], [0, 0, 1.0, 4, 2.0, 0.5]],
+            [[0, 0, 0, 0.5, 8, 1.0, 0.75], [0, 0, 0, 1.0, 4, 1.0, 0.25]],
+            [[0, 0, 0, 0.5, 8, 2.0, 0.25], [0, 0, 0, 1.0, 4, 2.0, 0.5]],
         ]
     )
     found = Times.of(NAMES[:2], steps)
@@ -42,27 +42,27 @@ def test_times_are_those_of_the_steps_of_a_block():
 
 
 def test_blocks_last_as_long_as_the_worker_that_began_last_says():
-    of_both = slots([0, 0, 0, 8, 0.5, 0], [0, 0, 0, 8, 0.25, 0])
+    of_both = slots([0, 0, 0, 0, 8, 0.5, 0], [0, 0, 0, 0, 8, 0.25, 0])
     assert reports.agreed_seconds(of_both) == 0.25
 
 
 def test_what_one_worker_reports_all_of_them_know(alone):
     own = Reports(alone)
     own.send(signal=None, due=False)
-    own.read(slots([0, 0, 0, 8, 1, 0], [15, 0, 0, 8, 1, 0]))
+    own.read(slots([0, 0, 0, 0, 8, 1, 0], [15, 0, 0, 0, 8, 1, 0]))
     assert (own.signal, own.due) == (15, False)
-    own.read(slots([0, 1, 0, 8, 1, 0], [0, 0, 0, 8, 1, 0]))
+    own.read(slots([0, 1, 0, 0, 8, 1, 0], [0, 0, 0, 0, 8, 1, 0]))
     assert (own.signal, own.due) == (0, True)
     own.begin()
     assert (own.signal, own.due) == (0, False)
-    assert own.sent() == [0, 0, 0]
+    assert own.sent(stop=False) == [0, 0, 0, 0]
 
 
 def test_time_between_blocks_fits_an_int32(alone, monkeypatch):
     own = Reports(alone)
-    own.read(slots([0, 0, 0, 8, 1, 0]))
+    own.read(slots([0, 0, 0, 0, 8, 1, 0]))
     monkeypatch.setattr(reports.time, "perf_counter", lambda: 1e9)
-    assert own.sent()[-1] == 2**31 - 1
+    assert own.sent(stop=False)[-1] == 2**31 - 1
 
 
 @pytest.fixture
@@ -187,6 +187,20 @@ def test_one_clock_says_when_all_save_within_an_epoch(two):
     assert any(step % 40 for step in steps), steps
 
 
+def check_stopped(first, second):
+    assert first == second
+    # With the block that follows the one after which it was asked for
+    *before, last = np.cumsum(first["lengths"])
+    assert before[-2] <= 15 < before[-1] < last < 80
+    assert first["knows"]
+    assert first["epochs"] == [0]
+
+
+def test_a_callback_of_one_worker_stops_all_at_the_same_step(two):
+    first, second, _ = two
+    check_stopped(first["stopped"], second["stopped"])
+
+
 def check_signalled(found, plain, ended):
     first, second = found
     assert first == second
@@ -217,6 +231,23 @@ def test_signals_of_each_kind_to_each_worker(two_long):
     }.items():
         check_signalled((first[name], second[name]), first["plain"], ended)
     assert codes == [143, 143]
+
+
+@pytest.mark.long
+def test_a_callback_of_the_first_worker_or_with_hooks_stops_all(two_long):
+    first, second, _ = two_long
+    check_stopped(first["stopped"], second["stopped"])
+    for one in first, second:
+        # After batch 10, one more; the run is known to be stopped.
+        expected = {"batches": [12, 0], "is_same": True}
+        assert one["stopped by hooks"] == expected
+
+
+@pytest.mark.long
+def test_probes_are_at_the_same_steps_though_one_worker_is_slow(two_long):
+    first, second, _ = two_long
+    assert first["probed"] == second["probed"]
+    assert first["probed"][:2] == [1, 2] and len(first["probed"]) < 41
 
 
 @pytest.mark.long
