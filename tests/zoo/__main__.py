@@ -40,7 +40,7 @@ def make(options: argparse.Namespace) -> None:
 def judge(
     kept: folder.Kept, with_model: bool = False, follow: bool = False
 ) -> scores.Outcome:
-    """Diagnoses a run; nothing that is found contradicts itself.
+    """Diagnoses a run.
 
     Args:
         kept: The run.
@@ -53,12 +53,16 @@ def judge(
         model, data = kept.rebuilt(training)
         given = [model, data.x, data.y]
     found = diagnose(kept.telemetry, *given, history=kept.history)
-    assert not contradictions(found), f"{kept.recipe}\n{found}"
+    first = found.verdict
     followed = ""
-    if follow and found.verdict.changes:
+    if follow and first.changes:
         bench = making.bench_of(kept.recipe.setup)
-        followed = following.follow(kept, bench, found.verdict.changes)
-    return scores.outcome(kept.recipe, found.verdict, followed)
+        followed = following.follow(kept, bench, first.changes)
+    return scores.Outcome(
+        kept.recipe.label, kept.recipe.accepted, first.name, first.is_trouble,
+        first.confidence, followed, str(kept.recipe),
+        contradicts=bool(contradictions(found)),
+    )  # fmt: skip
 
 
 def score(options: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
-from tests.zoo.folder import Recipe
 from tests.zoo.sweep import BORDERLINE, HEALTHY
 
 SURE = 0.9  # A confidence, of which nine in ten are to be right
@@ -20,6 +19,7 @@ class Outcome:
         followed: What came of its advice, one of `FOLLOWED`; `""` if it was
             not followed, or cannot be by a program.
         run: In words.
+        contradicts: Whether what is said of it contradicts itself.
     """
 
     label: str
@@ -29,6 +29,7 @@ class Outcome:
     confidence: float
     followed: str = ""
     run: str = ""
+    contradicts: bool = False
 
     @property
     def is_right(self) -> bool:
@@ -45,14 +46,6 @@ class Outcome:
     def __str__(self) -> str:
         advice = self.followed and f"; followed: {self.followed}"
         return f"{self.run} -> {self.name} ({self.confidence:.2f}{advice})"
-
-
-def outcome(recipe: Recipe, verdict, followed: str = "") -> Outcome:
-    """Of a run and its first verdict."""
-    return Outcome(
-        recipe.label, recipe.accepted, verdict.name, verdict.is_trouble,
-        verdict.confidence, followed, str(recipe),
-    )  # fmt: skip
 
 
 def share(outcomes: Iterable[Outcome], of: Callable[[Outcome], bool]) -> str:
@@ -150,6 +143,7 @@ def sums(outcomes: Sequence[Outcome]) -> list[str]:
         f"({share(well, lambda one: one.is_trouble)})",
         f"right with confidence >= {SURE}: {right(sure)}, "
         f"below: {right(unsure)}",
+        f"contradictions in {sum(one.contradicts for one in outcomes)} runs",
         f"advice followed in {len(followed)} runs: "
         + ", ".join(f"{followed.count(word)} {word}" for word in FOLLOWED),
     ]

@@ -9,12 +9,14 @@ from tests.zoo.bench import Bench, Trained
 
 HEALTHY = "healthy"
 TOO_SMALL, TOO_LARGE = "learning rate too small", "learning rate too large"
+OVERFITTING = "overfitting"
 BORDERLINE = "borderline"  # Neither a miss nor a false alarm
 
 #: First verdicts that are right; of the others, none that is trouble
 ACCEPTED = {
     TOO_SMALL: (TOO_SMALL,),
     TOO_LARGE: (f"{TOO_LARGE}: diverging", f"{TOO_LARGE}: oscillating"),
+    OVERFITTING: (OVERFITTING,),
 }
 
 FACTOR = math.sqrt(10)
@@ -27,6 +29,8 @@ START = {
 LEARNED = 0.7  # Of its first loss, a task's best rate must leave less
 ENOUGH_GAIN, LITTLE_GAIN = 0.9, 0.5  # Of the gain of the best rate
 UNSTEADY = 0.1  # Of the gain: a rise of the loss that is no noise
+OVERFITTED = 0.25  # Of the gain: so far has the loss of validation risen
+HELD_UNSTEADY = 0.05  # Less is no overfitting; in between, who knows
 
 
 class Labelled(NamedTuple):
@@ -34,8 +38,8 @@ class Labelled(NamedTuple):
 
     Args:
         trained: A `Trained`.
-        label: `HEALTHY`, `TOO_SMALL`, `TOO_LARGE`, `BORDERLINE`, or the kind
-            of fault that was planted.
+        label: `HEALTHY`, `TOO_SMALL`, `TOO_LARGE`, `OVERFITTING`,
+            `BORDERLINE`, or the kind of fault that was planted.
         accepted: First verdicts that are right; of none, all that are no
             trouble.
         gain: How much of the best rate's fall of the loss it has.
@@ -55,8 +59,8 @@ def sweep(bench: Bench, seed: int, start: float = 0.01) -> dict[int, Trained]:
     """Trainings by power of `FACTOR` times the best rate, those of `KEPT`.
 
     The best rate is the one with the least loss of all training data at the
-    end. It is searched from `start` on until it has two worse ones, or one
-    that is not finite, on each side.
+    end. Rates around the best one so far are trained until none is better;
+    empty if that is a million times `start`, or a millionth of it.
     """
     runs: dict[int, Trained] = {}
     best, wanted = 0, set(range(-2, 3))
@@ -66,7 +70,7 @@ def sweep(bench: Bench, seed: int, start: float = 0.01) -> dict[int, Trained]:
         best = min(runs, key=lambda power: runs[power].end)
         wanted = {best + power for power in KEPT}
         if abs(best) > 12:
-            raise ValueError(f"No best learning rate from {start}.")
+            return {}
     return {power: runs[best + power] for power in KEPT}
 
 
@@ -81,10 +85,13 @@ def steadiness(run: Trained, gain: float) -> str:
         return "rose above its first loss"
     if not tenths[-1] <= np.min(tenths) + UNSTEADY * gain:
         return "ended unstable"
-    held = run.history.get("val_loss", [])
-    if held and not held[-1] <= np.min(held) + UNSTEADY * gain:
-        return "loss of validation rose"
     return ""
+
+
+def overfitted(run: Trained, gain: float) -> float:
+    """How far validation ends above its least loss, as a share of the gain."""
+    held = run.history.get("val_loss", [0.0])
+    return float(held[-1] - np.min(held)) / gain
 
 
 def labelled(runs: dict[int, Trained]) -> list[Labelled]:
@@ -92,14 +99,16 @@ def labelled(runs: dict[int, Trained]) -> list[Labelled]:
 
     With gain = (first - end) / (first - end of the best):
 
-    - healthy: gain >= 0.9 and steady
+    - healthy: gain >= 0.9, steady, and the loss of validation (if there is
+      one) ends at most 0.05 of the gain above its minimum
+    - overfitting: the same, but it ends 0.25 of the gain above, or more
     - learning rate too small: below the best, and gain <= 0.5
     - learning rate too large: above the best, and gain <= 0.5
     - borderline: all others
     """
-    best = runs[0]
-    if not best.end < LEARNED * best.first:
+    if not runs or not runs[0].end < LEARNED * runs[0].first:
         return []
+    best = runs[0]
     whole = best.first - best.end
     return [_label(power, run, whole) for power, run in runs.items()]
 
@@ -108,8 +117,12 @@ def _label(power: int, run: Trained, whole: float) -> Labelled:
     gain = (run.first - run.end) / whole
     label, why = BORDERLINE, "gain in between"
     if gain >= ENOUGH_GAIN:
-        why = steadiness(run, whole)
-        label = BORDERLINE if why else HEALTHY
+        why, rise = steadiness(run, whole), overfitted(run, whole)
+        if not why and rise > HELD_UNSTEADY:
+            why = f"validation rose by {rise:.2f} of the gain"
+            label = OVERFITTING if rise >= OVERFITTED else BORDERLINE
+        elif not why:
+            label = HEALTHY
     elif gain <= LITTLE_GAIN:
         label, why = (TOO_SMALL if power < 0 else TOO_LARGE), ""
     place = f"best x {FACTOR**power:.2g}"

@@ -47,11 +47,12 @@ def test_a_row_has_shares_of_its_calls_and_of_its_runs():
 
 def test_sums_leave_out_borderline_runs_but_for_their_advice():
     lines = table(FOUND)
-    assert lines[-5:] == [
+    assert lines[-6:] == [
         "5 faults, 3 healthy runs, 1 borderline (trouble called in 1)",
         "trouble: precision 0.80, recall 0.80, by its name 3 of 5",
         "false alarms: 1 of 3 (0.33)",
         "right with confidence >= 0.9: 0.67 of 6, below: 0.50 of 2",
+        "contradictions in 0 runs",
         "advice followed in 5 runs: 1 better, 2 same, 2 worse",
     ]
     assert f"| {DIVERGING} | - | 1 | 1.00 | - | 1.00 | - | 0 | 0 | 0 |" in lines

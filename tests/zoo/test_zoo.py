@@ -14,6 +14,7 @@ from tests.zoo.bench import Bench, Trained, loss_of_all
 from tests.zoo.sweep import (
     BORDERLINE,
     HEALTHY,
+    OVERFITTING,
     TOO_LARGE,
     TOO_SMALL,
     labelled,
@@ -107,12 +108,23 @@ def test_an_unsteady_run_is_borderline():
     unstable = np.r_[falling[:80], np.zeros(10), np.full(10, 0.5)]
     for loss in (above, unstable):
         assert label(1, trained(3.0, 0.0, loss)) == BORDERLINE
-    assert label(1, trained(3.0, 0.0, val_loss=[1.0, 0.5, 0.6])) == HEALTHY
-    assert label(1, trained(3.0, 0.0, val_loss=[1.0, 0.5, 0.8])) == BORDERLINE
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [(0.55, HEALTHY), (0.8, BORDERLINE), (1.1, OVERFITTING)],
+)
+def test_overfitting_is_a_rise_by_a_quarter_of_the_gain(held, expected):
+    history = {"val_loss": [1.0, 0.5, held]}
+    run = trained(3.0, 0.0, **history)
+    assert label(1, run) == expected
+    rising = trained(0.3, 1.5, **history)
+    assert label(-1, rising) == TOO_SMALL
 
 
 def test_a_task_that_is_not_learned_has_no_truth():
     assert labelled({0: trained(1.0, 1.5), 1: trained(3.0, 1.9)}) == []
+    assert labelled({}) == []
 
 
 def test_sweep_finds_the_best_rate_of_a_line(bench):
@@ -125,6 +137,17 @@ def test_sweep_finds_the_best_rate_of_a_line(bench):
     assert labels["best x 1"] == HEALTHY
     assert labels["best x 0.001"] == TOO_SMALL
     assert labels["best x 32"] == TOO_LARGE
+
+
+class Endless:
+    """Trains ever better with a larger rate."""
+
+    def train(self, rate, seed):
+        return trained(rate, -rate)
+
+
+def test_sweep_without_a_best_rate_is_empty():
+    assert sweep(Endless(), 0, 0.1) == {}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +205,24 @@ def test_runs_of_known_rates_are_judged(runs):
     wrong = [one for one in outcomes if one.label != BORDERLINE]
     wrong = [one for one in wrong if not one.is_right]
     assert len(wrong) <= 1, wrong
+
+
+@pytest.mark.long
+def test_the_half_that_is_built_on_is_judged(tmp_path):
+    """What is wanted of the half that is reported, of the other."""
+    for unit in making.units("build"):
+        folder.make(str(tmp_path / str(unit)), unit.setup, unit.runs)
+    outcomes = [judge(kept) for kept in folder.runs(str(tmp_path))]
+    well = [one for one in outcomes if one.label == HEALTHY]
+    sick = [one for one in outcomes if one.is_sick]
+    assert len(well) >= 100
+    assert len(sick) >= 200
+    alarms = [one for one in well if one.is_trouble]
+    found = [one for one in sick if one.is_trouble]
+    assert len(alarms) <= 0.03 * len(well), alarms
+    assert len(found) >= 0.9 * len(sick)
+    assert len(found) >= 0.9 * (len(found) + len(alarms))
+    assert not any(one.contradicts for one in outcomes)
 
 
 def run_at(runs, place):
