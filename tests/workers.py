@@ -11,8 +11,10 @@ import sys
 from gdtrain.distributed import slurm
 from tests import waiting
 
-# Below those that a system gives to whoever asks for any
-_PORTS = range(10_000, 30_000)
+# Above those of Ray's workers, and below those that a system gives to whoever
+# asks for any; each process of pytest has its own
+_PORTS = range(20_000, 32_000)
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def is_free(port):
@@ -24,7 +26,8 @@ def is_free(port):
 def free_ports(count):
     """Ports that nobody listens on, nor is given by chance meanwhile."""
     found = []
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+    own = _PORTS[_WORKER % 16 :: 16]
+    for port in random.SystemRandom().sample(own, len(own)):
         if is_free(port):
             found.append(port)
         if len(found) == count:

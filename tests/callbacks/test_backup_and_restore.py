@@ -478,9 +478,13 @@ class Filling(gdtrain.callbacks.Callback):
 
 def test_no_room_for_a_checkpoint_is_reported_once_and_tried_again(tmp_path):
     script = Script(str(tmp_path), callbacks=lambda _: [Filling()])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        left, _ = script()
+        try:
+            left, _ = script()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     told = [str(w.message) for w in caught if "is lost" in str(w.message)]
     assert len(told) == 1 and "File too large" in told[0]
     expected, _ = Script(str(tmp_path / "alone"))()

@@ -1,7 +1,5 @@
 """Memory maps that are larger than memory are trained on as they are."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ import gdtrain
 from gdtrain.callbacks import BackupAndRestore
 from gdtrain.data import choice
 
-SHAPE = 64, 64, 3
-PHOTOS = 2**15  # 384 MiB that take no room on the disk
+SHAPE = 512, 512, 3
+PHOTOS = 2**20  # 768 GiB that take no room on the disk, and fit no memory
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def network():
         [
             keras.Input(SHAPE, dtype="uint8"),
             keras.layers.Rescaling(1 / 255),
-            keras.layers.AveragePooling2D(32),
+            keras.layers.AveragePooling2D(256),
             keras.layers.Flatten(),
             keras.layers.Dropout(0.2),
             keras.layers.Dense(2),
@@ -57,16 +55,6 @@ class Stop(keras.callbacks.Callback):
     on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
 
-def own_memory():
-    """Bytes of memory that are not pages of files."""
-    with open("/proc/self/status") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return 1024 * int(lines["RssAnon"].split()[0])
-
-
-@pytest.mark.skipif(
-    not os.path.exists("/proc/self/status"), reason="Only Linux says it."
-)
 @pytest.mark.parametrize(
     "way", ["fit", "class_weight", "split", "in part", "evaluate", "predict"]
 )
@@ -92,10 +80,8 @@ def test_they_are_not_copied(photos, tmp_path, way):
         "evaluate": lambda: model.evaluate(photos, labels, **arguments),
         "predict": lambda: model.predict(photos, **arguments),
     }
-    before = own_memory()
-    with pytest.raises(Enough):
+    with pytest.raises(Enough):  # And not a MemoryError
         ways[way]()
-    assert own_memory() - before < photos.nbytes / 3
 
 
 def test_training_on_one_resumes_exactly(tmp_path):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import waiting
+
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "on_a_cluster.py"
 
 
@@ -20,7 +22,7 @@ def test_it_learns_through_a_lost_worker(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=waiting.SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

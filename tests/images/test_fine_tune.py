@@ -1,5 +1,6 @@
 """`fine_tune`: its phases, cache, resume, and the choice between two."""
 
+import math
 import os
 import shutil
 import signal
@@ -609,7 +610,7 @@ class TestLargePhotos:
 class TestProgress:
     @pytest.mark.parametrize(
         ("shows", "seconds", "is_shown"),
-        [(True, -1, True), (True, 60, False), (False, -1, False)],
+        [(True, -1, True), (True, math.inf, False), (False, -1, False)],
     )
     def test_a_bar_shows_if_it_takes_long(
         self, other_digits, backbone_of_digits, tmp_path, monkeypatch, capsys,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from gdtrain.images import cache, store
+from tests import waiting
 from tests.full_disk import files_up_to
 
 SIZE = (6, 8)
@@ -269,7 +270,7 @@ def test_too_many_images_without_a_folder_are_an_error(tmp_path, on_disk):
 
 def test_two_may_decode_the_same_photos_at_once(tmp_path, on_disk):
     files = make_files(tmp_path / "photos", b"a", b"b")
-    both_decode = threading.Barrier(2, timeout=30)
+    both_decode = threading.Barrier(2, timeout=waiting.SECONDS)
     found = []
 
     def work():
@@ -349,7 +350,7 @@ def test_what_a_killed_process_leaves_is_not_read(tmp_path, step, in_memory):
     contents = [b"%d" % i for i in range(20)] + [b"killed"]
     files = make_files(tmp_path / "photos", *contents)
     process = start(tmp_path, files, in_memory, step)
-    process.communicate(timeout=120)
+    process.communicate(timeout=waiting.SECONDS)
     assert process.returncode == -signal.SIGKILL
     (part,) = kept_files(tmp_path)
     assert part.endswith(".part")
@@ -372,7 +373,7 @@ def test_processes_may_decode_the_same_photos_at_once(tmp_path, in_memory):
     ]
     processes.append(start(tmp_path, files, in_memory, processes=3, times=2))
     for process, first in zip(processes, (0, 100, 0), strict=True):
-        shown, _ = process.communicate(timeout=120)
+        shown, _ = process.communicate(timeout=waiting.SECONDS)
         digest, count = shown.split()
         alone = decoded(
             files[first:], tmp_path, no_decoding
