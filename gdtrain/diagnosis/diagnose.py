@@ -20,12 +20,15 @@ from gdtrain.diagnosis.verdicts import (
     noise_floor,
     nonfinite,
     not_learning,
+    not_shuffled,
+    nothing_moves,
     nothing_to_report,
     oscillating,
     overfitting,
     plateau,
     too_small,
     vanishing,
+    weight_decay,
 )
 from gdtrain.writers import reading
 from gdtrain.writers.reading import open_source
@@ -33,6 +36,9 @@ from gdtrain.writers.reading import open_source
 #: What finds each verdict, the most important first: causes before effects.
 #: One that depends on what else was found comes after it.
 JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
+    nothing_moves.NAME: nothing_moves.judge,
+    not_shuffled.NAME: not_shuffled.judge,
+    weight_decay.NAME: weight_decay.judge,
     exploding.NAME: exploding.judge,
     diverging.NAME: diverging.judge,
     nonfinite.NAME: nonfinite.judge,
@@ -143,6 +149,11 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
 
     There is always a verdict, one of these, the most important first:
 
+    - nothing moves: the learning rate or the gradient is 0 at all steps, or
+      updates are so small that float32 rounds them away
+    - data not shuffled: the loss takes the same course within each epoch, in
+      blocks
+    - weight decay too strong: all layers shrink at one rate, ten times or more
     - exploding gradients: at the first step, a layer's gradient is 300 times
       as long as its weights, or grows 30 times towards the first layer
     - learning rate too large: diverging: the loss rises, or nothing is finite

@@ -66,15 +66,6 @@ def test_loss_that_stays_as_it_was_is_not_learning(loss):
     assert "targets" in found.advice
 
 
-def test_not_learning_says_so_of_a_rate_or_gradient_of_zero():
-    loss = np.full(60, 0.7)
-    found = found_in(run_of(loss=loss, learning_rate=np.zeros(60)))
-    assert "the learning rate is 0" in found.text
-    found = found_in(run_of(loss=loss, gradient_norm=np.zeros(60)))
-    assert found.evidence["gradient_norm"] == 0
-    assert "gradient is 0 at every step" in found.text
-
-
 def test_loss_of_zero_and_a_resumed_one_have_converged():
     assert found_in(run_of(loss=np.zeros(40))).name == "converged"
     resumed = run_of(np.arange(500, 560), loss=np.full(60, 0.2))

@@ -32,6 +32,9 @@ def test_list_of_names_is_the_one_promised():
         "dead layer",
         "non-finite",
         "not learning",
+        "nothing moves",
+        "data not shuffled",
+        "weight decay too strong",
         "overfitting",
         "nothing to report",
     }

@@ -1,0 +1,154 @@
+"""One order of examples in all epochs, similar ones together."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.verdict import Change, Verdict, confidence
+
+NAME = "data not shuffled"
+
+EPOCHS = 4  # The first of them is not compared.
+BATCHES = 8  # Of an epoch
+CHANCE = 6.0  # Standard errors of a mean correlation
+SAME = 0.5  # Correlation of an epoch with the next
+JUMPS = 3.0  # Standard errors of a skewness
+DRAWS = 200  # Random orders that the skewness is compared with
+RANGE = 0.5  # Of the mean loss: less does not matter
+
+
+class Pattern(NamedTuple):
+    """How the loss varies within an epoch.
+
+    Args:
+        same: Mean correlation of an epoch's variation with the next one's.
+        same_error: Its standard error where orders are random.
+        jumps: Skewness of the steps of the mean variation from batch to batch:
+            above 0 where it rises at once and falls slowly, as it does when
+            other examples come; 0 where batches differ at random.
+        jumps_error: Its standard error for the same batches in random order.
+        range: From the lowest to the highest of the mean variation, as a
+            multiple of the mean loss.
+    """
+
+    same: float
+    same_error: float
+    jumps: float
+    jumps_error: float
+    range: float
+
+    @property
+    def repeats(self) -> list[float]:
+        """How far it is beyond each threshold of one order in all epochs."""
+        return [self.same / SAME, self.same / self.same_error / CHANCE]
+
+    @property
+    def margins(self) -> list[float]:
+        """The same of blocks that differ, in one order."""
+        return [
+            *self.repeats,
+            self.jumps / self.jumps_error / JUMPS,
+            self.range / RANGE,
+        ]
+
+
+def pattern(run: Run) -> Pattern | None:
+    """The `Pattern` of a run; `None` if it has too few epochs or batches."""
+    each = epochs_of(run)
+    if each is None:
+        return None
+    each = each[1:]  # In the first, the loss falls most.
+    variation = without_line(each)
+    spread = variation.std(1, keepdims=True)
+    if not (spread > 1e-6 * np.abs(each).mean()).all():
+        return None
+    alike = variation / spread
+    count, size = alike.shape
+    mean, usual = alike.mean(0), variation.mean(0)
+    random = np.random.default_rng(0)
+    draws = [skewness_of_steps(random.permutation(mean)) for _ in range(DRAWS)]
+    return Pattern(
+        float(np.mean(alike[1:] * alike[:-1])),
+        1 / math.sqrt(size * (count - 1)),
+        skewness_of_steps(mean),
+        float(np.std(draws)),
+        float(np.ptp(usual) / np.abs(each).mean()),
+    )
+
+
+def skewness_of_steps(values: np.ndarray) -> float:
+    """Of the differences of neighbours, the last and the first included.
+
+    Example:
+
+    >>> round(skewness_of_steps(np.array([3.0, 2.0, 1.0, 0.0])), 2)
+    1.15
+    """
+    steps = np.diff(values, append=values[:1])
+    return float(np.mean(steps**3) / np.mean(steps**2) ** 1.5)
+
+
+def epochs_of(run: Run) -> np.ndarray | None:
+    """Losses of whole epochs, float64 `[epochs, batches]`, or `None`."""
+    size = run.steps_per_epoch
+    if not size or size < BATCHES:
+        return None
+    epochs = (run.loss_steps - 1) // size
+    _, place, counts = np.unique(
+        epochs, return_inverse=True, return_counts=True
+    )
+    whole = counts == size
+    if whole.sum() < EPOCHS:
+        return None
+    return run.loss[whole[place]].reshape(-1, size)
+
+
+def without_line(values: np.ndarray) -> np.ndarray:
+    """Each row without the straight line through it, `[rows, n]`.
+
+    Example:
+
+    >>> without_line(np.array([[1.0, 2.0, 3.0], [0.0, 3.0, 0.0]])).tolist()
+    [[0.0, 0.0, 0.0], [-1.0, 2.0, -1.0]]
+    """
+    places = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    slopes = values @ places / (places @ places)
+    return values - values.mean(1, keepdims=True) - np.outer(slopes, places)
+
+
+def judge(case: Case) -> list[Verdict]:
+    """A list of one verdict, or none."""
+    run = case.run
+    if run.name or run.first_nonfinite is not None:
+        return []
+    found = pattern(run)
+    if found is None or min(found.margins) < 1:
+        return []
+    return [
+        Verdict(
+            NAME,
+            confidence(*found.margins),
+            run.span,
+            {
+                "correlation_of_epochs": found.same,
+                "skewness_of_steps": found.jumps,
+                "range": found.range,
+            },
+            "Within each epoch the loss takes the same course "
+            f"(correlation {found.same:.2f} from epoch to epoch; a random "
+            f"order has 0 +- {found.same_error:.2g}): it jumps and falls again "
+            f"at the same places, by {found.range:.2g} times its mean. The "
+            "examples come in one order, similar ones together.",
+            ADVICE,
+            changes=(Change("shuffle"),),
+        )
+    ]
+
+
+ADVICE = (
+    "Shuffle: `fit(..., shuffle=True)` for arrays; `dataset.shuffle(n)` with "
+    "n the number of all examples, before `batch`, for a tf.data.Dataset."
+)
