@@ -33,8 +33,8 @@ def judge(case: Case) -> list[Verdict]:
             run.span,
             {"shrunk": shrunk, "decay_a_step": rate},
             f"The weights of all layers shrink at one rate, {rate:.2g} a step, "
-            f"until they are {shrunk:.2g} times shorter or more: this is decay, "
-            "which the data hardly work against.",
+            f"until they are {shrunk:.2g} times shorter or more: this is "
+            "decay, which the data hardly work against.",
             "Use a far smaller weight_decay or regularizer, a hundredth of "
             "it, or none.",
             changes=(Change("weight_decay", 0.0),),
