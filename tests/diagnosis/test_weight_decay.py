@@ -49,9 +49,7 @@ def test_decay_in_a_real_training(decay):
             keras.layers.Dense(1),
         ]
     )
-    model.compile(
-        keras.optimizers.AdamW(3e-3, weight_decay=decay), loss="mse"
-    )
+    model.compile(keras.optimizers.AdamW(3e-3, weight_decay=decay), loss="mse")
     telemetry = gdtrain.callbacks.Telemetry()
     model.fit(x, y, epochs=40, verbose=0, callbacks=[telemetry])
     names = [one.name for one in gdtrain.diagnose(telemetry).verdicts]
