@@ -34,14 +34,14 @@ class Outcome:
     @property
     def is_right(self) -> bool:
         """Whether the verdict is one that is accepted."""
-        if self.accepted:
+        if self.is_sick:
             return self.name in self.accepted
         return not self.is_trouble
 
     @property
     def is_sick(self) -> bool:
         """Whether something is wrong with the run."""
-        return bool(self.accepted)
+        return self.label not in (HEALTHY, BORDERLINE)
 
     def __str__(self) -> str:
         advice = self.followed and f"; followed: {self.followed}"

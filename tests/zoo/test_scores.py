@@ -62,4 +62,4 @@ def test_any_verdict_without_trouble_is_right_about_a_healthy_run():
     calm = outcome(HEALTHY, "converging")
     assert calm.is_right
     assert not dataclasses.replace(calm, is_trouble=True).is_right
-    assert not dataclasses.replace(calm, accepted=(SMALL,)).is_right
+    assert not dataclasses.replace(calm, label=SMALL).is_right

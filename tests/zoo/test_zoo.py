@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.verdict import Change
-from tests.zoo import folder, following, halves, making
+from tests.zoo import folder, halves, making
 from tests.zoo.__main__ import judge
 from tests.zoo.bench import Bench, Trained, loss_of_all
+from tests.zoo.conftest import LINE
 from tests.zoo.sweep import (
     BORDERLINE,
     HEALTHY,
@@ -21,13 +21,6 @@ from tests.zoo.sweep import (
     sweep,
 )
 from tests.zoo.training import OPTIMIZERS, SCHEDULES, Setup
-
-LINE = Setup("build", "plane linear", "descent", None, "constant", 60)
-
-
-@pytest.fixture(scope="module")
-def bench():
-    return making.bench_of(LINE)
 
 
 def test_halves_share_no_data_and_no_architecture():
@@ -150,15 +143,6 @@ def test_sweep_without_a_best_rate_is_empty():
     assert sweep(Endless(), 0, 0.1) == {}
 
 
-@pytest.fixture(scope="module")
-def runs(bench, tmp_path_factory):
-    """Kept runs of a line at five rates, made once."""
-    path = str(tmp_path_factory.mktemp("zoo") / "line")
-    made = labelled(sweep(bench, 0, 0.1))
-    assert folder.make(path, LINE, lambda: made)
-    return folder.runs(path)
-
-
 def test_runs_that_exist_are_not_made_again(runs):
     path = os.path.dirname(runs[0].folder)
 
@@ -223,33 +207,3 @@ def test_the_half_that_is_built_on_is_judged(tmp_path):
     assert len(found) >= 0.9 * len(sick)
     assert len(found) >= 0.9 * (len(found) + len(alarms))
     assert not any(one.contradicts for one in outcomes)
-
-
-def run_at(runs, place):
-    return next(kept for kept in runs if kept.recipe.place == place)
-
-
-@pytest.mark.parametrize(
-    ("place", "factor", "result"),
-    [
-        ("best x 0.01", 100, "better"),
-        ("best x 32", 1 / 32, "better"),
-        ("best x 1", 1, "same"),
-        ("best x 1", 100, "worse"),
-    ],
-)
-def test_advice_is_followed_from_the_start(runs, bench, place, factor, result):
-    kept = run_at(runs, place)
-    advice = Change("learning_rate", kept.recipe.rate * factor)
-    assert following.follow(kept, bench, [advice]) == result
-
-
-def test_training_longer_is_better_at_a_small_rate(runs, bench):
-    kept = run_at(runs, "best x 0.01")
-    assert following.follow(kept, bench, [Change("steps", 5.0)]) == "better"
-    assert following.follow(kept, bench, []) == ""
-
-
-def test_scaled_targets_are_compared_in_their_own_units(runs, bench):
-    kept = run_at(runs, "best x 1")
-    assert following.follow(kept, bench, [Change("scale_targets")]) == "same"
