@@ -25,6 +25,7 @@ from gdtrain.diagnosis.verdicts import (
     nothing_to_report,
     oscillating,
     overfitting,
+    overshot,
     plateau,
     too_small,
     vanishing,
@@ -45,6 +46,7 @@ JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
     dead.NAME: dead.judge,
     vanishing.NAME: vanishing.judge,
     oscillating.NAME: oscillating.judge,
+    overshot.NAME: overshot.judge,
     decayed.NAME: decayed.judge,
     overfitting.NAME: overfitting.judge,
     too_small.NAME: too_small.judge,
@@ -164,7 +166,9 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
       last layer to the first
     - learning rate too large: oscillating: weights, loss or gradient turn
       back at each step, or the loss of a smooth descent rises again
-    - not learning: the loss never changes beyond noise
+    - learning rate too large: overshot: the first updates threw the weights
+      far away, and the loss did not come below its start
+    - not learning: the loss never falls beyond noise
     - overfitting: the loss of validation rises, that of training does not
     - learning rate decayed too early: to nothing, while the loss still fell
     - learning rate too small: the loss falls steadily, at most 1% of the gain

@@ -116,6 +116,16 @@ class Trend:
         return bool(is_sure and change > least)
 
     @property
+    def ends_lower(self) -> bool:
+        """Whether it ends below where it began, beyond noise."""
+        if not self.is_noisy:
+            return self.end < self.first
+        error = math.hypot(
+            self.early_noise / math.sqrt(self.early_count), self.error
+        )
+        return max(self.early, self.first) - self.end > FALLS * error
+
+    @property
     def numbers(self) -> dict[str, float]:
         """The evidence that verdicts on its course share."""
         return {"start": self.start, "end": self.end, "noise": self.noise}

@@ -166,14 +166,18 @@ def test_cosine_of_gradients_tells_of_jumps():
     found = verdict_on(gradient_cosine=np.full(60, -0.98), **columns)
     assert found.name == "learning rate too large: oscillating"
     assert found.evidence["gradient_cosine"] == pytest.approx(-0.98)
-    assert found.confidence == pytest.approx(1 - 0.5 * 0.02 / 0.4)
+    # The loss falls by 0.99 ** 2 a step: much is to come after 60 steps, which
+    # is what decides.
+    assert 0.5 < found.confidence < 1 - 0.5 * 0.02 / 0.4
 
 
-def test_descent_that_rises_again_oscillates():
-    loss = np.concatenate([np.linspace(10, 1, 50), np.linspace(1, 2, 50)])
-    found = verdict_on(loss=loss)
-    assert found.name == "learning rate too large: oscillating"
-    assert found.evidence["rebound"] == pytest.approx(1 / 9)
+@pytest.mark.parametrize("offset", [0.0, 100.0, -100.0])
+@pytest.mark.parametrize(("end", "is_large"), [(2, False), (8, True)])
+def test_descent_that_loses_what_it_gained_diverges(offset, end, is_large):
+    loss = np.concatenate([np.linspace(10, 1, 50), np.linspace(1, end, 50)])
+    found = verdict_on(loss=loss + offset)
+    name = "learning rate too large: diverging"
+    assert (found.name == name) == is_large
 
 
 SEEN = {"learning_rate": np.full(200, 0.1)}
@@ -446,7 +450,7 @@ def test_rate_to_try_stays_below_the_limit_that_is_told():
 
 def test_loss_that_ends_above_its_start_is_not_told_to_be_done():
     found = verdict_on(loss=1 + 0.3 * (1 - 0.9 ** np.arange(100.0)))
-    assert "higher than at the start" in found.text
+    assert (found.name, found.is_trouble) == ("not learning", True)
     assert "Stop here" not in found.advice
 
 

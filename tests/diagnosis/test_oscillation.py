@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.verdicts.oscillating import alternation, rebound, swing
+from gdtrain.diagnosis.verdicts.oscillating import alternation, swing
 from tests.diagnosis.descents import noisy
 
 
@@ -32,14 +32,3 @@ def test_swing_is_the_distance_of_the_sides_over_their_mean(half):
 
 def test_swing_of_a_straight_line_is_zero():
     assert swing(np.linspace(3, 9, 20)) == pytest.approx(0, abs=1e-15)
-
-
-def test_rebound_is_the_second_rise_over_the_fall():
-    down, up = np.linspace(11, 1, 40), np.linspace(1, 4, 60)[1:]
-    assert rebound(np.concatenate([down, up])) == pytest.approx(0.3)
-
-
-def test_monotone_descent_and_noise_do_not_rebound():
-    assert rebound(0.9 ** np.arange(60.0)) == 0
-    assert rebound(noisy(0.9 ** np.arange(200.0), 0.05, 200)) == 0
-    assert rebound(np.linspace(1, 9, 20)) == 0

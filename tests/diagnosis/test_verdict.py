@@ -23,6 +23,7 @@ def test_list_of_names_is_the_one_promised():
         "converged",
         "learning rate too large: diverging",
         "learning rate too large: oscillating",
+        "learning rate too large: overshot",
         "learning rate decayed too early",
         "learning rate too small",
         "plateau",

@@ -27,6 +27,8 @@ ENDS_ABOVE = 1.5  # Times the first loss
 ROSE = 10.0  # Times the lowest loss before
 STAYS_UP = 0.7  # Of the first loss, after such a rise
 THIRD = 1 / 3
+LOST = 0.5  # Of the gain
+SURE = 6.0  # Standard errors
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -71,14 +73,36 @@ def _margins(run: Run, rise: Growth) -> list[float]:
         lowest = loss[: rise.rows[1] + 1].min()
         high = loss[-1] / (np.sqrt(rise.total) * lowest)
         return [rise.total / ROSE, high]
-    first, half = float(loss[0]), len(loss) // 2
+    half, size = len(loss) // 2, 1
+    if course is not None and course.is_noisy:
+        # A single batch of few examples may be far off.
+        size = max(len(loss) // 64, 1)
+    first = float(loss[:size].mean())
     if course is None:
         above = loss[-1] / first / ENDS_ABOVE
         return [above] if len(loss) > 3 else [above, loss[-1] / first / ROSE]
     noise = min(noise_of(loss[:half]), course.noise)
     above = course.end / (first + 3 * noise) / ENDS_ABOVE
-    rose = max(float(loss.max()) / first, course.end / course.least) / ROSE
-    return [max(above, min(rose, course.end / first / STAYS_UP))]
+    highest = np.convolve(loss, np.full(size, 1 / size), "valid").max()
+    rose = max(float(highest) / first, course.end / course.least) / ROSE
+    lost = 0.0 if run.name else _lost(run) / LOST
+    return [max(above, min(rose, course.end / first / STAYS_UP), lost)]
+
+
+def _lost(run: Run) -> float:
+    """How much of the gain was lost again at the end, as a share of it.
+
+    Of means over a sixteenth of the losses. 0 where that is within noise.
+    """
+    steps, loss = run.means
+    size = max(len(loss) // 16, 1)
+    means = np.convolve(loss, np.full(size, 1 / size), "valid")
+    best = int(np.argmin(means))
+    gain, rise = means[0] - means[best], means[-1] - means[best]
+    noise = noise_of(loss[: best + size]) / np.sqrt(size)
+    if gain <= 0 or rise < SURE * noise:
+        return 0.0
+    return float(rise / gain)
 
 
 def _by_last_finite_step(run: Run) -> list[Verdict]:

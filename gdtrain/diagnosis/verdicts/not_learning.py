@@ -1,4 +1,4 @@
-"""The loss never changes beyond noise."""
+"""The loss does not fall beyond noise."""
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.run import Run
@@ -15,7 +15,8 @@ def judge(case: Case) -> list[Verdict]:
     if case.found or course is None:
         return []
     is_done = run.is_resumed or course.start == course.end == 0
-    return [] if is_done or course.has_moved else [_verdict(run, course)]
+    learns = course.has_moved and course.ends_lower
+    return [] if is_done or learns else [_verdict(run, course)]
 
 
 def _verdict(run: Run, course: Trend) -> Verdict:
@@ -25,6 +26,6 @@ def _verdict(run: Run, course: Trend) -> Verdict:
         run.span,
         course.numbers,
         f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
-        "the start, no more than noise apart.",
+        "the start, no further down than noise.",
         "Check that inputs and targets belong together, and that they vary.",
     )

@@ -5,7 +5,7 @@ import numpy as np
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
 from gdtrain.diagnosis.run import Limit, Run
-from gdtrain.diagnosis.trend import noise_of
+from gdtrain.diagnosis.trend import Trend
 from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
@@ -51,56 +51,53 @@ def swing(values: np.ndarray) -> float:
     return float(jumps / max(np.mean(np.abs(values)), 1e-300))
 
 
-def rebound(values: np.ndarray) -> float:
-    """How far the last half rises above the least before, as a share.
-
-    Of the fall from the first to the least of all; 0 for a descent that is
-    monotone, and 0 if it is within 30 standard deviations of noise.
-
-    Example:
-
-    >>> rebound(np.array([9.0, 7.0, 5.0, 3.0, 1.0, 2.0, 3.0, 4.0]))
-    0.375
-    """
-    lowest = np.minimum.accumulate(values)
-    half = len(values) // 2
-    rise = float(np.max(values[half:] - lowest[half:]))
-    whole = float(values[0] - values.min())
-    if whole <= 0 or rise < 30 * noise_of(values[half:]):
-        return 0.0
-    return rise / whole
-
-
 ALTERNATES = 0.9  # Of the differences; independent noise does at 2/3
 SWINGS = 1e-4  # Of the length of the weights; float32 rounds at 6e-8
 TURNS = -0.6  # Cosine; batches drawn without replacement reach -0.5
-REBOUNDS = 0.05  # Of the fall; full batches descend monotonically
+HARMS = 0.25  # Of the gain: jumps, or what is still to come
 NEAR = 2.0  # Times the rate
 
 Found = tuple[float, float | None]  # Margin over the threshold, and the value
 
 
 def judge(case: Case) -> list[Verdict]:
-    """Jumps back and forth: a list of one verdict, or none.
+    """Jumps back and forth that cost much: a list of one verdict, or none.
 
-    Only of the part before a learning rate decayed to nothing.
+    Only of the part before a learning rate decayed to nothing. Jumps alone
+    are no trouble: descent at the edge of stability makes them, and often
+    at the best of all rates.
     """
     run = case.run.moving
-    if is_broken(case.found) or run.trend is None or run.learning_rate == 0:
+    course = run.trend
+    if is_broken(case.found) or course is None or run.learning_rate == 0:
+        return []
+    if run.gradient_is_rounding:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
-    back = rebound(run.loss)
-    signs: dict[str, Found] = {"rebound": (back / REBOUNDS, back)}
-    if not run.gradient_is_rounding:
-        signs["gradient_cosine"] = _by_cosine(run, rows)
-        signs["alternation"] = _by_swing(run, rows)
+    harm = _harm(run.values["loss"][rows], course) / HARMS
+    signs: dict[str, Found] = {
+        "gradient_cosine": _by_cosine(run, rows),
+        "alternation": _by_swing(run, rows),
+    }
     best = max(margin for margin, _ in signs.values())
-    if best < 1:
+    if min(best, harm) < 1:
         return []
     evidence = {
         name: value for name, (margin, value) in signs.items() if margin >= 1
     }
-    return [_oscillating(run, confidence(best), rows, evidence)]
+    return [_oscillating(run, confidence(best, harm), rows, evidence)]
+
+
+def _harm(late: np.ndarray, course: Trend) -> float:
+    """What the jumps may cost, as a share of the gain.
+
+    Either the loss itself jumps by as much, or so much of it is to come; or
+    it never came below its start.
+    """
+    if course.gain <= 0 or not course.ends_lower:
+        return 1.0
+    jumps = float(np.median(np.abs(np.diff(late, 2)))) / 4
+    return max(jumps / course.gain, course.left)
 
 
 def _by_cosine(run: Run, rows: np.ndarray) -> Found:
@@ -159,7 +156,7 @@ def _limit_of_jumps(run: Run, rate: float, evidence: dict) -> Limit | None:
     norms = run.at_loss("gradient_norm")
     half = len(norms) // 2
     steps, norms = run.loss_steps[half:], norms[half:]
-    if set(evidence) <= {"rebound", "learning_rate"} or not is_plain(run):
+    if not is_plain(run):
         return None
     if not (norms > 0).all():
         return None
@@ -173,6 +170,4 @@ def _strongest(evidence: dict) -> str:
     if "gradient_cosine" in evidence:
         cosine = evidence["gradient_cosine"]
         return f"the gradient points back after each step (cosine {cosine:.2g})"
-    if "alternation" in evidence:
-        return f"{evidence['alternation']:.0%} of the steps turn back"
-    return f"the loss rises again by {evidence['rebound']:.0%} of its fall"
+    return f"{evidence['alternation']:.0%} of the steps turn back"

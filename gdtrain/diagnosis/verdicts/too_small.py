@@ -15,6 +15,7 @@ from gdtrain.diagnosis.verdicts import (
     exploding,
     oscillating,
     overfitting,
+    overshot,
 )
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
@@ -26,6 +27,7 @@ NO_LARGER_RATE = {
     decayed.NAME,
     oscillating.NAME,
     overfitting.NAME,
+    overshot.NAME,
 }
 
 LEFT = 0.5  # Share of the gain that is still to come

@@ -1,0 +1,87 @@
+"""Learning rate too large: early updates threw the weights far away.
+
+Optimizers that bound their updates do not diverge at too large a rate, and
+units that saturate bound the loss. What remains is a loss that does not come
+below its start, of weights that are many times as long.
+"""
+
+import numpy as np
+
+from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.verdict import Change, Verdict, confidence
+from gdtrain.diagnosis.verdicts.nonfinite import is_broken
+
+NAME = "learning rate too large: overshot"
+
+GROWS = 3.0  # Times the first length of the weights
+REPLACES = 1.0  # Length of early updates, as a share of the weights
+EARLY = 0.1  # Share of the steps
+
+
+def judge(case: Case) -> list[Verdict]:
+    """A list of one verdict, or none."""
+    run = case.run
+    course = run.trend
+    if is_broken(case.found) or course is None or run.is_resumed:
+        return []
+    if not run.learning_rate or course.ends_lower:
+        return []
+    grown, layer = growth_of_weights(run)
+    early = early_path(run)
+    margins = grown / GROWS, early / REPLACES
+    if min(margins) < 1:
+        return []
+    rate = run.learning_rate
+    return [
+        Verdict(
+            NAME,
+            confidence(*margins),
+            run.span,
+            course.numbers
+            | {
+                "learning_rate": rate,
+                "growth_of_weights": grown,
+                "early_path": early,
+            },
+            f"learning_rate {rate:.3g}: the weights of {layer} became "
+            f"{grown:.3g} times as long, and the loss came from "
+            f"{course.start:.4g} to {course.end:.4g}.",
+            f"Start again with {rate / 10:.2g}, a tenth of it.",
+            changes=(Change("learning_rate", rate / 10),),
+        )
+    ]
+
+
+def growth_of_weights(run: Run) -> tuple[float, str]:
+    """By what factor the weights of a layer grew, and which grew most.
+
+    The length before the first update is not measured; it is taken from the
+    length after it and that of the update, at the least that it can be.
+    """
+    best = 0.0, ""
+    ratios = run.layers("update_ratio")
+    for layer, lengths in run.layers("weight_norm").items():
+        known = lengths[np.isfinite(lengths)]
+        if not len(known) or not known[0] > 0:
+            continue
+        first = ratios.get(layer, np.zeros(1))[0]
+        before = (
+            known[0] / max(first - 1, 1) if np.isfinite(first) else known[0]
+        )
+        best = max(best, (float(known[-1] / before), layer))
+    return best
+
+
+def early_path(run: Run) -> float:
+    """Length of the first tenth of the updates, as a share of the weights.
+
+    Of the layer that moved most. Infinite ratios, of weights of zero, are
+    left out.
+    """
+    found = [0.0]
+    for ratios in run.layers("update_ratio").values():
+        part = ratios[: max(int(EARLY * len(ratios)), 1)]
+        known = part[np.isfinite(part)]
+        found.append(float(known.sum()))
+    return max(found)
