@@ -1,6 +1,7 @@
 """Layers and their variables: finding them, observing their calls."""
 
 import contextlib
+import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras.src import tree
+from keras.src.backend.common import global_state
 from keras.src.models import functional as keras_functional
 
 # Layers that are observed even without weights, or with layers within
@@ -188,3 +190,28 @@ def _followed(
 def _is_leaf(layer: keras.Layer) -> bool:
     """Whether a layer has no layers within."""
     return not any(layer._flatten_layers(include_self=False))
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables that a layer made itself, without those of layers within.
+
+    Needs `_trainable_variables` and `_non_trainable_variables`; without them
+    a trial of advice cannot start from new weights.
+    """
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+@contextlib.contextmanager
+def names_kept() -> Iterator[None]:
+    """While open, objects that are made use up no automatic names.
+
+    Needs the global attribute of `keras.src.utils.naming`; without it, a
+    layer that is made after a trial may be named `dense_3` in place of
+    `dense_2`.
+    """
+    name = "object_name_uids"
+    before = copy.copy(global_state.get_global_attribute(name))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(name, before)

@@ -1,7 +1,8 @@
 """Losses and metrics of a compiled model."""
 
+import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -84,6 +85,53 @@ def replace_compiled_loss(
     loss = model._compile_loss
     if isinstance(loss, compile_utils.CompileLoss):
         model._compile_loss = _CompileLoss(loss, wrap, explain_mismatch)
+
+
+def has_logits(output: tf.Tensor) -> bool:
+    """Whether Keras knows what an output was before softmax or sigmoid.
+
+    Its cross-entropies then take that, whatever `from_logits` says. Needs
+    `_keras_logits`, which activations set, and that Keras looks at the last
+    operation of a graph; without them, a softmax with `from_logits=True` is
+    taken for a mistake, which Keras has corrected.
+
+    Args:
+        output: An output of a program that is being traced.
+    """
+    if hasattr(output, "_keras_logits"):
+        return True
+    return output.op.type in ("Softmax", "Sigmoid")
+
+
+def changed_losses(model: keras.Model, change: Callable[[Any], Any]) -> Any:
+    """What a model is compiled with, but each loss as `change` makes it.
+
+    For `losses_set`. Needs `_compile_loss`, and `CompileLoss` with
+    `_user_loss` and `_user_loss_weights`; without them it cannot be tried
+    whether a loss fits an output better with `from_logits`.
+    """
+    before = model._compile_loss
+    changed = compile_utils.CompileLoss(
+        tree.map_structure(change, before._user_loss),
+        before._user_loss_weights,
+        output_names=before.output_names,
+    )
+    return _CompileLoss(changed, lambda loss, _: loss, lambda *_: None)
+
+
+@contextlib.contextmanager
+def losses_set(model: keras.Model, changed: Any) -> Iterator[None]:
+    """While open, a model has the losses that `changed_losses` made.
+
+    Needs `_compile_loss`, as that does.
+    """
+    before = model._compile_loss
+    # Past `__setattr__`, which would track it
+    vars(model)["_compile_loss"] = changed
+    try:
+        yield
+    finally:
+        vars(model)["_compile_loss"] = before
 
 
 class _CompileLoss(compile_utils.CompileLoss):

@@ -154,6 +154,19 @@ def learning_rate_variable(optimizer: Optimizer) -> keras.Variable | None:
     return rate if isinstance(rate, keras.Variable) else None
 
 
+def schedule_of(
+    optimizer: Optimizer,
+) -> keras.optimizers.schedules.LearningRateSchedule | None:
+    """The schedule that an optimizer follows; `None` if it has a rate.
+
+    Needs `_learning_rate`, as `learning_rate` gives the value of a schedule;
+    without it the rates of a training that was not measured are not known.
+    """
+    rate = getattr(unwrapped(optimizer), "_learning_rate", None)
+    schedules = keras.optimizers.schedules.LearningRateSchedule
+    return rate if isinstance(rate, schedules) else None
+
+
 @contextlib.contextmanager
 def replaced_learning_rate(
     optimizer: Optimizer,

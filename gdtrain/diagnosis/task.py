@@ -1,0 +1,324 @@
+"""A model and its data, and what is known exactly about them."""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain.curvature.curvature import curvature
+from gdtrain.diagnosis import (
+    constant,
+    outputs,
+    regularization,
+    sample,
+    scales,
+)
+from gdtrain.diagnosis.outputs import Output
+from gdtrain.diagnosis.regularization import Regularization
+from gdtrain.diagnosis.run import Limit
+from gdtrain.diagnosis.sample import Sample
+from gdtrain.diagnosis.scales import Order, Scale
+from gdtrain.keras_bridge import layers, optimizers
+from gdtrain.keras_bridge.optimizers import unwrapped
+from gdtrain.state import variables
+from gdtrain.trainer import DescentTrainer
+
+_EXAMPLES = 256  # Of curvature and gradients: half a percent suffices
+_TOLERANCE, _MOST_PRODUCTS = 0.05, 30
+_FEW = 4  # Examples that the model is called with, to see its outputs
+_NORMALIZING = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+)
+
+
+class Task:
+    """A model with its data, and facts of them, each found when asked for.
+
+    The model, the data and all random generators stay as they are. A fact
+    that cannot be known is `None`.
+
+    Args:
+        model: A gdtrain model, compiled and built, as training left it.
+        x, y, sample_weight: The data, as in `keras.Model.fit`.
+        batch_size: Of the training. Defaults to `None`: what
+            `steps_per_epoch` says for arrays, else 32.
+        shuffle: As `fit` was given it. Defaults to `True`.
+        steps_per_epoch: Of the training, if it is known.
+        learning_rates: Those of the training's steps, float `[steps]`.
+            Defaults to `None`: what the optimizer's schedule says, or its
+            rate now.
+
+    Raises:
+        TypeError, ValueError: if the model or the data cannot be used.
+
+    Example:
+
+    >>> import gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(0.1), loss="mse")
+    >>> x = np.array([[0.0], [200.0]])
+    >>> task = Task(model, x, 3 * x)
+    >>> task.inputs[0].mean.tolist(), task.outputs[0].activation
+    ([100.0], 'linear')
+    >>> task.constant_loss, round(task.stable_limit.value, 6)
+    (90000.0, 5e-05)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        steps_per_epoch: int | None = None,
+        learning_rates: Any = None,
+    ) -> None:
+        if not isinstance(model, DescentTrainer):
+            raise TypeError(
+                "`model` must be a gdtrain model. Received: "
+                f"model={model!r} of type {type(model).__name__}. Pass the "
+                "model that was trained."
+            )
+        if not model.built or not model.compiled:
+            raise ValueError(
+                "`model` must be built and compiled. Received: "
+                f"{model.name!r}, which is not. Pass the model that was "
+                "trained."
+            )
+        self.model = model
+        with variables.keep_random_state():
+            self.sample: Sample = sample.take(
+                x,
+                y,
+                sample_weight,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                steps_per_epoch=steps_per_epoch,
+            )
+        self._rates = learning_rates
+
+    @functools.cached_property
+    def inputs(self) -> list[Scale]:
+        """The scale of each input array."""
+        x, _, _ = self.sample.parts
+        inner = self._takes_any_scale
+        return [
+            scales.scale(name, leaf, not (inner or self._is_looked_up(leaf)))
+            for name, leaf in _named("x", x)
+        ]
+
+    @functools.cached_property
+    def targets(self) -> list[Scale]:
+        """The scale of each array of targets; none where `y` is missing."""
+        _, y, _ = self.sample.parts
+        of_classes = [output.from_logits is not None for output in self.outputs]
+        matters = not any(of_classes)
+        return [
+            scales.scale(name, leaf, matters) for name, leaf in _named("y", y)
+        ]
+
+    @functools.cached_property
+    def order(self) -> Order | None:
+        """Whether examples come sorted by the first of the targets.
+
+        By the inputs where there are no targets. In the order in which the
+        data give them, whether or not training shuffles them.
+        """
+        x, y, _ = self.sample.parts
+        leaves = _named("y", y) or _named("x", x)
+        first = leaves[0][1]
+        found = scales.order(first)
+        is_one_value = bool(tf.reduce_all(first == first[:1]))
+        if is_one_value and not self.sample.is_whole and y is not None:
+            # Batches from the beginning, all of one class
+            return Order(1.0, 1 / math.sqrt(len(first)))
+        return found
+
+    @functools.cached_property
+    def outputs(self) -> list[Output]:
+        """The outputs with their activations and losses."""
+        x, _, _ = self.sample.parts
+        few = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else leaf[:_FEW], x
+        )
+        return _or_none(lambda: outputs.of(self.model, few)) or []
+
+    @functools.cached_property
+    def class_shares(self) -> list[np.ndarray | None]:
+        """For each output the share of each class; `None` without classes."""
+        return [
+            _or_none(functools.partial(constant.class_shares, output, y))
+            for output, y in zip(self.outputs, self._targets_of, strict=True)
+        ]
+
+    @functools.cached_property
+    def constant_loss(self) -> float | None:
+        """The loss that the best constant outputs reach, without regularizers.
+
+        A training that does not get below has not learned from its inputs.
+        """
+        _, _, sample_weight = self.sample.parts
+        names = [output.name for output in self.outputs]
+        weights = outputs.by_output(sample_weight, names)
+        of_losses = self._loss_weights
+        total = 0.0
+        for output, y, weight, times in zip(
+            self.outputs, self._targets_of, weights, of_losses, strict=True
+        ):
+            found = _or_none(
+                functools.partial(constant.loss_of_constant, output, y, weight)
+            )
+            if found is None or times is None:
+                return None
+            total += times * found
+        return total if self.outputs else None
+
+    @functools.cached_property
+    def learning_rates(self) -> np.ndarray:
+        """The rates of the training's steps, float64 `[steps]`, not empty.
+
+        As measured, if they were given; else what the optimizer's schedule
+        says, or its rate now, for as many steps as it made.
+        """
+        if self._rates is not None:
+            rates = np.asarray(self._rates, np.float64)
+            rates = rates[np.isfinite(rates)]
+            if len(rates):
+                return rates
+        optimizer = unwrapped(self.model.optimizer)
+        return self.scheduled(0, max(int(optimizer.iterations.numpy()), 1))
+
+    def scheduled(self, first: int, count: int) -> np.ndarray:
+        """What the optimizer's own rate is at steps, float64 `[count]`."""
+        optimizer = unwrapped(self.model.optimizer)
+        schedule = optimizers.schedule_of(optimizer)
+        if schedule is None:
+            rate = float(np.asarray(optimizer.learning_rate))
+            return np.full(count, rate)
+        program = tf.function(
+            lambda steps: tf.map_fn(
+                lambda step: tf.cast(schedule(step), tf.float32),
+                steps,
+                fn_output_signature=tf.float32,
+            ),
+            autograph=False,
+        )
+        steps = tf.range(first, first + count, dtype=tf.int64)
+        return program(steps).numpy().astype(np.float64)
+
+    @property
+    def strength_of_decay(self) -> float:
+        """The optimizer's weight decay, else the largest of a regularizer."""
+        return regularization.strength(self.model)
+
+    @functools.cached_property
+    def regularization(self) -> Regularization:
+        """How strong weight decay and regularizers are."""
+        strength, share = self.strength_of_decay, 0.0
+        if strength:
+            share = _or_none(
+                lambda: regularization.gradient_share(self.model, self.sample)
+            )
+        return Regularization(strength, share)
+
+    @functools.cached_property
+    def stable_limit(self) -> Limit | None:
+        """The largest stable learning rate at the weights now."""
+
+        def measure() -> Limit | None:
+            found = curvature(
+                self.model,
+                *self.sample.parts[:2],
+                sample_weight=self.sample.parts[2],
+                examples=_EXAMPLES,
+                tolerance=_TOLERANCE,
+                max_products=_MOST_PRODUCTS,
+            )
+            rate = found.stable_learning_rate
+            if rate is None or not math.isfinite(rate):
+                return None
+            return Limit(rate, "measured at the last weights")
+
+        return _or_none(measure)
+
+    @property
+    def targets_by_output(self) -> list[Scale | None]:
+        """The scale of the targets of each output; `None` if unknown."""
+        _, y, _ = self.sample.parts
+        known = {
+            id(leaf): scale
+            for (_, leaf), scale in zip(
+                _named("y", y), self.targets, strict=True
+            )
+        }
+        return [known.get(id(one)) for one in self._targets_of]
+
+    @functools.cached_property
+    def _targets_of(self) -> list[Any]:
+        """The targets of each output; `None` if unknown."""
+        _, y, _ = self.sample.parts
+        return outputs.by_output(y, [output.name for output in self.outputs])
+
+    @property
+    def _loss_weights(self) -> list[float | None]:
+        """By what the loss of each output is multiplied."""
+        names = [output.name for output in self.outputs]
+        config = self.model.get_compile_config() or {}
+        weights = config.get("loss_weights")
+        if weights is None:
+            return [1.0] * len(names)
+        return outputs.by_output(weights, names)
+
+    @property
+    def _takes_any_scale(self) -> bool:
+        """Whether the first layer with variables normalizes its inputs."""
+        for layer in self.model.layers:
+            if isinstance(layer, _NORMALIZING):
+                return True
+            if layer.variables:
+                return False
+        return False
+
+    def _is_looked_up(self, leaf: tf.Tensor) -> bool:
+        """Whether an input is of whole numbers that an embedding looks up."""
+        has_embedding = any(
+            isinstance(layer, keras.layers.Embedding)
+            for layer in layers.all_layers(self.model)
+        )
+        if not has_embedding or leaf.dtype == tf.string:
+            return False
+        whole = tf.cast(tf.cast(leaf, tf.int64), leaf.dtype)
+        return bool(tf.reduce_all(leaf == whole))
+
+
+def _named(name: str, some: Any) -> list[tuple[str, tf.Tensor]]:
+    """The arrays of a structure with their names, such as `x['age']`."""
+    return [
+        (name + "".join(f"[{key!r}]" for key in path), leaf)
+        for path, leaf in keras.tree.flatten_with_path(some)
+        if leaf is not None
+    ]
+
+
+def _or_none(find: Callable[[], Any]) -> Any:
+    """What a function finds; `None` where it cannot.
+
+    Whatever the model's own code raises, a diagnosis says less, and does not
+    fail.
+    """
+    try:
+        with variables.keep_random_state(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Training has given them.
+            return find()
+    except Exception:
+        return None

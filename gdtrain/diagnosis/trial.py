@@ -1,0 +1,471 @@
+"""Advice tried on the user's model and data, which stay as they are."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import re
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gdtrain.diagnosis.scales import Scale
+from gdtrain.diagnosis.task import Task
+from gdtrain.diagnosis.trial_program import Programs, Units, Variant
+from gdtrain.keras_bridge.optimizers import unwrapped
+from gdtrain.state import fresh, variables
+from gdtrain.state.preserved import preserved_model
+
+Start = Literal["last", "new"]
+
+#: After these changes the weights of the run mean nothing.
+STARTS_NEW = ("scale_inputs", "scale_targets", "from_logits", "shuffle")
+_SECONDS = 1.0  # For all trials, where an epoch takes less
+_PROBE = 8  # Steps that are timed
+_MOST_SEEN = 2048  # Examples of which the loss is computed
+_SEED = 0  # Of the order of examples, and of new weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A training with and without changes, for some steps.
+
+    All losses are of the same examples, without regularizers of weights; for
+    other targets or another loss, in the units and by the loss that are right.
+
+    Args:
+        changes: What was changed.
+        steps: How many steps were made, each way.
+        start: `"last"` for the weights and the state of the optimizer at the
+            end of the run, `"new"` for new ones.
+        before: The loss before.
+        without: The loss after steps without the changes.
+        changed: The loss after steps with them; infinite where it is not
+            finite.
+        examples: Of how many examples.
+    """
+
+    changes: tuple[tuple[str, Any], ...]
+    steps: int
+    start: Start
+    before: float
+    without: float
+    changed: float
+    examples: int
+
+    @property
+    def share(self) -> float:
+        """By how much the changes help, as a share of what is reached.
+
+            gain = before - after
+            (gain with - gain without) / larger size of both gains
+
+        From 2 to -2: 1 if without the changes the loss stays as it is, 0.5 if
+        with them it falls twice as far, below 0 if they make it worse. A
+        constant added to the loss and other units change nothing.
+        """
+        if self.changed == self.without:
+            return 0.0
+        if not math.isfinite(self.changed):
+            return -1.0
+        if not math.isfinite(self.without):
+            return 1.0
+        gains = self.before - self.without, self.before - self.changed
+        return (gains[1] - gains[0]) / max(map(abs, gains))
+
+    def __str__(self) -> str:
+        where = "" if self.start == "last" else " from new weights"
+        way = "fell" if self.changed < self.before else "went"
+        return (
+            f"in a trial of {self.steps:,} steps{where} the loss {way} from "
+            f"{self.before:.3g} to {self.changed:.3g}, in place of "
+            f"{self.without:.3g}"
+        )
+
+
+class NotTried(NamedTuple):
+    """Why something was not tried, in words."""
+
+    reason: str
+
+
+class _Way(NamedTuple):
+    """A way to train."""
+
+    start: Start
+    shuffled: bool
+    rates: tuple[str, float] = ("as the run", 1.0)
+    decay: float = 1.0
+    variant: Variant = Variant()
+    scales_inputs: bool = False
+    scales_targets: bool = False
+
+
+class Trials:
+    """Trials of one task, which share programs and the time of an epoch.
+
+    While open, the model may be anything; at the end it is as it was, with
+    its optimizer, metrics and all random generators.
+
+    Args:
+        task: The model and its data.
+        expected: How many trials share the time of one epoch, or a second if
+            that is longer. Tracing programs, and new weights, take more.
+
+    Example:
+
+    >>> import gdtrain
+    >>> model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.compile(gdtrain.GradientDescent(1e-4), loss="mse")
+    >>> x = np.linspace(-1, 1, 64)[:, np.newaxis]
+    >>> with Trials(Task(model, x, 3 * x)) as trials:
+    ...     found = trials.run([("learning_rate", 0.1)], steps=50)
+    >>> found.changed < 0.5 * found.without, model.optimizer.iterations.numpy()
+    (True, np.int64(0))
+    """
+
+    def __init__(self, task: Task, expected: int = 4) -> None:
+        self._task = task
+        self._expected = expected
+        self._stack = contextlib.ExitStack()
+        #: Why nothing can be tried, in words; `None` if it can.
+        self.reason = _why_not(task)
+        self._found: dict[Any, float] = {}
+
+    def __enter__(self) -> "Trials":
+        model = self._task.model
+        if self.reason is None:
+            try:
+                _ = self._task.learning_rates  # As they were in the run
+                self._stack.enter_context(preserved_model(model))
+                sample = self._task.sample
+                self._programs = Programs(model, sample.data, sample.batch_size)
+                self._last = variables.KeptValues(
+                    [v for some in variables.of(model).values() for v in some],
+                    model.distribute_strategy,
+                )
+            except Exception as error:
+                self.reason = _words(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(
+        self,
+        changes: Iterable[tuple[str, Any]],
+        steps: int | None = None,
+        start: Start | None = None,
+    ) -> Trial | NotTried:
+        """Trains with and without changes, on the same batches.
+
+        Args:
+            changes: Each a `Change`, or a pair of kind and value; followed
+                together. `("steps", n)` compares some more steps with none.
+            steps: How many steps each way. Defaults to `None`: what the time
+                allows, at most as many as the run had.
+            start: `"last"` or `"new"`, as in `Trial`. Defaults to `None`:
+                new weights where changes make the old ones meaningless, or
+                where the loss is not finite or larger than with new ones.
+
+        Returns:
+            A `Trial`, or `NotTried` with the reason.
+        """
+        if self.reason is not None:
+            return NotTried(self.reason)
+        # Whatever the model's own code raises, a diagnosis does not fail.
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Training has given them.
+                pairs = tuple((kind, value) for kind, value in changes)
+                return self._run(pairs, steps, start)
+        except Exception as error:
+            return NotTried(_words(error))
+        finally:
+            self._last.set_back()
+
+    def _run(
+        self,
+        changes: tuple[tuple[str, Any], ...],
+        steps: int | None,
+        start: Start | None,
+    ) -> Trial:
+        # Facts are of the last weights, so they are asked for first.
+        changed = self._changed(
+            _Way("last", self._task.sample.is_shuffled), changes
+        )
+        start = start or self._start(changes)
+        steps = steps or self.steps
+        changed = changed._replace(start=start)
+        without = _Way(start, self._task.sample.is_shuffled)
+        # The loss that is right decides about both.
+        variant = Variant(changed.variant.from_logits)
+        rows = self._seen(steps)
+        before = self._loss(start, rows, variant)
+        after = before
+        if not any(kind == "steps" for kind, _ in changes):
+            after = self._loss_after(without, steps, rows, variant)
+        with_changes = self._loss_after(changed, steps, rows, variant)
+        return Trial(
+            changes, steps, start, before, after, with_changes, rows.size
+        )
+
+    def _changed(self, way: _Way, changes: tuple[tuple[str, Any], ...]) -> _Way:
+        """The way to train with changes.
+
+        Raises:
+            ValueError: if one cannot be made.
+        """
+        task = self._task
+        for kind, value in changes:
+            if kind in ("learning_rate", "constant_learning_rate"):
+                way = way._replace(rates=(kind, float(value)))
+            elif kind == "weight_decay":
+                strength = task.strength_of_decay
+                if not strength:
+                    raise ValueError("there is no weight decay of known size")
+                way = way._replace(decay=float(value) / strength)
+            elif kind == "shuffle":
+                way = way._replace(shuffled=True)
+            elif kind in ("from_logits", "global_clipnorm"):
+                variant = way.variant._replace(**{kind: value})
+                way = way._replace(variant=variant)
+            elif kind == "scale_inputs":
+                if not any(one.matters for one in task.inputs):
+                    raise ValueError("no input has a scale that matters")
+                way = way._replace(scales_inputs=True)
+            elif kind == "scale_targets":
+                self._units()  # Raises where they are not known
+                way = way._replace(scales_targets=True)
+            elif kind != "steps":
+                raise ValueError(f"nothing is known of the change {kind!r}")
+        return way
+
+    def _start(self, changes: tuple[tuple[str, Any], ...]) -> Start:
+        """Which weights to start from."""
+        if any(kind in STARTS_NEW for kind, _ in changes):
+            return "new"
+        rows = self._seen(1)
+        loss = self._loss("last", rows, Variant())
+        if not math.isfinite(loss):
+            return "new"
+        try:
+            loss_of_new = self._loss("new", rows, Variant())
+        except ValueError:  # There are no new weights.
+            return "last"
+        return "new" if loss > loss_of_new else "last"
+
+    @functools.cached_property
+    def steps(self) -> int:
+        """How many steps a trial makes each way, if not given."""
+        task, sample = self._task, self._task.sample
+        way = _Way("last", sample.is_shuffled)
+        self._train(way, 2)  # Traced
+        begin = time.perf_counter()
+        self._train(way, _PROBE)
+        a_step = (time.perf_counter() - begin) / _PROBE
+        total = max(sample.steps_per_epoch or 1, int(_SECONDS / a_step))
+        share = total // (self._expected + 1)  # One without changes
+        known = len(task.learning_rates)
+        return max(min(share, known) if known > 1 else share, 1)
+
+    @functools.cached_property
+    def _new(self) -> list[fresh.Pair]:
+        """New first values of weights and optimizer."""
+        return fresh.first_values(self._task.model, _SEED)
+
+    def _begin(self, start: Start) -> None:
+        """Sets the model to a start."""
+        self._last.set_back()
+        if start == "new":
+            for variable, value in self._new:
+                variable.assign(value)
+
+    def _train(self, way: _Way, steps: int) -> None:
+        """Trains from a start."""
+        self._begin(way.start)
+        sample = self._task.sample
+        rows = batches(sample.examples, sample.batch_size, steps, way.shuffled)
+        data = self._data(way.scales_inputs, way.scales_targets)
+        self._programs.train(
+            data, rows, self._rates(way, steps), way.decay, way.variant
+        )
+
+    def _loss_after(
+        self, way: _Way, steps: int, rows: np.ndarray, variant: Variant
+    ) -> float:
+        """The loss of some examples after training."""
+        key = way, steps, variant
+        if key not in self._found:
+            self._train(way, steps)
+            loss = self._programs.loss(
+                self._data(way.scales_inputs, False),
+                rows,
+                variant,
+                self._units() if way.scales_targets else None,
+            )
+            self._found[key] = loss if math.isfinite(loss) else math.inf
+        return self._found[key]
+
+    def _loss(self, start: Start, rows: np.ndarray, variant: Variant) -> float:
+        """The loss of some examples at a start."""
+        key = start, rows.size, variant
+        if key not in self._found:
+            self._begin(start)
+            data = self._task.sample.data
+            self._found[key] = self._programs.loss(data, rows, variant)
+        return self._found[key]
+
+    def _rates(self, way: _Way, steps: int) -> np.ndarray:
+        """The learning rate of each step.
+
+        From new weights, those of the run, stretched to so many steps; from
+        the last ones, what would follow.
+        """
+        kind, value = way.rates
+        task = self._task
+        if kind == "constant_learning_rate":
+            return np.full(steps, value)
+        of_run = task.learning_rates
+        if way.start == "new":
+            length = max(len(of_run), steps)
+            places = np.arange(steps) * length // steps
+            rates = of_run[np.minimum(places, len(of_run) - 1)]
+        else:
+            done = unwrapped(task.model.optimizer).iterations.numpy()
+            rates = task.scheduled(int(done), steps)
+        if kind == "learning_rate":
+            largest = of_run.max()
+            if not largest > 0:
+                return np.full(steps, value)
+            rates = rates / largest * value
+        return rates
+
+    def _seen(self, steps: int) -> np.ndarray:
+        """Rows of the examples of which the loss is computed, in parts."""
+        sample = self._task.sample
+        count, size = sample.examples, sample.batch_size
+        inputs = getattr(self._task.model, "inputs", None) or []
+        if all(one.shape[0] is None for one in inputs):
+            size = min(max(size, 32), count)
+        wanted = max(256, steps * sample.batch_size // 4)
+        parts = max(min(wanted, count, _MOST_SEEN) // size, 1)
+        return (np.arange(parts * size) * count // (parts * size)).reshape(
+            parts, size
+        )
+
+    def _data(self, scales_inputs: bool, scales_targets: bool) -> Any:
+        """The examples, standardized or not."""
+        task = self._task
+        x, y, sample_weight = task.sample.parts
+        if not (scales_inputs or scales_targets):
+            return task.sample.data
+        if scales_inputs:
+            x = _standardized(x, task.inputs)
+        if scales_targets:
+            y = _standardized(y, task.targets)
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def _units(self) -> Units:
+        """For each output, the unit and the mean of its targets.
+
+        Raises:
+            ValueError: if targets cannot be standardized.
+        """
+        task = self._task
+        if not task.model._uses_default_step:
+            raise ValueError("targets of a `train_step` of your own stay")
+        if not task.targets or not all(one.matters for one in task.targets):
+            raise ValueError("the targets have no scale that matters")
+        units = [
+            (one.unit, one.mean)
+            for one in task.targets_by_output
+            if one is not None
+        ]
+        if not units or len(units) < len(task.outputs):
+            raise ValueError("it is not known which targets an output has")
+        return units
+
+
+def trial(
+    task: Task,
+    changes: Iterable[tuple[str, Any]],
+    steps: int | None = None,
+    start: Start | None = None,
+) -> Trial | NotTried:
+    """One trial by itself. See `Trials.run`."""
+    with Trials(task, expected=1) as trials:
+        return trials.run(changes, steps, start)
+
+
+def batches(examples: int, size: int, steps: int, shuffled: bool) -> np.ndarray:
+    """The rows of the examples of each step, int64 `[steps, size]`.
+
+    Shuffled, each epoch has another order. Else they come in the order of the
+    data; of more data than so many steps see, spread evenly, so that they
+    come as in an epoch that is shorter.
+
+    Example:
+
+    >>> batches(8, 2, 2, shuffled=False).tolist()
+    [[0, 2], [4, 6]]
+    """
+    if not shuffled:
+        if steps * size <= examples:
+            rows = np.arange(steps * size) * examples // (steps * size)
+        else:
+            rows = np.arange(steps * size) % (examples // size * size)
+        return rows.reshape(steps, size)
+    random = np.random.default_rng(_SEED)
+    an_epoch = examples // size
+    epochs = math.ceil(steps / an_epoch)
+    rows = np.concatenate(
+        [random.permutation(examples)[: an_epoch * size] for _ in range(epochs)]
+    )
+    return rows.reshape(-1, size)[:steps]
+
+
+def _standardized(some: Any, scales: list[Scale]) -> Any:
+    """Arrays with a mean of 0 and a deviation of 1, where that matters."""
+    left = iter(scales)
+
+    def one(leaf: Any) -> Any:
+        if leaf is None:
+            return None
+        scale = next(left)
+        if not scale.matters:
+            return leaf
+        values = (np.asarray(leaf, np.float64) - scale.mean) / scale.unit
+        return tf.constant(values.astype(np.float32))
+
+    return keras.tree.map_structure(one, some)
+
+
+def _why_not(task: Task) -> str | None:
+    """Why nothing can be tried, in words; `None` if it can."""
+    model = task.model
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return "the model trains on several replicas"
+    if len(variables.optimizers(model)) > 1:
+        return "the model has several optimizers"
+    inner = unwrapped(model.optimizer)
+    several = keras.optimizers.MultiOptimizer
+    if not isinstance(inner, keras.optimizers.Optimizer) or isinstance(
+        inner, several
+    ):
+        return "the model has no optimizer of its own, or several"
+    return None
+
+
+def _words(error: Exception) -> str:
+    """An error as a reason: its first sentence, or the line of it."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):
+        del lines[0]  # By Keras; the reason follows.
+    return lines[0] if lines else type(error).__name__
