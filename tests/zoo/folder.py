@@ -66,7 +66,7 @@ class Kept(NamedTuple):
         """The model at the end of the run, compiled as it was, and the data.
 
         Args:
-            training: That of the run, `tests.zoo.planted.training_of(setup)`.
+            training: That of the run, `tests.zoo.planted.unit.training_of`.
         """
         model = training.compiled(self.recipe.rate)
         with np.load(os.path.join(self.folder, "state.npz")) as state:

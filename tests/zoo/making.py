@@ -5,6 +5,7 @@ import functools
 
 from tests.zoo import halves
 from tests.zoo.bench import Bench
+from tests.zoo.planted import unit
 from tests.zoo.sweep import START, Labelled, labelled, sweep
 from tests.zoo.training import Setup
 
@@ -35,10 +36,11 @@ class Sweep:
 @functools.lru_cache(4)
 def bench_of(setup: Setup) -> Bench:
     """The compiled model of a setup."""
-    return Bench(halves.training_of(setup))
+    return Bench(unit.training_of(setup))
 
 
-def units(half: str) -> list[Sweep]:
-    """All of a half, those first that have the first seed."""
+def units(half: str) -> list[Sweep | unit.Planted]:
+    """All of a half: sweeps, those of the first seed first, and faults."""
     found = halves.setups(half)
-    return [Sweep(setup, seed) for seed in SEEDS for setup in found]
+    sweeps = [Sweep(setup, seed) for seed in SEEDS for setup in found]
+    return [*sweeps, *unit.units(half)]

@@ -53,7 +53,7 @@ def _inputs(
 ) -> Fault:
     """At the rate that is best for these inputs, and at that of scaled ones."""
     return Fault(
-        "inputs", frozenset([names.INPUTS]),
+        names.INPUTS,
         lambda training: with_data(training, spoil), fits,
         rates=("own", "healthy"), compare_rates=True,
     )  # fmt: skip
@@ -62,7 +62,7 @@ def _inputs(
 def _targets(by: float, offset: float) -> Fault:
     """At both rates, as inputs."""
     return Fault(
-        "targets", frozenset([names.TARGETS]),
+        names.TARGETS,
         lambda training: with_data(
             training,
             lambda data, seed: spoiled.large_targets(data, by, offset),
@@ -97,9 +97,7 @@ def _clean_can_be_learned(pair: Pair) -> bool:
     """The clean labels are learned to half of the loss, a fifth is wrong."""
     noisy = pair.spoiled.training.draw(pair.planted.seed).y
     wrong = np.mean(noisy != pair.clean.y)
-    return bool(
-        wrong >= 0.2 and pair.without.end <= 0.5 * pair.without.first
-    )
+    return bool(wrong >= 0.2 and pair.without.end <= 0.5 * pair.without.first)
 
 
 def _with_nonfinite(value: float, where: str) -> Fault:
@@ -111,7 +109,7 @@ def _with_nonfinite(value: float, where: str) -> Fault:
         return not finite and math.isfinite(pair.without.end)
 
     return Fault(
-        "non-finite", frozenset([names.NONFINITE]),
+        names.NONFINITE,
         lambda training: with_data(
             training,
             lambda data, seed: spoiled.with_nonfinite(
@@ -128,10 +126,8 @@ def learns_nothing(pair: Pair) -> bool:
     return pair.planted.end >= 0.97 * guess(data)
 
 
-#: Wrong labels that are learned by heart overfit: both are true.
-_NOISE = frozenset([names.LABELS, names.OVERFITTING])
-#: Targets in another order are labels of which all are noise.
-_UNRELATED = frozenset([names.NOT_LEARNING, names.LABELS])
+#: Wrong labels that are learned by heart are overfitted: both are true.
+_BY_HEART = (names.OVERFITTING,)
 
 FAULTS: dict[str, Fault] = {
     "inputs + 30 deviations": _inputs(
@@ -158,27 +154,28 @@ FAULTS: dict[str, Fault] = {
     "targets + 100": _targets(1.0, 100.0),
     "targets x 300 + 3,000": _targets(300.0, 10.0),
     "sorted": Fault(
-        "order", frozenset([names.ORDER]), _sorted, _has_an_order,
+        names.ORDER, _sorted, _has_an_order,
         _costs_in_own_loss, compare_rates=True,
     ),
     "40% of labels drawn": Fault(
-        "label noise", _NOISE, _noisy(0.4), _has_labels, _clean_can_be_learned,
-        rates=("own", "healthy"),
+        names.LABELS,  _noisy(0.4), _has_labels, _clean_can_be_learned,
+        rates=("own", "healthy"), also=_BY_HEART,
     ),
     "70% of labels drawn": Fault(
-        "label noise", _NOISE, _noisy(0.7), _has_labels, _clean_can_be_learned,
-        rates=("own",),
+        names.LABELS,  _noisy(0.7), _has_labels, _clean_can_be_learned,
+        rates=("own",), also=_BY_HEART,
     ),
     "NaN in inputs": _with_nonfinite(math.nan, "x"),
     "infinity in inputs": _with_nonfinite(math.inf, "x"),
     "NaN in targets": _with_nonfinite(math.nan, "y"),
     "unrelated targets": Fault(
-        "nothing to learn", _UNRELATED,
+        names.NOT_LEARNING,
         lambda training: with_data(training, spoiled.unrelated),
         _can_be_guessed, learns_nothing,
+        also=(names.LABELS,),  # Of which all are noise
     ),
     "constant inputs": Fault(
-        "nothing to learn", frozenset([names.NOT_LEARNING]),
+        names.NOT_LEARNING,
         lambda training: with_data(
             training, lambda data, seed: spoiled.constant_inputs(data)
         ),

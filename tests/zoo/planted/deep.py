@@ -23,7 +23,7 @@ Drawn = tuple[np.ndarray, np.ndarray]
 def corners(random: np.random.Generator, count: int) -> Drawn:
     """Two classes, of opposite corners of a square: xor."""
     sides = random.choice([-1.0, 1.0], (count, 2))
-    x = sides + random.normal(0, 0.35, sides.shape)
+    x = sides + random.normal(0, 0.5, sides.shape)
     y = sides[:, :1] * sides[:, 1:] > 0
     return x.astype("float32"), y.astype("float32")
 
@@ -41,7 +41,9 @@ def shells(random: np.random.Generator, count: int) -> Drawn:
 def ripple(random: np.random.Generator, count: int) -> Drawn:
     """A wave over 2 features, with a mean of 0 and a deviation near 1."""
     x = random.normal(size=(count, 2))
-    y = 1.4 * np.sin(2 * x[:, :1] + x[:, 1:]) + random.normal(0, 0.1, (count, 1))
+    y = 1.4 * np.sin(2 * x[:, :1] + x[:, 1:]) + random.normal(
+        0, 0.1, (count, 1)
+    )
     return x.astype("float32"), y.astype("float32")
 
 
@@ -106,7 +108,11 @@ def spirals(random: np.random.Generator, count: int) -> Drawn:
 def bowl(random: np.random.Generator, count: int) -> Drawn:
     """Half a square of 4 features, less its mean."""
     x = random.normal(size=(count, 4))
-    y = 0.5 * (x**2).sum(1, keepdims=True) - 2 + random.normal(0, 0.1, (count, 1))
+    y = (
+        0.5 * (x**2).sum(1, keepdims=True)
+        - 2
+        + random.normal(0, 0.1, (count, 1))
+    )
     return x.astype("float32"), y.astype("float32")
 
 

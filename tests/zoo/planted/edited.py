@@ -21,8 +21,7 @@ def edited(model: keras.Model, edit: Edit) -> tuple[Any, Any]:
         return type(layer).from_config(edit(layer.get_config(), layer is last))
 
     clone = keras.models.clone_model(model, clone_function=copy)
-    single = len(clone.outputs) == 1
-    return clone.inputs, clone.outputs[0] if single else clone.outputs
+    return clone.input, clone.output
 
 
 def last_activation(name: str | None) -> Edit:
@@ -45,9 +44,7 @@ def regularized(strength: float) -> Edit:
     def edit(config: Config, is_last: bool) -> Config:
         if "kernel_regularizer" not in config:
             return config
-        return config | {
-            "kernel_regularizer": keras.regularizers.L2(strength)
-        }
+        return config | {"kernel_regularizer": keras.regularizers.L2(strength)}
 
     return edit
 

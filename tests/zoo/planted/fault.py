@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tests.zoo.bench import Bench, Trained
 from tests.zoo.planted import names
+from tests.zoo.sweep import HEALTHY
 from tests.zoo.training import Examples, Training
 
 #: A fault is there if it costs this share of the gain, or more.
@@ -88,8 +89,7 @@ class Fault:
     """Something to plant.
 
     Args:
-        kind: What it is, in words.
-        accepted: First verdicts that are right about it.
+        kind: The verdict that names it, or `tests.zoo.sweep.HEALTHY`.
         plant: Takes a healthy training and returns a spoiled one.
         fits: Whether a training and its data can have it at all.
         is_there: The check, which knows nothing of a diagnosis.
@@ -99,19 +99,34 @@ class Fault:
         compare_rates: Whether the rate may be wrong as well, so that
             `names_of_rate` are accepted too.
         read: As in `Pair`.
+        also: Other verdicts that are right about it.
     """
 
     kind: str
-    accepted: frozenset[str]
     plant: Callable[[Training], Training]
     fits: Callable[[Training, Examples], bool] = always
     is_there: Callable[[Pair], bool] = costs_a_quarter
     rates: tuple[str, ...] = ("healthy",)
     compare_rates: bool = False
     read: Callable[[Any], Any] = same
+    also: tuple[str, ...] = ()
+
+    def accepted(self, planted: Trained, best: Trained | None) -> set[str]:
+        """First verdicts that are right; none if nothing is wrong.
+
+        Args:
+            planted: The spoiled training.
+            best: The same at its own best rate, if that is known.
+        """
+        if self.kind == HEALTHY:
+            return set()
+        found = {self.kind, *self.also}
+        if self.compare_rates and best:
+            found |= names_of_rate(planted, best)
+        return found
 
 
-def names_of_rate(planted: Trained, best: Trained) -> frozenset[str]:
+def names_of_rate(planted: Trained, best: Trained) -> set[str]:
     """What is wrong with the rate of a spoiled training, besides the fault.
 
     Then there are two faults, and either may be named first: with the rate
@@ -119,10 +134,10 @@ def names_of_rate(planted: Trained, best: Trained) -> frozenset[str]:
     """
     gain = best.first - best.end
     if not gain > 0 or planted.first - planted.end > 0.5 * gain:
-        return frozenset()
+        return set()
     if planted.rate < best.rate:
-        return frozenset([names.TOO_SMALL])
-    return frozenset([names.DIVERGING, names.OSCILLATING])
+        return {names.TOO_SMALL}
+    return {names.DIVERGING, names.OSCILLATING}
 
 
 def has_labels(data: Examples) -> bool:
@@ -177,9 +192,7 @@ def guess(data: Examples) -> float:
     return float(np.mean(np.var(data.y, axis=0)))
 
 
-def with_data(
-    training: Training, spoil: Callable[[Any, int], Any]
-) -> Training:
+def with_data(training: Training, spoil: Callable[[Any, int], Any]) -> Training:
     """The training with other data, a function of `(x, y)` and a seed.
 
     Examples for validation are spoiled in the same way.

@@ -79,7 +79,7 @@ def _killed(which: int) -> Fault:
         return not np.any(values) and pair.lost >= COSTS
 
     return Fault(
-        "dead layer", frozenset([names.DEAD]),
+        names.DEAD,
         lambda training: with_weights(training, change), fits, is_there,
     )  # fmt: skip
 
@@ -120,9 +120,12 @@ def _explode(pair: Pair) -> bool:
 
 def _is_deep(training: Training, data: Examples) -> bool:
     model = training.build()
-    return has_numbers(data) and len(_kernels(model)) > 4 and len(
-        _kernels(model)
-    ) == sum(hasattr(layer, "kernel") for layer in model.layers)
+    return (
+        has_numbers(data)
+        and len(_kernels(model)) > 4
+        and len(_kernels(model))
+        == sum(hasattr(layer, "kernel") for layer in model.layers)
+    )
 
 
 def _deep(activation: str, factor: float) -> Fault:
@@ -130,14 +133,12 @@ def _deep(activation: str, factor: float) -> Fault:
         other = with_layers(training, hidden_activation(activation))
         return with_weights(other, times(factor))
 
-    return Fault(
-        "vanishing", frozenset([names.VANISHING]), plant, _is_deep, _vanish
-    )
+    return Fault(names.VANISHING, plant, _is_deep, _vanish)
 
 
 def _large(factor: float) -> Fault:
     return Fault(
-        "exploding", frozenset([names.EXPLODING]),
+        names.EXPLODING,
         lambda training: with_weights(training, times(factor)),
         lambda training, data: has_numbers(data), _explode,
         compare_rates=True,
@@ -157,15 +158,17 @@ def _is_stuck(pair: Pair) -> bool:
 
 def _has_a_saddle(training: Training, data: Examples) -> bool:
     """Two layers or more: with all weights at 0, kernels have no gradient."""
-    known = has_labels(data) or is_binary(data) or (
-        has_values(data) and training.loss == "mse"
+    known = (
+        has_labels(data)
+        or is_binary(data)
+        or (has_values(data) and training.loss == "mse")
     )
     return known and len(_kernels(training.build())) > 1
 
 
 def _saddle(factor: float) -> Fault:
     return Fault(
-        "plateau", frozenset([names.PLATEAU]),
+        names.PLATEAU,
         lambda training: with_weights(training, times(factor, last=True)),
         _has_a_saddle, _is_stuck, compare_rates=True,
     )  # fmt: skip

@@ -138,11 +138,10 @@ def _last(activation: str) -> Callable[[Training], Training]:
     return lambda training: with_layers(training, last_activation(activation))
 
 
-_OUTPUT = frozenset([names.OUTPUT])
 #: Softmax over one unit is 1, whatever comes in: no gradient at all.
-_ONE_UNIT = frozenset([names.OUTPUT, names.NOTHING_MOVES])
+_ONE_UNIT = (names.NOTHING_MOVES,)
 #: A relu whose outputs are all 0 is both.
-_RELU = frozenset([names.OUTPUT, names.DEAD, names.NOTHING_MOVES])
+_RELU = (names.DEAD, names.NOTHING_MOVES)
 
 
 def _decoupled(strength: float) -> Callable[[Training], Training]:
@@ -187,67 +186,68 @@ def _after(layer: Callable[[], keras.Layer]) -> Callable[[Training], Training]:
 
 FAULTS: dict[str, Fault] = {
     "softmax twice": Fault(
-        "output", _OUTPUT, _twice(False), _labels, cannot_be_low
+        names.OUTPUT, _twice(False), _labels, cannot_be_low
     ),
     "sigmoid twice": Fault(
-        "output", _OUTPUT, _twice(True), _binary, cannot_be_low
+        names.OUTPUT, _twice(True), _binary, cannot_be_low
     ),
     "logits as probabilities": Fault(
-        "output", _OUTPUT, _never(False), _labels, _costs
+        names.OUTPUT, _never(False), _labels, _costs
     ),
     "logits as probabilities, binary": Fault(
-        "output", _OUTPUT, _never(True), _binary, _costs
+        names.OUTPUT, _never(True), _binary, _costs
     ),
     "softmax over one unit": Fault(
-        "output", _ONE_UNIT,
+        names.OUTPUT,
         lambda training: with_layers(
             training, one_unit("softmax"), loss=_crossentropy(True, False)
         ),
         _binary, lambda pair: bool(np.ptp(_outputs(pair)) == 0),
+        also=_ONE_UNIT,
     ),
     "relu for negative targets": Fault(
-        "output", _RELU, _last("relu"), _values(0)
+        names.OUTPUT, _last("relu"), _values(0), also=_RELU
     ),
     "sigmoid for negative targets": Fault(
-        "output", _OUTPUT, _last("sigmoid"), _values(0)
+        names.OUTPUT, _last("sigmoid"), _values(0)
     ),
     "tanh for targets beyond 1": Fault(
-        "output", _OUTPUT, _last("tanh"), _values(1)
+        names.OUTPUT, _last("tanh"), _values(1)
     ),
     "weight decay 1": Fault(
-        "weight decay", frozenset([names.DECAY]), _decoupled(1.0)
+        names.DECAY, _decoupled(1.0)
     ),
     "weight decay 10": Fault(
-        "weight decay", frozenset([names.DECAY]), _decoupled(10.0)
+        names.DECAY, _decoupled(10.0)
     ),
     "L2 of 0.1": Fault(
-        "weight decay", frozenset([names.DECAY]),
+        names.DECAY,
         lambda training: with_layers(training, regularized(0.1)),
     ),
     "L2 of 1": Fault(
-        "weight decay", frozenset([names.DECAY]),
+        names.DECAY,
         lambda training: with_layers(training, regularized(1.0)),
     ),
     "frozen": Fault(
-        "nothing moves", frozenset([names.NOTHING_MOVES]),
+        names.NOTHING_MOVES,
         lambda training: with_layers(training, frozen),
         is_there=_moves_nothing,
     ),
     "sign of the output": Fault(
-        "nothing moves", frozenset([names.NOTHING_MOVES]),
+        names.NOTHING_MOVES,
         _after(Decision), _one_output, _moves_nothing,
     ),
     "output x 0": Fault(
-        "nothing moves", frozenset([names.NOTHING_MOVES]),
+        names.NOTHING_MOVES,
         _after(lambda: keras.layers.Rescaling(0.0)), _one_output,
         _moves_nothing,
     ),
     "rate 0": Fault(
-        "nothing moves", frozenset([names.NOTHING_MOVES]),
+        names.NOTHING_MOVES,
         lambda training: training, is_there=_moves_nothing, rates=("zero",),
     ),
     "linear": Fault(
-        "nothing to learn", frozenset([names.NOT_LEARNING]),
+        names.NOT_LEARNING,
         lambda training: with_layers(training, hidden_activation("linear")),
         lambda training, data: has_labels(data) or is_binary(data),
         learns_nothing, rates=("own",),

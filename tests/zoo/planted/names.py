@@ -14,6 +14,3 @@ PLATEAU = "plateau"
 TOO_SMALL = "learning rate too small"
 DIVERGING = "learning rate too large: diverging"
 OSCILLATING = "learning rate too large: oscillating"
-HEALTHY = frozenset(
-    ["noise floor", "converged", "converging", "nothing to report"]
-)

@@ -16,7 +16,6 @@ from tests.zoo.planted.fault import (
     has_numbers,
     has_values,
     is_binary,
-    same,
 )
 from tests.zoo.planted.model_faults import with_layers
 from tests.zoo.training import Examples, Training
@@ -42,9 +41,9 @@ def _few(noise: float) -> Fault:
         return dataclasses.replace(training, draw=draw, batch_size=batch)
 
     def fits(training: Training, data: Examples) -> bool:
-        return isinstance(data.y, np.ndarray) and isinstance(data.x, np.ndarray)
+        return isinstance(data.y, np.ndarray)
 
-    return Fault("overfitting", frozenset([names.OVERFITTING]), plant, fits, _rises)
+    return Fault(names.OVERFITTING, plant, fits, _rises)
 
 
 def _rises(pair: Pair) -> bool:
@@ -130,30 +129,30 @@ def _constant_feature(training: Training) -> Training:
 
 
 #: The logarithm of an output without bounds: either is a right name.
-_LOGARITHM = frozenset([names.NONFINITE, names.OUTPUT])
+_LOGARITHM = (names.OUTPUT,)
 
 FAULTS: dict[str, Fault] = {
     "24 examples": _few(0.7),
     "24 noisy examples": _few(1.5),
     "logarithm of negative outputs": Fault(
-        "non-finite", _LOGARITHM,
+        names.NONFINITE,
         lambda training: dataclasses.replace(training, loss=poisson_by_hand),
-        _values, _is_nonfinite,
+        _values, _is_nonfinite, also=_LOGARITHM,
     ),
     "root of a negative error": Fault(
-        "non-finite", frozenset([names.NONFINITE]),
+        names.NONFINITE,
         lambda training: dataclasses.replace(training, loss=root_of_squares),
         _values, _is_nonfinite,
     ),
     "logarithm of 0": Fault(
-        "non-finite", _LOGARITHM,
+        names.NONFINITE,
         lambda training: with_layers(
             training, last_activation("relu"), loss=crossentropy_by_hand
         ),
-        _labels, _is_nonfinite,
+        _labels, _is_nonfinite, also=_LOGARITHM,
     ),
     "0 / 0 of a constant feature": Fault(
-        "non-finite", frozenset([names.NONFINITE]), _constant_feature,
+        names.NONFINITE, _constant_feature,
         lambda training, data: has_numbers(data) and data.x.ndim == 2,
         _is_nonfinite,
     ),

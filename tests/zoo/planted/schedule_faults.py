@@ -72,7 +72,7 @@ def _is_constant(training: Training, data: Examples) -> bool:
 
 def _decayed(schedule: Schedule) -> Fault:
     return Fault(
-        "rate decayed", frozenset([names.DECAYED]),
+        names.DECAYED,
         lambda training: dataclasses.replace(training, schedule=schedule),
         _is_constant,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 import gdtrain
 from tests.zoo.bench import Bench
-from tests.zoo.planted import names, spoiled
+from tests.zoo.planted import spoiled
 from tests.zoo.planted.edited import last_activation, regularized
 from tests.zoo.planted.fault import (
     Fault,
@@ -23,7 +23,7 @@ from tests.zoo.planted.fault import (
 )
 from tests.zoo.planted.layer_faults import times, with_weights
 from tests.zoo.planted.model_faults import with_layers
-from tests.zoo.sweep import steadiness
+from tests.zoo.sweep import HEALTHY, steadiness
 from tests.zoo.training import Examples, Training
 
 #: What costs more than this share of the gain is not harmless.
@@ -56,9 +56,7 @@ def _healthy(
     is_there: Callable[[Pair], bool] = is_harmless,
     **options: Any,
 ) -> Fault:
-    return Fault(
-        "healthy", names.HEALTHY, plant, fits, is_there, **options
-    )  # fmt: skip
+    return Fault(HEALTHY, plant, fits, is_there, **options)
 
 
 def _small_last(model: keras.Model) -> None:

@@ -8,9 +8,9 @@ import keras
 
 from tests.zoo import halves
 from tests.zoo.bench import Bench, Trained
-from tests.zoo.planted import FAULTS, deep, names
-from tests.zoo.planted.fault import Fault, Pair, names_of_rate
-from tests.zoo.sweep import FACTOR, LEARNED, START, Labelled
+from tests.zoo.planted import FAULTS, deep
+from tests.zoo.planted.fault import Fault, Pair
+from tests.zoo.sweep import FACTOR, HEALTHY, LEARNED, START, Labelled
 from tests.zoo.training import Examples, Setup, Training, assembled
 
 
@@ -36,14 +36,16 @@ def at_best_rate(bench: Bench, seed: int, start: float) -> Trained:
     """The training whose rate has a worse one on each side.
 
     Rates are a power of `FACTOR` from `start`; the search goes downhill by
-    tens, and then by `FACTOR`. Infinity above 0 is worse the higher the rate.
+    tens, and then by `FACTOR`. Of ends below 2% of the first loss, and of
+    those that are infinite, the least rate is the best.
     """
     runs: dict[int, Trained] = {}
 
     def end(power: int) -> tuple[float, int]:
         if power not in runs:
             runs[power] = bench.train(start * FACTOR**power, seed)
-        return runs[power].end, power
+        run = runs[power]
+        return max(run.end, 0.02 * run.first), power
 
     best = 0
     for stride in (2, 1):
@@ -76,7 +78,7 @@ class Planted:
         return FAULTS[self.setup.fault]
 
     def runs(self) -> list[Labelled]:
-        """Those in which the fault is there; none if the task is not learned."""
+        """Those in which the fault is there; none of a task not learned."""
         healthy, without = without_fault(_base(self.setup), self.seed)
         clean = healthy.training.draw(self.seed)
         if not without.end < LEARNED * without.first:
@@ -90,15 +92,11 @@ class Planted:
                 healthy, spoiled, without, planted, clean, self.fault.read
             )
             gain = 1 - pair.lost_in_own_loss
-            accepted = self.fault.accepted
-            if self.fault.compare_rates and best:
-                accepted |= names_of_rate(planted, best)
             if self.fault.is_there(pair):
+                names = tuple(sorted(self.fault.accepted(planted, best)))
                 found.append(
-                    Labelled(
-                        planted, self.fault.kind, tuple(sorted(accepted)), gain, place,
-                    )
-                )  # fmt: skip
+                    Labelled(planted, self.fault.kind, names, gain, place)
+                )
         return found
 
     def _best(self, spoiled: Bench, rate: float) -> Trained | None:
@@ -137,7 +135,7 @@ def units(half: str) -> list[Planted]:
     kinds = [fault.kind for fault in FAULTS.values()]
     found = []
     for number, (name, fault) in enumerate(FAULTS.items()):
-        tried = TRIED_HEALTHY if fault.accepted == names.HEALTHY else TRIED
+        tried = TRIED_HEALTHY if fault.kind == HEALTHY else TRIED
         fitting = [setup for setup in setups if _fits(fault, setup)]
         count = min(-(-tried // kinds.count(fault.kind)), len(fitting))
         found += [

@@ -1,0 +1,158 @@
+"""What is planted is what it says, and the checks see whether it is there."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from tests.zoo import halves, making
+from tests.zoo.bench import Trained
+from tests.zoo.planted import FAULTS, deep, spoiled, unit
+from tests.zoo.planted.edited import edited, last_activation, one_unit
+from tests.zoo.planted.fault import names_of_rate
+from tests.zoo.sweep import HEALTHY
+from tests.zoo.training import Setup
+
+PLANE = Setup("build", "plane linear", "descent", None, "constant", 60)
+BLOBS = Setup("build", "blobs relu_net", "adam", 32, "constant", 160)
+
+
+def planted(setup, fault, **changes):
+    return unit.Planted(dataclasses.replace(setup, fault=fault, **changes), 0)
+
+
+def places(setup, fault, **changes):
+    return {run.place: run for run in planted(setup, fault, **changes).runs()}
+
+
+def test_halves_share_no_deep_task_either():
+    drawn = {}
+    built = {}
+    for half, tasks in deep.TASKS.items():
+        drawn[half] = {task.draw.__name__ for task in tasks}
+        built[half] = {task.build.__name__ for task in tasks}
+    for parts, kept in ((drawn, "data"), (built, "architectures")):
+        assert not parts["build"] & parts["report"]
+        for half, other in (("build", "report"), ("report", "build")):
+            assert not parts[half] & set(getattr(halves.HALVES[other], kept))
+
+
+@pytest.mark.parametrize("half", halves.HALVES)
+def test_deep_models_take_their_data(half):
+    for task in deep.TASKS[half]:
+        x, y = task.draw(np.random.default_rng(0), 8)
+        outputs = task.build()(x)
+        assert outputs.shape[0] == len(y) == 8
+        assert np.isfinite(outputs).all()
+
+
+@pytest.mark.parametrize("half", halves.HALVES)
+def test_every_kind_is_tried_in_several_tasks(half):
+    tried = {}
+    for one in unit.units(half):
+        tried.setdefault(one.fault.kind, set()).add(one.setup.task)
+    assert set(tried) == {fault.kind for fault in FAULTS.values()}
+    assert min(map(len, tried.values())) >= 2
+
+
+def data():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(50, 3)).astype("float32")
+    return x, random.integers(0, 4, 50)
+
+
+def test_spoiled_data_is_spoiled():
+    x, y = data()
+    shifted, _ = spoiled.shifted((x, y), 30)
+    assert shifted.mean() == pytest.approx(30 * x.std(), rel=0.02)
+    large, _ = spoiled.one_large_feature((x, y), 1e4, 0)
+    assert sorted((large != x).all(0)) == [False, False, True]
+    whole, _ = spoiled.pixels((x, y))
+    assert (whole.min(), whole.max()) == (0, 255)
+    ordered, labels = spoiled.ordered((x, y))
+    assert (np.diff(labels) >= 0).all()
+    assert {*map(tuple, ordered)} == {*map(tuple, x)}
+    _, noisy = spoiled.random_labels((x, y), 0.5, 0)
+    assert 0.2 < (noisy != y).mean() < 0.55
+    _, other = spoiled.unrelated((x, y), 0)
+    assert (np.sort(other) == np.sort(y)).all() and (other != y).any()
+    same, _ = spoiled.constant_inputs((x, y))
+    assert (same == x[0]).all()
+    nan, _ = spoiled.with_nonfinite((x, y), math.nan, "x", 0)
+    assert np.isnan(nan).sum() == 1 and np.isfinite(x).all()
+    values = x.sum(1, keepdims=True)
+    _, large = spoiled.large_targets((x, values), 10.0, 2.0)
+    np.testing.assert_allclose(large, 10 * values + 20, rtol=1e-5)
+
+
+def test_layers_are_edited():
+    task = halves.tasks("build")["blobs relu_net"]
+    model = task.build()
+    x = np.random.default_rng(0).normal(size=(6, 5))
+    inputs, outputs = edited(model, last_activation("softmax"))
+    np.testing.assert_allclose(
+        type(model)(inputs, outputs)(x).numpy().sum(1), 1, rtol=1e-5
+    )
+    _, outputs = edited(model, one_unit("sigmoid"))
+    assert outputs.shape == (None, 1)
+    assert model.output.shape == (None, 4)
+
+
+def trained(rate, end):
+    return Trained(rate, 0, 2.0, end, {}, {}, [], [])
+
+
+def test_a_wrong_rate_beside_a_fault_is_accepted_too():
+    best = trained(0.1, 1.0)
+    assert names_of_rate(trained(0.01, 1.9), best) == {
+        "learning rate too small"
+    }
+    assert len(names_of_rate(trained(1.0, math.inf), best)) == 2
+    assert names_of_rate(trained(1.0, 1.2), best) == set()
+    assert names_of_rate(trained(1.0, 2.0), trained(0.1, 2.0)) == set()
+
+
+@pytest.mark.long
+def test_a_rate_that_decays_too_early_is_there_and_one_that_does_not_is_not():
+    found = places(PLANE, "decays by 10 each 2%", steps=120)
+    run = found["best rate without the fault"]
+    assert run.label == "learning rate decayed too early"
+    rates = run.trained.telemetry["learning_rate"]
+    assert rates[-1] < 1e-6 * rates[0] and run.gain < 0.75
+    assert not places(PLANE, "cosine to 0 at 15%", steps=6000)
+
+
+@pytest.mark.long
+def test_inputs_that_are_not_scaled_are_there():
+    found = places(PLANE, "inputs + 30 deviations", steps=120)
+    assert set(found) == {"best rate", "best rate without the fault"}
+    assert found["best rate"].accepted == ("inputs not scaled",)
+    # At ten or more times the best rate for these inputs, it diverges.
+    assert len(found["best rate without the fault"].accepted) == 3
+
+
+@pytest.mark.parametrize("fault", ["frozen", "rate 0"])
+def test_nothing_moves(fault):
+    (run,) = places(PLANE, fault).values()
+    assert run.label == "nothing moves"
+    assert run.trained.first == run.trained.end
+
+
+@pytest.mark.long
+def test_a_softmax_twice_is_there_and_one_that_keras_mends_is_healthy():
+    assert places(BLOBS, "softmax twice")
+    mended = places(BLOBS, "softmax that Keras mends")
+    assert [run.label for run in mended.values()] == [HEALTHY]
+    assert [run.accepted for run in mended.values()] == [()]
+
+
+def test_a_dead_layer_is_there():
+    (run,) = places(BLOBS, "dead second relu").values()
+    assert run.accepted == ("dead layer",)
+
+
+def test_a_planted_run_is_compiled_again_as_it_was():
+    bench = making.bench_of(planted(BLOBS, "L2 of 1").setup)
+    assert len(bench.model.losses) == 5
+    assert making.bench_of(BLOBS).model.losses == []
