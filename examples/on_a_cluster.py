@@ -54,8 +54,8 @@ def main():
     parser.add_argument("--storage", default="output/ray", help="folder or URI")
     parser.add_argument("--lose-a-worker", action="store_true")
     config = vars(parser.parse_args())
-    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    here |= {"num_cpus": config["workers"], "log_to_driver": False}
+    here = {"include_dashboard": False, "log_to_driver": False}
+    here["num_cpus"] = config["workers"]
     is_here, storage = config["address"] == "local", config["storage"]
     ray.init(config["address"], **(here if is_here else {}))
     run = rt.RunConfig(

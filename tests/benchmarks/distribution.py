@@ -153,7 +153,6 @@ def _by_ray(folder, victim):
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
-        _node_ip_address="127.0.0.1",
         runtime_env={
             "env_vars": {
                 "PYTHONPATH": os.getcwd(),

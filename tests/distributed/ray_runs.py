@@ -23,8 +23,9 @@ ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",  # Else it writes to the home folder.
-    # Of workers: that they reach each other by 127.0.0.1, which Ray has for
-    # laptops. (TensorFlow's servers listen on all addresses of a machine.)
+    # That 127.0.0.1 is the address of this machine, as Ray has it for laptops;
+    # it is not enough to pass it to `ray.init`. (TensorFlow's servers listen
+    # on all addresses.)
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -44,7 +45,6 @@ def cluster(cpus):
         ray.init(
             num_cpus=cpus,
             log_to_driver=False,
-            _node_ip_address="127.0.0.1",
             _temp_dir=folder,  # A short one, for the names of sockets
             runtime_env={"env_vars": ENVIRONMENT},
             **SMALL,
