@@ -111,8 +111,8 @@ class Budget:
 
     def add(self, steps: int, seconds: float) -> None:
         """Adds a block of steps, run with `stretch` as it was."""
-        if self.share is None:
-            return
+        if self.share is None or not steps:
+            return  # Only this worker knows how long no steps took.
         self._spent += seconds
         if not self._on_trial:
             self._on_trial = self._spent > 0

@@ -221,7 +221,12 @@ class Worker:
         }
 
     def stopped_by_hooks(self):
-        """Batches of a training that the second worker stops, and resumed."""
+        """Batches of what hooks of the second worker stop.
+
+        Returns:
+            Those of a training, of the one that resumes it, and of an
+            evaluation; and whether the first two ended with equal weights.
+        """
 
         def stop(batch, logs):
             if self.index and batch == 10:
@@ -233,8 +238,19 @@ class Worker:
         first, second = Counted(stop), Counted(stop)
         weights = self.train(first, backup())
         again = self.train(second, backup())
+        evaluated = []
+
+        def stop_evaluating(batch, logs):
+            evaluated.append(batch)
+            if self.index and batch == 3:
+                self.model.stop_evaluating = True
+
+        stopping = keras.callbacks.LambdaCallback(
+            on_test_batch_end=stop_evaluating
+        )
+        self.model.evaluate(X, Y, 10, verbose=0, callbacks=[stopping])
         return {
-            "batches": [first.batches, second.batches],
+            "batches": [first.batches, second.batches, len(evaluated)],
             "is_same": weights == again,
         }
 

@@ -52,6 +52,12 @@ def test_trials_are_in_turn_without_and_with():
     assert clockwork.stretches == [math.inf, 1] * 5
 
 
+def test_time_in_which_no_batch_was_found_does_not_count():
+    budget = Budget(0.05)
+    budget.add(steps=0, seconds=1.0)
+    assert budget.stretch == math.inf  # The first trial has not ended.
+
+
 @pytest.mark.parametrize("blocks_a_trial, steps", [(1, 200), (4, 30)])
 @pytest.mark.parametrize("share", [0.01, 0.02, 0.05, 0.1])
 def test_settles_to_the_least_stretch_within_the_budget(
