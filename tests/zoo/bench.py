@@ -23,6 +23,7 @@ class Trained(NamedTuple):
         history: A dict of lists.
         weights, optimizer: Values at the end, lists of arrays, in the order of
             `model.get_weights()` and `model.optimizer.variables`.
+        silent: Whether, at the end, a layer puts out 0 whatever comes in.
     """
 
     rate: float
@@ -33,6 +34,7 @@ class Trained(NamedTuple):
     history: dict[str, list[float]]
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
+    silent: bool = False
 
     @property
     def loss(self) -> np.ndarray:
@@ -45,6 +47,13 @@ def loss_of_all(model: keras.Model, x: Any, y: Any) -> float:
     x, y = keras.tree.map_structure(tf.convert_to_tensor, (x, y))
     loss = float(model.compute_loss(x, y, model(x, training=False)))
     return loss if math.isfinite(loss) else math.inf
+
+
+def is_silent(model: keras.Model, x: Any) -> bool:
+    """Whether a layer puts out 0 for all examples."""
+    each = keras.Model(model.inputs, [layer.output for layer in model.layers])
+    outputs = each(keras.tree.flatten(x))
+    return any(not np.any(one) for one in keras.tree.flatten(outputs))
 
 
 class Bench:
@@ -96,7 +105,15 @@ class Bench:
         end = loss_of_all(model, data.x, data.y)
         weights = model.get_weights()
         return Trained(
-            rate, seed, first, end, telemetry, history, weights, state
+            rate,
+            seed,
+            first,
+            end,
+            telemetry,
+            history,
+            weights,
+            state,
+            is_silent(model, data.x),
         )
 
     def _restart(self, rate: float, seed: int) -> keras.Model:

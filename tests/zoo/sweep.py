@@ -9,7 +9,7 @@ from tests.zoo.bench import Bench, Trained
 
 HEALTHY = "healthy"
 TOO_SMALL, TOO_LARGE = "learning rate too small", "learning rate too large"
-OVERFITTING = "overfitting"
+OVERFITTING, DEAD = "overfitting", "dead layer"
 BORDERLINE = "borderline"  # Neither a miss nor a false alarm
 
 #: First verdicts that are right; of the others, none that is trouble
@@ -105,6 +105,9 @@ def labelled(runs: dict[int, Trained]) -> list[Labelled]:
     - learning rate too small: below the best, and gain <= 0.5
     - learning rate too large: above the best, and gain <= 0.5
     - borderline: all others
+
+    A rate too large may silence a layer for good. Then there are two faults,
+    and either may be named first.
     """
     if not runs or not runs[0].end < LEARNED * runs[0].first:
         return []
@@ -126,4 +129,7 @@ def _label(power: int, run: Trained, whole: float) -> Labelled:
     elif gain <= LITTLE_GAIN:
         label, why = (TOO_SMALL if power < 0 else TOO_LARGE), ""
     place = f"best x {FACTOR**power:.2g}"
-    return Labelled(run, label, ACCEPTED.get(label, ()), gain, place, why)
+    accepted = ACCEPTED.get(label, ())
+    if label == TOO_LARGE and run.silent:
+        accepted += (DEAD,)
+    return Labelled(run, label, accepted, gain, place, why)

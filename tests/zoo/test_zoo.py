@@ -9,7 +9,7 @@ import pytest
 
 from tests.zoo import folder, halves, making
 from tests.zoo.__main__ import judge
-from tests.zoo.bench import Bench, Trained, loss_of_all
+from tests.zoo.bench import Bench, Trained, is_silent, loss_of_all
 from tests.zoo.conftest import LINE
 from tests.zoo.sweep import (
     BORDERLINE,
@@ -93,6 +93,23 @@ def test_a_rate_is_judged_by_its_share_of_the_best_gain():
     assert label(2, trained(10.0, math.inf, [2.0] * 50 + [np.nan] * 50)) == (
         TOO_LARGE
     )
+
+
+def test_a_layer_is_silent_that_puts_out_nothing():
+    setup = dataclasses.replace(LINE, task="blobs relu_net")
+    training = halves.training_of(setup)
+    model, data = training.compiled(0.1), training.draw(0)
+    assert not is_silent(model, data.x)
+    kernel, bias = model.layers[2].get_weights()
+    model.layers[2].set_weights([kernel, bias - 100.0])
+    assert is_silent(model, data.x)
+
+
+def test_a_rate_that_silences_a_layer_has_two_right_names():
+    silent = trained(10.0, 1.5)._replace(silent=True)
+    runs = {0: trained(1.0, 0.0), 2: silent, 1: trained(10.0, 1.5)}
+    _, two, one = (run.accepted for run in labelled(runs))
+    assert set(two) - set(one) == {"dead layer"}
 
 
 def test_an_unsteady_run_is_borderline():
