@@ -273,7 +273,9 @@ class Task:
     def _loss_weights(self) -> list[float | None]:
         """By what the loss of each output is multiplied."""
         names = [output.name for output in self.outputs]
-        config = self.model.get_compile_config() or {}
+        config = _or_none(self.model.get_compile_config)
+        if config is None:
+            return [None] * len(names)
         weights = config.get("loss_weights")
         if weights is None:
             return [1.0] * len(names)
