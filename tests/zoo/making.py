@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 from tests.zoo import halves
 from tests.zoo.bench import Bench
@@ -40,7 +41,8 @@ def bench_of(setup: Setup) -> Bench:
 
 
 def units(half: str) -> list[Sweep | unit.Planted]:
-    """All of a half: sweeps, those of the first seed first, and faults."""
-    found = halves.setups(half)
-    sweeps = [Sweep(setup, seed) for seed in SEEDS for setup in found]
-    return [*sweeps, *unit.units(half)]
+    """All of a half: sweeps of the first seed, faults, the other sweeps."""
+    first, *others = (
+        [Sweep(setup, seed) for setup in halves.setups(half)] for seed in SEEDS
+    )
+    return [*first, *unit.units(half), *itertools.chain(*others)]
