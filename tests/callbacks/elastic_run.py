@@ -101,9 +101,8 @@ def assert_same(left, expected, names=None):
 
 def main():
     folder, feed, *stop_at = sys.argv[1:]
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    # At its end, it waits for the others, which may still need it.
+    strategy = gdtrain.distributed.strategy(threads=1)
     index = Workers(strategy).index
     while True:
         try:
@@ -116,7 +115,6 @@ def main():
             time.sleep(0.1)
     path = pathlib.Path(folder, f"left-{index}.json")
     path.write_text(json.dumps(left))
-    time.sleep(1)  # The others may still be in the last collective.
 
 
 if __name__ == "__main__":

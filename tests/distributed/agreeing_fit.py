@@ -23,6 +23,7 @@ from gdtrain.distributed import reports
 from gdtrain.loop import pacing
 from tests.callbacks.reading import opened
 
+_SECONDS = 0.03  # Of a block: many of them in little time
 X = np.random.default_rng(0).normal(size=[400, 3]).astype("float32")
 Y = X.sum(1, keepdims=True)
 
@@ -96,6 +97,7 @@ class Worker:
     def __init__(self, strategy, folder):
         self.strategy, self.folder = strategy, folder
         self.index = strategy.cluster_resolver.task_id
+        self.slept_at = time.monotonic()
 
     def train(
         self, *callbacks, feed="arrays", validation_data=None, **settings
@@ -121,8 +123,14 @@ class Worker:
         return [w.tolist() for w in self.model.get_weights()]
 
     def slow(self, step):
-        """What is done after each block by the second worker alone."""
-        time.sleep(0.05 * self.index)
+        """What is done after each block by the second worker alone.
+
+        It takes twice as long as all else, however fast the machine is.
+        """
+        if self.index:
+            passed = time.monotonic() - self.slept_at
+            time.sleep(min(max(0.1, 2 * passed), 0.5))
+        self.slept_at = time.monotonic()
 
     def signalled(self, number, index, more=()):
         """Receives a signal on one worker, and resumes then.
@@ -151,7 +159,7 @@ class Worker:
 
         blocks, ended = Blocks(act), "normally"
         try:
-            self.train(blocks, backup(), *more)
+            self.train(blocks, backup(), *more, steps_per_execution=5)
         except (SystemExit, KeyboardInterrupt) as end:
             ended = repr(end)
         steps = int(self.model.optimizer.iterations.numpy())
@@ -159,7 +167,7 @@ class Worker:
             "ended": ended,
             "steps": steps,
             "lengths": blocks.lengths,
-            "weights": self.train(backup()),
+            "weights": self.train(backup(), steps_per_execution=5),
         }
 
     def straggling(self):
@@ -271,6 +279,7 @@ class Worker:
 
     def lengths(self, feed, **settings):
         """Blocks and waiting while one worker is slow, validation and all."""
+        pacing.SECONDS = 10 * _SECONDS  # Several steps on any machine
         blocks = Blocks(self.slow)
         telemetry = gdtrain.callbacks.Telemetry(["workers"])
         self.train(
@@ -280,6 +289,7 @@ class Worker:
             validation_data=(X[:40], Y[:40]),
             **settings,
         )
+        pacing.SECONDS = _SECONDS
         given = FEEDS[feed]()
         given.pop("y", None)
         predicted = len(self.model.predict(**given, verbose=0))
@@ -288,10 +298,10 @@ class Worker:
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    strategy = gdtrain.distributed.strategy(threads=1)
     # A process in the background may have been told to ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    pacing.SECONDS = 0.03  # Many blocks in little time
+    pacing.SECONDS = _SECONDS
     reports._SECONDS = 0.2
     worker = Worker(strategy, folder)
     unknown = "tf.data of unknown length"
@@ -324,7 +334,7 @@ def main():
             os.kill(os.getpid(), signal.SIGTERM)
 
     backup = gdtrain.callbacks.BackupAndRestore(folder / "end")
-    worker.train(Blocks(terminate), backup)
+    worker.train(Blocks(terminate), backup, steps_per_execution=5)
 
 
 if __name__ == "__main__":
