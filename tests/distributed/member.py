@@ -1,10 +1,11 @@
 """One of several processes that train a model, and what happens to one.
 
-    python -m tests.distributed.member EVENT WHO [evaluate]
+    python -m tests.distributed.member EVENT WHO [evaluate | begin]
 
 The event happens to worker number `WHO`, as an epoch of its second training
-ends, or in `evaluate`. "ends": it has no second training, and the others have
-some work left. Lines that begin with `member:` are for the test.
+ends, or in `evaluate`, or before it makes a model. "ends": it has no second
+training, and the others have some work left. "does not come": the others wait
+for 4 seconds. Lines that begin with `member:` are for the test.
 """
 
 import os
@@ -49,29 +50,31 @@ class Event(keras.callbacks.Callback):
 
 
 def main():
-    who, evaluates = int(sys.argv[2]), sys.argv[3:] == ["evaluate"]
+    who, when = int(sys.argv[2]), sys.argv[3:]
     options = {
         "threads": 1,
         "heartbeat": 4,
-        "start_timeout": 300,
+        "start_timeout": 4 if sys.argv[1] == "does not come" else 300,
         "timeout": 6 if sys.argv[1] == "hangs" else 1000,
     }
     strategy = gdtrain.distributed.strategy(**options)
     assert gdtrain.distributed.strategy(**options) is strategy
+    is_hit = strategy.cluster_resolver.task_id == who
+    if when == ["begin"] and is_hit:
+        EVENTS[sys.argv[1]]()
     with strategy.scope():
         model = gdtrain.Sequential([keras.Input([4]), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
     data = {"x": X, "y": X[:, :1], "batch_size": 16}
     model.fit(**data, epochs=2)
     print("member: has trained on", strategy.num_replicas_in_sync, flush=True)
-    is_hit = strategy.cluster_resolver.task_id == who
     if sys.argv[1] == "ends":
         if not is_hit:
             time.sleep(4)  # More than a heartbeat, as to save a model
             print("member: saved", flush=True)
         return
     callbacks = [Event(is_hit)]
-    while evaluates:
+    while when == ["evaluate"]:
         model.evaluate(**data, verbose=0, callbacks=callbacks)
     model.fit(**data, epochs=10**6, verbose=0, callbacks=callbacks)
 
