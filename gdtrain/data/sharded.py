@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.data import data_fingerprint, plans, shard_order
-from gdtrain.data.iterators import IteratorSource
+from gdtrain.data.iterators import IteratorSource, untuned
 from gdtrain.data.protocols import Position, Structure
 from gdtrain.data.shard_order import ShardOrder
 from gdtrain.data.shards import Shard, ShardError
@@ -362,7 +362,7 @@ class ShardedSource(IteratorSource):
             parts = data.data_adapter(
                 parts, class_weight=self._class_weight
             ).get_tf_dataset()
-        return parts.prefetch(_AHEAD)
+        return untuned(parts.prefetch(_AHEAD))
 
     def _batches(
         self, worker: int, workers: int, start: int, epoch: int

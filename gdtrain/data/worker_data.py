@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gdtrain.data import pipeline
 from gdtrain.data.adapted import first_batches
-from gdtrain.data.iterators import IteratorSource, NoPosition
+from gdtrain.data.iterators import IteratorSource, NoPosition, untuned
 from gdtrain.data.passes import Passes, PipelinePasses, PythonPasses
 from gdtrain.data.protocols import Position, Structure
 from gdtrain.distributed.workers import Workers
@@ -300,15 +300,20 @@ class WorkerSource(IteratorSource):
         Each pass has a dataset of its own: one that is abandoned may still
         read.
         """
+        spec = self._spec  # Without `self`, this source is freed at once.
 
         def parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
             local = context.num_replicas_in_sync // context.num_input_pipelines
-            return tf.data.Dataset.from_generator(
-                lambda: (
-                    part for batch in reading for part in _split(batch, local)
-                ),
-                output_signature=self._spec,
-            ).prefetch(local)
+            return untuned(
+                tf.data.Dataset.from_generator(
+                    lambda: (
+                        part
+                        for batch in reading
+                        for part in _split(batch, local)
+                    ),
+                    output_signature=spec,
+                ).prefetch(local)
+            )
 
         if self._strategy.num_replicas_in_sync == 1:
             return parts(tf.distribute.InputContext())

@@ -1,7 +1,9 @@
 """The strategy that fits where a program runs."""
 
+import contextlib
 import os
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +19,28 @@ _COMMUNICATION = {
     "nccl": tf.distribute.experimental.CommunicationImplementation.NCCL,
     "ring": tf.distribute.experimental.CommunicationImplementation.RING,
 }
+
+
+class WatchedStrategy(tf.distribute.MultiWorkerMirroredStrategy):
+    """A strategy that is watched while its variables are made.
+
+    Each of them waits for its initial value, which the first worker sends.
+    """
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """As that of any `tf.distribute.Strategy`."""
+        # Called by the creator of the strategy, for one replica at a time
+        with tf.variable_creator_scope(_create_watched), super().scope():
+            yield
+
+
+def _create_watched(
+    next_creator: Callable[..., tf.Variable], **kwargs: Any
+) -> tf.Variable:
+    with membership.waiting():
+        return next_creator(**kwargs)
+
 
 #: The strategy of this process, and the options that it was made with
 _made: list[tuple[tf.distribute.Strategy, dict[str, Any]]] = []
@@ -166,7 +190,7 @@ def _of_cluster(
         rpc_layer="grpc",
     )
     try:
-        made = tf.distribute.MultiWorkerMirroredStrategy(
+        made = WatchedStrategy(
             resolver,
             # Its own `timeout_seconds` would leave a thread for each sum.
             tf.distribute.experimental.CommunicationOptions(

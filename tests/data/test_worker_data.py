@@ -1,5 +1,7 @@
 """Data that are a worker's own part: as given, and from where they were."""
 
+import weakref
+
 import grain
 import keras
 import numpy as np
@@ -240,6 +242,21 @@ def test_pass_that_is_abandoned_takes_nothing_from_the_next():
         found = [x.numpy() for x, _ in data_source._iterator]
         np.testing.assert_array_equal(np.concatenate(found), X)
     assert made == [0, 1, 2]  # The first batches were not read twice.
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_source_is_freed_with_its_last_reference(replicas, two_replicas):
+    """Freed later, its iterators' threads may take a minute to end."""
+    one = tf.distribute.get_strategy()
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
+    data_source = WorkerSource(dataset, one if replicas == 1 else two_replicas)
+    data_source.begin_epoch(0, 0)
+    assert len(list(data_source._iterator)) == 6
+    if replicas == 1:  # Then it has no such thread.
+        assert not data_source._iterator._dataset.options().autotune.enabled
+    found = weakref.ref(data_source)
+    del data_source
+    assert found() is None
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,14 @@ def end_of(environments, *arguments):
     return [(p.returncode, *found[p]) for p in processes]
 
 
-def assert_lost(end, who, why):
+def assert_lost(end, who, why, frames=3):
     """A worker has ended with a `WorkerLost`, and shows little else."""
     code, _, errors = end
     assert code == 1, errors
     last = errors.strip().splitlines()[-1]
     assert re.search(f"WorkerLost: {who} was lost: .*{why}", last), errors
     assert errors.count("Traceback") == 1
-    assert errors.count("  File ") <= 5  # Two of them of `python -m`
+    assert errors.count("  File ") <= 2 + frames  # Two are of `python -m`
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +163,22 @@ def test_loss_of_a_worker_ends_an_evaluation():
     ends = end_of(workers.environments(3), "is killed", "1", "evaluate")
     for end in ends[0], ends[2]:
         assert_lost(end, "worker-[01]", "")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize(
+    "event, why",
+    [
+        ("is killed", f"({HEARTBEAT}|{CLOSES})"),
+        ("raises", "it raised ValueError"),
+        ("exits", "its program has ended"),
+        ("hangs", "waited for it for 6 sec.*`timeout`"),
+    ],
+)
+def test_loss_of_a_worker_before_it_has_a_model_ends_the_others(
+    event, why, who
+):
+    ends = end_of(workers.environments(2), event, str(who), "begin")
+    # Outside of `fit`, frames of Keras are shown.
+    assert_lost(ends[1 - who], f"worker-{who}", why, frames=15)
