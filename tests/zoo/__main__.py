@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,19 +23,28 @@ from tests.zoo import folder, following, halves, making, scores  # noqa: E402
 
 
 def make(options: argparse.Namespace) -> None:
-    """Makes the runs of a half."""
+    """Makes the runs of a half; what fails is reported, and left out."""
     units = [
         unit for unit in making.units(options.half) if options.only in str(unit)
     ]
+    failed = []
     for unit in units[: options.limit]:
         start = time.perf_counter()
         name = "".join(c if c.isalnum() else "_" for c in str(unit))
         path = os.path.join(options.out, name)
-        if folder.make(path, unit.setup, unit.runs):
+        try:
+            is_made = folder.make(path, unit.setup, unit.runs)
+        except Exception:
+            traceback.print_exc()
+            failed.append(str(unit))
+            continue
+        if is_made:
             labels = [kept.recipe.label for kept in folder.runs(path)]
             counts = {name: labels.count(name) for name in sorted(set(labels))}
             seconds = time.perf_counter() - start
             print(f"{unit}: {counts}, {seconds:.0f} s", file=sys.stderr)
+    if failed:
+        sys.exit("Failed:\n" + "\n".join(failed))
 
 
 def judge(

@@ -23,7 +23,8 @@ class Trained(NamedTuple):
         history: A dict of lists.
         weights, optimizer: Values at the end, lists of arrays, in the order of
             `model.get_weights()` and `model.optimizer.variables`.
-        silent: Whether, at the end, a layer puts out 0 whatever comes in.
+        silent: Whether, at the end, a layer puts out 0 whatever comes in;
+            `False` unless it was asked, see `Bench.is_silent`.
     """
 
     rate: float
@@ -47,13 +48,6 @@ def loss_of_all(model: keras.Model, x: Any, y: Any) -> float:
     x, y = keras.tree.map_structure(tf.convert_to_tensor, (x, y))
     loss = float(model.compute_loss(x, y, model(x, training=False)))
     return loss if math.isfinite(loss) else math.inf
-
-
-def is_silent(model: keras.Model, x: Any) -> bool:
-    """Whether a layer puts out 0 for all examples."""
-    each = keras.Model(model.inputs, [layer.output for layer in model.layers])
-    outputs = each(keras.tree.flatten(x))
-    return any(not np.any(one) for one in keras.tree.flatten(outputs))
 
 
 class Bench:
@@ -105,16 +99,16 @@ class Bench:
         end = loss_of_all(model, data.x, data.y)
         weights = model.get_weights()
         return Trained(
-            rate,
-            seed,
-            first,
-            end,
-            telemetry,
-            history,
-            weights,
-            state,
-            is_silent(model, data.x),
+            rate, seed, first, end, telemetry, history, weights, state
         )
+
+    def is_silent(self, run: Trained) -> bool:
+        """Whether a layer puts out 0 for all examples, at the end of a run."""
+        layers = self.model.layers
+        each = keras.Model(self.model.inputs, [one.output for one in layers])
+        self.model.set_weights(run.weights)
+        outputs = each(keras.tree.flatten(self.training.draw(run.seed).x))
+        return any(not np.any(one) for one in keras.tree.flatten(outputs))
 
     def _restart(self, rate: float, seed: int) -> keras.Model:
         """The model as new: weights of a seed, state of the optimizer."""

@@ -31,7 +31,14 @@ class Sweep:
     def runs(self) -> list[Labelled]:
         """All of them, with what is true of them."""
         start = START.get(self.setup.optimizer, 0.01)
-        return labelled(sweep(bench_of(self.setup), self.seed, start))
+        bench = bench_of(self.setup)
+        runs = sweep(bench, self.seed, start)
+        return labelled(
+            {
+                power: run._replace(silent=bench.is_silent(run))
+                for power, run in runs.items()
+            }
+        )
 
 
 @functools.lru_cache(4)

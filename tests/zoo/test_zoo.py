@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.zoo import folder, halves, making
-from tests.zoo.__main__ import judge
-from tests.zoo.bench import Bench, Trained, is_silent, loss_of_all
+from tests.zoo.__main__ import judge, main
+from tests.zoo.bench import Bench, Trained, loss_of_all
 from tests.zoo.conftest import LINE
 from tests.zoo.sweep import (
     BORDERLINE,
@@ -97,12 +97,11 @@ def test_a_rate_is_judged_by_its_share_of_the_best_gain():
 
 def test_a_layer_is_silent_that_puts_out_nothing():
     setup = dataclasses.replace(LINE, task="blobs relu_net")
-    training = halves.training_of(setup)
-    model, data = training.compiled(0.1), training.draw(0)
-    assert not is_silent(model, data.x)
-    kernel, bias = model.layers[2].get_weights()
-    model.layers[2].set_weights([kernel, bias - 100.0])
-    assert is_silent(model, data.x)
+    bench = Bench(halves.training_of(setup))
+    weights = bench.model.get_weights()
+    assert not bench.is_silent(trained(0.1, 0.0)._replace(weights=weights))
+    weights[1] = weights[1] - 100.0
+    assert bench.is_silent(trained(0.1, 0.0)._replace(weights=weights))
 
 
 def test_a_rate_that_silences_a_layer_has_two_right_names():
@@ -188,6 +187,28 @@ def test_an_interrupted_run_is_made_again(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         folder.make(path, LINE, interrupted)
     assert folder.make(path, LINE, list)
+
+
+class Unit:
+    setup = LINE
+
+    def __init__(self, name, runs):
+        self.name, self.runs = name, runs
+
+    def __str__(self):
+        return self.name
+
+
+def test_what_fails_does_not_stop_the_rest(tmp_path, monkeypatch, capsys):
+    units = [Unit("first", lambda: 1 / 0), Unit("second", list)]
+    monkeypatch.setattr(making, "units", lambda half: units)
+    arguments = ["make", "--half", "build", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["zoo", *arguments])
+    with pytest.raises(SystemExit, match="Failed:\nfirst"):
+        main()
+    assert os.path.isdir(tmp_path / "second")
+    assert not os.path.isdir(tmp_path / "first")
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_model_and_data_of_a_run_are_rebuilt(runs):
