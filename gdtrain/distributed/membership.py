@@ -69,11 +69,13 @@ class Membership:
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """While open, this process may wait for others."""
-        self._waits_since = time.monotonic()
+        # As a block is traced, variables may be made within.
+        outer = self._waits_since
+        self._waits_since = outer or time.monotonic()
         try:
             yield
         finally:
-            self._waits_since = None
+            self._waits_since = outer
 
     def _run(self) -> None:
         """Watches, on a thread of its own."""

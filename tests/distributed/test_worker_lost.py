@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from gdtrain.distributed import worker_lost
+from gdtrain.distributed.cluster import Cluster
+from gdtrain.distributed.membership import Membership
 from tests import waiting, workers
 
 UNHEALTHY = (
@@ -62,6 +64,17 @@ def test_error_of_one_process_stays_as_it_is():
         with worker_lost.explained(tf.distribute.get_strategy()):
             raise error
     assert caught.value is error
+
+
+def test_waiting_may_be_within_waiting():
+    cluster = Cluster({"worker": ["a:1", "b:2"]}, "worker", 0)
+    member = Membership(cluster, timeout=10)
+    with member.waiting():
+        since = member._waits_since
+        with member.waiting():
+            assert member._waits_since == since
+        assert member._waits_since == since
+    assert member._waits_since is None
 
 
 def end_of(environments, *arguments):
