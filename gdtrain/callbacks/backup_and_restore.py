@@ -108,7 +108,8 @@ class BackupAndRestore(Callback):
             `None`, no such steps.
         every_seconds: Save when so many seconds have passed. Defaults to 60.
             `None` for never. A run also saves when it ends.
-        keep: How many checkpoints to keep. Defaults to 2. Once the number of
+        keep: How many checkpoints to keep. Defaults to 2; several workers keep
+            3 at least, as not all write equally fast. Once the number of
             workers has changed, those of the number before are removed as
             soon as all workers have saved one.
         save_freq: As in Keras: `"epoch"` to save as each epoch ends, or a

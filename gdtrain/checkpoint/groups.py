@@ -18,6 +18,9 @@ from gdtrain.distributed.workers import Workers
 
 _FOLDER = re.compile(r"worker-[0-9]+-of-([0-9]+)")
 _MOST_WORKERS = 2**20
+# A worker that is killed may have written two fewer than another: one was being
+# written, and one had still to be captured. They must have one in common.
+_SPREAD = 3
 
 
 class GroupEntry(NamedTuple):
@@ -57,8 +60,9 @@ class GroupBackups:
 
     Args:
         directory: The folder.
-        keep: As in `Backups`, of this number of workers. What other numbers
-            saved is removed once all workers have saved a step.
+        keep: As in `Backups`, of this number of workers; several keep 3 at
+            least. What other numbers saved is removed once all workers have
+            saved a step.
         workers: The processes that train now.
 
     Attributes:
@@ -86,6 +90,8 @@ class GroupBackups:
     ) -> None:
         self._directory = os.fspath(directory)
         self._count = workers.count
+        if self._count > 1:
+            keep = max(keep, _SPREAD)
         self.own = Backups(self._folders(self._count)[workers.index], keep)
 
     def newest(

@@ -9,6 +9,7 @@ import pytest
 from gdtrain.callbacks import shared_backups
 from gdtrain.checkpoint.groups import GroupBackups
 from gdtrain.distributed.workers import Workers
+from tests import waiting
 
 
 class Threads(Workers):
@@ -21,9 +22,9 @@ class Threads(Workers):
 
     def numbers(self, number):
         self._board[self.index] = number
-        self._barrier.wait(10)
+        self._barrier.wait(waiting.SECONDS)
         found = list(self._board)
-        self._barrier.wait(10)
+        self._barrier.wait(waiting.SECONDS)
         return found
 
 
@@ -103,3 +104,9 @@ def test_a_missing_folder_is_named_by_the_worker_that_misses_it(tmp_path):
 
 def test_nothing_is_found_where_nothing_is(tmp_path):
     assert begin([tmp_path] * 2) == [None, None]
+
+
+def test_a_worker_that_was_killed_while_it_wrote_has_one_in_common(tmp_path):
+    save(tmp_path, 2, 1, 2, 3, 4, only=[0])
+    save(tmp_path, 2, 1, 2, only=[1])
+    assert begin([tmp_path] * 2) == [2, 2]
