@@ -10,6 +10,7 @@ from gdtrain.diagnosis.trend import ENOUGH, Trend, trend
 from gdtrain.telemetry import presets
 from gdtrain.telemetry.step_table import StepTable
 
+_PARTS = 64  # Means that a trend is found from
 WASTED = 0.05  # Of the sum of all learning rates
 DECAYED = 0.1  # Times the largest learning rate
 GRADIENT_LEFT = 0.02  # Of the first gradient: below, it is mostly rounding
@@ -227,6 +228,28 @@ class Run:
         held = np.interp(rows, rows[known], rates[known])
         lengths = np.diff(self.steps, prepend=2 * self.steps[0] - self.steps[1])
         return np.cumsum(held * lengths)
+
+    @functools.cached_property
+    def trend_by_distance(self) -> Trend | None:
+        """The trend of the loss over the sum of learning rates.
+
+        It is as if the rate had been constant: that the loss falls more
+        slowly as the rate decays does not show in it. The `trend` where the
+        rate is constant or not known; `None` of too few losses.
+        """
+        rates = self.get("learning_rate")
+        known = rates[np.isfinite(rates)]
+        if not len(known) or np.ptp(known) < 1e-3 * known.max():
+            return self.trend
+        loss, distance = self.loss, self.distance[self.loss_rows]
+        if len(loss) < ENOUGH:
+            return None
+        parts = np.ceil(_PARTS * distance / distance[-1]).astype(np.int64) - 1
+        parts = np.maximum(parts, 0)  # Before a warm-up, the rate may be 0.
+        counts = np.bincount(parts, minlength=_PARTS)
+        sums = np.bincount(parts, loss, minlength=_PARTS)
+        means = sums[counts > 0] / counts[counts > 0]
+        return trend(loss, means) if len(means) >= ENOUGH else None
 
     @functools.cached_property
     def moving(self) -> "Run":

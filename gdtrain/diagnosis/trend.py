@@ -120,10 +120,11 @@ class Trend:
         """Whether it ends below where it began, beyond noise."""
         if not self.is_noisy:
             return self.end < self.first
-        error = math.hypot(
-            self.early_noise / math.sqrt(self.early_count), self.error
-        )
-        return max(self.early, self.first) - self.end > FALLS * error
+        single = math.hypot(self.early_noise, self.error)
+        if self.first - self.end > FALLS * single:
+            return True
+        error = self.early_noise / math.sqrt(self.early_count)
+        return self.early - self.end > FALLS * math.hypot(error, self.error)
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -9,7 +9,6 @@ from gdtrain.diagnosis.verdicts.too_small import (
     judge,
     path_length,
     slowing,
-    steadiness,
     steps_needed,
 )
 from tests.diagnosis.descents import bowl, noisy
@@ -80,16 +79,6 @@ def test_path_is_the_sum_of_the_updates_over_the_weights():
     )
     del columns["update_ratio__bowl"]
     assert path_length(run_of(**columns)) == 0
-
-
-def test_steadiness_is_one_way_over_all_ways():
-    there = np.linspace(10, 11, 50)
-    assert steadiness(run_of(weight_norm__a=there)) == pytest.approx(1)
-    back = np.concatenate([there, there[-2::-2]])
-    assert steadiness(run_of(weight_norm__a=back)) == pytest.approx(
-        (back[0] - back[-1]) / 2, abs=0.01
-    )
-    assert steadiness(run_of(loss=there)) == 0
 
 
 def test_updates_that_come_to_rest_slow_down():

@@ -1,17 +1,12 @@
 """The learning rate decayed to nothing while the loss still fell."""
 
-import numpy as np
-
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.run import Run
-from gdtrain.diagnosis.trend import ENOUGH, Trend, trend
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
 NAME = "learning rate decayed too early"
 
 LEFT = 0.1  # Share of the gain that was still to come
-_PARTS = 64  # Means that a trend is found from
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -24,7 +19,7 @@ def judge(case: Case) -> list[Verdict]:
     moving = run.moving
     if is_broken(case.found) or moving is run or run.gradient_is_rounding:
         return []
-    then = _trend_by_distance(moving)
+    then = moving.trend_by_distance
     if then is not None and not (then.still_falls and then.left > LEFT):
         return []
     largest, last = run.learning_rate, run.last_learning_rate
@@ -59,19 +54,3 @@ def judge(case: Case) -> list[Verdict]:
             changes=(Change("constant_learning_rate", largest),),
         )
     ]
-
-
-def _trend_by_distance(run: Run) -> Trend | None:
-    """The trend of the loss over the sum of learning rates.
-
-    It is as if the rate had been constant: that the loss falls more slowly as
-    the rate decays does not show in it. `None` of too few losses.
-    """
-    loss, distance = run.loss, run.distance[run.loss_rows]
-    if len(loss) < ENOUGH:
-        return None
-    parts = np.ceil(_PARTS * distance / distance[-1]).astype(np.int64) - 1
-    counts = np.bincount(parts, minlength=_PARTS)
-    sums = np.bincount(parts, loss, minlength=_PARTS)
-    means = sums[counts > 0] / counts[counts > 0]
-    return trend(loss, means) if len(means) >= ENOUGH else None

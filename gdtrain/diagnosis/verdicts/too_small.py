@@ -7,7 +7,7 @@ import numpy as np
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, against_limit
 from gdtrain.diagnosis.run import Limit, Run
-from gdtrain.diagnosis.trend import Trend, last_quarters
+from gdtrain.diagnosis.trend import FALLS, Trend, last_quarters
 from gdtrain.diagnosis.verdict import Verdict, confidence
 from gdtrain.diagnosis.verdicts import (
     dead,
@@ -32,9 +32,9 @@ NO_LARGER_RATE = {
 
 LEFT = 0.5  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
-STILL = 0.03  # Length of the whole path, as a share of the weights
-GOES_ON = 0.7  # The same, where the loss hardly shows it
-STEADY = 0.9  # Share of the path of the weights' lengths that stays
+STILL = 0.1  # Length of the whole path, as a share of the weights
+SHORT = 0.35  # The same, where the loss falls on
+LEFT_STILL = 0.2  # Share of the gain that is to come then
 KEPT = 0.2  # Length of the last updates, as a share of the first
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
@@ -53,42 +53,49 @@ def judge(case: Case) -> list[Verdict]:
 def _by_loss(run: Run, course: Trend) -> list[Verdict]:
     """From a loss that falls steadily and slowly."""
     steps, loss = run.means
-    if not (course.has_moved or steadiness(run) > GOES_ON):
-        return []
+    even = run.trend_by_distance or course
     pace = fastest(loss, steps, course)
-    if max(course.fall, course.drift) < 4 or pace <= 0:
+    falls = max(even.fall, even.drift) if even is course else even.fall
+    if not course.has_moved or falls < FALLS or pace <= 0:
         return []
-    margins = [course.left / LEFT, FASTEST / pace]
+    margins = [even.left / LEFT, FASTEST / pace]
     if min(margins) < 1:
         return []
-    needed = steps_needed(steps, course)
     evidence = {
         "learning_rate": run.usual_learning_rate,
-        "share_left": course.left,
+        "share_left": even.left,
         "fastest_step": pace,
-        "tends_to": course.limit,
-        "steps_needed": needed,
+        "tends_to": even.limit,
     }
     done = run.span[1] - run.span[0] + 1
     text = (
         f"The {run.mean_loss} fell from {course.start:.4g} to "
-        f"{course.end:.4g} in {done:,} steps; at this pace it needs about "
-        f"{needed:,.0f} more to come to {course.limit:.3g}."
+        f"{course.end:.4g} in {done:,} steps"
     )
+    if even is course:
+        needed = evidence["steps_needed"] = steps_needed(steps, course)
+        text += (
+            f"; at this pace it needs about {needed:,.0f} more to come to "
+            f"{course.limit:.3g}."
+        )
+    else:
+        text += f"; {even.left:.0%} of the gain was still to come."
     # A share cannot be far beyond its threshold.
     sure = confidence(1 + 4 * (margins[0] - 1), margins[1])
     return [_verdict(run, sure, evidence, text)]
 
 
 def _by_path(run: Run, course: Trend) -> list[Verdict]:
-    """From weights that hardly moved, whatever the loss did."""
+    """From weights that hardly moved while the loss fell, or did not yet."""
     path = path_length(run)
-    if path == 0 or run.is_resumed:
+    if path == 0 or run.is_resumed or slowing(run) < KEPT:
         return []
-    early = float(run.early_loss.mean())
-    still = 1.0 if steadiness(run) > STEADY else STILL
-    fell = early - course.end > 0.1 * early
-    if path > still or fell or slowing(run) < KEPT:
+    even = run.trend_by_distance or course
+    falls_on = even.left > LEFT_STILL and max(even.fall, even.drift) > FALLS
+    if not falls_on and course.ends_lower:
+        return []
+    still = SHORT if falls_on else STILL
+    if path > still:
         return []
     evidence = {"learning_rate": run.usual_learning_rate, "path": path}
     text = (
@@ -189,29 +196,17 @@ def path_length(run: Run) -> float:
 def slowing(run: Run) -> float:
     """The length of updates in the last quarter, as a share of the first.
 
-    The largest of all layers: 0 where none moves any more.
+    For equal learning rates, where these are known. The largest of all
+    layers: 0 where none moves any more.
     """
     found = [0.0]
+    rates = run.get("learning_rate")
+    rates = np.where(rates > 0, rates, np.nan)  # Not known, or no update
     for values in run.layers("update_ratio").values():
-        known = values[np.isfinite(values)]
+        even = values if np.isnan(rates).all() else values / rates
+        known = even[np.isfinite(even)]
         if len(known) >= 4:
             quarters = np.array_split(known, 4)
             first, last = quarters[0].mean(), quarters[-1].mean()
             found.append(float(last / first) if first > 0 else 0.0)
     return max(found)
-
-
-def steadiness(run: Run) -> float:
-    """Whether norms of weights change in one direction.
-
-        steadiness = abs(last length - first) / sum of abs(changes)
-
-    The median over layers; 0 if not measured.
-    """
-    found = []
-    for values in run.layers("weight_norm").values():
-        known = values[np.isfinite(values)]
-        way = np.abs(np.diff(known)).sum()
-        if way > 0:
-            found.append(abs(known[-1] - known[0]) / way)
-    return float(np.median(found)) if found else 0.0
