@@ -200,21 +200,27 @@ class Task:
 
     def scheduled(self, first: int, count: int) -> np.ndarray:
         """What the optimizer's own rate is at steps, float64 `[count]`."""
-        optimizer = unwrapped(self.model.optimizer)
-        schedule = optimizers.schedule_of(optimizer)
+        if self._schedule is None:
+            optimizer = unwrapped(self.model.optimizer)
+            return np.full(count, float(np.asarray(optimizer.learning_rate)))
+        steps = tf.range(first, first + count, dtype=tf.int64)
+        return self._schedule(steps).numpy().astype(np.float64)
+
+    @functools.cached_property
+    def _schedule(self) -> Callable[[tf.Tensor], tf.Tensor] | None:
+        """The rates of steps by the optimizer's schedule; `None` without."""
+        schedule = optimizers.schedule_of(self.model.optimizer)
         if schedule is None:
-            rate = float(np.asarray(optimizer.learning_rate))
-            return np.full(count, rate)
-        program = tf.function(
+            return None
+        return tf.function(
             lambda steps: tf.map_fn(
                 lambda step: tf.cast(schedule(step), tf.float32),
                 steps,
                 fn_output_signature=tf.float32,
             ),
+            input_signature=[tf.TensorSpec([None], tf.int64)],
             autograph=False,
         )
-        steps = tf.range(first, first + count, dtype=tf.int64)
-        return program(steps).numpy().astype(np.float64)
 
     @property
     def strength_of_decay(self) -> float:

@@ -23,8 +23,13 @@ from gdtrain.state.preserved import preserved_model
 
 Start = Literal["last", "new"]
 
-#: After these changes the weights of the run mean nothing.
+#: Changes that continue a run: they are tried from its last weights. Others
+#: from new ones: a smaller rate nearly always helps for some steps at the end
+#: of a run, and a run that has it from the start may come less far.
+CONTINUES = ("constant_learning_rate", "steps", "weight_decay")
+#: After these, the last weights mean nothing.
 STARTS_NEW = ("scale_inputs", "scale_targets", "from_logits", "shuffle")
+_NO_RATE = 0.01  # Of the largest: steps at such a rate show nothing
 _SECONDS = 1.0  # For all trials, where an epoch takes less
 _PROBE = 8  # Steps that are timed
 _MOST_SEEN = 2048  # Examples of which the loss is computed
@@ -104,6 +109,7 @@ class _Way(NamedTuple):
     variant: Variant = Variant()
     scales_inputs: bool = False
     scales_targets: bool = False
+    times: float = 1.0  # As many steps, from new weights
 
 
 class Trials:
@@ -170,8 +176,10 @@ class Trials:
             steps: How many steps each way. Defaults to `None`: what the time
                 allows, at most as many as the run had.
             start: `"last"` or `"new"`, as in `Trial`. Defaults to `None`:
-                new weights where changes make the old ones meaningless, or
-                where the loss is not finite or larger than with new ones.
+                the last weights for changes that continue a run (a constant
+                rate, more steps, less weight decay), and where there are no
+                new ones. But new weights where the last loss is not finite or
+                larger than with new ones, or the rate has decayed to nothing.
 
         Returns:
             A `Trial`, or `NotTried` with the reason.
@@ -208,7 +216,7 @@ class Trials:
         rows = self._seen(steps)
         before = self._loss(start, rows, variant)
         after = before
-        if not any(kind == "steps" for kind, _ in changes):
+        if start == "new" or changed.times == 1:
             after = self._loss_after(without, steps, rows, variant)
         with_changes = self._loss_after(changed, steps, rows, variant)
         return Trial(
@@ -242,23 +250,32 @@ class Trials:
             elif kind == "scale_targets":
                 self._units()  # Raises where they are not known
                 way = way._replace(scales_targets=True)
-            elif kind != "steps":
+            elif kind == "steps":
+                way = way._replace(times=float(value))
+            else:
                 raise ValueError(f"nothing is known of the change {kind!r}")
         return way
 
     def _start(self, changes: tuple[tuple[str, Any], ...]) -> Start:
         """Which weights to start from."""
-        if any(kind in STARTS_NEW for kind, _ in changes):
+        kinds = {kind for kind, _ in changes}
+        try:
+            self._new  # noqa: B018
+        except ValueError:  # There are no new weights.
+            if kinds & set(STARTS_NEW):
+                raise
+            return "last"
+        if not kinds <= set(CONTINUES):
             return "new"
+        if "constant_learning_rate" not in kinds:
+            rates = self._rates(_Way("last", True), 1)
+            if rates[0] < _NO_RATE * self._task.learning_rates.max():
+                return "new"
         rows = self._seen(1)
         loss = self._loss("last", rows, Variant())
-        if not math.isfinite(loss):
-            return "new"
-        try:
-            loss_of_new = self._loss("new", rows, Variant())
-        except ValueError:  # There are no new weights.
-            return "last"
-        return "new" if loss > loss_of_new else "last"
+        # Also where it is not a number
+        is_useful = loss <= self._loss("new", rows, Variant())
+        return "last" if is_useful else "new"
 
     @functools.cached_property
     def steps(self) -> int:
@@ -266,9 +283,10 @@ class Trials:
         task, sample = self._task, self._task.sample
         way = _Way("last", sample.is_shuffled)
         self._train(way, 2)  # Traced
-        begin = time.perf_counter()
+        begin = _clocks()
         self._train(way, _PROBE)
-        a_step = (time.perf_counter() - begin) / _PROBE
+        # Of a machine that is busy with other work, the time of this process
+        a_step = float((_clocks() - begin).min()) / _PROBE
         total = max(sample.steps_per_epoch or 1, int(_SECONDS / a_step))
         share = total // (self._expected + 1)  # One without changes
         known = len(task.learning_rates)
@@ -290,6 +308,8 @@ class Trials:
         """Trains from a start."""
         self._begin(way.start)
         sample = self._task.sample
+        if way.start == "new":
+            steps = math.ceil(steps * way.times)
         rows = batches(sample.examples, sample.batch_size, steps, way.shuffled)
         data = self._data(way.scales_inputs, way.scales_targets)
         self._programs.train(
@@ -460,6 +480,11 @@ def _why_not(task: Task) -> str | None:
     ):
         return "the model has no optimizer of its own, or several"
     return None
+
+
+def _clocks() -> np.ndarray:
+    """Seconds of the clock, and those of this process."""
+    return np.asarray([time.perf_counter(), time.process_time()])
 
 
 def _words(error: Exception) -> str:

@@ -80,9 +80,8 @@ def test_automatic_names_are_not_used_up():
 
 def test_a_rate_is_compared_on_the_same_batches():
     model, x, y = line(rate=0.01)
-    found = trial(
-        Task(model, x, y, batch_size=64), [("learning_rate", 0.1)], steps=10
-    )
+    task = Task(model, x, y, batch_size=64)
+    found = trial(task, [("learning_rate", 0.1)], steps=10)
     # Of a quadratic loss c w**2 / 2 with curvature c = 2 mean(x**2)
     c = 2 * np.mean(x**2)
     by_hand = [9 * np.mean(x**2) * (1 - r * c) ** 20 for r in (0.01, 0.1)]
@@ -90,7 +89,7 @@ def test_a_rate_is_compared_on_the_same_batches():
         [found.without, found.changed], by_hand, rtol=1e-4
     )
     np.testing.assert_allclose(found.before, 9 * np.mean(x**2), rtol=1e-5)
-    assert found.start == "last" and found.share > 0.5
+    assert found.start == "new" and found.share > 0.5
 
 
 def test_a_rate_that_is_too_large_is_seen_to_be_worse():
@@ -106,8 +105,11 @@ def test_the_state_of_the_optimizer_is_continued():
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss="mse")
     model.fit(x, y, batch_size=64, epochs=20, verbose=0)
     found = trial(
-        Task(model, x, y, batch_size=64), [("learning_rate", 0.02)], steps=5
+        Task(model, x, y, batch_size=64),
+        [("constant_learning_rate", 0.02)],
+        steps=5,
     )
+    assert found.start == "last"
     model.fit(x, y, batch_size=64, epochs=5, verbose=0)
     np.testing.assert_allclose(
         found.without, model.evaluate(x, y, verbose=0), rtol=1e-5
@@ -121,7 +123,7 @@ def test_a_schedule_continues_and_another_rate_keeps_its_form():
     model.fit(x, y, batch_size=64, epochs=40, verbose=0)
     start = model.get_weights()
     task = Task(model, x, y, batch_size=64)
-    found = trial(task, [("learning_rate", 0.4)], steps=5)
+    found = trial(task, [("learning_rate", 0.4)], steps=5, start="last")
     constant = trial(task, [("constant_learning_rate", 0.2)], steps=5)
     rates = np.asarray([float(schedule(k)) for k in range(40, 45)])
     expected = []
@@ -139,7 +141,8 @@ def test_new_weights_are_used_where_the_last_ones_are_lost():
     model, x, y = line(rate=5.0)
     model.fit(x, y, batch_size=8, epochs=200, verbose=0)
     assert not np.isfinite(model.get_weights()[0]).all()
-    found = trial(Task(model, x, y), [("learning_rate", 0.1)], steps=20)
+    change = [("constant_learning_rate", 0.1)]
+    found = trial(Task(model, x, y), change, steps=20)
     assert found.start == "new"
     assert np.isfinite(found.before) and found.changed < found.before
 
@@ -247,6 +250,24 @@ def test_weight_decay_is_left_out_and_no_part_of_the_loss(kind):
     assert task.regularization.gradient_share == pytest.approx(0.5, abs=0.01)
 
 
+def test_new_weights_are_used_where_the_rate_has_decayed_to_nothing():
+    """The run is repeated in fewer steps, with its schedule as it was."""
+    model, x, y = line()
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 40)
+    model.compile(gdtrain.GradientDescent(schedule), loss="mse")
+    model.fit(x, y, batch_size=64, epochs=40, verbose=0)
+    task = Task(model, x, y, batch_size=64)
+    found = trial(task, [("steps", 3.0)], steps=10)
+    assert found.start == "new"
+    c = 2 * np.mean(x**2)
+    rates = np.asarray([float(schedule(k)) for k in range(0, 40, 4)])
+    short = 9 * np.mean(x**2) * np.prod(1 - rates * c) ** 2
+    assert found.without == pytest.approx(short, rel=1e-3)
+    assert found.changed < found.without
+    constant = trial(task, [("constant_learning_rate", 0.1)], steps=10)
+    assert constant.start == "last"
+
+
 def test_training_on_is_compared_with_the_loss_now():
     model, x, y = line(rate=0.05)
     found = trial(Task(model, x, y), [("steps", 2.0)], steps=10)
@@ -302,7 +323,7 @@ def test_models_that_cannot_be_cloned(kind, eagerly):
         found = trial(task, changes, steps=10)
         assert isinstance(found, Trial), found
     better = trial(task, [("learning_rate", 0.05)], steps=10)
-    assert better.changed < 0.9 * better.without
+    assert better.share > 0.9
     assert_equal(everything(model), before)
 
 
@@ -472,7 +493,7 @@ def test_steps_are_as_many_as_the_time_allows(monkeypatch):
     model, x, y = line()
     clock = iter(np.arange(0, 100, 0.16))  # 8 steps take 0.16 seconds
     monkeypatch.setattr(
-        "gdtrain.diagnosis.trial.time.perf_counter", lambda: next(clock)
+        "gdtrain.diagnosis.trial._clocks", lambda: next(clock) * np.ones(2)
     )
     with Trials(Task(model, x, y, learning_rates=np.ones(1000)), 4) as trials:
         assert trials.steps == 10  # 50 in a second, for 4 and one without
