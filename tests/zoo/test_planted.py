@@ -86,6 +86,14 @@ def test_spoiled_data_is_spoiled():
     np.testing.assert_allclose(large, 10 * values + 20, rtol=1e-5)
 
 
+def test_drawn_labels_are_not_those_that_the_data_was_drawn_with():
+    for one in unit.units("build"):
+        if one.fault.kind == "label noise":
+            clean = unit.training_of(dataclasses.replace(one.setup, fault=""))
+            noisy = unit.training_of(one.setup)
+            assert 0.2 < (clean.draw(0).y != noisy.draw(0).y).mean() < 0.8
+
+
 def test_layers_are_edited():
     task = halves.tasks("build")["blobs relu_net"]
     model = task.build()
@@ -147,6 +155,7 @@ def test_a_softmax_twice_is_there_and_one_that_keras_mends_is_healthy():
     assert [run.accepted for run in mended.values()] == [()]
 
 
+@pytest.mark.long
 def test_a_dead_layer_is_there():
     (run,) = places(BLOBS, "dead second relu").values()
     assert run.accepted == ("dead layer",)

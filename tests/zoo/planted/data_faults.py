@@ -100,13 +100,19 @@ def _clean_can_be_learned(pair: Pair) -> bool:
     return bool(wrong >= 0.2 and pair.without.end <= 0.5 * pair.without.first)
 
 
+def is_nonfinite(pair: Pair) -> bool:
+    """Losses or weights are not finite; those of the healthy training are.
+
+    A relu of TensorFlow's makes 0 of NaN, so that losses may stay finite.
+    """
+    values = [pair.planted.loss, *pair.planted.weights]
+    finite = all(np.isfinite(value).all() for value in values)
+    return not finite and math.isfinite(pair.without.end)
+
+
 def _with_nonfinite(value: float, where: str) -> Fault:
     def fits(training: Training, data: Examples) -> bool:
         return has_numbers(data) if where == "x" else has_values(data)
-
-    def is_there(pair: Pair) -> bool:
-        finite = np.isfinite(pair.planted.loss).all()
-        return not finite and math.isfinite(pair.without.end)
 
     return Fault(
         names.NONFINITE,
@@ -116,7 +122,7 @@ def _with_nonfinite(value: float, where: str) -> Fault:
                 data, value, where, seed
             ),
         ),
-        fits, is_there,
+        fits, is_nonfinite,
     )  # fmt: skip
 
 

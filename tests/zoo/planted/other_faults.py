@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tests.zoo.planted import names
+from tests.zoo.planted.data_faults import is_nonfinite
 from tests.zoo.planted.edited import last_activation
 from tests.zoo.planted.fault import (
     Fault,
@@ -93,13 +94,6 @@ class Standardize(keras.layers.Layer):
         return (inputs - low) / keras.ops.std(inputs - low, 0, keepdims=True)
 
 
-def _is_nonfinite(pair: Pair) -> bool:
-    """Losses are not finite, as those of the healthy training are."""
-    return not np.isfinite(pair.planted.loss).all() and np.isfinite(
-        pair.without.end
-    )
-
-
 def _values(training: Training, data: Examples) -> bool:
     return has_values(data)
 
@@ -137,23 +131,23 @@ FAULTS: dict[str, Fault] = {
     "logarithm of negative outputs": Fault(
         names.NONFINITE,
         lambda training: dataclasses.replace(training, loss=poisson_by_hand),
-        _values, _is_nonfinite, also=_LOGARITHM,
+        _values, is_nonfinite, also=_LOGARITHM,
     ),
     "root of a negative error": Fault(
         names.NONFINITE,
         lambda training: dataclasses.replace(training, loss=root_of_squares),
-        _values, _is_nonfinite,
+        _values, is_nonfinite,
     ),
     "logarithm of 0": Fault(
         names.NONFINITE,
         lambda training: with_layers(
             training, last_activation("relu"), loss=crossentropy_by_hand
         ),
-        _labels, _is_nonfinite, also=_LOGARITHM,
+        _labels, is_nonfinite, also=_LOGARITHM,
     ),
     "0 / 0 of a constant feature": Fault(
         names.NONFINITE, _constant_feature,
         lambda training, data: has_numbers(data) and data.x.ndim == 2,
-        _is_nonfinite,
+        is_nonfinite,
     ),
 }  # fmt: skip

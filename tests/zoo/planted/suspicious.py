@@ -150,6 +150,39 @@ def _imbalanced(training: Training) -> Training:
     return dataclasses.replace(training, draw=draw)
 
 
+@keras.saving.register_keras_serializable(package="zoo")
+class Reversal(keras.layers.Layer):
+    """What comes in goes out; its gradient comes back with the other sign."""
+
+    def call(self, inputs: Any) -> Any:
+        return 2 * keras.ops.stop_gradient(inputs) - inputs
+
+
+def _two_players(training: Training) -> Training:
+    """A second head guesses at random labels; the body learns to deceive it.
+
+    As in a generative adversarial network, one loss does not fall.
+    """
+
+    @functools.lru_cache(8)
+    def draw(seed: int) -> Examples:
+        x, y, _ = training.draw(seed)
+        random = np.random.default_rng([29, seed])
+        label = random.integers(0, 2, (len(y), 1)).astype("float32")
+        return Examples(x, {"main": y, "other": label})
+
+    def build() -> keras.Model:
+        model = training.build()
+        features = Reversal()(model.layers[-1].input)
+        other = keras.layers.Dense(1, "sigmoid", name="other")(features)
+        return gdtrain.Model(
+            model.input, {"main": model.output, "other": other}
+        )
+
+    loss = {"main": training.loss, "other": "binary_crossentropy"}
+    return dataclasses.replace(training, draw=draw, build=build, loss=loss)
+
+
 def _with_dropout(training: Training) -> Training:
     """Dropout of 10% before the last layer."""
 
@@ -233,6 +266,9 @@ SUSPICIOUS: dict[str, Fault] = {
     ),
     "one class is rare": _healthy(
         _imbalanced, _few_of_the_last, rates=("own",)
+    ),
+    "two players": _healthy(
+        _two_players, _one_output, read=lambda outputs: outputs["main"]
     ),
     "dropout": _healthy(_with_dropout, _one_output),
     "softmax that Keras mends": _healthy(

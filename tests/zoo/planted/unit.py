@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 
 import keras
@@ -108,10 +109,14 @@ class Planted:
     def _rates(
         self, without: Trained, best: Trained | None
     ) -> Iterator[tuple[str, float]]:
-        """Where the learning rate is, in words, and what it is."""
+        """Where the learning rate is, in words, and what it is.
+
+        Two that are the same count once.
+        """
         if "own" in self.fault.rates and best:
             yield "best rate", best.rate
-        if "healthy" in self.fault.rates:
+        is_same = best and math.isclose(best.rate, without.rate, rel_tol=0.01)
+        if "healthy" in self.fault.rates and not is_same:
             yield "best rate without the fault", without.rate
         if "zero" in self.fault.rates:
             yield "rate 0", 0.0
