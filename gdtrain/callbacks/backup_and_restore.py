@@ -168,6 +168,7 @@ class BackupAndRestore(Callback):
     #: several workers. A single process may be restarted by a scheduler, too.
     records_crashes: bool = False
 
+    _least_kept = 3  # By each of several workers
     _backups: GroupBackups  # From `on_fit_begin` on
     _workers: Workers
 
@@ -233,7 +234,9 @@ class BackupAndRestore(Callback):
     def on_fit_begin(self, fit_state: FitState) -> None:
         """Looks for a checkpoint to continue from."""
         self._workers = Workers(fit_state.model.distribute_strategy)
-        self._backups = GroupBackups(self.backup_dir, self.keep, self._workers)
+        self._backups = GroupBackups(
+            self.backup_dir, self.keep, self._workers, self._least_kept
+        )
         self._workers.together(lambda: self._open(fit_state.data_source))
         fit_state.fingerprint()  # Before training, which changes it
         found = self.newest(fit_state.epochs)

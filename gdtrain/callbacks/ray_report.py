@@ -90,6 +90,8 @@ class RayReport(BackupAndRestore):
 
     _session: RaySession  # From `on_fit_begin` on
 
+    _least_kept = 1  # All report at once.
+
     def __init__(
         self,
         every_steps: int | None = None,

@@ -18,9 +18,6 @@ from gdtrain.distributed.workers import Workers
 
 _FOLDER = re.compile(r"worker-[0-9]+-of-([0-9]+)")
 _MOST_WORKERS = 2**20
-# A worker that is killed may have written two fewer than another: one was being
-# written, and one had still to be captured. They must have one in common.
-_SPREAD = 3
 
 
 class GroupEntry(NamedTuple):
@@ -60,10 +57,12 @@ class GroupBackups:
 
     Args:
         directory: The folder.
-        keep: As in `Backups`, of this number of workers; several keep 3 at
-            least. What other numbers saved is removed once all workers have
-            saved a step.
+        keep: As in `Backups`, of this number of workers. What other numbers
+            saved is removed once all workers have saved a step.
         workers: The processes that train now.
+        least: How many each of several workers keeps at least. One that is
+            killed may have written two fewer than another: one was being
+            written, and one had still to be captured.
 
     Attributes:
         own: The `Backups` of this process.
@@ -86,12 +85,16 @@ class GroupBackups:
     """
 
     def __init__(
-        self, directory: str | os.PathLike, keep: int, workers: Workers
+        self,
+        directory: str | os.PathLike,
+        keep: int,
+        workers: Workers,
+        least: int = 3,
     ) -> None:
         self._directory = os.fspath(directory)
         self._count = workers.count
         if self._count > 1:
-            keep = max(keep, _SPREAD)
+            keep = max(keep, least)
         self.own = Backups(self._folders(self._count)[workers.index], keep)
 
     def newest(
