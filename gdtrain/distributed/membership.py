@@ -98,7 +98,10 @@ class Membership:
             ended = [
                 t for t in self._tasks if coordination.is_published(_ended(t))
             ]
-            self._report(ended, "its program has ended, before that of others")
+            if ended:  # Else no answer came in time: the next look asks.
+                self._report(
+                    ended, "its program has ended, before that of others"
+                )
 
     def _look_for_stuck(self, since: float) -> None:
         """Fails what waits for a worker that waits for nobody."""

@@ -1,9 +1,10 @@
 """One of several workers of a training that is killed again and again.
 
-    TF_CONFIG=... python -m tests.distributed.killed_fit FOLDER
+    TF_CONFIG=... python -m tests.distributed.killed_fit FOLDER [grain]
 
 prints a line at each position, saves in `FOLDER/backup`, and at its end writes
-the SHA-256 of weights, optimizer and History to `FOLDER/hash-INDEX`.
+the SHA-256 of weights, optimizer and History to `FOLDER/hash-INDEX`. With
+`grain`, each worker reads its own part of the examples by Grain.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import pathlib
 import sys
 import time
 
+import grain
 import keras
 import numpy as np
 
@@ -19,6 +21,18 @@ import gdtrain
 from gdtrain.distributed.workers import Workers
 
 EPOCHS, STEPS = 30, 8
+X = np.random.default_rng(0).normal(size=[16 * STEPS, 4]).astype("float32")
+ARRAYS = {"x": X, "y": X[:, :1], "batch_size": 16}
+
+
+def own_part(workers):
+    """A worker's examples, in another order in each epoch."""
+    examples = grain.MapDataset.source(np.arange(len(X))).shuffle(seed=1)
+    examples = examples.repeat(EPOCHS)[workers.index :: workers.count]
+    batches = examples.map(lambda i: (X[i], X[i, :1])).batch(
+        16 // workers.count
+    )
+    return {"x": gdtrain.data.WorkerData(batches), "steps_per_epoch": STEPS}
 
 
 class Position(gdtrain.callbacks.Callback):
@@ -45,11 +59,10 @@ def main():
             ]
         )
         model.compile("adam", "mse", metrics=["mae"])
-    x = np.random.default_rng(0).normal(size=[16 * STEPS, 4]).astype("float32")
+    workers = Workers(strategy)
+    data = own_part(workers) if sys.argv[2:] == ["grain"] else ARRAYS
     history = model.fit(
-        x,
-        x[:, :1],
-        batch_size=16,
+        **data,
         epochs=EPOCHS,
         verbose=0,
         callbacks=[
@@ -62,8 +75,7 @@ def main():
     found = hashlib.sha256(json.dumps(history.history).encode())
     for variable in [*model.variables, *model.optimizer.variables]:
         found.update(np.asarray(variable).tobytes())
-    index = Workers(strategy).index
-    (folder / f"hash-{index}").write_text(found.hexdigest())
+    (folder / f"hash-{workers.index}").write_text(found.hexdigest())
 
 
 if __name__ == "__main__":
