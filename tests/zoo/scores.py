@@ -33,9 +33,13 @@ class Outcome:
 
     @property
     def is_right(self) -> bool:
-        """Whether the verdict is one that is accepted."""
+        """Whether the verdict is one that is accepted.
+
+        Of a cause that is seen in several ways, "cause: way", any way is.
+        """
         if self.is_sick:
-            return self.name in self.accepted
+            causes = {name.partition(":")[0] for name in self.accepted}
+            return self.name.partition(":")[0] in causes
         return not self.is_trouble
 
     @property

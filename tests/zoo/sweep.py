@@ -15,7 +15,7 @@ BORDERLINE = "borderline"  # Neither a miss nor a false alarm
 #: First verdicts that are right; of the others, none that is trouble
 ACCEPTED = {
     TOO_SMALL: (TOO_SMALL,),
-    TOO_LARGE: (f"{TOO_LARGE}: diverging", f"{TOO_LARGE}: oscillating"),
+    TOO_LARGE: (TOO_LARGE,),
     OVERFITTING: (OVERFITTING,),
 }
 
