@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -83,15 +82,23 @@ def of_logits(loss: Any, value: bool) -> Any:
     return type(loss)(from_logits=value)
 
 
-def with_weight_decay(
-    optimizer: Callable[[Any], keras.optimizers.Optimizer],
-    value: float,
-    rate: Any,
-) -> keras.optimizers.Optimizer:
-    """An optimizer with another weight decay."""
-    made = optimizer(rate)
-    made.weight_decay = value
-    return made
+def with_weight_decay(training: Training, value: float) -> Training:
+    """Another weight decay of the optimizer, and L2 where weights have any."""
+
+    def optimizer(rate: Any) -> keras.optimizers.Optimizer:
+        made = training.optimizer(rate)
+        if made.weight_decay:
+            made.weight_decay = value
+        return made
+
+    def build() -> keras.Model:
+        model = training.build()
+        for weight in model.trainable_variables:
+            if weight.regularizer is not None:
+                weight.regularizer = keras.regularizers.L2(value)
+        return model
+
+    return dataclasses.replace(training, optimizer=optimizer, build=build)
 
 
 def changed(training: Training, changes: Sequence[Change]) -> Training:
@@ -107,8 +114,8 @@ def changed(training: Training, changes: Sequence[Change]) -> Training:
     if "from_logits" in by_kind:
         new["loss"] = of_logits(training.loss, bool(by_kind["from_logits"]))
     if "weight_decay" in by_kind:
-        new["optimizer"] = functools.partial(
-            with_weight_decay, training.optimizer, by_kind["weight_decay"]
+        training = with_weight_decay(
+            training, float(by_kind["weight_decay"] or 0.0)
         )
     if "global_clipnorm" in by_kind:
         new["global_clipnorm"] = by_kind["global_clipnorm"]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import gdtrain
 from gdtrain.diagnosis.verdict import Change
 from tests.zoo import folder, following, halves
 from tests.zoo.bench import Bench
@@ -79,8 +80,22 @@ def decaying(rate):
     return keras.optimizers.AdamW(rate, weight_decay=5.0)
 
 
-def test_weight_decay_is_taken_away(tmp_path):
-    kept, bench = kept_with(tmp_path, 0.1, optimizer=decaying)
+def penalized(strength):
+    x = keras.Input([8])
+    penalty = keras.regularizers.L2(strength)
+    outputs = keras.layers.Dense(1, kernel_regularizer=penalty)(x)
+    return gdtrain.Model(x, outputs)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"optimizer": decaying},
+        {"build": functools.partial(penalized, 3.0)},
+    ],
+)
+def test_weight_decay_is_taken_away(tmp_path, spoiled):
+    kept, bench = kept_with(tmp_path, 0.1, **spoiled)
     assert follow(kept, bench, [Change("weight_decay", 0.0)]) == "better"
 
 
