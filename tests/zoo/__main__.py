@@ -30,8 +30,7 @@ def make(options: argparse.Namespace) -> None:
     failed = []
     for unit in units[: options.limit]:
         start = time.perf_counter()
-        name = "".join(c if c.isalnum() else "_" for c in str(unit))
-        path = os.path.join(options.out, name)
+        path = folder.path_in(options.out, str(unit))
         try:
             is_made = folder.make(path, unit.setup, unit.runs)
         except Exception:

@@ -77,6 +77,19 @@ class Kept(NamedTuple):
         return model, training.draw(self.recipe.seed)
 
 
+def path_in(parent: str, name: str) -> str:
+    """The path of a name that may have any characters.
+
+    Example:
+
+    >>> path_in("runs", "0 / 0, batch all")
+    'runs/0___0__batch_all'
+    """
+    return os.path.join(
+        parent, "".join(c if c.isalnum() else "_" for c in name)
+    )
+
+
 def keep(folder: str, setup: Setup, run: Labelled) -> None:
     """Writes a run into a folder; `recipe.json` is the last file."""
     trained = run.trained

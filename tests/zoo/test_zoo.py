@@ -233,7 +233,8 @@ def test_runs_of_known_rates_are_judged(runs):
 def test_the_half_that_is_built_on_is_judged(tmp_path):
     """What is wanted of the half that is reported, of the other."""
     for unit in making.units("build"):
-        folder.make(str(tmp_path / str(unit)), unit.setup, unit.runs)
+        path = folder.path_in(str(tmp_path), str(unit))
+        folder.make(path, unit.setup, unit.runs)
     outcomes = [judge(kept) for kept in folder.runs(str(tmp_path))]
     well = [one for one in outcomes if one.label == HEALTHY]
     sick = [one for one in outcomes if one.is_sick]
