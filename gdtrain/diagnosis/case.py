@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Set
 
+from gdtrain.diagnosis.rate_trials import RateTrials
 from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +15,12 @@ class Case:
     Args:
         run: Its numbers.
         found: The names of the verdicts that were found before.
+        task: The model and its data; `None` if they are not at hand.
+        rate_trials: Trials of other learning rates; `None` if nothing can be
+            tried.
     """
 
     run: Run
     found: Set[str] = frozenset()
+    task: Task | None = None
+    rate_trials: RateTrials | None = None

@@ -5,10 +5,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import keras
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.run import NO_EPOCHS, Epochs, Run, runs_of
+from gdtrain.diagnosis.rate_trials import RateTrials
+from gdtrain.diagnosis.run import NO_EPOCHS, Epochs, runs_of
+from gdtrain.diagnosis.task import Task
+from gdtrain.diagnosis.trial import Trial, Trials
 from gdtrain.diagnosis.verdict import Diagnosis, Verdict
 from gdtrain.diagnosis.verdicts import (
     converged,
@@ -59,6 +63,8 @@ JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
 }
 NAMES = tuple(JUDGES)
 _TAG = "epoch_loss"
+_TRIALS = 6  # Most diagnoses need no more
+_SAME = 0.05  # Of the gain: less makes no difference
 
 
 @runtime_checkable
@@ -146,7 +152,16 @@ def _of_folder(folder: str) -> Epochs:
     return Epochs(count, both + 1, loss[rows], held[held_rows])
 
 
-def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
+def diagnose(
+    telemetry: object,
+    model: keras.Model | None = None,
+    x: Any = None,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    shuffle: bool = True,
+    history: Any = None,
+) -> Diagnosis:
     """Says what a training did, and what to try; it changes nothing.
 
     There is always a verdict, one of these, the most important first:
@@ -208,6 +223,13 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
         telemetry: A `gdtrain.callbacks.Telemetry`, the log folder of a
             `gdtrain.callbacks.TensorBoard` (whose run `validation` is read
             too), or an `.npz` file that `Telemetry.save` wrote.
+        model: The gdtrain model that was trained, as training left it. With
+            it and its data, more is found, and exactly; and advice is tried
+            before it is given, on the same batches, for about as long as one
+            epoch takes in all. The model stays as it is, bit for bit.
+        x, y, sample_weight: The data that it was trained on, as `fit` takes
+            them.
+        shuffle: As `fit` was given it. Defaults to `True`.
         history: What `fit` returned, or its dict, where validation is to be
             judged. Defaults to that of the log folder, if it is one.
 
@@ -242,9 +264,27 @@ def diagnose(telemetry: object, *, history: Any = None) -> Diagnosis:
     epochs = open_epochs(telemetry, history)
     length = steps_per_epoch(telemetry, source.steps, epochs.count)
     runs = runs_of(source.table, length, epochs)
-    return Diagnosis(
-        ranked([found for run in runs for found in verdicts_on(run)])
+    if model is None:
+        found = [verdict for run in runs for verdict in verdicts_on(Case(run))]
+        return Diagnosis(ranked(found))
+    task = Task(
+        model,
+        x,
+        y,
+        sample_weight=sample_weight,
+        shuffle=shuffle,
+        steps_per_epoch=length,
+        learning_rates=runs[0].get("learning_rate"),
     )
+    with Trials(task, expected=_TRIALS) as trials:
+        found = []
+        for run in runs:
+            rate, rate_trials = run.learning_rate, None
+            if rate and trials.reason is None:
+                rate_trials = RateTrials(trials, rate)
+            case = Case(run, task=task, rate_trials=rate_trials)
+            found += [tried(one, trials) for one in verdicts_on(case)]
+    return Diagnosis(ranked(found))
 
 
 def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -252,14 +292,45 @@ def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: NAMES.index(v.name)))
 
 
-def verdicts_on(run: Run) -> list[Verdict]:
+def verdicts_on(case: Case) -> list[Verdict]:
     """All verdicts on one run, in order; never none."""
     found: list[Verdict] = []
     for judge in JUDGES.values():
-        found += judge(Case(run, {verdict.name for verdict in found}))
-    if not run.name:
+        names = frozenset(verdict.name for verdict in found)
+        found += judge(dataclasses.replace(case, found=names))
+    if not case.run.name:
         return found
     return [
-        dataclasses.replace(verdict, text=f"{run.name}: {verdict.text}")
+        dataclasses.replace(verdict, text=f"{case.run.name}: {verdict.text}")
         for verdict in found
     ]
+
+
+def tried(verdict: Verdict, trials: Trials) -> Verdict:
+    """A verdict whose advice was tried, if a program can follow it.
+
+    Advice that made things worse is not given.
+    """
+    if not verdict.changes:
+        return verdict
+    found = trials.run(verdict.changes)
+    if not isinstance(found, Trial):
+        advice = f"{verdict.advice} (Not tried: {found.reason}.)"
+        return dataclasses.replace(verdict, advice=advice)
+    evidence = verdict.evidence | {"trial": found.share}
+    if found.share < -_SAME:
+        return dataclasses.replace(
+            verdict,
+            evidence=evidence,
+            advice=f"The usual advice ({verdict.advice.rstrip('.')}) made it "
+            f"worse: {found}.",
+            changes=(),
+        )
+    helped = f"{str(found)[0].upper()}{str(found)[1:]}."
+    if str(found) in verdict.text:  # The trial is the evidence.
+        helped = ""
+    elif found.share <= _SAME:
+        helped += " That is no great help."
+    return dataclasses.replace(
+        verdict, evidence=evidence, advice=f"{verdict.advice} {helped}".strip()
+    )

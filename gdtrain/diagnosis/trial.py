@@ -197,6 +197,20 @@ class Trials:
         finally:
             self._last.set_back()
 
+    def loss(self, start: Start) -> float | None:
+        """The loss that trials of `steps` steps start from; `None` if unknown.
+
+        Args:
+            start: `"last"` or `"new"`, as in `Trial`.
+        """
+        if self.reason is not None:
+            return None
+        try:
+            return self._loss(start, self._seen(self.steps), Variant())
+        except Exception:
+            # As in `run`: the model's own code may raise anything.
+            return None
+
     def _run(
         self,
         changes: tuple[tuple[str, Any], ...],

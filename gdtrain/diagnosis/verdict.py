@@ -104,6 +104,17 @@ def confidence(*margins: float) -> float:
     return 1.0 - 0.5 / max(min(margins), 1.0)
 
 
+def rate_change(rate: float | None) -> tuple[Change, ...]:
+    """The change to another learning rate; none of `None`.
+
+    Example:
+
+    >>> rate_change(0.5)[0].kind, rate_change(None)
+    ('learning_rate', ())
+    """
+    return (Change("learning_rate", rate),) if rate else ()
+
+
 def as_text(sentence: str) -> str:
     """With a full stop, and a capital unless it begins with a name.
 

@@ -211,8 +211,9 @@ def test_trials_are_restarted_as_often_as_ray_tune_says(storage):
 def test_the_verdict_is_reported(storage):
     telemetry = gdtrain.callbacks.Telemetry()
     train(telemetry, telemetry=telemetry)
-    found = {(m["verdict"], m["trouble"]) for m, _ in storage.reports}
-    assert found == {("nothing to report", 0), ("not learning", 0)}
+    found = [(m["verdict"], m["trouble"]) for m, _ in storage.reports]
+    assert found[0] == ("nothing to report", 0)
+    assert len(set(found)) > 1 and not any(trouble for _, trouble in found)
     storage.clear()
     telemetry = gdtrain.callbacks.Telemetry()
     train(telemetry, rate=1e5, telemetry=telemetry)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.diagnose import verdicts_on
 from gdtrain.diagnosis.verdicts.plateau import gradient_rise
 from tests.diagnosis.descents import bowl, noisy
@@ -10,7 +11,7 @@ from tests.diagnosis.runs import run_of
 
 
 def found_in(run):
-    (found,) = verdicts_on(run)
+    (found,) = verdicts_on(Case(run))
     return found
 
 
@@ -94,7 +95,7 @@ def test_gradient_that_was_not_measured_does_not_rise():
 
 def test_less_than_eight_losses_are_nothing_to_report():
     run = run_of(loss=[3.0, 2.0, 1.0])
-    (found,) = verdicts_on(run)
+    (found,) = verdicts_on(Case(run))
     assert (found.name, found.confidence) == ("nothing to report", 1)
     assert found.evidence == {"losses": 3}
 

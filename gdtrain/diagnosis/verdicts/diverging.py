@@ -20,7 +20,12 @@ from gdtrain.diagnosis.limits import (
 )
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
-from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
+from gdtrain.diagnosis.verdict import (
+    Verdict,
+    as_text,
+    confidence,
+    rate_change,
+)
 
 NAME = "learning rate too large: diverging"
 ENDS_ABOVE = 1.5  # Times the first loss
@@ -135,10 +140,12 @@ def _by_last_finite_step(run: Run) -> list[Verdict]:
         f"the gradient {norm:.3g} of step {step:,}); such a step makes the "
         f"loss grow about {factor:.2g} times"
     )
-    advice = f"Try {SHARE * limit:.2g}, and less while it still grows."
+    better = SHARE * limit
+    advice = f"Try {better:.2g}, and less while it still grows."
     text, advice = with_scale(run, as_text(text), advice)
     sure, steps = confidence(factor / ROSE), (step, int(run.steps[end]))
-    return [Verdict(NAME, sure, steps, evidence, text, advice)]
+    changes = rate_change(better)
+    return [Verdict(NAME, sure, steps, evidence, text, advice, changes=changes)]
 
 
 def _by_rise(run: Run, rise: Growth, sure: float) -> list[Verdict]:
@@ -167,16 +174,20 @@ def _by_rise(run: Run, rise: Growth, sure: float) -> list[Verdict]:
     if rate and limit and limit.value < rate:
         evidence["stable_learning_rate"] = limit.value
         text = f"{against_limit(rate, limit)}; {how}"
-        advice = f"Try {min(SHARE * limit.value, rate / 2):.2g}."
+        better: float | None = min(SHARE * limit.value, rate / 2)
+        advice = f"Try {better:.2g}."
         if limit.source.startswith("at most"):
             advice = f"{advice[:-1]}, and less while it still grows."
     else:
-        advice = _without_limit(rate, rise.factor)
+        advice, better = _without_limit(rate, rise.factor)
     text, advice = with_scale(run, as_text(text), advice)
-    return [Verdict(NAME, sure, steps, evidence, text, advice)]
+    changes = rate_change(better)
+    return [Verdict(NAME, sure, steps, evidence, text, advice, changes=changes)]
 
 
-def _without_limit(rate: float | None, factor: float) -> str:
+def _without_limit(
+    rate: float | None, factor: float
+) -> tuple[str, float | None]:
     """What to try where the limit is not known: a third, if that may do.
 
     Where the loss is multiplied by `factor` a step, plain descent needs
@@ -186,11 +197,12 @@ def _without_limit(rate: float | None, factor: float) -> str:
     if stable_limit(1.0, max(factor, 1.0)) < THIRD:
         return (
             "Divide the learning rate by ten, again and again until the loss "
-            "falls; gdtrain.find_learning_rate looks for one that is stable."
+            "falls; gdtrain.find_learning_rate looks for one that is stable.",
+            rate / 10 if rate else None,
         )
     if not rate:
-        return "Try a third of the learning rate."
-    return f"Try {rate / 3:.2g}, and less while it still grows."
+        return "Try a third of the learning rate.", None
+    return f"Try {rate / 3:.2g}, and less while it still grows.", rate / 3
 
 
 def _fastest_layer(run: Run, first: int, last: int) -> str | None:

@@ -4,9 +4,15 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
+from gdtrain.diagnosis.rate_trials import ENOUGH, NONE, RateTrial
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import Trend
-from gdtrain.diagnosis.verdict import Verdict, as_text, confidence
+from gdtrain.diagnosis.verdict import (
+    Verdict,
+    as_text,
+    confidence,
+    rate_change,
+)
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
 NAME = "learning rate too large: oscillating"
@@ -71,7 +77,10 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if is_broken(case.found) or course is None or run.learning_rate == 0:
         return []
-    if run.gradient_is_rounding:
+    tried = case.rate_trials.smaller if case.rate_trials else None
+    if tried is not None and tried.share >= ENOUGH:
+        return [_by_trial(run, tried)]
+    if run.gradient_is_rounding or tried is not None and tried.share < NONE:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
     harm = _harm(run.values["loss"][rows], course) / HARMS
@@ -86,6 +95,20 @@ def judge(case: Case) -> list[Verdict]:
         name: value for name, (margin, value) in signs.items() if margin >= 1
     }
     return [_oscillating(run, confidence(best, harm), rows, evidence)]
+
+
+def _by_trial(run: Run, tried: RateTrial) -> Verdict:
+    """From a smaller rate that gains far more in some steps."""
+    rate = run.learning_rate
+    return Verdict(
+        NAME,
+        confidence(tried.share / ENOUGH),
+        run.last_half,
+        {"learning_rate": rate, "share_of_gain": tried.share},
+        f"learning_rate {rate:.3g}: with {tried.rate:.2g}, {tried.trial}.",
+        f"Try {tried.rate:.2g}.",
+        changes=rate_change(tried.rate),
+    )
 
 
 def _harm(late: np.ndarray, course: Trend) -> float:
@@ -135,17 +158,22 @@ def _oscillating(
     steps = int(run.steps[rows[0]]), int(run.steps[rows[-1]])
     rate = run.rate_in_force(rows[0], rows[-1])
     text, advice = _strongest(evidence), "Try half the learning rate."
+    better = None
     if rate:
         evidence["learning_rate"] = rate
         text = f"learning_rate {rate:.3g}: {text}"
-        advice = f"Try {rate / 2:.2g}."
+        better = rate / 2
         limit = _limit_of_jumps(run, rate, evidence)
         # It is of all data; where it is far off, that of small batches differs.
         if limit and limit.value < NEAR * rate:
             evidence["stable_learning_rate"] = limit.value
             text += f"; the stable limit is {limit.value:.3g} ({limit.source})"
-            advice = f"Try {min(SHARE * limit.value, rate / 2):.2g}."
-    return Verdict(NAME, sure, steps, evidence, as_text(text), advice)
+            better = min(SHARE * limit.value, better)
+        advice = f"Try {better:.2g}."
+    changes = rate_change(better)
+    return Verdict(
+        NAME, sure, steps, evidence, as_text(text), advice, changes=changes
+    )
 
 
 def _limit_of_jumps(run: Run, rate: float, evidence: dict) -> Limit | None:

@@ -8,8 +8,9 @@ below its start, of weights that are many times as long.
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.rate_trials import ENOUGH, NONE, RateTrial
 from gdtrain.diagnosis.run import Run
-from gdtrain.diagnosis.verdict import Change, Verdict, confidence
+from gdtrain.diagnosis.verdict import Verdict, confidence, rate_change
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
 NAME = "learning rate too large: overshot"
@@ -25,7 +26,12 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if is_broken(case.found) or course is None or run.is_resumed:
         return []
-    if not run.learning_rate or course.ends_lower:
+    if not run.learning_rate:
+        return []
+    tried = case.rate_trials.smaller_from_new if case.rate_trials else None
+    if tried is not None and tried.share >= ENOUGH:
+        return [_by_trial(run, tried)]
+    if course.ends_lower or tried is not None and tried.share < NONE:
         return []
     grown, layer = growth_of_weights(run)
     early = early_path(run)
@@ -48,9 +54,25 @@ def judge(case: Case) -> list[Verdict]:
             f"{grown:.3g} times as long, and the loss came from "
             f"{course.start:.4g} to {course.end:.4g}.",
             f"Start again with {rate / 10:.2g}, a tenth of it.",
-            changes=(Change("learning_rate", rate / 10),),
+            changes=rate_change(rate / 10),
         )
     ]
+
+
+def _by_trial(run: Run, tried: RateTrial) -> Verdict:
+    """From a smaller rate that gains more in some steps than the whole run."""
+    rate = run.learning_rate
+    return Verdict(
+        NAME,
+        confidence(tried.share / ENOUGH),
+        run.span,
+        {"learning_rate": rate, "share_of_gain": tried.share},
+        f"learning_rate {rate:.3g}: from new weights, {tried.trial.steps:,} "
+        f"steps with {tried.rate:.2g} come to the loss "
+        f"{tried.trial.changed:.3g}, less than all of this run.",
+        f"Start again with {tried.rate:.2g}.",
+        changes=rate_change(tried.rate),
+    )
 
 
 def growth_of_weights(run: Run) -> tuple[float, str]:

@@ -6,9 +6,10 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, against_limit
+from gdtrain.diagnosis.rate_trials import ENOUGH, NONE, RateTrial
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import FALLS, Trend, last_quarters
-from gdtrain.diagnosis.verdict import Verdict, confidence
+from gdtrain.diagnosis.verdict import Change, Verdict, confidence, rate_change
 from gdtrain.diagnosis.verdicts import (
     dead,
     decayed,
@@ -47,7 +48,26 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if course is None or run.learning_rate == 0:
         return []
+    tried = case.rate_trials.larger if case.rate_trials else None
+    if tried is not None and tried.share >= ENOUGH:
+        return [_by_trial(run, tried)]
+    if tried is not None and tried.share < NONE:
+        return []
     return _by_loss(run, course) or _by_path(run, course)
+
+
+def _by_trial(run: Run, tried: RateTrial) -> Verdict:
+    """From a larger rate that gains far more in some steps."""
+    rate, largest = run.usual_learning_rate, run.learning_rate
+    return Verdict(
+        NAME,
+        confidence(tried.share / ENOUGH),
+        run.span,
+        {"learning_rate": rate, "share_of_gain": tried.share},
+        f"learning_rate {largest:.3g}: with {tried.rate:.2g}, {tried.trial}.",
+        f"Try {tried.rate:.2g}.",
+        changes=rate_change(tried.rate),
+    )
 
 
 def _by_loss(run: Run, course: Trend) -> list[Verdict]:
@@ -112,29 +132,39 @@ def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
     if rate and limit:
         evidence["stable_learning_rate"] = limit.value
         text += f" {against_limit(rate, limit, digits=2)}."
-    advice = _advice(run, rate, limit)
-    return Verdict(NAME, sure, run.span, evidence, text, advice)
+    advice, change = _advice(run, rate, limit)
+    return Verdict(NAME, sure, run.span, evidence, text, advice, changes=change)
 
 
-def _advice(run: Run, rate: float | None, limit: Limit | None) -> str:
+def _advice(
+    run: Run, rate: float | None, limit: Limit | None
+) -> tuple[str, tuple[Change, ...]]:
     """A share of the limit where that is known, else ten times the rate."""
     again = ", and again until the loss falls within some steps."
-    if not rate:
-        return f"Try ten times the learning rate{again}"
+    largest = run.learning_rate
+    if not rate or not largest:
+        return f"Try ten times the learning rate{again}", ()
     if limit and rate > SHARE * limit.value:
         return (
             "More than the limit is not stable: use momentum or Adam, or "
-            "scale the inputs."
+            "scale the inputs.",
+            (),
         )
     if limit:
+        better = SHARE * limit.value
         return (
-            f"Try {SHARE * limit.value:.2g}, {SHARE:g} times the limit, and "
-            "less if the loss then jumps with the batches."
+            f"Try {better:.2g}, {SHARE:g} times the limit, and less if the "
+            "loss then jumps with the batches.",
+            rate_change(better),
         )
-    usual = ""
-    if run.learning_rate and run.learning_rate > 1.01 * rate:
-        usual = f" (half the steps had {rate:.2g} or less)"
-    return f"Try {10 * rate:.2g}, ten times as much{usual}{again}"
+    changes = rate_change(10 * largest)
+    if largest > 1.01 * rate:
+        return (
+            f"Try {10 * largest:.2g} for the largest, ten times as much "
+            f"(half the steps had {rate:.2g} or less){again}",
+            changes,
+        )
+    return f"Try {10 * rate:.2g}, ten times as much{again}", changes
 
 
 def fastest(loss: np.ndarray, steps: np.ndarray, course: Trend) -> float:
