@@ -30,9 +30,9 @@ class RateTrial(NamedTuple):
 class RateTrials:
     """Trials of larger and smaller learning rates, made when asked for.
 
-    Shares of `ENOUGH` or more decide: of a run that gained as much as it could, no other rate adds much within
-    some steps; of one whose rate is far too small or too large, another rate
-    soon adds as much as all of it did.
+    Shares of `ENOUGH` or more decide: to a run that gained as much as it
+    could, no other rate adds much within some steps; to one whose rate is far
+    too small or too large, another rate soon adds as much as all of it did.
 
     Args:
         trials: Open.
