@@ -8,20 +8,18 @@ import re
 import time
 import warnings
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from gdtrain.diagnosis.scales import Scale
+from gdtrain.diagnosis import trial_ways as ways
 from gdtrain.diagnosis.task import Task
-from gdtrain.diagnosis.trial_program import Programs, Units, Variant
+from gdtrain.diagnosis.trial_program import Programs, Variant
+from gdtrain.diagnosis.trial_ways import Start, Way
 from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.state import fresh, variables
 from gdtrain.state.preserved import preserved_model
-
-Start = Literal["last", "new"]
 
 #: Changes that continue a run: they are tried from its last weights. Others
 #: from new ones: a smaller rate nearly always helps for some steps at the end
@@ -32,8 +30,7 @@ STARTS_NEW = ("scale_inputs", "scale_targets", "from_logits", "shuffle")
 _NO_RATE = 0.01  # Of the largest: steps at such a rate show nothing
 _SECONDS = 1.0  # For all trials, where an epoch takes less
 _PROBE = 8  # Steps that are timed
-_MOST_SEEN = 2048  # Examples of which the loss is computed
-_SEED = 0  # Of the order of examples, and of new weights
+_SEED = 0  # Of new weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +77,8 @@ class Trial:
             return -1.0
         if not math.isfinite(self.without):
             return 1.0
+        if not math.isfinite(self.before):
+            return 1.0 if self.changed < self.without else -1.0
         gains = self.before - self.without, self.before - self.changed
         return (gains[1] - gains[0]) / max(map(abs, gains))
 
@@ -97,19 +96,6 @@ class NotTried(NamedTuple):
     """Why something was not tried, in words."""
 
     reason: str
-
-
-class _Way(NamedTuple):
-    """A way to train."""
-
-    start: Start
-    shuffled: bool
-    rates: tuple[str, float] = ("as the run", 1.0)
-    decay: float = 1.0
-    variant: Variant = Variant()
-    scales_inputs: bool = False
-    scales_targets: bool = False
-    times: float = 1.0  # As many steps, from new weights
 
 
 class Trials:
@@ -206,10 +192,13 @@ class Trials:
         if self.reason is not None:
             return None
         try:
-            return self._loss(start, self._seen(self.steps), Variant())
+            rows = ways.seen(self._task, self.steps)
+            return self._loss(start, rows, Variant())
         except Exception:
             # As in `run`: the model's own code may raise anything.
             return None
+        finally:
+            self._last.set_back()
 
     def _run(
         self,
@@ -218,16 +207,16 @@ class Trials:
         start: Start | None,
     ) -> Trial:
         # Facts are of the last weights, so they are asked for first.
-        changed = self._changed(
-            _Way("last", self._task.sample.is_shuffled), changes
+        changed = ways.changed(
+            self._task, Way("last", self._task.sample.is_shuffled), changes
         )
         start = start or self._start(changes)
         steps = steps or self.steps
         changed = changed._replace(start=start)
-        without = _Way(start, self._task.sample.is_shuffled)
+        without = Way(start, self._task.sample.is_shuffled)
         # The loss that is right decides about both.
         variant = Variant(changed.variant.from_logits)
-        rows = self._seen(steps)
+        rows = ways.seen(self._task, steps)
         before = self._loss(start, rows, variant)
         after = before
         if start == "new" or changed.times == 1:
@@ -236,39 +225,6 @@ class Trials:
         return Trial(
             changes, steps, start, before, after, with_changes, rows.size
         )
-
-    def _changed(self, way: _Way, changes: tuple[tuple[str, Any], ...]) -> _Way:
-        """The way to train with changes.
-
-        Raises:
-            ValueError: if one cannot be made.
-        """
-        task = self._task
-        for kind, value in changes:
-            if kind in ("learning_rate", "constant_learning_rate"):
-                way = way._replace(rates=(kind, float(value)))
-            elif kind == "weight_decay":
-                strength = task.strength_of_decay
-                if not strength:
-                    raise ValueError("there is no weight decay of known size")
-                way = way._replace(decay=float(value) / strength)
-            elif kind == "shuffle":
-                way = way._replace(shuffled=True)
-            elif kind in ("from_logits", "global_clipnorm"):
-                variant = way.variant._replace(**{kind: value})
-                way = way._replace(variant=variant)
-            elif kind == "scale_inputs":
-                if not any(one.matters for one in task.inputs):
-                    raise ValueError("no input has a scale that matters")
-                way = way._replace(scales_inputs=True)
-            elif kind == "scale_targets":
-                self._units()  # Raises where they are not known
-                way = way._replace(scales_targets=True)
-            elif kind == "steps":
-                way = way._replace(times=float(value))
-            else:
-                raise ValueError(f"nothing is known of the change {kind!r}")
-        return way
 
     def _start(self, changes: tuple[tuple[str, Any], ...]) -> Start:
         """Which weights to start from."""
@@ -282,10 +238,10 @@ class Trials:
         if not kinds <= set(CONTINUES):
             return "new"
         if "constant_learning_rate" not in kinds:
-            rates = self._rates(_Way("last", True), 1)
+            rates = ways.rates(self._task, Way("last", True), 1)
             if rates[0] < _NO_RATE * self._task.learning_rates.max():
                 return "new"
-        rows = self._seen(1)
+        rows = ways.seen(self._task, 1)
         loss = self._loss("last", rows, Variant())
         # Also where it is not a number
         is_useful = loss <= self._loss("new", rows, Variant())
@@ -295,7 +251,7 @@ class Trials:
     def steps(self) -> int:
         """How many steps a trial makes each way, if not given."""
         task, sample = self._task, self._task.sample
-        way = _Way("last", sample.is_shuffled)
+        way = Way("last", sample.is_shuffled)
         self._train(way, 2)  # Traced
         begin = _clocks()
         self._train(way, _PROBE)
@@ -318,30 +274,36 @@ class Trials:
             for variable, value in self._new:
                 variable.assign(value)
 
-    def _train(self, way: _Way, steps: int) -> None:
+    def _train(self, way: Way, steps: int) -> None:
         """Trains from a start."""
         self._begin(way.start)
         sample = self._task.sample
         if way.start == "new":
             steps = math.ceil(steps * way.times)
-        rows = batches(sample.examples, sample.batch_size, steps, way.shuffled)
-        data = self._data(way.scales_inputs, way.scales_targets)
+        rows = ways.batches(
+            sample.examples, sample.batch_size, steps, way.shuffled
+        )
+        data = ways.data(self._task, way.scales_inputs, way.scales_targets)
         self._programs.train(
-            data, rows, self._rates(way, steps), way.decay, way.variant
+            data,
+            rows,
+            ways.rates(self._task, way, steps),
+            way.decay,
+            way.variant,
         )
 
     def _loss_after(
-        self, way: _Way, steps: int, rows: np.ndarray, variant: Variant
+        self, way: Way, steps: int, rows: np.ndarray, variant: Variant
     ) -> float:
         """The loss of some examples after training."""
         key = way, steps, variant
         if key not in self._found:
             self._train(way, steps)
             loss = self._programs.loss(
-                self._data(way.scales_inputs, False),
+                ways.data(self._task, way.scales_inputs, False),
                 rows,
                 variant,
-                self._units() if way.scales_targets else None,
+                ways.units(self._task) if way.scales_targets else None,
             )
             self._found[key] = loss if math.isfinite(loss) else math.inf
         return self._found[key]
@@ -355,76 +317,6 @@ class Trials:
             self._found[key] = self._programs.loss(data, rows, variant)
         return self._found[key]
 
-    def _rates(self, way: _Way, steps: int) -> np.ndarray:
-        """The learning rate of each step.
-
-        From new weights, those of the run, stretched to so many steps; from
-        the last ones, what would follow.
-        """
-        kind, value = way.rates
-        task = self._task
-        if kind == "constant_learning_rate":
-            return np.full(steps, value)
-        of_run = task.learning_rates
-        if way.start == "new":
-            length = max(len(of_run), steps)
-            places = np.arange(steps) * length // steps
-            rates = of_run[np.minimum(places, len(of_run) - 1)]
-        else:
-            done = unwrapped(task.model.optimizer).iterations.numpy()
-            rates = task.scheduled(int(done), steps)
-        if kind == "learning_rate":
-            largest = of_run.max()
-            if not largest > 0:
-                return np.full(steps, value)
-            rates = rates / largest * value
-        return rates
-
-    def _seen(self, steps: int) -> np.ndarray:
-        """Rows of the examples of which the loss is computed, in parts."""
-        sample = self._task.sample
-        count, size = sample.examples, sample.batch_size
-        inputs = getattr(self._task.model, "inputs", None) or []
-        if all(one.shape[0] is None for one in inputs):
-            size = min(max(size, 32), count)
-        wanted = max(256, steps * sample.batch_size // 4)
-        parts = max(min(wanted, count, _MOST_SEEN) // size, 1)
-        return (np.arange(parts * size) * count // (parts * size)).reshape(
-            parts, size
-        )
-
-    def _data(self, scales_inputs: bool, scales_targets: bool) -> Any:
-        """The examples, standardized or not."""
-        task = self._task
-        x, y, sample_weight = task.sample.parts
-        if not (scales_inputs or scales_targets):
-            return task.sample.data
-        if scales_inputs:
-            x = _standardized(x, task.inputs)
-        if scales_targets:
-            y = _standardized(y, task.targets)
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-    def _units(self) -> Units:
-        """For each output, the unit and the mean of its targets.
-
-        Raises:
-            ValueError: if targets cannot be standardized.
-        """
-        task = self._task
-        if not task.model._uses_default_step:
-            raise ValueError("targets of a `train_step` of your own stay")
-        if not task.targets or not all(one.matters for one in task.targets):
-            raise ValueError("the targets have no scale that matters")
-        units = [
-            (one.unit, one.mean)
-            for one in task.targets_by_output
-            if one is not None
-        ]
-        if not units or len(units) < len(task.outputs):
-            raise ValueError("it is not known which targets an output has")
-        return units
-
 
 def trial(
     task: Task,
@@ -435,49 +327,6 @@ def trial(
     """One trial by itself. See `Trials.run`."""
     with Trials(task, expected=1) as trials:
         return trials.run(changes, steps, start)
-
-
-def batches(examples: int, size: int, steps: int, shuffled: bool) -> np.ndarray:
-    """The rows of the examples of each step, int64 `[steps, size]`.
-
-    Shuffled, each epoch has another order. Else they come in the order of the
-    data; of more data than so many steps see, spread evenly, so that they
-    come as in an epoch that is shorter.
-
-    Example:
-
-    >>> batches(8, 2, 2, shuffled=False).tolist()
-    [[0, 2], [4, 6]]
-    """
-    if not shuffled:
-        if steps * size <= examples:
-            rows = np.arange(steps * size) * examples // (steps * size)
-        else:
-            rows = np.arange(steps * size) % (examples // size * size)
-        return rows.reshape(steps, size)
-    random = np.random.default_rng(_SEED)
-    an_epoch = examples // size
-    epochs = math.ceil(steps / an_epoch)
-    rows = np.concatenate(
-        [random.permutation(examples)[: an_epoch * size] for _ in range(epochs)]
-    )
-    return rows.reshape(-1, size)[:steps]
-
-
-def _standardized(some: Any, scales: list[Scale]) -> Any:
-    """Arrays with a mean of 0 and a deviation of 1, where that matters."""
-    left = iter(scales)
-
-    def one(leaf: Any) -> Any:
-        if leaf is None:
-            return None
-        scale = next(left)
-        if not scale.matters:
-            return leaf
-        values = (np.asarray(leaf, np.float64) - scale.mean) / scale.unit
-        return tf.constant(values.astype(np.float32))
-
-    return keras.tree.map_structure(one, some)
 
 
 def _why_not(task: Task) -> str | None:

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.diagnosis.task import Task
-from gdtrain.diagnosis.trial import NotTried, Trial, Trials, batches, trial
+from gdtrain.diagnosis.trial import NotTried, Trial, Trials, trial
+from gdtrain.diagnosis.trial_ways import batches
 from tests import models
 from tests.state.test_preserved_model import (
     assert_equal,
