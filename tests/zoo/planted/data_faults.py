@@ -127,9 +127,9 @@ def _with_nonfinite(value: float, where: str) -> Fault:
 
 
 def learns_nothing(pair: Pair) -> bool:
-    """No better than an output that is the same for all examples, by 3%."""
+    """At most 10% better than an output that is the same for all examples."""
     data = pair.spoiled.training.draw(pair.planted.seed)
-    return pair.planted.end >= 0.97 * guess(data)
+    return pair.planted.end >= 0.9 * guess(data)
 
 
 #: Wrong labels that are learned by heart are overfitted: both are true.

@@ -92,7 +92,7 @@ class Planted:
             pair = Pair(
                 healthy, spoiled, without, planted, clean, self.fault.read
             )
-            gain = 1 - pair.lost_in_own_loss
+            gain = (planted.first - planted.end) / (without.first - without.end)
             if self.fault.is_there(pair):
                 names = tuple(sorted(self.fault.accepted(planted, best)))
                 found.append(
