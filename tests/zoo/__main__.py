@@ -56,12 +56,12 @@ def judge(
         with_model: Whether model and data are at hand.
         follow: Whether the advice of the first verdict is followed.
     """
-    given = []
+    given = {}
     if with_model:
         training = making.bench_of(kept.recipe.setup).training
-        model, data = kept.rebuilt(training)
-        given = [model, data.x, data.y]
-    found = diagnose(kept.telemetry, *given, history=kept.history)
+        model, (x, y, _) = kept.rebuilt(training)
+        given = {"model": model, "x": x, "y": y, "shuffle": training.shuffle}
+    found = diagnose(kept.telemetry, **given, history=kept.history)
     first = found.verdict
     followed = ""
     if follow and first.changes:
@@ -75,18 +75,26 @@ def judge(
 
 
 def score(options: argparse.Namespace) -> None:
-    """Prints the table of runs on disk."""
+    """Prints the table of runs on disk; what fails is not in it."""
     runs = [
         kept
         for kept in folder.runs(*options.folders)
         if options.only in str(kept.recipe)
     ]
-    outcomes = []
+    outcomes, failed = [], []
     for kept in runs[: options.limit]:
-        outcomes.append(judge(kept, options.with_model, options.follow))
-        if options.show and not outcomes[-1].is_right:
-            print(f"{kept.folder}: {outcomes[-1]}", flush=True)
+        try:
+            outcome = judge(kept, options.with_model, options.follow)
+        except Exception:
+            traceback.print_exc()
+            failed.append(kept.folder)
+            continue
+        outcomes.append(outcome)
+        if options.show and not outcome.is_right:
+            print(f"{kept.folder}: {outcome}", flush=True)
     print("\n".join(scores.table(outcomes)))
+    if failed:
+        sys.exit("Failed:\n" + "\n".join(failed))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -227,6 +228,25 @@ def test_runs_of_known_rates_are_judged(runs):
     wrong = [one for one in outcomes if one.label != BORDERLINE]
     wrong = [one for one in wrong if not one.is_right]
     assert len(wrong) <= 1, wrong
+
+
+def test_a_run_that_cannot_be_judged_is_named_below_the_table(
+    runs, tmp_path, monkeypatch, capsys
+):
+    for name, kept in zip(("good", "bad"), runs, strict=False):
+        shutil.copytree(kept.folder, tmp_path / name)
+    os.remove(tmp_path / "bad" / "telemetry.npz")
+    monkeypatch.setattr("sys.argv", ["zoo", "score", str(tmp_path)])
+    with pytest.raises(SystemExit, match="Failed:\n.*bad"):
+        main()
+    assert "1 faults, 0 healthy runs, 0 borderline" in capsys.readouterr().out
+
+
+def test_a_run_is_judged_with_its_model(runs):
+    slow = next(one for one in runs if one.recipe.place == "best x 0.001")
+    found = judge(slow, with_model=True, follow=True)
+    assert found.is_right
+    assert found.followed == "better"
 
 
 @pytest.mark.long
