@@ -21,6 +21,8 @@ from gdtrain.diagnosis.verdicts import (
     decayed,
     diverging,
     exploding,
+    inputs_not_scaled,
+    label_noise,
     noise_floor,
     nonfinite,
     not_learning,
@@ -28,9 +30,11 @@ from gdtrain.diagnosis.verdicts import (
     nothing_moves,
     nothing_to_report,
     oscillating,
+    output_and_loss,
     overfitting,
     overshot,
     plateau,
+    targets_not_scaled,
     too_small,
     vanishing,
     weight_decay,
@@ -42,6 +46,9 @@ from gdtrain.writers.reading import open_source
 #: One that depends on what else was found comes after it.
 JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
     nothing_moves.NAME: nothing_moves.judge,
+    output_and_loss.NAME: output_and_loss.judge,
+    inputs_not_scaled.NAME: inputs_not_scaled.judge,
+    targets_not_scaled.NAME: targets_not_scaled.judge,
     not_shuffled.NAME: not_shuffled.judge,
     weight_decay.NAME: weight_decay.judge,
     exploding.NAME: exploding.judge,
@@ -52,6 +59,7 @@ JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
     oscillating.NAME: oscillating.judge,
     overshot.NAME: overshot.judge,
     decayed.NAME: decayed.judge,
+    label_noise.NAME: label_noise.judge,
     overfitting.NAME: overfitting.judge,
     too_small.NAME: too_small.judge,
     not_learning.NAME: not_learning.judge,
@@ -168,9 +176,14 @@ def diagnose(
 
     - nothing moves: the learning rate or the gradient is 0 at all steps, or
       updates are so small that float32 rounds them away
+    - output and loss do not fit: such as softmax where the loss takes logits,
+      or targets that an activation cannot reach
+    - inputs not scaled, targets not scaled: of a size or an offset that makes
+      descent slow, and not learned yet
     - data not shuffled: the loss takes the same course within each epoch, in
       blocks
-    - weight decay too strong: all layers shrink at one rate, ten times or more
+    - weight decay too strong: all layers shrink at one rate, to a third or
+      less
     - exploding gradients: at the first step, a layer's gradient is 300 times
       as long as its weights, or grows 30 times towards the first layer
     - learning rate too large: diverging: the loss rises, or nothing is finite
@@ -184,6 +197,7 @@ def diagnose(
     - learning rate too large: overshot: the first updates threw the weights
       far away, and the loss did not come below its start
     - not learning: the loss never falls beyond noise
+    - label noise: labels that those of all similar examples contradict
     - overfitting: the loss of validation rises, that of training does not
     - learning rate decayed too early: to nothing, while the loss still fell
     - learning rate too small: the loss falls steadily, at most 1% of the gain

@@ -3,7 +3,7 @@
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,11 +13,14 @@ import tensorflow as tf
 from gdtrain.curvature.curvature import curvature
 from gdtrain.diagnosis import (
     constant,
+    learned,
     outputs,
     regularization,
     sample,
     scales,
 )
+from gdtrain.diagnosis.entering import Entering, entering
+from gdtrain.diagnosis.learned import Answer
 from gdtrain.diagnosis.outputs import Output
 from gdtrain.diagnosis.regularization import Regularization
 from gdtrain.diagnosis.run import Limit
@@ -152,6 +155,68 @@ class Task:
             lambda leaf: None if leaf is None else leaf[:_FEW], x
         )
         return _or_none(lambda: outputs.of(self.model, few)) or []
+
+    @functools.cached_property
+    def answers(self) -> list[Answer]:
+        """What the model gives for some examples, at each output."""
+        x, targets = self._some
+
+        def call() -> list[Answer]:
+            return learned.answers(self.model, self.outputs, x, targets)
+
+        return _or_none(call) or []
+
+    @functools.cached_property
+    def entering(self) -> list[Entering]:
+        """What the first layers with weights receive of them."""
+        return _or_none(lambda: entering(self.model, self._some[0])) or []
+
+    def losses_of_longer(self, factors: Sequence[float]) -> np.ndarray | None:
+        """The loss of the data where kernels are multiplied by factors.
+
+        Without regularizers; the model stays as it is.
+
+        Returns:
+            Float64 `[factors]`, or `None` if it is not known.
+        """
+        x, targets = self._some
+
+        def measure() -> np.ndarray:
+            return np.array(
+                [
+                    learned.loss_of_longer(
+                        self.model, self.outputs, x, targets, factor
+                    )
+                    for factor in factors
+                ]
+            )
+
+        return _or_none(measure)
+
+    @property
+    def relative_length(self) -> float:
+        """The size of the kernels over that of new ones, of the largest.
+
+        New ones are taken to be Glorot's; infinite if there are no kernels.
+        """
+        return learned.relative_length(self.model)
+
+    @functools.cached_property
+    def some_rows(self) -> np.ndarray:
+        """Which of the sample's examples these are: spread evenly."""
+        count = self.sample.examples
+        taken = min(count, learned.EXAMPLES)
+        return np.arange(taken) * count // taken
+
+    @property
+    def _some(self) -> tuple[Any, list[Any]]:
+        """Their inputs, and the targets of each output."""
+        return keras.tree.map_structure(
+            lambda leaf: (
+                None if leaf is None else tf.gather(leaf, self.some_rows)
+            ),
+            (self.sample.parts[0], self._targets_of),
+        )
 
     @functools.cached_property
     def class_shares(self) -> list[np.ndarray | None]:

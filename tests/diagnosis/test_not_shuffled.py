@@ -7,6 +7,7 @@ import pytest
 import gdtrain
 from gdtrain.diagnosis.verdicts import not_shuffled
 from tests.diagnosis.runs import case_of
+from tests.diagnosis.tasks import case_with, compiled
 
 EPOCHS, BATCHES = 12, 24
 
@@ -88,3 +89,20 @@ def test_sorted_labels_in_a_real_training(shuffle):
     )  # fmt: skip
     names = [one.name for one in gdtrain.diagnose(telemetry).verdicts]
     assert (not_shuffled.NAME in names) is not shuffle
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_with_the_data_it_is_known_whether_they_are_sorted(shuffle, is_sorted):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(320, 3)).astype("float32")
+    y = x @ np.ones([3, 1], "float32")
+    if is_sorted:
+        order = np.argsort(y[:, 0])
+        x, y = x[order], y[order]
+    model = compiled([keras.layers.Dense(1)], "mse", [3])
+    case = case_with(model, x, y, shuffle=shuffle, loss=np.ones(20))
+    found = not_shuffled.judge(case)
+    assert bool(found) is (is_sorted and not shuffle)
+    whole = case_with(model, x, y, shuffle=False, batch_size=320)
+    assert not_shuffled.judge(whole) == []

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.learned import well_learned
 from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.task import Task
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
 
 NAME = "data not shuffled"
@@ -17,6 +19,7 @@ CHANCE = 6.0  # Standard errors of a mean correlation
 SAME = 0.5  # Correlation of an epoch with the next
 JUMPS = 3.0  # Standard errors of a skewness
 DRAWS = 200  # Random orders that the skewness is compared with
+SORTED = 0.5  # Where 1 is sorted and 0 a random order
 RANGE = 0.5  # Of the mean loss: less does not matter
 
 
@@ -125,6 +128,10 @@ def judge(case: Case) -> list[Verdict]:
     if run.name or run.first_nonfinite is not None:
         return []
     found = pattern(run)
+    repeats = found is not None and min(found.repeats) >= 1
+    if case.task is not None:
+        known_order = repeats or (found is None and not _shuffles(case.task))
+        return _by_order(case, case.task) if known_order else []
     if found is None or min(found.margins) < 1:
         return []
     return [
@@ -142,6 +149,37 @@ def judge(case: Case) -> list[Verdict]:
             f"order has 0 +- {found.same_error:.2g}): it jumps and falls again "
             f"at the same places, by {found.range:.2g} times its mean. The "
             "examples come in one order, similar ones together.",
+            ADVICE,
+            changes=(Change("shuffle"),),
+        )
+    ]
+
+
+def _shuffles(task: Task) -> bool:
+    """Whether the order of the examples does not matter, or is random."""
+    sample = task.sample
+    return sample.is_shuffled or sample.steps_per_epoch in (None, 1)
+
+
+def _by_order(case: Case, task: Task) -> list[Verdict]:
+    """From the data, which are taken in the order in which they are."""
+    order = task.order
+    if order is None or order.sortedness < SORTED:
+        return []
+    margin = order.sortedness / order.error / CHANCE
+    if margin < 1 or well_learned(task.answers):
+        return []
+    return [
+        Verdict(
+            NAME,
+            confidence(margin),
+            case.run.span,
+            {"sortedness": order.sortedness},
+            "The examples are sorted by their targets (1 is sorted, 0 a "
+            f"random order: {order.sortedness:.2f} +- {order.error:.2g}), and "
+            "each epoch takes them in this order: batches are of similar "
+            "examples, and what is learned of the first is lost again with "
+            "the last.",
             ADVICE,
             changes=(Change("shuffle"),),
         )

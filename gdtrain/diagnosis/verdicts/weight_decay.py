@@ -4,6 +4,7 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.run import Run
+from gdtrain.diagnosis.task import Task
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
 
 NAME = "weight decay too strong"
@@ -11,14 +12,21 @@ NAME = "weight decay too strong"
 SHRUNK = 3.0  # Times shorter, the layer that shrank least
 ALIKE = 1.25  # Largest over smallest rate of decay
 HALF = 0.5
+FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 4.0)  # Of all kernels
+GAIN = 0.05  # Share of the loss of a constant that longer weights gain
+PULLS = 0.25  # Share of the gradient: half of it at rest
+NOTHING = 0.95  # Times the loss of a constant: nothing is learned
+SHORT = 0.3  # Times the size of new weights
 
 
 def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none."""
-    run = case.run
-    if run.is_resumed or run.first_nonfinite is not None:
+    run, task = case.run, case.task
+    if run.name or run.first_nonfinite is not None:
         return []
-    found = decay(run)
+    if task is not None:
+        return _by_longer_weights(case, task) if task.strength_of_decay else []
+    found = None if run.is_resumed else decay(run)
     if found is None:
         return []
     shrunk, rates = found
@@ -26,20 +34,62 @@ def judge(case: Case) -> list[Verdict]:
     if margin < 1 or rates.max() > ALIKE * rates.min():
         return []
     rate = float(np.median(rates))
+    text = (
+        f"The weights of all layers shrink at one rate, {rate:.2g} a step, "
+        f"until they are {shrunk:.2g} times shorter or more: this is decay, "
+        "which the data hardly work against."
+    )
+    evidence = {"shrunk": shrunk, "decay_a_step": rate}
+    return _verdict(case, confidence(margin), evidence, text)
+
+
+def _verdict(
+    case: Case, sure: float, evidence: dict[str, float], text: str
+) -> list[Verdict]:
     return [
         Verdict(
             NAME,
-            confidence(margin),
-            run.span,
-            {"shrunk": shrunk, "decay_a_step": rate},
-            f"The weights of all layers shrink at one rate, {rate:.2g} a step, "
-            f"until they are {shrunk:.2g} times shorter or more: this is "
-            "decay, which the data hardly work against.",
+            sure,
+            case.run.span,
+            evidence,
+            text,
             "Use a far smaller weight_decay or regularizer, a hundredth of "
             "it, or none.",
             changes=(Change("weight_decay", 0.0),),
         )
     ]
+
+
+def _by_longer_weights(case: Case, task: Task) -> list[Verdict]:
+    """From what the loss of the data is with longer weights."""
+    losses, constant = task.losses_of_longer(FACTORS), task.constant_loss
+    share = task.regularization.gradient_share
+    if losses is None or not constant or constant < 0:
+        return []
+    best = int(np.argmin(losses))
+    gain = float(losses[0] - losses[best]) / constant
+    evidence = {"weight_decay": task.strength_of_decay, "gain": gain}
+    if gain >= GAIN and share is not None and share >= PULLS:
+        return _verdict(
+            case,
+            confidence(gain / GAIN),
+            evidence | {"share_of_gradient": share},
+            f"Weight decay or regularizers make {share:.0%} of the gradient "
+            f"and hold the weights back: {FACTORS[best]:g} times as long, "
+            f"they have a loss of {losses[best]:.3g}, not {losses[0]:.3g}, on "
+            "the data.",
+        )
+    length = task.relative_length
+    if losses[0] > NOTHING * constant and length < SHORT:
+        return _verdict(
+            case,
+            confidence(SHORT / max(length, 1e-9)),
+            evidence | {"length": length},
+            f"All weights have decayed to at most {length:.2g} times the size "
+            f"of new ones, and the loss is {losses[0]:.3g}, that of a "
+            "constant.",
+        )
+    return []
 
 
 def decay(run: Run) -> tuple[float, np.ndarray] | None:

@@ -1,0 +1,120 @@
+"""Inputs of a scale or an offset that makes descent slow."""
+
+import keras
+
+from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.entering import Entering, InputScale, scale_of
+from gdtrain.diagnosis.learned import LEARNED, Answer
+from gdtrain.diagnosis.verdict import Change, Verdict, confidence
+from gdtrain.keras_bridge.optimizers import unwrapped
+from gdtrain.optimizers import GradientDescent
+
+NAME = "inputs not scaled"
+
+STEPS = 100.0  # Times as many as standardized inputs need
+GAIN = 0.05  # Share of it that a line in the inputs would add
+NOTHING = 0.05  # Share of it: the model is no better than a constant
+UNSURE = 0.6
+
+ADVICE = (
+    "Standardize each feature, `(x - x.mean(0)) / x.std(0)` with the numbers "
+    "of the training data, or begin with an adapted "
+    "`keras.layers.Normalization`; divide pixels by 255."
+)
+
+
+def judge(case: Case) -> list[Verdict]:
+    """A list of one verdict, or none."""
+    task, run = case.task, case.run
+    if task is None or run.name:
+        return []
+    worst = _worst(task.entering, unwrapped(task.model.optimizer))
+    if worst is None or worst[1] < STEPS:
+        return []
+    what, steps, layer, scale = worst
+    sure, text, gained = _missed(
+        [one for one in task.answers if one.errors is not None], layer
+    )
+    if not sure:
+        return []
+    evidence = {"steps": steps, **scale._asdict(), "gain": gained}
+    return [
+        Verdict(
+            NAME,
+            min(sure, confidence(steps / STEPS)),
+            run.span,
+            evidence,
+            f"{_words(what, scale, layer.layer)}: descent needs some "
+            f"{steps:.2g} times as many steps as for standardized inputs."
+            f"{text}",
+            ADVICE,
+            changes=(Change("scale_inputs"),),
+        )
+    ]
+
+
+def _worst(
+    entering: list[Entering], optimizer: keras.optimizers.Optimizer
+) -> tuple[str, float, Entering, InputScale] | None:
+    """What makes descent slowest, and how many times as slow."""
+    plain = (keras.optimizers.SGD, GradientDescent)
+    found = []
+    for one in entering:
+        scale = scale_of(one.values)
+        if scale is not None:
+            conditions = scale.conditions(
+                is_normalized=one.is_normalized,
+                is_adaptive=not isinstance(optimizer, plain),
+            )
+            what = max(conditions, key=conditions.__getitem__)
+            found.append((what, conditions[what], one, scale))
+    return max(found, key=lambda one: one[1]) if found else None
+
+
+def _words(what: str, scale: InputScale, layer: str) -> str:
+    if what == "offset":
+        return (
+            f"The inputs of {layer} have means {scale.offset:.3g} times as "
+            "large as their standard deviations"
+        )
+    if what == "spread":
+        return (
+            f"One input of {layer} varies {scale.spread:.3g} times as far as "
+            "others"
+        )
+    return f"The inputs of {layer} are about {scale.size:.3g} in size, not 1"
+
+
+def _missed(answers: list[Answer], layer: Entering) -> tuple[float, str, float]:
+    """Whether the model missed what its inputs say.
+
+    Returns:
+        `(confidence, sentence, gain)`; a confidence of 0 if it did not.
+    """
+    for answer in answers:
+        errors = answer.errors
+        assert errors is not None
+        explained = errors.explained
+        if not explained < LEARNED:  # NaN: it broke.
+            if explained == explained:
+                continue
+            return UNSURE, " The outputs are not finite.", 0.0
+        features = layer.values
+        if len(features) != len(errors.left):
+            features = features.reshape(len(errors.left), -1)
+        gain = errors.gain(features)
+        if gain >= GAIN:
+            return (
+                confidence(gain / GAIN),
+                f" The model explains {max(explained, 0):.0%} of the variance "
+                "of the targets; a straight line in the inputs, added to it, "
+                f"would explain {gain:.0%} more.",
+                gain,
+            )
+        if explained < NOTHING:
+            return (
+                UNSURE,
+                " The model is no better than a constant.",
+                gain,
+            )
+    return 0.0, "", 0.0
