@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.zoo import halves, making
-from tests.zoo.bench import Trained
+from tests.zoo.bench import Bench, Trained
 from tests.zoo.planted import FAULTS, deep, spoiled, unit
 from tests.zoo.planted.edited import edited, last_activation, one_unit
 from tests.zoo.planted.fault import names_of_rate
@@ -165,3 +165,11 @@ def test_a_planted_run_is_compiled_again_as_it_was():
     bench = making.bench_of(planted(BLOBS, "L2 of 1").setup)
     assert len(bench.model.losses) == 5
     assert making.bench_of(BLOBS).model.losses == []
+
+
+def test_softmax_over_one_unit_moves_nothing():
+    """Which Keras mends in the loss, unless another layer follows."""
+    corners = Setup("build", "corners corner_net", "descent", 32, "constant", 8)
+    spoiled_one = dataclasses.replace(corners, fault="softmax over one unit")
+    trained_one = Bench(unit.training_of(spoiled_one)).train(0.1, 0)
+    assert trained_one.first == trained_one.end > 1

@@ -15,6 +15,7 @@ from tests.zoo.planted.edited import last_activation, regularized
 from tests.zoo.planted.fault import (
     Fault,
     Pair,
+    guess,
     has_labels,
     has_numbers,
     has_values,
@@ -48,6 +49,12 @@ def _as_low(pair: Pair) -> bool:
     return max(losses) <= pair.without.end + HARMLESS * gain and (
         pair.lost <= HARMLESS
     )
+
+
+def _is_learned(pair: Pair) -> bool:
+    """The loss is at most 30% of that of guessing, and steady."""
+    data = pair.spoiled.training.draw(pair.planted.seed)
+    return pair.planted.end <= 0.3 * guess(data) and _is_steady(pair)
 
 
 def _healthy(
@@ -265,7 +272,7 @@ SUSPICIOUS: dict[str, Fault] = {
         _trained_before(0.5, 0.05, last_alone=True), _one_output, _as_low
     ),
     "one class is rare": _healthy(
-        _imbalanced, _few_of_the_last, rates=("own",)
+        _imbalanced, _few_of_the_last, _is_learned, rates=("own",)
     ),
     "two players": _healthy(
         _two_players, _one_output, read=lambda outputs: outputs["main"]
