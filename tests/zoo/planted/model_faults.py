@@ -200,7 +200,8 @@ FAULTS: dict[str, Fault] = {
     "softmax over one unit": Fault(
         names.OUTPUT,
         lambda training: with_layers(
-            training, one_unit("softmax"), tail=_reshaped, loss=_crossentropy(True, False)
+            training, one_unit("softmax"), tail=_reshaped,
+            loss=_crossentropy(True, False),
         ),
         _binary, lambda pair: bool(np.ptp(_outputs(pair)) == 0),
         also=_ONE_UNIT,
