@@ -2,9 +2,9 @@
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from gdtrain.diagnosis.trial import Start, Trial, Trials
+from gdtrain.diagnosis.trial import NotTried, Trial, Trials
 
 LARGER = (10.0, 100.0)  # Times the rate
 SMALLER = (0.1, 0.01)
@@ -12,13 +12,21 @@ ENOUGH = 0.2  # Of the whole gain: such a rate is better
 NONE = 0.05  # Of the whole gain: less than that says that it is not
 
 
+Kind = Literal["larger", "smaller", "smaller from new weights"]
+FACTORS: dict[Kind, tuple[float, ...]] = {
+    "larger": LARGER,
+    "smaller": SMALLER,
+    "smaller from new weights": SMALLER,
+}
+
+
 class RateTrial(NamedTuple):
     """A trial of another learning rate.
 
     Args:
         rate: The learning rate that was tried.
-        share: Of the whole gain, from new weights to the end of the trial,
-            the part that the other rate adds; 0 or more.
+        share: Of the whole gain, from new weights to the best that any trial
+            comes to, the part that the other rate adds; 0 or more.
         trial: How it went.
     """
 
@@ -43,50 +51,73 @@ class RateTrials:
         self._trials = trials
         self._rate = rate
 
-    @functools.cached_property
-    def larger(self) -> RateTrial | None:
-        """The best of larger ones, from the last weights."""
-        return self._best(LARGER, "last")
+    def of(self, kind: Kind) -> RateTrial | None:
+        """The best trial of a kind; `None` if none could be made."""
+        return self._all.get(kind)
+
+    def decides_for(self, kind: Kind) -> RateTrial | None:
+        """The trial of a kind, if it is the best of all, and by enough."""
+        found = self._all.get(kind)
+        if found is None or found.share < ENOUGH:
+            return None
+        most = max(one.share for one in self._all.values())
+        return found if found.share == most else None
+
+    def rules_out(self, kind: Kind) -> bool:
+        """Whether no rate of a kind adds anything to speak of."""
+        found = self._all.get(kind)
+        return found is not None and found.share < NONE
 
     @functools.cached_property
-    def smaller(self) -> RateTrial | None:
-        """The best of smaller ones, from the last weights."""
-        return self._best(SMALLER, "last")
+    def _all(self) -> dict[Kind, RateTrial]:
+        """The best trial of each kind."""
+        made = {
+            kind: trials for kind in FACTORS if (trials := self._tried(kind))
+        }
+        best = min(
+            (one.changed for some in made.values() for one in some.values()),
+            default=math.inf,
+        )
+        found: dict[Kind, RateTrial] = {}
+        for kind, trials in made.items():
+            rate = min(trials, key=lambda rate: trials[rate].changed)
+            share = self._share(trials[rate], best)
+            found[kind] = RateTrial(rate, share, trials[rate])
+        return found
 
-    @functools.cached_property
-    def smaller_from_new(self) -> RateTrial | None:
-        """The best of smaller ones, from new weights.
-
-        Some steps of it against the whole run.
-        """
-        return self._best(SMALLER, "new")
-
-    def _best(
-        self, factors: tuple[float, ...], start: Start
-    ) -> RateTrial | None:
-        """The best of some rates; the next is tried while they get better."""
-        best = None
-        for factor in factors:
+    def _tried(self, kind: Kind) -> dict[float, Trial]:
+        """Trials by rate; the next is made while they get better."""
+        found: dict[float, Trial] = {}
+        least = math.inf
+        for factor in FACTORS[kind]:
             rate = factor * self._rate
-            # What follows the last weights may have decayed to nothing.
-            is_last = start == "last"
-            kind = "constant_learning_rate" if is_last else "learning_rate"
-            found = self._trials.run([(kind, rate)], start=start)
-            if not isinstance(found, Trial):
-                return best
-            tried = RateTrial(rate, self._share(found), found)
-            if best is not None and tried.share <= best.share:
-                return best
-            best = tried
-        return best
+            one = self._trial(rate, kind)
+            if isinstance(one, Trial):
+                found[rate] = one
+            if not isinstance(one, Trial) or one.changed >= least:
+                break
+            least = one.changed
+        return found
 
-    def _share(self, found: Trial) -> float:
-        """See `RateTrial`."""
+    def _trial(self, rate: float, kind: Kind) -> Trial | NotTried:
+        if kind == "smaller from new weights":
+            return self._trials.run([("learning_rate", rate)], start="new")
+        # What follows the last weights may have decayed to nothing.
+        change = ("constant_learning_rate", rate)
+        return self._trials.run([change], start="last")
+
+    def _share(self, found: Trial, best: float) -> float:
+        """See `RateTrial`.
+
+        Args:
+            found: A trial.
+            best: The least loss that any trial comes to.
+        """
         new, last = self._trials.loss("new"), self._trials.loss("last")
         if new is None or last is None or not math.isfinite(found.changed):
             return 0.0
         otherwise = found.without if found.start == "last" else last
         if not math.isfinite(otherwise):
             return 1.0
-        whole = max(new, otherwise) - found.changed
+        whole = max(new, otherwise) - best
         return max((otherwise - found.changed) / whole, 0) if whole > 0 else 0.0

@@ -4,7 +4,7 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
-from gdtrain.diagnosis.rate_trials import ENOUGH, NONE, RateTrial
+from gdtrain.diagnosis.rate_trials import ENOUGH, RateTrial
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import Trend
 from gdtrain.diagnosis.verdict import (
@@ -77,10 +77,12 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if is_broken(case.found) or course is None or run.learning_rate == 0:
         return []
-    tried = case.rate_trials.smaller if case.rate_trials else None
-    if tried is not None and tried.share >= ENOUGH:
-        return [_by_trial(run, tried)]
-    if run.gradient_is_rounding or tried is not None and tried.share < NONE:
+    if case.rate_trials:
+        if tried := case.rate_trials.decides_for("smaller"):
+            return [_by_trial(run, tried)]
+        if case.rate_trials.rules_out("smaller"):
+            return []
+    if run.gradient_is_rounding:
         return []
     rows = run.loss_rows[len(run.loss_rows) // 2 :]
     harm = _harm(run.values["loss"][rows], course) / HARMS

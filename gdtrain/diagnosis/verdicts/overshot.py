@@ -8,7 +8,7 @@ below its start, of weights that are many times as long.
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.rate_trials import ENOUGH, NONE, RateTrial
+from gdtrain.diagnosis.rate_trials import ENOUGH, Kind, RateTrial
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.verdict import Verdict, confidence, rate_change
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
@@ -28,10 +28,13 @@ def judge(case: Case) -> list[Verdict]:
         return []
     if not run.learning_rate:
         return []
-    tried = case.rate_trials.smaller_from_new if case.rate_trials else None
-    if tried is not None and tried.share >= ENOUGH:
-        return [_by_trial(run, tried)]
-    if course.ends_lower or tried is not None and tried.share < NONE:
+    kind: Kind = "smaller from new weights"
+    if case.rate_trials:
+        if tried := case.rate_trials.decides_for(kind):
+            return [_by_trial(run, tried)]
+        if case.rate_trials.rules_out(kind):
+            return []
+    if course.ends_lower:
         return []
     grown, layer = growth_of_weights(run)
     early = early_path(run)

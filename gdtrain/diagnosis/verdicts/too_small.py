@@ -6,7 +6,7 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, against_limit
-from gdtrain.diagnosis.rate_trials import ENOUGH, NONE, RateTrial
+from gdtrain.diagnosis.rate_trials import ENOUGH, RateTrial
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import FALLS, Trend, last_quarters
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence, rate_change
@@ -48,11 +48,11 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if course is None or run.learning_rate == 0:
         return []
-    tried = case.rate_trials.larger if case.rate_trials else None
-    if tried is not None and tried.share >= ENOUGH:
-        return [_by_trial(run, tried)]
-    if tried is not None and tried.share < NONE:
-        return []
+    if case.rate_trials:
+        if tried := case.rate_trials.decides_for("larger"):
+            return [_by_trial(run, tried)]
+        if case.rate_trials.rules_out("larger"):
+            return []
     return _by_loss(run, course) or _by_path(run, course)
 
 
