@@ -147,7 +147,7 @@ def limit_of_step(
 
     Args:
         learning_rate: Of the step, above 0.
-        loss: The loss before it, above 0.
+        loss: The loss before it; of one that is not above 0, less is known.
         after: The loss after it, or `None` if that is not finite.
         gradient_norm: Of the gradient before it, or `None` if not known.
 
@@ -162,7 +162,7 @@ def limit_of_step(
     known = []
     if gradient_norm is not None:
         known.append(limit_by_gradient(loss, gradient_norm))
-    if after is not None and after > loss:
+    if after is not None and after > loss > 0:
         known.append(stable_limit(learning_rate, after / loss))
     if after is not None and gradient_norm is not None:
         known.append(

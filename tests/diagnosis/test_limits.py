@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from gdtrain.diagnosis.limits import growth, limit_of_rise, long_first_update
+from gdtrain.diagnosis.limits import (
+    growth,
+    limit_of_rise,
+    limit_of_step,
+    long_first_update,
+)
 from tests.diagnosis.descents import bowl
 from tests.diagnosis.runs import run_of
 
@@ -83,3 +88,9 @@ def test_first_update_that_is_longer_than_the_weights_is_found():
     assert long_first_update(run_of(**columns)) == ("bowl", 50.0)
     later = np.arange(100, 120)
     assert long_first_update(run_of(later, **columns)) is None
+
+
+def test_one_step_of_a_loss_below_0_tells_no_growth():
+    assert limit_of_step(1.0, -3.0, 5.0, None) is None
+    # 4 * w ** 2 / 2 - 11 at w = 2, whose step of 1 ends at w = -6
+    assert limit_of_step(1.0, -3.0, 61.0, 8.0) == pytest.approx(0.5)
