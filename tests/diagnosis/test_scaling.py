@@ -167,3 +167,13 @@ def test_noise_gains_nothing(features):
     errors = errors_of("huber", y, np.full([320, 1], y.mean()), False)
     assert errors.explained == pytest.approx(0)
     assert errors.gain(noise) < 0.05
+
+
+def test_dropout_and_attention_within_are_no_first_layers():
+    inputs = keras.Input([5, 2])
+    hidden = keras.layers.Dense(4, name="first")(inputs)
+    hidden = keras.layers.MultiHeadAttention(2, 3)(hidden, hidden)
+    hidden = keras.layers.Dropout(0.1)(keras.layers.Flatten()(hidden))
+    model = gdtrain.Model(inputs, keras.layers.Dense(1)(hidden))
+    found = entering(model, RANDOM.normal(size=[6, 5, 2]).astype("float32"))
+    assert [one.layer for one in found] == ["first"]
