@@ -295,7 +295,7 @@ def diagnose(
         for run in runs:
             rate, rate_trials = run.learning_rate, None
             if rate and trials.reason is None:
-                rate_trials = RateTrials(trials, rate)
+                rate_trials = RateTrials(trials, rate, run.has_decayed)
             case = Case(run, task=task, rate_trials=rate_trials)
             found += [tried(one, trials) for one in verdicts_on(case)]
     return Diagnosis(ranked(found))

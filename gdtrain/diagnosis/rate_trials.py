@@ -12,11 +12,12 @@ ENOUGH = 0.2  # Of the whole gain: such a rate is better
 NONE = 0.05  # Of the whole gain: less than that says that it is not
 
 
-Kind = Literal["larger", "smaller", "smaller from new weights"]
+Kind = Literal["larger", "smaller", "smaller from new weights", "held"]
 FACTORS: dict[Kind, tuple[float, ...]] = {
     "larger": LARGER,
     "smaller": SMALLER,
     "smaller from new weights": SMALLER,
+    "held": (1.0, 0.1),
 }
 
 
@@ -45,11 +46,21 @@ class RateTrials:
     Args:
         trials: Open.
         rate: The largest learning rate of the run, above 0.
+        has_decayed: Whether it was far lower at the end. Then rates up to the
+            largest are tried from there on, which is the kind `"held"`, and
+            no `"smaller"` ones.
     """
 
-    def __init__(self, trials: Trials, rate: float) -> None:
+    def __init__(self, trials: Trials, rate: float, has_decayed: bool) -> None:
         self._trials = trials
         self._rate = rate
+        other: Kind = "smaller" if has_decayed else "held"
+        self._kinds = [kind for kind in FACTORS if kind != other]
+
+    @property
+    def last_loss(self) -> float | None:
+        """The loss at the last weights; `None` if it is not known."""
+        return self._trials.loss("last")
 
     def of(self, kind: Kind) -> RateTrial | None:
         """The best trial of a kind; `None` if none could be made."""
@@ -71,9 +82,8 @@ class RateTrials:
     @functools.cached_property
     def _all(self) -> dict[Kind, RateTrial]:
         """The best trial of each kind."""
-        made = {
-            kind: trials for kind in FACTORS if (trials := self._tried(kind))
-        }
+        tried = {kind: self._tried(kind) for kind in self._kinds}
+        made = {kind: trials for kind, trials in tried.items() if trials}
         best = min(
             (one.changed for some in made.values() for one in some.values()),
             default=math.inf,

@@ -1,6 +1,8 @@
 """The learning rate decayed to nothing while the loss still fell."""
 
 from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.rate_trials import ENOUGH, RateTrial
+from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
@@ -17,7 +19,17 @@ def judge(case: Case) -> list[Verdict]:
     """
     run = case.run
     moving = run.moving
-    if is_broken(case.found) or moving is run or run.gradient_is_rounding:
+    if is_broken(case.found):
+        return []
+    if case.rate_trials:
+        held = case.rate_trials.of("held")
+        if held and moving is not run and held.share >= ENOUGH:
+            return [_by_trial(run, held)]  # Though a larger one were better
+        if tried := case.rate_trials.decides_for("held"):
+            return [_by_trial(run, tried)]
+        if case.rate_trials.rules_out("held"):
+            return []
+    if moving is run or run.gradient_is_rounding:
         return []
     then = moving.trend_by_distance
     if then is not None and not (then.still_falls and then.left > LEFT):
@@ -54,3 +66,23 @@ def judge(case: Case) -> list[Verdict]:
             changes=(Change("constant_learning_rate", largest),),
         )
     ]
+
+
+def _by_trial(run: Run, tried: RateTrial) -> Verdict:
+    """From some more steps at a rate that does not decay."""
+    largest, last = run.learning_rate, run.last_learning_rate
+    return Verdict(
+        NAME,
+        confidence(tried.share / ENOUGH),
+        run.span,
+        {
+            "learning_rate": last,
+            "largest_learning_rate": largest,
+            "share_of_gain": tried.share,
+        },
+        f"The learning rate decayed from {largest:.3g} to {last:.3g}: with "
+        f"{tried.rate:.2g}, {tried.trial}.",
+        f"Let the learning rate decay later: keep it near {tried.rate:.3g} "
+        "for more steps.",
+        changes=(Change("constant_learning_rate", tried.rate),),
+    )

@@ -1,11 +1,15 @@
 """The loss does not fall beyond noise."""
 
+import math
+
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import Trend
 from gdtrain.diagnosis.verdict import Verdict, confidence
 
 NAME = "not learning"
+
+LEARNED = 0.02  # Of the loss of the best constant output
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -14,6 +18,12 @@ def judge(case: Case) -> list[Verdict]:
     course = run.trend
     if case.found or course is None:
         return []
+    constant = case.task.constant_loss if case.task else None
+    last = case.rate_trials.last_loss if case.rate_trials else None
+    if constant is not None and last is not None and math.isfinite(last):
+        if last < (1 - LEARNED) * constant:
+            return []
+        return [_no_better_than_constant(run, course, last, constant)]
     is_done = run.is_resumed or course.start == course.end == 0
     learns = course.has_moved and course.ends_lower
     return [] if is_done or learns else [_verdict(run, course)]
@@ -28,4 +38,22 @@ def _verdict(run: Run, course: Trend) -> Verdict:
         f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
         "the start, no further down than noise.",
         "Check that inputs and targets belong together, and that they vary.",
+    )
+
+
+def _no_better_than_constant(
+    run: Run, course: Trend, last: float, constant: float
+) -> Verdict:
+    """From the loss of the best constant output, which needs no input."""
+    return Verdict(
+        NAME,
+        confidence(4.0),
+        run.span,
+        course.numbers | {"loss": last, "loss_of_constant": constant},
+        f"The loss of the data is {last:.4g}; the best constant output, "
+        f"whatever comes in, has {constant:.4g}. No other learning rate that "
+        "was tried helps.",
+        "Check that inputs and targets belong together and that inputs say "
+        "something of targets; else the network cannot express it: try more "
+        "or other layers.",
     )
