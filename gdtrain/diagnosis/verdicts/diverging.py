@@ -18,6 +18,7 @@ from gdtrain.diagnosis.limits import (
     stable_limit,
     with_scale,
 )
+from gdtrain.diagnosis.rate_trials import ENOUGH
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import (
@@ -49,8 +50,24 @@ def judge(case: Case) -> list[Verdict]:
     if rise is not None:
         margins = _margins(raised, rise)
         if min(margins) >= 1:
-            return _by_rise(run, rise, confidence(*margins))
-    return _by_last_finite_step(run)
+            found = _by_rise(run, rise, confidence(*margins))
+            return [_with_tried_rate(one, case) for one in found]
+    found = _by_last_finite_step(run)
+    return [_with_tried_rate(one, case) for one in found]
+
+
+def _with_tried_rate(verdict: Verdict, case: Case) -> Verdict:
+    """With the rate that did best in trials, where the limit is not known."""
+    if "stable_learning_rate" in verdict.evidence or not case.rate_trials:
+        return verdict
+    tried = case.rate_trials.of("smaller from new weights")
+    if tried is None or tried.share < ENOUGH:
+        return verdict
+    return dataclasses.replace(
+        verdict,
+        advice=f"Start again with {tried.rate:.2g}.",
+        changes=rate_change(tried.rate),
+    )
 
 
 def _above_zero(run: Run) -> Run:
