@@ -9,8 +9,9 @@ ENOUGH = 8  # Losses: less than that have no trend
 
 FALLS = 4.0  # Standard errors
 LEFT = 1e-3  # Share of the gain
-NOISY_MOVED = 0.01  # Share of the first loss
-MOVED = 1e-5  # Share of the first loss; float32 rounds at 6e-8
+NOISY_MOVED = 0.25  # Times the noise of a step: random labels are memorized
+ROUNDS = 1e-6  # Share of a loss; float32 rounds at 6e-8
+AHEAD = 2.0  # Times as many steps: nobody trains on for much longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,10 @@ class Trend:
         noise: Standard deviation of a step around the trend.
         error: Standard error of each of the levels.
         limit: The level that it approaches: the last three levels continued as
-            a geometric series, not below 0 (or the least loss if negative).
+            a geometric series, but no lower than it would come in `AHEAD`
+            times as many steps at the pace of the last half.
+        tends_to: The same, but not below 0 (or the least loss if negative).
+            For texts only: no verdict depends on where 0 is.
         quarters: Means of the second and of the last quarter.
         drift: Fall of a straight line through all of it, in standard errors.
         first: The very first loss.
@@ -41,6 +45,7 @@ class Trend:
     noise: float
     error: float
     limit: float
+    tends_to: float
     quarters: tuple[float, float]
     drift: float
     first: float
@@ -83,12 +88,13 @@ class Trend:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether noise is more than rounding.
+        """Whether noise is more than rounding, and than 0.1% of the gain."""
+        return self.noise > max(1e-3 * abs(self.gain), self.rounding)
 
-        Above 0.1% of the level, and above what float32 rounds at the start.
-        """
-        rounding = max(1e-3 * abs(self.end), 1e-7 * abs(self.start))
-        return self.noise > rounding
+    @property
+    def rounding(self) -> float:
+        """What float32 may round a loss by."""
+        return ROUNDS * max(abs(self.start), abs(self.end))
 
     @property
     def still_falls(self) -> bool:
@@ -104,10 +110,11 @@ class Trend:
     def has_moved(self) -> bool:
         """Whether the loss has changed beyond noise.
 
-        With batches, by 1% of it at least: random labels are memorized.
+        With batches, by a quarter of the noise of a step at least: random
+        labels are memorized.
         """
         spread = max(self.noise, self.early_noise)
-        least = (NOISY_MOVED if self.is_noisy else MOVED) * abs(self.start)
+        least = NOISY_MOVED * spread if self.is_noisy else self.rounding
         change = abs(self.early - self.end)
         if abs(self.first - self.end) > max(FALLS * spread, least):
             return True
@@ -158,7 +165,7 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
     means = loss if means is None else means
     quarters = last_quarters(means)
     levels = tuple(float(quarter.mean()) for quarter in quarters)
-    floor = min(0.0, float(loss.min()))
+    ahead = AHEAD * (levels[0] - levels[-1]) * len(levels) * 2 / 3
     _, second, _, last = np.array_split(means, 4)
     size = len(quarters[-1])
     error = noise_of(means[len(means) // 2 :]) / math.sqrt(size)
@@ -169,7 +176,8 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
         least=float(np.convolve(means, np.full(size, 1 / size), "valid").min()),
         noise=noise_of(loss[len(loss) // 2 :]),
         error=max(error, 1e-7 * abs(levels[-1])),
-        limit=limit_of(*levels[1:], floor=floor),
+        limit=limit_of(*levels[1:], floor=levels[-1] - max(ahead, 0.0)),
+        tends_to=limit_of(*levels[1:], floor=min(0.0, float(loss.min()))),
         quarters=(float(second.mean()), float(last.mean())),
         drift=drift_of(means),
         first=float(loss[0]),

@@ -19,8 +19,13 @@ def test_limit_and_share_left_of_a_geometric_descent(pace):
 
 
 def test_limit_of_what_does_not_slow_down_is_the_floor():
-    assert trend(np.linspace(9, 5, 80)).limit == 0
-    assert trend(np.linspace(-1, -5, 80)).limit == -5
+    assert trend(np.linspace(9, 5, 80)).tends_to == 0
+    assert trend(np.linspace(-1, -5, 80)).tends_to == -5
+    # For verdicts it is where twice as many steps more would come to.
+    for level in (0, -7, 1000):
+        found = trend(np.linspace(9, 5, 81) + level)
+        assert found.limit == pytest.approx(found.end - 8.0)
+        assert found.left == pytest.approx(8 / (8 + found.gain))
 
 
 def test_limit_of_what_does_not_fall_is_the_last_level():

@@ -19,7 +19,7 @@ def judge(case: Case) -> list[Verdict]:
 def _verdict(run: Run, course: Trend) -> Verdict:
     evidence = course.numbers | {
         "share_left": course.left,
-        "tends_to": course.limit,
+        "tends_to": course.tends_to,
     }
     text = (
         f"The {run.mean_loss} fell from {course.start:.4g} to "

@@ -85,7 +85,7 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
         "learning_rate": run.usual_learning_rate,
         "share_left": even.left,
         "fastest_step": pace,
-        "tends_to": even.limit,
+        "tends_to": even.tends_to,
     }
     done = run.span[1] - run.span[0] + 1
     text = (
@@ -96,7 +96,7 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
         needed = evidence["steps_needed"] = steps_needed(steps, course)
         text += (
             f"; at this pace it needs about {needed:,.0f} more to come to "
-            f"{course.limit:.3g}."
+            f"{course.tends_to:.3g}."
         )
     else:
         text += f"; {even.left:.0%} of the gain was still to come."
@@ -187,10 +187,10 @@ def fastest(loss: np.ndarray, steps: np.ndarray, course: Trend) -> float:
 def steps_needed(steps: np.ndarray, course: Trend) -> float:
     """How many more steps until 1% of the gain is left, at this pace.
 
-    Of an excess over `limit` that shrinks by a factor a step, from the middle
-    of the last level on:
+    Of an excess over `tends_to` that shrinks by a factor a step, from the
+    middle of the last level on:
 
-        steps = log(0.01 * (start - limit) / (end - limit)) / log(factor)
+        steps = log(0.01 * (start - tends_to) / (end - tends_to)) / log(factor)
 
     For a line, the factor comes to (1 - learning_rate * lambda_min) ** 2.
 
@@ -198,13 +198,13 @@ def steps_needed(steps: np.ndarray, course: Trend) -> float:
         steps: Of the losses, or means, that the course is of.
         course: A `Trend`.
     """
-    excess = np.array(course.levels) - course.limit
+    excess = np.array(course.levels) - course.tends_to
     if excess[-1] <= 0 or excess[0] <= excess[-1]:
         return 0.0
     middles = last_quarters(steps).mean(1)
     between = float(middles[-1] - middles[0])
     rate = math.log(excess[0] / excess[-1]) / between
-    wanted = CLOSE * (course.start - course.limit)
+    wanted = CLOSE * (course.start - course.tends_to)
     done = steps[-1] - middles[-1]
     return max(float(math.log(excess[-1] / wanted) / rate - done), 0.0)
 
