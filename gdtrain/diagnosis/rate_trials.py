@@ -126,7 +126,9 @@ class RateTrials:
         new, last = self._trials.loss("new"), self._trials.loss("last")
         if new is None or last is None or not math.isfinite(found.changed):
             return 0.0
-        otherwise = found.without if found.start == "last" else last
+        otherwise = found.without
+        if found.start == "new":  # Both the whole run and its first steps
+            otherwise = min(last, found.without)
         if not math.isfinite(otherwise):
             return 1.0
         whole = max(new, otherwise) - best
