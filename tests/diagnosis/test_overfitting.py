@@ -33,7 +33,7 @@ def test_turn_of_validation_is_found():
 def test_confidence_follows_the_rise():
     held = [2.0, 1.5, 1.0, 1.05, 1.1, 1.2]
     (found,) = judged(np.linspace(1, 0.5, 6), held)
-    assert found.confidence == pytest.approx(0.75)  # Twice the 10%
+    assert found.confidence == pytest.approx(0.75)  # Twice 10% of the fall
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_confidence_follows_the_rise():
         [*np.linspace(2, 1, 19), 1.05],
         [1.0, 2.0, 3.0],
         [2.0, 1.0, 2.0, np.nan, 3.0, 4.0],
-        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        [0.0, 1.0, 2.0, np.inf, 4.0, 5.0],
     ],
 )
 def test_falling_little_noisy_few_or_unusable_validation_is_none(held):
@@ -69,3 +69,11 @@ def test_noise_alone_is_seldom_taken_for_a_rise():
         bool(judged(falls, noisy(1, 0.15, 20, seed))) for seed in range(300)
     )
     assert alarms <= 9  # 3%
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, -1.5, -100.0])
+@pytest.mark.parametrize(("end", "is_found"), [(1.05, False), (1.2, True)])
+def test_where_a_loss_has_its_zero_does_not_matter(offset, end, is_found):
+    held = np.array([2.0, 1.5, 1.0, 1.0, 1.0, end]) + offset
+    found = judged(np.linspace(1, 0.5, 6) + offset, held)
+    assert bool(found) == is_found

@@ -11,9 +11,9 @@ from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
 NAME = "overfitting"
 
-RISE = 1.1  # Times the least validation loss
+RISE = 0.1  # Of the fall, of validation or of training, whichever is more
 NOISE = 6.0  # Standard deviations of such a mean: of noise, 1% rise so
-SMOOTH = 0.02  # Noise as a share of the least loss: no means needed
+SMOOTH = 0.02  # Noise as a share of the range: no means needed
 EPOCHS = 5
 
 
@@ -25,6 +25,7 @@ class Turn(NamedTuple):
         last: The last row of the least mean.
         least: That mean.
         end: The mean at the end.
+        fall: From the first mean to the least.
         noise: Standard deviation of such a mean.
     """
 
@@ -32,19 +33,24 @@ class Turn(NamedTuple):
     last: int
     least: float
     end: float
+    fall: float
     noise: float
 
-    @property
-    def margins(self) -> list[float]:
-        """How far the rise is beyond each threshold, as multiples of it."""
-        margins = [(self.end / self.least - 1) / (RISE - 1)]
+    def margins(self, fall: float) -> list[float]:
+        """How far the rise is beyond each threshold, as multiples of it.
+
+        Args:
+            fall: Of the loss of training, above 0.
+        """
+        rise = self.end - self.least
+        margins = [rise / max(self.fall, fall) / RISE]
         if self.noise > 0:
-            margins.append((self.end - self.least) / self.noise / NOISE)
+            margins.append(rise / self.noise / NOISE)
         return margins
 
 
 def turn_of(held: np.ndarray) -> Turn:
-    """The `Turn` of losses of validation above 0, float64 `[epochs]`.
+    """The `Turn` of losses of validation, float64 `[epochs]`.
 
     Example:
 
@@ -53,7 +59,7 @@ def turn_of(held: np.ndarray) -> Turn:
     (2, 2.0, 4.0)
     """
     rough = noise_of(held)
-    is_smooth = rough < SMOOTH * float(held.min())
+    is_smooth = rough <= SMOOTH * np.ptp(held)
     size = 1 if is_smooth else max(len(held) // 8, 1)
     means = np.convolve(held, np.full(size, 1 / size), "valid")
     best = int(np.argmin(means))
@@ -62,6 +68,7 @@ def turn_of(held: np.ndarray) -> Turn:
         last=best + size - 1,
         least=float(means[best]),
         end=float(means[-1]),
+        fall=float(means[0] - means[best]),
         noise=float(rough / np.sqrt(size)),
     )
 
@@ -72,11 +79,12 @@ def judge(case: Case) -> list[Verdict]:
     held, loss = run.epochs.val_loss, run.epochs.loss
     if run.name or is_broken(case.found):  # Validation is of the whole model.
         return []
-    if len(held) < EPOCHS or not (held > 0).all() or np.isinf(held).any():
+    if len(held) < EPOCHS or not np.isfinite(held).all():
         return []
     turn = turn_of(held)
     falls = np.nanmean(loss[-turn.size :]) < loss[turn.last]
-    if min(turn.margins) < 1 or not falls:
+    fall = float(loss[0] - loss[-1])
+    if not falls or fall <= 0 or min(turn.margins(fall)) < 1:
         return []
     share = (turn.last + 1) / len(held)
     row = min(int(share * len(run.steps)), len(run.steps) - 1)
@@ -90,7 +98,7 @@ def judge(case: Case) -> list[Verdict]:
     return [
         Verdict(
             NAME,
-            confidence(*turn.margins),
+            confidence(*turn.margins(fall)),
             (int(run.steps[row]), run.span[1]),
             evidence,
             f"The loss of validation was least, {turn.least:.3g}, at epoch "
