@@ -219,6 +219,8 @@ class BlockRunner:
                     logs, row = step.run(data, clock)
                     rows = row.numpy()[None]
                 seconds = time.perf_counter() - start
+                if self._required.probe_names:  # Workers probe alike.
+                    seconds = self._reports.workers.longest(seconds)
                 self._observe(step, rows, strides, seconds)
         if row is None:
             raise StopIteration

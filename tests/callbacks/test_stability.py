@@ -11,12 +11,19 @@ import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 import gdtrain
-from gdtrain.callbacks import Stability, StableLearningRate, Telemetry
+from gdtrain.callbacks import (
+    Stability,
+    StableLearningRate,
+    Telemetry,
+    stability,
+)
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import LOSSES, MULTIPLES, WhatIf
 from gdtrain.distributed.workers import Workers
+from gdtrain.loop import block_runner
 from tests import models
 from tests.callbacks import reading
+from tests.clock import Clock
 
 X, Y = models.regression_data()
 # A quadratic: the Hessian of a line through two points, 3 +- 5 ** 0.5
@@ -159,12 +166,14 @@ def test_small_batches_have_a_lower_limit():
     assert limit == pytest.approx(2 * (1 - 0.5) / LAMBDA)
 
 
-def test_expensive_probes_are_made_less_often(caplog):
+def test_expensive_probes_are_made_less_often(caplog, monkeypatch):
+    monkeypatch.setattr(block_runner, "time", Clock(0.001))
+    monkeypatch.setattr(stability, "time", Clock(0.05))
     telemetry = Telemetry()
     with caplog.at_level(logging.INFO, "gdtrain"):
-        fit_network([Stability(X, Y, 2, budget=1e-3), telemetry], epochs=100)
+        fit_network([Stability(X, Y, 2, budget=0.5), telemetry], epochs=100)
     assert 1 <= np.isfinite(telemetry["sharpness"]).sum() < 50
-    assert "budget=0.001: a probe took" in caplog.text
+    assert "budget=0.5: a probe took 50.0 ms" in caplog.text
 
 
 def test_workers_probe_alike_as_they_count_the_time_of_the_slowest(monkeypatch):

@@ -16,12 +16,12 @@ import gdtrain
 from gdtrain import telemetry as quantities
 from gdtrain.callbacks import run_description
 from gdtrain.common.failures import FailureReporter
-from gdtrain.loop import hooks
+from gdtrain.loop import block_runner
 from gdtrain.plots import FittedLine
 from gdtrain.writers import MemoryWriter
 from tests import models
 from tests.callbacks import reading
-from tests.loop.test_budget import Costly
+from tests.clock import Clock, Costly
 from tests.writers.test_summaries import sessions
 from tests.writers.test_tensorboard import read
 
@@ -440,25 +440,27 @@ def test_spread_is_that_of_every_step(tmp_path):
 def test_budget_makes_expensive_points_rarer_and_no_others(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(hooks, "_TRIAL", 0.002)
+    clock = Clock(0.03)  # For each block of 30 steps
+    monkeypatch.setattr(block_runner, "time", clock)
     tensorboard = gdtrain.callbacks.TensorBoard(
-        tmp_path, ["loss", "gradient_norm", Costly()], budget=0.5
+        tmp_path, ["loss", "gradient_norm", Costly(clock)], budget=0.5
     )
     model = models.line()
     model.compile("sgd", "mse", steps_per_execution=30, **GRAPH)
-    x, y = models.regression_data(6000, features=1)
+    x, y = models.regression_data(1500, features=1)
     with caplog.at_level(logging.INFO, "gdtrain"):
         model.fit(x, y, batch_size=1, verbose=0, callbacks=[tensorboard])
     train = read(tmp_path)
-    every_step = list(range(1, 6001))
+    every_step = list(range(1, 1501))
     for tag in ("step/loss", "step/gradient_norm"):
         assert [step for step, _ in train[tag]] == every_step
     steps = [step for step, _ in train["step/costly"]]
-    assert 0 < len(steps) < 6000
-    stretch = model._step_hooks.budget.stretch
-    assert all(step % stretch == 0 for step in steps if step > 5000)
+    assert [step for step in steps if step > 1000] == list(
+        range(1020, 1501, 20)
+    )
+    assert model._step_hooks.budget.stretch == 20
     said = [r.getMessage() for r in caplog.records if "budget" in r.message]
-    assert len(said) == 1 and f"{stretch} times less often" in said[0]
+    assert len(said) == 1 and "20 times less often" in said[0]
 
 
 # Without TensorFlow

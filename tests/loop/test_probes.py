@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gdtrain
+from gdtrain.distributed.workers import Workers
 from gdtrain.telemetry import Quantity
 from tests import models
 from tests.callbacks import reading
@@ -164,3 +165,24 @@ def test_a_probe_may_measure_each_block():
     known = ~np.isnan(twice)
     assert (twice[known] == 2 * telemetry.steps[known]).all() and known[-1]
     assert model._step_hooks.required.probe_names == ()  # Closed
+
+
+def test_steps_within_fit_take_as_long_for_all_workers(monkeypatch):
+    monkeypatch.setattr(Workers, "longest", lambda self, seconds: 1000.0)
+    x, y = models.regression_data()
+    seen = []
+
+    class OneMore(gdtrain.callbacks.Callback):
+        probe_names = ("nothing",)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.train_on_batch(x, y)
+
+        def probe(self, step, seconds):
+            seen.append(seconds)
+            return {}
+
+    model = models.network()
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0, callbacks=[OneMore()])
+    assert seen[0] == 1000.0 and max(seen[1:]) < 1000.0
