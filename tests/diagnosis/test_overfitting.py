@@ -74,6 +74,6 @@ def test_noise_alone_is_seldom_taken_for_a_rise():
 @pytest.mark.parametrize("offset", [0.0, 100.0, -1.5, -100.0])
 @pytest.mark.parametrize(("end", "is_found"), [(1.05, False), (1.2, True)])
 def test_where_a_loss_has_its_zero_does_not_matter(offset, end, is_found):
-    held = np.array([2.0, 1.5, 1.0, 1.0, 1.0, end]) + offset
-    found = judged(np.linspace(1, 0.5, 6) + offset, held)
+    held = np.r_[np.linspace(2, 1, 10), np.linspace(1, end, 10)] + offset
+    found = judged(np.linspace(1, 0.5, 20) + offset, held)
     assert bool(found) == is_found
