@@ -1,6 +1,7 @@
 """Callbacks for `fit`."""
 
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
+from gdtrain.callbacks.diagnosis import Diagnosis
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.callbacks.nonfinite_guard import NonfiniteGuard
 from gdtrain.callbacks.ray_report import RayReport
@@ -14,6 +15,7 @@ from gdtrain.loop.fit_state import FitState, Rollback
 __all__ = [
     "BackupAndRestore",
     "Callback",
+    "Diagnosis",
     "FitState",
     "LearningRateScheduler",
     "NonfiniteGuard",

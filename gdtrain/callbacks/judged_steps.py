@@ -61,6 +61,16 @@ class JudgedSteps(MemoryWriter):
             kept = self.table
             self._tables = [kept[np.arange(0, len(kept), _FACTOR)]]
 
+    def get_state(self) -> dict[str, Any]:
+        """What is kept, and what is needed to continue."""
+        state = super().get_state()
+        return {**state, "seen": self._seen, "every": self._every}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from what `get_state` returned."""
+        super().set_state(state)
+        self._seen, self._every = state["seen"], state["every"]
+
     def verdict(self, history: Any) -> str:
         """The verdicts as Markdown; empty if there were no steps.
 

@@ -275,6 +275,17 @@ class TensorBoard(StepWriter):
         if self._known_steps > self.steps_done:
             self._has_begun = False
 
+    def add_text(self, tag: str, markdown: str, step: int) -> None:
+        """Has text written for the tab Text, as part of the run.
+
+        Args:
+            tag: Its name.
+            markdown: A string.
+            step: The step that it belongs to.
+        """
+        if self.writes:
+            self._background.do(self._write_text, tag, markdown, step)
+
     def _draw(self, step: int) -> None:
         """Has pictures drawn of the model as it is."""
         looked = self._pictures.look(self.model, step)
@@ -347,6 +358,10 @@ class TensorBoard(StepWriter):
         if self._is_complete and self._is_described:
             self._runs.describe([summaries.hparams_end()])
         self._runs.end(steps_done, self._epoch)
+
+    def _write_text(self, tag: str, markdown: str, step: int) -> None:
+        with self._parts.catch("A text is skipped"):
+            self._runs["train"].add(step, summaries.text(tag, markdown))
 
     def _write_pictures(self, step: int, looked: list[Look]) -> None:
         for summary in self._pictures.draw(looked):

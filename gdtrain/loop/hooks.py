@@ -276,6 +276,11 @@ class Hooks:
                     callback._is_registered = False
                     stack.callback(callback.close)
 
+    @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """Those that steps are passed to."""
+        return tuple(self._callbacks)
+
     def begin(self, steps_done: int) -> None:
         """Counts on from at least so many steps, as in a loaded model."""
         self.steps_done = max(self.steps_done, steps_done)
