@@ -82,7 +82,7 @@ def score(options: argparse.Namespace) -> None:
         if options.only in str(kept.recipe)
     ]
     outcomes, failed = [], []
-    for kept in runs[: options.limit]:
+    for kept in runs[options.first :: options.every][: options.limit]:
         try:
             outcome = judge(kept, options.with_model, options.follow)
         except Exception:
@@ -112,6 +112,8 @@ def main() -> None:
     scorer.add_argument("--follow", action="store_true")
     scorer.add_argument("--only", default="", help="a word of their names")
     scorer.add_argument("--limit", type=int, help="how many runs at most")
+    scorer.add_argument("--every", type=int, default=1, help="each n-th run")
+    scorer.add_argument("--first", type=int, default=0, help="from this one on")
     scorer.add_argument(
         "--show", action="store_true", help="name those it is wrong about"
     )
