@@ -118,7 +118,7 @@ def train_by_keras(strategy):
 
 
 def main():
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    strategy = gdtrain.distributed.strategy()
     if sys.argv[2:] == ["keras"]:
         train_by_keras(strategy)
         return

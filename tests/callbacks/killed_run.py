@@ -15,8 +15,6 @@ import pathlib
 import signal
 import sys
 
-import tensorflow as tf
-
 import gdtrain
 from tests.callbacks.runs import (
     FEEDS,
@@ -53,12 +51,6 @@ def tell_of_saves():
     os.fsync = told
 
 
-def strategy():
-    if "TF_CONFIG" in os.environ:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
 def network_within(chosen):
     with chosen.scope():
         return network()
@@ -66,7 +58,9 @@ def network_within(chosen):
 
 def main():
     folder, feed = sys.argv[1:3]
-    chosen = strategy()  # Before anything else of TensorFlow's
+    chosen = (
+        gdtrain.distributed.strategy()
+    )  # Before anything else of TensorFlow's
     # A process in the background may have been told to ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "saves" in sys.argv:
