@@ -193,7 +193,7 @@ def diagnose(
     - vanishing gradients: against the weights, they shrink 300 times from the
       last layer to the first
     - learning rate too large: oscillating: weights, loss or gradient turn
-      back at each step, or the loss of a smooth descent rises again
+      back at each step, and that costs much of the gain
     - learning rate too large: overshot: the first updates threw the weights
       far away, and the loss did not come below its start
     - not learning: the loss never falls beyond noise
@@ -241,8 +241,9 @@ def diagnose(
             it and its data, more is found, and exactly; and advice is tried
             before it is given, on the same batches, for about as long as one
             epoch takes in all. The model stays as it is, bit for bit.
-        x, y, sample_weight: The data that it was trained on, as `fit` takes
-            them.
+        x: The inputs that it was trained on, as `fit` takes them.
+        y: The targets; `None` where `x` has them.
+        sample_weight: As `fit` was given it.
         shuffle: As `fit` was given it. Defaults to `True`.
         history: What `fit` returned, or its dict, where validation is to be
             judged. Defaults to that of the log folder, if it is one.
@@ -254,7 +255,8 @@ def diagnose(
         reads as text.
 
     Raises:
-        TypeError, ValueError, FileNotFoundError: if there is nothing to read.
+        TypeError, ValueError, FileNotFoundError: if there is nothing to
+            read, or `model` is no gdtrain model that is built and compiled.
 
     Example:
 
