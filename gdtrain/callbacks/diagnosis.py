@@ -135,6 +135,8 @@ class Diagnosis(Callback):
         self.diagnosis: verdict.Diagnosis | None = None
         self._clock = clock
         self._parts = failures.FailureReporter()
+        self._earlier: Any = None  # The `History` of an earlier fit
+        self._began, self._spent, self._last = 0.0, 0.0, _EXPECTED  # Seconds
         self._reset()
 
     def _reset(self) -> None:

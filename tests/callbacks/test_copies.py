@@ -33,6 +33,7 @@ MADE = {
     "BackupAndRestore": lambda folder: gdtrain.callbacks.BackupAndRestore(
         folder
     ),
+    "Diagnosis": lambda _: gdtrain.callbacks.Diagnosis(),
     "LearningRateScheduler": lambda _: gdtrain.callbacks.LearningRateScheduler(
         gdtrain.schedules.WarmUp(0.1, 2), unit="step"
     ),

@@ -46,7 +46,7 @@ def test_each_rate_of_the_line_is_told_what_it_did(found, line):
     assert [run.verdict.name for run in line] == [
         "learning rate too small",
         "converged",
-        "learning rate too large: oscillating",
+        "converging",  # It jumps from side to side, and gets there.
         "learning rate too large: diverging",
     ]
     printed = found[1]
