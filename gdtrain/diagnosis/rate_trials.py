@@ -5,12 +5,18 @@ import math
 from typing import Literal, NamedTuple
 
 from gdtrain.diagnosis.trial import NotTried, Trial, Trials
+from gdtrain.diagnosis.verdict import (
+    Change,
+    ChangeKind,
+    Verdict,
+    confidence,
+)
 
 LARGER = (10.0, 100.0)  # Times the rate
 SMALLER = (0.1, 0.01)
+
 ENOUGH = 0.2  # Of the whole gain: such a rate is better
 NONE = 0.05  # Of the whole gain: less than that says that it is not
-
 
 Kind = Literal["larger", "smaller", "smaller from new weights", "held"]
 FACTORS: dict[Kind, tuple[float, ...]] = {
@@ -34,6 +40,32 @@ class RateTrial(NamedTuple):
     rate: float
     share: float
     trial: Trial
+
+    def verdict(
+        self,
+        name: str,
+        steps: tuple[int, int],
+        rate: float | None,
+        text: str,
+        advice: str,
+        kind: ChangeKind = "learning_rate",
+    ) -> Verdict:
+        """The verdict that follows from it.
+
+        Args:
+            name, steps, text, advice: Of the verdict.
+            rate: The learning rate of the run.
+            kind: Of the change to the rate that was tried.
+        """
+        return Verdict(
+            name,
+            confidence(self.share / ENOUGH),
+            steps,
+            {"learning_rate": rate, "share_of_gain": self.share},
+            text,
+            advice,
+            changes=(Change(kind, self.rate),),
+        )
 
 
 class RateTrials:

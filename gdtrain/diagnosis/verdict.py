@@ -2,9 +2,21 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gdtrain.common import notebook
+
+ChangeKind: TypeAlias = Literal[
+    "learning_rate",
+    "constant_learning_rate",
+    "steps",
+    "scale_inputs",
+    "scale_targets",
+    "shuffle",
+    "from_logits",
+    "weight_decay",
+    "global_clipnorm",
+]
 
 
 class Change(NamedTuple):
@@ -28,17 +40,7 @@ class Change(NamedTuple):
     0.03
     """
 
-    kind: Literal[
-        "learning_rate",
-        "constant_learning_rate",
-        "steps",
-        "scale_inputs",
-        "scale_targets",
-        "shuffle",
-        "from_logits",
-        "weight_decay",
-        "global_clipnorm",
-    ]
+    kind: ChangeKind
     value: float | bool | None = None
 
 

@@ -71,18 +71,13 @@ def judge(case: Case) -> list[Verdict]:
 def _by_trial(run: Run, tried: RateTrial) -> Verdict:
     """From some more steps at a rate that does not decay."""
     largest, last = run.learning_rate, run.last_learning_rate
-    return Verdict(
+    return tried.verdict(
         NAME,
-        confidence(tried.share / ENOUGH),
         run.span,
-        {
-            "learning_rate": last,
-            "largest_learning_rate": largest,
-            "share_of_gain": tried.share,
-        },
+        last,
         f"The learning rate decayed from {largest:.3g} to {last:.3g}: with "
         f"{tried.rate:.2g}, {tried.trial}.",
         f"Let the learning rate decay later: keep it near {tried.rate:.3g} "
         "for more steps.",
-        changes=(Change("constant_learning_rate", tried.rate),),
+        "constant_learning_rate",
     )

@@ -4,7 +4,6 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
-from gdtrain.diagnosis.rate_trials import ENOUGH, RateTrial
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import Trend
 from gdtrain.diagnosis.verdict import (
@@ -79,7 +78,11 @@ def judge(case: Case) -> list[Verdict]:
         return []
     if case.rate_trials:
         if tried := case.rate_trials.decides_for("smaller"):
-            return [_by_trial(run, tried)]
+            rate = run.learning_rate
+            better = f"{tried.rate:.2g}"
+            text = f"learning_rate {rate:.3g}: with {better}, {tried.trial}."
+            advice = f"Try {better}."
+            return [tried.verdict(NAME, run.last_half, rate, text, advice)]
         if case.rate_trials.rules_out("smaller"):
             return []
     if run.gradient_is_rounding:
@@ -97,20 +100,6 @@ def judge(case: Case) -> list[Verdict]:
         name: value for name, (margin, value) in signs.items() if margin >= 1
     }
     return [_oscillating(run, confidence(best, harm), rows, evidence)]
-
-
-def _by_trial(run: Run, tried: RateTrial) -> Verdict:
-    """From a smaller rate that gains far more in some steps."""
-    rate = run.learning_rate
-    return Verdict(
-        NAME,
-        confidence(tried.share / ENOUGH),
-        run.last_half,
-        {"learning_rate": rate, "share_of_gain": tried.share},
-        f"learning_rate {rate:.3g}: with {tried.rate:.2g}, {tried.trial}.",
-        f"Try {tried.rate:.2g}.",
-        changes=rate_change(tried.rate),
-    )
 
 
 def _harm(late: np.ndarray, course: Trend) -> float:

@@ -8,7 +8,7 @@ below its start, of weights that are many times as long.
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.rate_trials import ENOUGH, Kind, RateTrial
+from gdtrain.diagnosis.rate_trials import Kind
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.verdict import Verdict, confidence, rate_change
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
@@ -31,7 +31,15 @@ def judge(case: Case) -> list[Verdict]:
     kind: Kind = "smaller from new weights"
     if case.rate_trials:
         if tried := case.rate_trials.decides_for(kind):
-            return [_by_trial(run, tried)]
+            rate = run.learning_rate
+            text = (
+                f"learning_rate {rate:.3g}: from new weights, "
+                f"{tried.trial.steps:,} steps with {tried.rate:.2g} come to "
+                f"the loss {tried.trial.changed:.3g}, less than all of this "
+                "run."
+            )
+            advice = f"Start again with {tried.rate:.2g}."
+            return [tried.verdict(NAME, run.span, rate, text, advice)]
         if case.rate_trials.rules_out(kind):
             return []
     if course.ends_lower:
@@ -60,22 +68,6 @@ def judge(case: Case) -> list[Verdict]:
             changes=rate_change(rate / 10),
         )
     ]
-
-
-def _by_trial(run: Run, tried: RateTrial) -> Verdict:
-    """From a smaller rate that gains more in some steps than the whole run."""
-    rate = run.learning_rate
-    return Verdict(
-        NAME,
-        confidence(tried.share / ENOUGH),
-        run.span,
-        {"learning_rate": rate, "share_of_gain": tried.share},
-        f"learning_rate {rate:.3g}: from new weights, {tried.trial.steps:,} "
-        f"steps with {tried.rate:.2g} come to the loss "
-        f"{tried.trial.changed:.3g}, less than all of this run.",
-        f"Start again with {tried.rate:.2g}.",
-        changes=rate_change(tried.rate),
-    )
 
 
 def growth_of_weights(run: Run) -> tuple[float, str]:

@@ -6,7 +6,6 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, against_limit
-from gdtrain.diagnosis.rate_trials import ENOUGH, RateTrial
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import FALLS, Trend, last_quarters
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence, rate_change
@@ -50,24 +49,14 @@ def judge(case: Case) -> list[Verdict]:
         return []
     if case.rate_trials:
         if tried := case.rate_trials.decides_for("larger"):
-            return [_by_trial(run, tried)]
+            rate = run.learning_rate
+            better = f"{tried.rate:.2g}"
+            text = f"learning_rate {rate:.3g}: with {better}, {tried.trial}."
+            advice = f"Try {better}."
+            return [tried.verdict(NAME, run.span, rate, text, advice)]
         if case.rate_trials.rules_out("larger"):
             return []
     return _by_loss(run, course) or _by_path(run, course)
-
-
-def _by_trial(run: Run, tried: RateTrial) -> Verdict:
-    """From a larger rate that gains far more in some steps."""
-    rate, largest = run.usual_learning_rate, run.learning_rate
-    return Verdict(
-        NAME,
-        confidence(tried.share / ENOUGH),
-        run.span,
-        {"learning_rate": rate, "share_of_gain": tried.share},
-        f"learning_rate {largest:.3g}: with {tried.rate:.2g}, {tried.trial}.",
-        f"Try {tried.rate:.2g}.",
-        changes=rate_change(tried.rate),
-    )
 
 
 def _by_loss(run: Run, course: Trend) -> list[Verdict]:
