@@ -25,6 +25,15 @@ _CONFIDENCE = 0.75  # Twice beyond the threshold
 _GROWN = 3  # Times as long is the run in which a trouble was found throughout
 _EPOCHS = 5  # Before them, a loss says little
 
+_SKIPPED = "The live diagnosis is skipped"
+
+
+def _sure(found: Iterable[Verdict]) -> list[Verdict]:
+    """Troubles that are far beyond their thresholds."""
+    return [
+        one for one in found if one.is_trouble and one.confidence >= _CONFIDENCE
+    ]
+
 
 class Confirmed:
     """Which troubles are more than the beginning of a healthy run.
@@ -55,11 +64,7 @@ class Confirmed:
 
     def of(self, found: Iterable[Verdict], step: int) -> list[Verdict]:
         """Those of a new diagnosis, after a step, that are confirmed."""
-        sure = [
-            one
-            for one in found
-            if one.is_trouble and one.confidence >= _CONFIDENCE
-        ]
+        sure = _sure(found)
         before = self.since
         self.since = {one.name: before.get(one.name, step) for one in sure}
         return [
@@ -153,13 +158,6 @@ class Diagnosis(Callback):
         super().on_train_begin(logs)
         if not self.steps_done:
             self._reset()
-        params = self.params or {}
-        self._steps.params = params
-        steps = params.get("steps") or math.inf
-        epochs = params.get("epochs") or math.inf
-        self._confirmed.least_steps = min(
-            _EPOCHS * steps, epochs * steps / 2, sys.maxsize
-        )
         # That of an earlier fit, until an epoch of this one ends
         self._earlier = getattr(self.model, "history", None)  # Set by Keras
         self._began = self._clock()
@@ -173,7 +171,7 @@ class Diagnosis(Callback):
         """Keeps the steps of a block, and diagnoses if there is time."""
         if not self._speaks:
             return
-        with self._parts.catch("The live diagnosis is skipped"):
+        with self._parts.catch(_SKIPPED, "Training is not affected."):
             chosen = table.select(self.wanted)
             if len(chosen):
                 self._steps.write(
@@ -181,16 +179,22 @@ class Diagnosis(Callback):
                 )
             start = self._clock()
             allowed = _SHARE * (start - self._began)
-            has_enough = len(self._steps.steps) >= ENOUGH
-            if has_enough and self._spent + self._last <= allowed:
-                self._diagnose()
-                self._last = self._clock() - start
-                self._spent += self._last
+            has_time = self._spent + self._last <= allowed
+            if has_time and len(self._steps.steps) >= ENOUGH:
+                try:
+                    self._diagnose()
+                finally:
+                    self._last = self._clock() - start
+                    self._spent += self._last
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Diagnoses all steps, while other callbacks are still open."""
+        self.close()
 
     def close(self) -> None:
         """Diagnoses all steps."""
         if self._is_training and self._speaks:
-            with self._parts.catch("The live diagnosis is skipped"):
+            with self._parts.catch(_SKIPPED, "Training is not affected."):
                 if len(self._steps.steps):
                     self._diagnose(is_last=True)
         self._is_training = False
@@ -218,6 +222,14 @@ class Diagnosis(Callback):
 
     def _diagnose(self, is_last: bool = False) -> None:
         """Diagnoses the steps so far, and says what is new."""
+        # Of some data, the first epoch tells how long an epoch is.
+        params = self.params or {}
+        self._steps.params = params
+        steps = params.get("steps") or math.inf
+        epochs = params.get("epochs") or math.inf
+        self._confirmed.least_steps = min(
+            _EPOCHS * steps, epochs * steps / 2, sys.maxsize
+        )
         history = getattr(self.model, "history", None)  # Set by Keras
         if history is self._earlier:
             history = None
@@ -225,13 +237,9 @@ class Diagnosis(Callback):
         self.diagnosis = found
         confirmed = self._confirmed.of(found.verdicts, self.steps_done)
         if is_last:
-            confirmed = [
-                one
-                for one in found.verdicts
-                if one.is_trouble and one.confidence >= _CONFIDENCE
-            ]
+            confirmed = _sure(found.verdicts)
         self._write(
-            [one for one in found.verdicts if not one.is_trouble] + confirmed
+            confirmed + [one for one in found.verdicts if not one.is_trouble]
         )
         for one in confirmed:
             if one.name not in self._said:
@@ -245,8 +253,7 @@ class Diagnosis(Callback):
         if not verdicts or names == self._written:
             return
         self._written = names
-        first = sorted(verdicts, key=lambda one: not one.is_trouble)
-        text = markdown(verdict.Diagnosis(tuple(first)))
+        text = markdown(verdict.Diagnosis(tuple(verdicts)))
         for callback in self.model._step_hooks.callbacks:
             if isinstance(callback, TensorBoard):
                 callback.add_text(_TAG, text, self.steps_done)

@@ -196,21 +196,22 @@ def diagnose(
       back at each step, and that costs much of the gain
     - learning rate too large: overshot: the first updates threw the weights
       far away, and the loss did not come below its start
-    - not learning: the loss never falls beyond noise
+    - learning rate decayed too early: to nothing, while the loss still fell
     - label noise: labels that those of all similar examples contradict
     - overfitting: the loss of validation rises, that of training does not
-    - learning rate decayed too early: to nothing, while the loss still fell
     - learning rate too small: the loss falls steadily, at most 1% of the gain
       a step, and half is to come; or the weights hardly moved
+    - not learning: the loss never falls beyond noise, or is no less than that
+      of the best constant output
     - plateau: the loss stands still while the gradient grows
+    - converging: the loss falls
     - noise floor: the loss varies with the batches, and falls no more
     - converged: the loss is smooth, and falls no more
-    - converging: the loss falls
     - nothing to report: fewer than 8 losses
 
     The last four are no trouble. Quantities that were not measured are no
     error: what depends on them is not found. `"standard"` ones are enough for
-    all of them; `gradient_cosine`, `dead_fraction` and a measured
+    all that need no `model`; `gradient_cosine`, `dead_fraction` and a measured
     `stable_learning_rate` make more of it certain. So do epochs: means over
     them show what the noise of batches hides. A callback and a log folder
     have the length of epochs; for a file, `history` has it.

@@ -153,10 +153,14 @@ def _is_whole(operation: Any) -> bool:
 
 
 def _rows(tensor: tf.Tensor) -> np.ndarray:
-    values = np.asarray(tensor, np.float64)
-    values = values.reshape(-1, values.shape[-1])
-    taken = min(len(values), max(_MOST_NUMBERS // values.shape[1], 1))
-    return values[np.arange(taken) * len(values) // taken]
+    """Rows of features, equally many of each example, spread evenly."""
+    values = np.asarray(tensor)
+    count, features = len(values), values.shape[-1]
+    values = values.reshape(count, -1, features)
+    most = max(_MOST_NUMBERS // (features * count), 1)
+    taken = min(values.shape[1], most)
+    places = np.arange(taken) * values.shape[1] // taken
+    return values[:, places].reshape(-1, features).astype(np.float64)
 
 
 class InputScale(NamedTuple):

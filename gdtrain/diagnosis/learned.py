@@ -244,6 +244,9 @@ def loss_of_longer(
             outputs, y, keras.tree.flatten(given), strict=True
         ):
             assert output.function is not None  # Its loss is known.
+            is_sparse = output.loss == "sparse_categorical_crossentropy"
+            if not is_sparse and one.shape.rank == value.shape.rank - 1:
+                one = one[..., tf.newaxis]  # As a Keras loss would
             losses = output.function(one, value, **output.arguments)
             total += float(tf.reduce_mean(losses)) * len(value)
     return total / count

@@ -64,6 +64,7 @@ class Output:
             then computes a cross-entropy from the numbers before it, whatever
             `from_logits` says.
         units: The length of the last axis.
+        reduction: Of the loss, as Keras names it; `None` if unknown.
         function: The function, and `arguments` of it; `None` if unknown.
     """
 

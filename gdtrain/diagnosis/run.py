@@ -239,7 +239,7 @@ class Run:
         """
         rates = self.get("learning_rate")
         known = rates[np.isfinite(rates)]
-        if not len(known) or np.ptp(known) < 1e-3 * known.max():
+        if not len(known) or np.ptp(known) <= 1e-3 * known.max():
             return self.trend
         loss, distance = self.loss, self.distance[self.loss_rows]
         if len(loss) < ENOUGH:

@@ -1,6 +1,7 @@
 """A model and its data, and what is known exactly about them."""
 
 import functools
+import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from gdtrain.trainer import DescentTrainer
 _EXAMPLES = 256  # Of curvature and gradients: half a percent suffices
 _TOLERANCE, _MOST_PRODUCTS = 0.05, 30
 _FEW = 4  # Examples that the model is called with, to see its outputs
+_log = logging.getLogger("gdtrain")
 _NORMALIZING = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
@@ -394,4 +396,5 @@ def _or_none(find: Callable[[], Any]) -> Any:
             warnings.simplefilter("ignore")  # Training has given them.
             return find()
     except Exception:
+        _log.debug("A fact of a model and its data:", exc_info=True)
         return None

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import logging
 import math
 import re
 import time
@@ -32,6 +33,8 @@ _SECONDS = 1.0  # For all trials, where an epoch takes less
 _PROBE = 8  # Steps that are timed
 _SEED = 0  # Of new weights
 
+_log = logging.getLogger("gdtrain")
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -49,7 +52,6 @@ class Trial:
         without: The loss after steps without the changes.
         changed: The loss after steps with them; infinite where it is not
             finite.
-        examples: Of how many examples.
     """
 
     changes: tuple[tuple[str, Any], ...]
@@ -58,7 +60,6 @@ class Trial:
     before: float
     without: float
     changed: float
-    examples: int
 
     @property
     def share(self) -> float:
@@ -196,6 +197,7 @@ class Trials:
             return self._loss(start, rows, Variant())
         except Exception:
             # As in `run`: the model's own code may raise anything.
+            _log.debug("A loss could not be computed:", exc_info=True)
             return None
         finally:
             self._last.set_back()
@@ -222,9 +224,7 @@ class Trials:
         if start == "new" or changed.times == 1:
             after = self._loss_after(without, steps, rows, variant)
         with_changes = self._loss_after(changed, steps, rows, variant)
-        return Trial(
-            changes, steps, start, before, after, with_changes, rows.size
-        )
+        return Trial(changes, steps, start, before, after, with_changes)
 
     def _start(self, changes: tuple[tuple[str, Any], ...]) -> Start:
         """Which weights to start from."""

@@ -290,8 +290,8 @@ class BlockQueue:
             )
             if len(result.rows):
                 slots = self._step.layout.slots(result.rows)
-                self._is_stopped = bool(slots.size) and (
-                    reports.asked_to_stop(slots)
+                self._is_stopped = bool(
+                    slots.size and reports.asked_to_stop(slots)
                 )
                 self._slice(result, self._step, step)
 

@@ -11,33 +11,20 @@ from gdtrain.callbacks import diagnosis as live
 from gdtrain.diagnosis.verdict import Verdict
 from tests import models
 from tests.callbacks import reading
+from tests.clock import Clock
 
 X = np.array([[0.0], [2.0]])  # Mean squared error: stable up to 0.382
 
 
-class Clock:
-    """Time that goes on by so much at each look."""
-
-    def __init__(self, tick=100.0):
-        self.now, self.tick = 0.0, tick
-
-    def __call__(self):
-        self.now += self.tick
-        return self.now
-
-
 class Blocks(gdtrain.callbacks.Callback):
-    """Ends a block each 10 steps, and notes how long blocks are."""
+    """Ends a block every so many steps."""
 
     def __init__(self, every=10):
         super().__init__()
-        self.every, self.lengths = every, []
+        self.every = every
 
     def next_sync(self, step):
-        return step - step % self.every + self.every if self.every else None
-
-    def on_block(self, table):
-        self.lengths.append(len(table))
+        return step - step % self.every + self.every
 
 
 def descend(rate, more=(), epochs=60, verbose=0, **arguments):
@@ -102,7 +89,7 @@ def test_diagnoses_take_a_hundredth_of_the_time(monkeypatch):
             clock.now += 1.0
 
     monkeypatch.setattr(live, "diagnose", slow)
-    callback = gdtrain.callbacks.Diagnosis(clock=clock)
+    callback = gdtrain.callbacks.Diagnosis(clock=clock.perf_counter)
     descend(0.2, [Blocks(1), Time(), callback], epochs=900)
     *during, _ = made
     assert len(during) >= 4
@@ -128,7 +115,7 @@ def test_it_changes_nothing(more, beside, at_once):
         assert callback.diagnosis == gdtrain.diagnose(telemetry)
 
 
-def test_blocks_are_as_long_as_with_telemetry():
+def test_it_ends_no_block():
     assert gdtrain.callbacks.Diagnosis.sync == "never"
     callback = gdtrain.callbacks.Diagnosis()
     assert callback.next_sync(10) is None and callback.before_step_key is None

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import gdtrain
+from gdtrain.diagnosis.task import Task
 from tests import models
 from tests.diagnosis.test_trial import Fails, OwnUpdate, Size, line
 from tests.state.test_preserved_model import everything, network, train
@@ -46,3 +47,39 @@ def test_what_cannot_be_tried_is_diagnosed_all_the_same(make):
     model(x)
     found = gdtrain.diagnose(telemetry, model, x, y)
     assert found.verdict.name
+
+
+def test_examples_of_many_numbers_are_diagnosed():
+    """Of 2 million numbers that enter the first layer, some are looked at."""
+    pixels = np.random.default_rng(0).integers(0, 256, (640, 32, 32, 3))
+    x, y = pixels.astype("float32"), pixels.mean((1, 2, 3), keepdims=True)
+    model = gdtrain.Sequential(
+        [
+            keras.Input([32, 32, 3]),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(gdtrain.GradientDescent(1e-9), "mse", jit_compile=False)
+    telemetry = gdtrain.callbacks.Telemetry()
+    y = y.reshape(-1, 1).astype("float32")
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[telemetry])
+    names = {
+        one.name for one in gdtrain.diagnose(telemetry, model, x, y).verdicts
+    }
+    assert "inputs not scaled" in names
+
+
+@pytest.mark.parametrize(
+    ("loss", "last"),
+    [("binary_crossentropy", "sigmoid"), ("poisson", "exponential")],
+)
+def test_targets_without_an_axis_of_units_are_as_in_training(loss, last):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(50, 3)).astype("float32")
+    y = random.integers(0, 2, 50).astype("float32")
+    model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1, last)])
+    model.compile("sgd", loss, jit_compile=False)
+    expected = model.evaluate(x, y, batch_size=50, verbose=0)
+    found = Task(model, x, y).losses_of_longer([1.0])
+    assert found[0] == pytest.approx(expected, rel=1e-5)

@@ -92,3 +92,15 @@ def test_shares_are_of_the_gain_from_new_weights_to_the_best():
     assert rates.decides_for("smaller") is None
     assert rates.rules_out("smaller") and not rates.rules_out("larger")
     assert rates.of("held") is None
+
+
+def test_targets_of_zero_that_are_reached_are_learned():
+    """No constant is better than a loss of 0, and none is far off."""
+    model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    model.compile(gdtrain.GradientDescent(0.3), loss="mse", jit_compile=False)
+    telemetry = gdtrain.callbacks.Telemetry()
+    zeros = np.zeros([64, 1], "float32")
+    model.fit(
+        X, zeros, batch_size=64, epochs=60, verbose=0, callbacks=[telemetry]
+    )
+    assert not gdtrain.diagnose(telemetry, model, X, zeros).verdict.is_trouble

@@ -104,7 +104,7 @@ def main() -> None:
     maker.add_argument("--half", required=True, choices=sorted(halves.HALVES))
     maker.add_argument("--out", required=True)
     maker.add_argument("--only", default="", help="a word of their names")
-    maker.add_argument("--limit", type=int, help="how many sweeps at most")
+    maker.add_argument("--limit", type=int, help="how many units at most")
     maker.set_defaults(command=make)
     scorer = commands.add_parser("score", help="prints the table")
     scorer.add_argument("folders", nargs="+")

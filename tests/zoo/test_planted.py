@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from gdtrain.diagnosis.diagnose import NAMES
 from tests.zoo import halves, making
 from tests.zoo.bench import Bench, Trained
 from tests.zoo.planted import FAULTS, deep, spoiled, unit
@@ -24,6 +25,12 @@ def planted(setup, fault, **changes):
 
 def places(setup, fault, **changes):
     return {run.place: run for run in planted(setup, fault, **changes).runs()}
+
+
+def test_faults_have_names_of_verdicts():
+    named = {n for one in FAULTS.values() for n in (one.kind, *one.also)}
+    causes = {name.partition(":")[0] for name in NAMES}
+    assert named - {HEALTHY} <= {*NAMES, *causes}
 
 
 def test_halves_share_no_deep_task_either():

@@ -71,6 +71,7 @@ def contradicted(
     distances = squares[:, np.newaxis] + squares - 2 * axes @ axes.T
     np.fill_diagonal(distances, np.inf)
     near = np.argpartition(distances, NEIGHBOURS, 1)[:, :NEIGHBOURS]
+    _, labels = np.unique(labels, return_inverse=True)  # From 0, without gaps
     shares = np.eye(labels.max() + 1)[labels]
     votes = shares[near].sum(1)
     purity = votes.max(1)

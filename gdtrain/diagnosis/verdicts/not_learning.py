@@ -20,8 +20,8 @@ def judge(case: Case) -> list[Verdict]:
         return []
     constant = case.task.constant_loss if case.task else None
     last = case.rate_trials.last_loss if case.rate_trials else None
-    if constant is not None and last is not None and math.isfinite(last):
-        if last < (1 - LEARNED) * constant:
+    if constant and last is not None and math.isfinite(last):
+        if last < constant - LEARNED * abs(constant):
             return []
         return [_no_better_than_constant(run, course, last, constant)]
     is_done = run.is_resumed or course.start == course.end == 0

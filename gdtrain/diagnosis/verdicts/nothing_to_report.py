@@ -1,6 +1,7 @@
 """Too few losses to judge."""
 
 from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.trend import ENOUGH
 from gdtrain.diagnosis.verdict import Verdict
 
 NAME = "nothing to report"
@@ -18,7 +19,7 @@ def judge(case: Case) -> list[Verdict]:
             1.0,
             run.span,
             {"losses": count},
-            f"Losses that can be judged: {count}; 8 are needed.",
+            f"Losses that can be judged: {count}; {ENOUGH} are needed.",
             "Train on, with quantities='standard'.",
             is_trouble=False,
         )

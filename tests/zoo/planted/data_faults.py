@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.zoo.planted import names, spoiled
 from tests.zoo.planted.fault import (
+    COSTS,
     Fault,
     Pair,
     guess,
@@ -84,7 +85,7 @@ def _has_an_order(training: Training, data: Examples) -> bool:
 
 
 def _costs_in_own_loss(pair: Pair) -> bool:
-    return pair.lost_in_own_loss >= 0.25
+    return pair.lost_in_own_loss >= COSTS
 
 
 def _noisy(share: float) -> Callable[[Training], Training]:

@@ -15,6 +15,7 @@ from tests.zoo.planted.edited import last_activation, regularized
 from tests.zoo.planted.fault import (
     Fault,
     Pair,
+    always,
     guess,
     has_labels,
     has_numbers,
@@ -59,7 +60,7 @@ def _is_learned(pair: Pair) -> bool:
 
 def _healthy(
     plant: Callable[[Training], Training],
-    fits: Callable[[Training, Examples], bool] = lambda training, data: True,
+    fits: Callable[[Training, Examples], bool] = always,
     is_there: Callable[[Pair], bool] = is_harmless,
     **options: Any,
 ) -> Fault:
