@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
     maker = commands.add_parser("make", help="trains runs and keeps them")
-    maker.add_argument("--half", required=True, choices=sorted(halves.HALVES))
+    maker.add_argument("--half", required=True, choices=sorted(halves.PARTS))
     maker.add_argument("--out", required=True)
     maker.add_argument("--only", default="", help="a word of their names")
     maker.add_argument("--limit", type=int, help="how many units at most")

@@ -1,4 +1,4 @@
-"""The half on which thresholds are set: its data, models and settings."""
+"""The part on which thresholds are set: its data, models and settings."""
 
 import functools
 

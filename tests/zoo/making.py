@@ -48,7 +48,7 @@ def bench_of(setup: Setup) -> Bench:
 
 
 def units(half: str) -> list[Sweep | unit.Planted]:
-    """All of a half: sweeps of the first seed, faults, the other sweeps."""
+    """All of a part: sweeps of the first seed, faults, the other sweeps."""
     first, *others = (
         [Sweep(setup, seed) for setup in halves.setups(half)] for seed in SEEDS
     )

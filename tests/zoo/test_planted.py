@@ -11,9 +11,14 @@ from tests.zoo import halves, making
 from tests.zoo.bench import Bench, Trained
 from tests.zoo.planted import FAULTS, deep, spoiled, unit
 from tests.zoo.planted.edited import edited, last_activation, one_unit
-from tests.zoo.planted.fault import names_of_rate
+from tests.zoo.planted.fault import (
+    has_labels,
+    has_values,
+    is_binary,
+    names_of_rate,
+)
 from tests.zoo.sweep import HEALTHY
-from tests.zoo.training import Setup
+from tests.zoo.training import Examples, Setup
 
 PLANE = Setup("build", "plane linear", "descent", None, "constant", 60)
 BLOBS = Setup("build", "blobs relu_net", "adam", 32, "constant", 160)
@@ -33,19 +38,32 @@ def test_faults_have_names_of_verdicts():
     assert named - {HEALTHY} <= {*NAMES, *causes}
 
 
-def test_halves_share_no_deep_task_either():
-    drawn = {}
-    built = {}
-    for half, tasks in deep.TASKS.items():
-        drawn[half] = {task.draw.__name__ for task in tasks}
-        built[half] = {task.build.__name__ for task in tasks}
-    for parts, kept in ((drawn, "data"), (built, "architectures")):
-        assert not parts["build"] & parts["report"]
-        for half, other in (("build", "report"), ("report", "build")):
-            assert not parts[half] & set(getattr(halves.HALVES[other], kept))
+def test_parts_share_no_deep_task_either():
+    drawn = [name for part in halves.PARTS.values() for name in part.data]
+    built = [
+        name for part in halves.PARTS.values() for name in part.architectures
+    ]
+    for tasks in deep.TASKS.values():
+        drawn += [task.draw.__name__ for task in tasks]
+        built += [task.build.__name__ for task in tasks]
+    for names in (drawn, built):
+        assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("half", halves.HALVES)
+def test_several_yes_or_no_answers_are_neither_classes_nor_values():
+    y = np.eye(4, dtype="float32")
+    data = Examples(np.zeros([4, 3], "float32"), y)
+    assert not any(fit(data) for fit in (is_binary, has_labels, has_values))
+    assert is_binary(data._replace(y=y[:, :1]))
+
+
+def test_faults_are_planted_where_inputs_are_one_array():
+    units = unit.units("reserve")
+    assert not any("signatures" in one.setup.task for one in units)
+    assert "signatures siamese" in halves.tasks("reserve")
+
+
+@pytest.mark.parametrize("half", halves.PARTS)
 def test_deep_models_take_their_data(half):
     for task in deep.TASKS[half]:
         x, y = task.draw(np.random.default_rng(0), 8)
@@ -54,7 +72,7 @@ def test_deep_models_take_their_data(half):
         assert np.isfinite(outputs).all()
 
 
-@pytest.mark.parametrize("half", halves.HALVES)
+@pytest.mark.parametrize("half", halves.PARTS)
 def test_every_kind_is_tried_in_several_tasks(half):
     tried = {}
     for one in unit.units(half):

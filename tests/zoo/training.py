@@ -22,6 +22,8 @@ OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "nadam": keras.optimizers.Nadam,
     "adagrad": keras.optimizers.Adagrad,
     "lion": keras.optimizers.Lion,
+    "adamax": keras.optimizers.Adamax,
+    "lamb": keras.optimizers.Lamb,
 }
 
 #: Name to a function of peak (a number or a variable) and number of steps
@@ -78,7 +80,8 @@ class Setup:
     """A training in words: all of it but learning rate and seed.
 
     Args:
-        half, task: As in `tests.zoo.halves`.
+        half: A part of the zoo, a key of `tests.zoo.halves.PARTS`.
+        task: One of its tasks.
         optimizer: A key of `OPTIMIZERS`.
         batch_size: In examples; `None` for all of them.
         schedule: `"constant"` or a key of `SCHEDULES`.

@@ -1,6 +1,6 @@
-"""Deep and recurrent tasks of both halves, in which layers can fail.
+"""Deep and recurrent tasks of each part, in which layers can fail.
 
-None of these architectures or data sets is in both halves either.
+None of these architectures or data sets is in two parts either.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ BINARY = "binary_crossentropy"
 Drawn = tuple[np.ndarray, np.ndarray]
 
 
-# The half "build"
+# The part "build"
 
 
 def corners(random: np.random.Generator, count: int) -> Drawn:
@@ -86,7 +86,7 @@ def simple_rnn() -> keras.Model:
     return gdtrain.Model(x, layers.Dense(1, activation="sigmoid")(out))
 
 
-# The half "report"
+# The part "report"
 
 
 def stripes(random: np.random.Generator, count: int) -> Drawn:
@@ -155,6 +155,57 @@ def convolved_sequence() -> keras.Model:
     return gdtrain.Model(x, layers.Dense(3, activation="softmax")(out))
 
 
+# The part "reserve"
+
+
+def petals(random: np.random.Generator, count: int) -> Drawn:
+    """Points of a plane inside of a flower with 3 petals, and outside."""
+    x = random.normal(size=(count, 2))
+    edge = 1.1 + 0.5 * np.cos(3 * np.arctan2(x[:, 1], x[:, 0]))
+    y = np.linalg.norm(x, axis=1) < edge
+    return x.astype("float32"), y.astype("float32")[:, None]
+
+
+def valley(random: np.random.Generator, count: int) -> Drawn:
+    """The distance of 3 features from a curve, less its mean."""
+    x = random.normal(size=(count, 3))
+    y = abs(x[:, :1] - np.sin(2 * x[:, 1:2])) + 0.5 * x[:, 2:] - 0.9
+    return x.astype("float32"), y.astype("float32")
+
+
+def tiles(random: np.random.Generator, count: int) -> Drawn:
+    """Pictures with a bright square in one of 3 thirds from left to right."""
+    y = random.integers(0, 3, count)
+    x = random.normal(0, 0.4, (count, 9, 9, 1))
+    for i, top in enumerate(random.integers(0, 7, count)):
+        x[i, top : top + 3, 3 * y[i] : 3 * y[i] + 3] += 1.0
+    return x.astype("float32"), y
+
+
+def pyramid() -> keras.Model:
+    x = out = keras.Input([2])
+    for units in (40, 30, 20, 15, 10):
+        out = _stack(out, 1, units, "relu", "he_normal")
+    return gdtrain.Model(x, layers.Dense(1, activation="sigmoid")(out))
+
+
+def leaky_chain() -> keras.Model:
+    x = keras.Input([3])
+    out = _stack(x, 9, 16, "leaky_relu", "he_uniform")
+    return gdtrain.Model(x, layers.Dense(1)(out))
+
+
+def deep_cnn() -> keras.Model:
+    x = out = keras.Input([9, 9, 1])
+    for units in (8, 8, 8, 6):
+        out = layers.Conv2D(
+            units, 3, padding="same", activation="relu",
+            kernel_initializer="he_normal",
+        )(out)  # fmt: skip
+    out = layers.Flatten()(layers.MaxPooling2D(3)(out))
+    return gdtrain.Model(x, layers.Dense(3, activation="softmax")(out))
+
+
 TASKS = {
     "build": [
         Task(corners, corner_net, BINARY),
@@ -168,8 +219,13 @@ TASKS = {
         Task(bowl, funnel, "mse"),
         Task(pulses, convolved_sequence, LABELS),
     ],
+    "reserve": [
+        Task(petals, pyramid, BINARY),
+        Task(valley, leaky_chain, "mse"),
+        Task(tiles, deep_cnn, LABELS),
+    ],
 }
-#: As in the halves; momentum, Adam and descent are in both.
+#: As in the parts; momentum, Adam and descent are in all.
 _SETTINGS = [
     ("adam", 32, "constant", 400),
     ("momentum", 16, "constant", 400),

@@ -146,8 +146,11 @@ def has_labels(data: Examples) -> bool:
 
 
 def is_binary(data: Examples) -> bool:
-    """One output, whose targets are 0 or 1 as numbers with a point."""
-    y = data.y
+    """One output of one unit, whose targets are 0 or 1 as float."""
+    return _is_yes_or_no(data.y) and data.y.shape[-1] == 1
+
+
+def _is_yes_or_no(y: Any) -> bool:
     return (
         isinstance(y, np.ndarray)
         and y.dtype.kind == "f"
@@ -160,7 +163,7 @@ def has_values(data: Examples) -> bool:
     return (
         isinstance(data.y, np.ndarray)
         and not has_labels(data)
-        and not is_binary(data)
+        and not _is_yes_or_no(data.y)
         and data.y.shape != np.shape(data.x)
     )
 

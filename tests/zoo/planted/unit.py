@@ -1,4 +1,4 @@
-"""A fault in a training of a half, planted, trained and checked."""
+"""A fault in a training of a part, planted, trained and checked."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 from tests.zoo import halves
 from tests.zoo.bench import Bench, Trained
@@ -122,13 +123,8 @@ class Planted:
             yield "rate 0", 0.0
 
 
-#: How many trainings of a kind are tried, at least; many drop out
-TRIED = 24
-TRIED_HEALTHY = 90
-
-
 def units(half: str) -> list[Planted]:
-    """Each fault in some trainings of a half; those of one training together.
+    """Each fault in some trainings of a part; those of one training together.
 
     Trainings are taken evenly from all that the fault fits.
     """
@@ -138,9 +134,10 @@ def units(half: str) -> list[Planted]:
         for setting in settings
     ]
     kinds = [fault.kind for fault in FAULTS.values()]
+    faults, healthy = halves.PARTS[half].tried
     found = []
     for number, (name, fault) in enumerate(FAULTS.items()):
-        tried = TRIED_HEALTHY if fault.kind == HEALTHY else TRIED
+        tried = healthy if fault.kind == HEALTHY else faults
         fitting = [setup for setup in setups if _fits(fault, setup)]
         count = min(-(-tried // kinds.count(fault.kind)), len(fitting))
         found += [
@@ -157,7 +154,10 @@ def _base(setup: Setup) -> Setup:
 
 
 def _fits(fault: Fault, setup: Setup) -> bool:
+    """Faults are planted where inputs are one array."""
     data, model = _example(setup.half, setup.task)
+    if not isinstance(data.x, np.ndarray):
+        return False
     training = dataclasses.replace(training_of(setup), build=lambda: model)
     return fault.fits(training, data)
 
