@@ -238,8 +238,12 @@ def flat_metrics(model: keras.Model, logs: dict[str, Any]) -> Any:
 
 
 def pythonify_logs(logs: dict[str, Any]) -> dict[str, Any]:
-    """Logs with scalars as Python numbers, as callbacks expect them.
+    """Logs with scalars as Python numbers, by name, as callbacks expect them.
 
-    Needs `pythonify_logs`; without it callbacks would get tensors.
+    Keras asks of each number whether it is a tensor, which takes longer than a
+    small epoch: of numbers it is known. Needs `pythonify_logs`; without it
+    callbacks would get tensors.
     """
+    if all(type(value) is float for value in logs.values()):
+        return dict(sorted(logs.items()))
     return python_utils.pythonify_logs(logs)

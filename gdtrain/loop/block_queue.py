@@ -1,11 +1,9 @@
 """A queue of blocks that have run, taken slice by slice by the epoch loop."""
 
-import collections
-import functools
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +14,7 @@ from gdtrain.common.signals import Interrupts
 from gdtrain.data.protocols import DataSource
 from gdtrain.distributed import reports
 from gdtrain.loop.pacing import Pace
+from gdtrain.loop.slices import LogSlice, PassedEpochs, Slices
 from gdtrain.step.replicated_step import ReplicatedStep
 
 
@@ -106,24 +105,6 @@ def _means(sums: np.ndarray) -> np.ndarray:
         return sums[..., 1:] / sums[..., :1]
 
 
-class LogSlice(NamedTuple):
-    """Consecutive steps of one epoch, of which callbacks get one call.
-
-    Args:
-        steps: How many.
-        counted: How many an execution counts for, whether or not it has as
-            many, as in Keras.
-        logs: A function that gives what the last of them returned.
-        epoch_logs: What `History` shows of the epoch that ends with them;
-            `None` if none does, or if Python has to find that out.
-    """
-
-    steps: int
-    counted: int
-    logs: Callable[[], Any]
-    epoch_logs: dict[str, float] | None
-
-
 def function_of(model: keras.Model, mode: str) -> Any:
     """What runs steps; a new one if a callback has compiled the model.
 
@@ -148,7 +129,7 @@ class BlockQueue:
         self.model = pace.model
         self.data_source = data_source
         self._pace = pace
-        self._slices: collections.deque[LogSlice] = collections.deque()
+        self._slices = Slices()
         self._means = EpochMeans()
         self._names: tuple[str, ...] | None = None  # Of what it means
         self._logs: Any = {}  # What the last step returned
@@ -176,7 +157,7 @@ class BlockQueue:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues from what `get_state` gave, with an empty queue."""
-        self._slices.clear()
+        self._slices = Slices()
         self._means.sums = state["sums"]
         self._names = None
         self._logs = dict(state["logs"])
@@ -218,7 +199,14 @@ class BlockQueue:
 
     def pop(self) -> LogSlice | None:
         """The next slice; `None` if the data ran out."""
-        return self._slices.popleft() if self._slices else None
+        return self._slices.pop() if self._slices else None
+
+    def pop_epochs(self) -> PassedEpochs:
+        """The epochs that have run to their end, but for the last slice.
+
+        To be called between two epochs.
+        """
+        return self._slices.pop_epochs()
 
     def raise_interrupt(self) -> None:
         """Raises a Ctrl-C that came in the last block."""
@@ -293,7 +281,7 @@ class BlockQueue:
                 self._is_stopped = bool(
                     slots.size and reports.asked_to_stop(slots)
                 )
-                self._slice(result, self._step, step)
+                self._slices = self._sliced(result, self._step, step)
 
     def _request(
         self, epoch: int, step: int, steps: float, left: float
@@ -313,9 +301,9 @@ class BlockQueue:
                 "process by `os._exit`."
             )
 
-    def _slice(
+    def _sliced(
         self, result: BlockResult, step: ReplicatedStep, first: int
-    ) -> None:
+    ) -> Slices:
         """Cuts the steps of a block into epochs, and those into slices.
 
         Args:
@@ -337,28 +325,18 @@ class BlockQueue:
         examples, values = _counting(step, result.rows)
         states = [names.index(name) for name in step.origins.states]
         means = self._means.add(examples, values, lengths, states)
-        epoch_logs: list[dict[str, float]] = []
         if ended:
             of_metrics = [names.index(name) for name in step.origins.results]
             means[:, of_metrics] = result.epoch_results
+        by_name = dict(zip(names, means.T.tolist(), strict=True))
+        return Slices(
+            lengths,
             # In the order in which Keras's callbacks get them
-            shown = means[:, np.argsort(names)].tolist()
-            epoch_logs = [dict(zip(sorted(names), values)) for values in shown]
-        logs_at = self._logs_of(result, step)
-        last = 0
-        for left, logs in zip(lengths, [*epoch_logs, None], strict=True):
-            while left:
-                steps = int(min(left, self._pace.max_slice))
-                left -= steps
-                last += steps
-                self._slices.append(
-                    LogSlice(
-                        steps,
-                        self._pace.fixed_steps or steps,
-                        functools.partial(logs_at, last - 1),
-                        None if left else logs,
-                    )
-                )
+            dict(sorted(by_name.items())),
+            self._logs_of(result, step),
+            self._pace.max_slice,
+            self._pace.fixed_steps,
+        )
 
     def _logs_of(
         self, result: BlockResult, step: ReplicatedStep

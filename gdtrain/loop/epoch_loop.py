@@ -1,5 +1,6 @@
 """The loop over the steps of an epoch, and the callbacks that it calls."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,27 +9,45 @@ import keras
 from gdtrain.data.protocols import DataSource
 from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import callbacks as keras_callbacks
+from gdtrain.keras_bridge import losses
 from gdtrain.loop import pacing
 from gdtrain.loop.block_queue import BlockQueue
+from gdtrain.loop.slices import PassedEpochs
+
+# By exact type: a subclass may do anything with an epoch.
+_HISTORY = keras.callbacks.History
 
 
 class CallbackList(keras.callbacks.CallbackList):
-    """Keras's list, without what takes most of its time.
+    """Keras's list, without what takes most of the time of a small epoch."""
 
-    Keras tests each number of each epoch's logs for being a tensor, which
-    takes longer than a small epoch. Logs of a block are Python's numbers.
-    """
+    @functools.cached_property
+    def only_history(self) -> bool:
+        """Whether no callback but `History` sees epochs or batches."""
+        others = [c for c in self.callbacks if type(c) is not _HISTORY]
+        return not (pacing.hooks_epochs(others) or pacing.hooks_batches(others))
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Calls `on_epoch_end` of all callbacks."""
-        if not _are_numbers(logs):
-            super().on_epoch_end(epoch, logs)
-            return
         keras_callbacks.wait_for_batch_hooks(self)
+        logs = losses.pythonify_logs(logs or {})
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
+
+    def on_epochs(self, first: int, passed: PassedEpochs) -> None:
+        """Adds epochs to `History`, as `on_epoch_end` of each would.
+
+        Args:
+            first: The number of the first.
+            passed: How many, and their logs.
+        """
+        for callback in self.callbacks:
+            if type(callback) is _HISTORY:
+                callback.epoch.extend(range(first, first + passed.epochs))
+                for name, values in passed.logs.items():
+                    callback.history.setdefault(name, []).extend(values)
 
 
 def set_steps(
@@ -48,11 +67,6 @@ def set_steps(
         is_bar = isinstance(callback, keras.callbacks.ProgbarLogger)
         if is_bar and callback.progbar is not None:
             callback.progbar.target = steps  # Made with the epoch
-
-
-def _are_numbers(logs: dict[str, Any] | None) -> bool:
-    """Whether logs are in the order and of the kind that callbacks get."""
-    return all(type(v) is float for v in logs.values()) if logs else False
 
 
 def callback_list(

@@ -101,6 +101,24 @@ def _begin(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:
         state.reached(state.epoch, state.step)
 
 
+def _pass_epochs(
+    state: FitState,
+    callbacks: keras.callbacks.CallbackList,
+    queue: BlockQueue,
+) -> None:
+    """Passes epochs that have run all at once, if no callback sees each.
+
+    The last of a block is passed as any other: the model may be evaluated
+    after it, and is as callbacks know it.
+    """
+    if isinstance(callbacks, epoch_loop.CallbackList) and (
+        callbacks.only_history
+    ):
+        passed = queue.pop_epochs()
+        callbacks.on_epochs(state.epoch, passed)
+        state.epoch += passed.epochs
+
+
 def _begin_epoch(
     state: FitState, callbacks: keras.callbacks.CallbackList
 ) -> None:
@@ -213,9 +231,8 @@ def fit(
     callbacks = epoch_loop.callback_list(
         model, callbacks, verbose, data_source, epochs, add_history=True
     )
-    pace = Pace(
-        model, callbacks.callbacks, "train", epochs, validation.until_due
-    )
+    until_due = None if validation_data is None else validation.until_due
+    pace = Pace(model, callbacks.callbacks, "train", epochs, until_due)
     queue = BlockQueue(data_source, pace)
     state = FitState(
         queue,
@@ -236,6 +253,7 @@ def fit(
                 callbacks, "train", lambda: model.stop_training, state.reached
             )
             while state.has_next_epoch:
+                _pass_epochs(state, callbacks, queue)
                 try:
                     _begin_epoch(state, callbacks)
                     logs = epoch_loop.run_epoch(

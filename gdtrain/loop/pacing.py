@@ -70,7 +70,7 @@ def _sync_of_one(callback: keras.callbacks.Callback, mode: str) -> Sync:
         return _KNOWN[type(callback)](callback)
     if hooks_batches([callback], mode):
         return "batch"
-    if mode == "train" and _hooks(callback, "on_epoch_begin", "on_epoch_end"):
+    if mode == "train" and hooks_epochs([callback]):
         return "epoch"
     return "never"
 
@@ -82,6 +82,12 @@ def hooks_batches(
     names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
     if mode == "train":
         names += ["on_batch_begin", "on_batch_end"]
+    return any(_hooks(callback, *names) for callback in callbacks)
+
+
+def hooks_epochs(callbacks: Iterable[keras.callbacks.Callback]) -> bool:
+    """Whether any of some callbacks has a hook of epochs."""
+    names = "on_epoch_begin", "on_epoch_end"
     return any(_hooks(callback, *names) for callback in callbacks)
 
 
