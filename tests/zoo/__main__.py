@@ -2,10 +2,14 @@
 
     python -m tests.zoo make --half build --out FOLDER [--only WORD]
     python -m tests.zoo score FOLDER ... [--with-model] [--follow]
+    python -m tests.zoo score FOLDER ... --tables [--every N]
 
-`make` trains the runs of a half and keeps each as a folder; runs that exist
+`make` trains the runs of a part and keeps each as a folder; runs that exist
 are not made again, and several processes share the work. `score` prints a
-Markdown table. Thresholds are set on the half "build"; see `tests.zoo.halves`.
+Markdown table; with `--tables` all that stands in `tests/zoo/figures.md`: every
+run from its telemetry alone, each `N`-th one with its model and the advice
+followed, and the rows of README. On which part thresholds may be set, and which
+is held back, is in `tests.zoo.halves`.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -23,7 +28,7 @@ from tests.zoo import folder, following, halves, making, scores  # noqa: E402
 
 
 def make(options: argparse.Namespace) -> None:
-    """Makes the runs of a half; what fails is reported, and left out."""
+    """Makes the runs of a part; what fails is reported, and left out."""
     units = [
         unit for unit in making.units(options.half) if options.only in str(unit)
     ]
@@ -61,7 +66,9 @@ def judge(
         training = making.bench_of(kept.recipe.setup).training
         model, (x, y, _) = kept.rebuilt(training)
         given = {"model": model, "x": x, "y": y, "shuffle": training.shuffle}
+    start = time.perf_counter()
     found = diagnose(kept.telemetry, **given, history=kept.history)
+    seconds = time.perf_counter() - start
     first = found.verdict
     followed = ""
     if follow and first.changes:
@@ -70,8 +77,26 @@ def judge(
     return scores.Outcome(
         kept.recipe.label, kept.recipe.accepted, first.name, first.is_trouble,
         first.confidence, followed, str(kept.recipe),
-        contradicts=bool(contradictions(found)),
+        contradicts=bool(contradictions(found)), seconds=seconds,
     )  # fmt: skip
+
+
+def judged(
+    runs: Sequence[folder.Kept], options: argparse.Namespace, **how: bool
+) -> tuple[list[scores.Outcome], list[str]]:
+    """What is diagnosed, and the folders of runs where that fails."""
+    outcomes, failed = [], []
+    for kept in runs:
+        try:
+            outcome = judge(kept, **how)
+        except Exception:
+            traceback.print_exc()
+            failed.append(kept.folder)
+            continue
+        outcomes.append(outcome)
+        if options.show and not outcome.is_right:
+            print(f"{kept.folder}: {outcome}", flush=True)
+    return outcomes, failed
 
 
 def score(options: argparse.Namespace) -> None:
@@ -81,18 +106,18 @@ def score(options: argparse.Namespace) -> None:
         for kept in folder.runs(*options.folders)
         if options.only in str(kept.recipe)
     ]
-    outcomes, failed = [], []
-    for kept in runs[options.first :: options.every][: options.limit]:
-        try:
-            outcome = judge(kept, options.with_model, options.follow)
-        except Exception:
-            traceback.print_exc()
-            failed.append(kept.folder)
-            continue
-        outcomes.append(outcome)
-        if options.show and not outcome.is_right:
-            print(f"{kept.folder}: {outcome}", flush=True)
-    print("\n".join(scores.table(outcomes)))
+    some = runs[options.first :: options.every][: options.limit]
+    if options.tables:
+        alone, failed = judged(runs, options)
+        outcomes, too = judged(some, options, with_model=True, follow=True)
+        lines = scores.tables(alone, outcomes)
+        failed += too
+    else:
+        outcomes, failed = judged(
+            some, options, with_model=options.with_model, follow=options.follow
+        )
+        lines = scores.table(outcomes)
+    print("\n".join(lines))
     if failed:
         sys.exit("Failed:\n" + "\n".join(failed))
 
@@ -110,6 +135,11 @@ def main() -> None:
     scorer.add_argument("folders", nargs="+")
     scorer.add_argument("--with-model", action="store_true")
     scorer.add_argument("--follow", action="store_true")
+    scorer.add_argument(
+        "--tables",
+        action="store_true",
+        help="all runs without, and each n-th one with model and advice",
+    )
     scorer.add_argument("--only", default="", help="a word of their names")
     scorer.add_argument("--limit", type=int, help="how many runs at most")
     scorer.add_argument("--every", type=int, default=1, help="each n-th run")

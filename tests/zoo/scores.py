@@ -1,12 +1,21 @@
 """How often verdicts are right, and their advice helps, as a table."""
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from tests.zoo.sweep import BORDERLINE, HEALTHY
 
 SURE = 0.9  # A confidence, of which nine in ten are to be right
 FOLLOWED = ("better", "same", "worse")
+DEVIATIONS = 1.96  # Of a normal distribution, to each side: 95% of it
+#: Of the table that README has; `readme_row` is a row of it
+README_HEAD = (
+    "", "faults in which trouble is found", "and named rightly",
+    "alarms that are about a fault", "healthy runs with an alarm",
+    "advice followed: better, same, worse",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +29,7 @@ class Outcome:
             not followed, or cannot be by a program.
         run: In words.
         contradicts: Whether what is said of it contradicts itself.
+        seconds: That the diagnosis took.
     """
 
     label: str
@@ -30,6 +40,7 @@ class Outcome:
     followed: str = ""
     run: str = ""
     contradicts: bool = False
+    seconds: float = 0.0
 
     @property
     def is_right(self) -> bool:
@@ -63,6 +74,38 @@ def share(outcomes: Iterable[Outcome], of: Callable[[Outcome], bool]) -> str:
     """
     true = [of(one) for one in outcomes]
     return f"{sum(true) / len(true):.2f}" if true else "-"
+
+
+def interval(count: int, total: int) -> tuple[float, float]:
+    """Wilson's interval of 95% of the probability behind `count` in `total`.
+
+    Example:
+
+    >>> [round(end, 3) for end in interval(8, 10)], interval(0, 0)
+    ([0.49, 0.943], (0.0, 1.0))
+    """
+    if not total:
+        return 0.0, 1.0
+    share, spread = count / total, DEVIATIONS**2 / total
+    root = math.sqrt(spread * (share * (1 - share) + spread / 4))
+    middle = share + spread / 2
+    low, high = (middle + side * root for side in (-1, 1))
+    return max(low / (1 + spread), 0.0), min(high / (1 + spread), 1.0)
+
+
+def estimate(outcomes: Iterable[Outcome], of: Callable[[Outcome], bool]) -> str:
+    """`share`, of how many, and its interval.
+
+    Example:
+
+    >>> right = Outcome("plateau", ("plateau",), "plateau", True, 0.9)
+    >>> estimate([right] * 10, lambda one: one.is_right)
+    '1.00 of 10 (0.72 to 1.00)'
+    """
+    true = [of(one) for one in outcomes]
+    low, high = interval(sum(true), len(true))
+    text = f"{share(true, bool)} of {len(true)}"
+    return f"{text} ({low:.2f} to {high:.2f})" if true else text
 
 
 def row(name: str, outcomes: Sequence[Outcome]) -> str:
@@ -111,8 +154,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         row(name, outcomes) for name in sorted(names - {BORDERLINE, HEALTHY})
     ]
     return [
-        f"| {' | '.join(head)} |",
-        f"|---|{'--:|' * (len(head) - 1)}",
+        *headed(head),
         *rows,
         row(HEALTHY, outcomes),
         "",
@@ -120,34 +162,79 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def sums(outcomes: Sequence[Outcome]) -> list[str]:
-    """Precision and recall of trouble, false alarms, advice."""
+def headed(names: Sequence[str]) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [f"| {' | '.join(names)} |", f"|---|{'--:|' * (len(names) - 1)}"]
+
+
+def of_trouble(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Recall, share of right names, precision, false alarms; with intervals."""
     sick = [one for one in outcomes if one.is_sick]
     well = [one for one in outcomes if one.label == HEALTHY]
-    between = [one for one in outcomes if one.label == BORDERLINE]
-    alarms = [one for one in well if one.is_trouble]
-    found = [one for one in sick if one.is_trouble]
-    named = [one for one in sick if one.is_right]
-    called = sum(one.is_trouble for one in between)
-    known = [one for one in outcomes if one.label != BORDERLINE]
-    sure = [one for one in known if one.confidence >= SURE]
-    unsure = [one for one in known if one.confidence < SURE]
+    alarms = [one for one in sick + well if one.is_trouble]
+    return {
+        "recall of trouble": estimate(sick, lambda one: one.is_trouble),
+        "named rightly": estimate(sick, lambda one: one.is_right),
+        "precision of trouble": estimate(alarms, lambda one: one.is_sick),
+        "false alarms": estimate(well, lambda one: one.is_trouble),
+    }
+
+
+def advice(outcomes: Sequence[Outcome]) -> str:
+    """How many runs became better, stayed the same, became worse."""
     followed = [one.followed for one in outcomes if one.followed]
+    return ", ".join(f"{followed.count(word)} {word}" for word in FOLLOWED)
 
-    def right(some: Sequence[Outcome]) -> str:
-        return f"{share(some, lambda one: one.is_right)} of {len(some)}"
 
+def sums(outcomes: Sequence[Outcome]) -> list[str]:
+    """Precision and recall of trouble, false alarms, advice, time."""
+    between = [one for one in outcomes if one.label == BORDERLINE]
+    known = [one for one in outcomes if one.label != BORDERLINE]
+    sick = [one for one in known if one.is_sick]
+    sure, unsure = (
+        estimate(
+            [one for one in known if (one.confidence >= SURE) == is_sure],
+            lambda one: one.is_right,
+        )
+        for is_sure in (True, False)
+    )
+    seconds = [one.seconds for one in outcomes] or [0.0]
     return [
-        f"{len(sick)} faults, {len(well)} healthy runs, "
-        f"{len(between)} borderline (trouble called in {called})",
-        f"trouble: precision {share(found + alarms, lambda o: o.is_sick)}, "
-        f"recall {share(sick, lambda one: one.is_trouble)}, by its name "
-        f"{len(named)} of {len(sick)}",
-        f"false alarms: {len(alarms)} of {len(well)} "
-        f"({share(well, lambda one: one.is_trouble)})",
-        f"right with confidence >= {SURE}: {right(sure)}, "
-        f"below: {right(unsure)}",
+        f"{len(sick)} faults, {len(known) - len(sick)} healthy runs, "
+        f"{len(between)} borderline (trouble called in "
+        f"{sum(one.is_trouble for one in between)})",
+        *(f"{name}: {value}" for name, value in of_trouble(outcomes).items()),
+        f"right with confidence >= {SURE}: {sure}",
+        f"right with less confidence: {unsure}",
         f"contradictions in {sum(one.contradicts for one in outcomes)} runs",
-        f"advice followed in {len(followed)} runs: "
-        + ", ".join(f"{followed.count(word)} {word}" for word in FOLLOWED),
+        f"advice followed in {sum(bool(one.followed) for one in outcomes)} "
+        f"runs: {advice(outcomes)}",
+        f"seconds of a diagnosis: median {statistics.median(seconds):.2g}, "
+        f"largest {max(seconds):.2g}",
     ]
+
+
+def tables(
+    alone: Sequence[Outcome], with_model: Sequence[Outcome]
+) -> list[str]:
+    """All that is published: both tables, and the rows of README.
+
+    Args:
+        alone: Of diagnoses from telemetry alone.
+        with_model: Of those with the model and its data.
+    """
+    return [
+        "## From telemetry alone", "", *table(alone), "",
+        "## With the model and its data", "", *table(with_model), "",
+        "## Both", "", *headed(README_HEAD),
+        readme_row("`diagnose(telemetry)`", alone),
+        readme_row("`diagnose(telemetry, model, x, y)`", with_model),
+    ]  # fmt: skip
+
+
+def readme_row(name: str, outcomes: Sequence[Outcome]) -> str:
+    """The row of README, whose head is `README_HEAD`."""
+    is_followed = any(one.followed for one in outcomes)
+    cells = [name, *of_trouble(outcomes).values()]
+    cells.append(advice(outcomes) if is_followed else "-")
+    return f"| {' | '.join(cells)} |"

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import shutil
+import time
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from tests.zoo import folder, halves, making
 from tests.zoo.__main__ import judge, main
 from tests.zoo.bench import Bench, Trained, loss_of_all
 from tests.zoo.conftest import LINE
+from tests.zoo.scores import Outcome
 from tests.zoo.sweep import (
     BORDERLINE,
     HEALTHY,
@@ -250,6 +252,33 @@ def test_a_run_that_cannot_be_judged_is_named_below_the_table(
     with pytest.raises(SystemExit, match="Failed:\n.*bad"):
         main()
     assert "1 faults, 0 healthy runs, 0 borderline" in capsys.readouterr().out
+
+
+def test_tables_are_of_all_runs_and_of_some_with_their_model(
+    runs, monkeypatch, capsys
+):
+    how = []
+
+    def judged(kept, with_model=False, follow=False):
+        how.append((with_model, follow))
+        label, accepted = kept.recipe.label, kept.recipe.accepted
+        return Outcome(label, accepted, "converged", False, 0.9)
+
+    monkeypatch.setattr("tests.zoo.__main__.judge", judged)
+    path = os.path.dirname(runs[0].folder)
+    arguments = ["score", path, "--tables", "--every", "4"]
+    monkeypatch.setattr("sys.argv", ["zoo", *arguments])
+    main()
+    assert len(runs) == 9
+    assert how == [(False, False)] * 9 + [(True, True)] * 3
+    printed = capsys.readouterr().out
+    assert printed.count("| verdict | runs |") == 2
+    assert "| `diagnose(telemetry, model, x, y)` |" in printed
+
+
+def test_the_time_of_a_diagnosis_is_kept(runs):
+    start = time.perf_counter()
+    assert 0 < judge(runs[0]).seconds < time.perf_counter() - start
 
 
 def test_a_run_is_judged_with_its_model(runs):
