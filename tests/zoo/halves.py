@@ -1,10 +1,13 @@
 """The split of the zoo, written down before any of its runs was made.
 
-Thresholds were set on the half "build", and how good they were was reported of
-the half "report". Since then both are known, and thresholds may be set on both:
+Thresholds were set on the part "build", and how good they were was reported of
+the part "report". Since then both are known, and thresholds may be set on both;
 how good they are is reported of the part "reserve", which nobody looks at while
 they are set. No architecture and no data set is in two parts.
 `tests/zoo/test_zoo.py` checks that the parts are these.
+
+There were two parts at first: code, and recipes of runs on disk, name a part
+by its `half`.
 """
 
 import importlib

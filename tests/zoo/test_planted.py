@@ -1,6 +1,7 @@
 """What is planted is what it says, and the checks see whether it is there."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -19,6 +20,8 @@ from tests.zoo.planted.fault import (
 )
 from tests.zoo.sweep import HEALTHY
 from tests.zoo.training import Examples, Setup
+
+units = functools.cache(unit.units)
 
 PLANE = Setup("build", "plane linear", "descent", None, "constant", 60)
 BLOBS = Setup("build", "blobs relu_net", "adam", 32, "constant", 160)
@@ -58,8 +61,8 @@ def test_several_yes_or_no_answers_are_neither_classes_nor_values():
 
 
 def test_faults_are_planted_where_inputs_are_one_array():
-    units = unit.units("reserve")
-    assert not any("signatures" in one.setup.task for one in units)
+    tasks = {one.setup.task for one in units("reserve")}
+    assert "signatures siamese" not in tasks
     assert "signatures siamese" in halves.tasks("reserve")
 
 
@@ -75,7 +78,7 @@ def test_deep_models_take_their_data(half):
 @pytest.mark.parametrize("half", halves.PARTS)
 def test_every_kind_is_tried_in_several_tasks(half):
     tried = {}
-    for one in unit.units(half):
+    for one in units(half):
         tried.setdefault(one.fault.kind, set()).add(one.setup.task)
     assert set(tried) == {fault.kind for fault in FAULTS.values()}
     assert min(map(len, tried.values())) >= 2
@@ -112,7 +115,7 @@ def test_spoiled_data_is_spoiled():
 
 
 def test_drawn_labels_are_not_those_that_the_data_was_drawn_with():
-    for one in unit.units("build"):
+    for one in units("build"):
         if one.fault.kind == "label noise":
             clean = unit.training_of(dataclasses.replace(one.setup, fault=""))
             noisy = unit.training_of(one.setup)
