@@ -326,7 +326,7 @@ def verdicts_on(case: Case) -> list[Verdict]:
 def tried(verdict: Verdict, trials: Trials) -> Verdict:
     """A verdict whose advice was tried, if a program can follow it.
 
-    Advice that made things worse is not given.
+    Advice that did not help is not given.
     """
     if not verdict.changes:
         return verdict
@@ -335,19 +335,18 @@ def tried(verdict: Verdict, trials: Trials) -> Verdict:
         advice = f"{verdict.advice} (Not tried: {found.reason}.)"
         return dataclasses.replace(verdict, advice=advice)
     evidence = verdict.evidence | {"trial": found.share}
-    if found.share < -_SAME:
+    if found.share <= _SAME:
+        did = "made it worse" if found.share < -_SAME else "was no great help"
         return dataclasses.replace(
             verdict,
             evidence=evidence,
-            advice=f"The usual advice ({verdict.advice.rstrip('.')}) made it "
-            f"worse: {found}.",
+            advice=f"The usual advice ({verdict.advice.rstrip('.')}) {did}: "
+            f"{found}.",
             changes=(),
         )
-    helped = f"{str(found)[0].upper()}{str(found)[1:]}."
-    if str(found) in verdict.text:  # The trial is the evidence.
-        helped = ""
-    elif found.share <= _SAME:
-        helped += " That is no great help."
+    helped = ""
+    if str(found) not in verdict.text:  # Else the trial is the evidence.
+        helped = f"{str(found)[0].upper()}{str(found)[1:]}."
     return dataclasses.replace(
         verdict, evidence=evidence, advice=f"{verdict.advice} {helped}".strip()
     )

@@ -207,10 +207,15 @@ def answers(
     return found
 
 
-def well_learned(answers: list[Answer]) -> bool:
-    """Whether every output that can be judged explains its targets."""
+def well_learned(answers: list[Answer], share: float = LEARNED) -> bool:
+    """Whether every output that can be judged explains its targets.
+
+    Args:
+        answers: Of all outputs.
+        share: Of the variance of targets.
+    """
     errors = [one.errors for one in answers if one.errors is not None]
-    return bool(errors) and all(one.explained >= LEARNED for one in errors)
+    return bool(errors) and all(one.explained >= share for one in errors)
 
 
 def loss_of_longer(

@@ -13,7 +13,7 @@ from gdtrain.diagnosis.verdict import (
 )
 
 LARGER = (10.0, 100.0)  # Times the rate
-SMALLER = (0.1, 0.01)
+SMALLER = (0.1, 0.01, 0.001)
 
 ENOUGH = 0.2  # Of the whole gain: such a rate is better
 NONE = 0.05  # Of the whole gain: less than that says that it is not
@@ -104,12 +104,36 @@ class RateTrials:
         if found is None or found.share < ENOUGH:
             return None
         most = max(one.share for one in self._all.values())
-        return found if found.share == most else None
+        is_best = found.share == most
+        return found if is_best and self._holds(kind, found) else None
 
     def rules_out(self, kind: Kind) -> bool:
         """Whether no rate of a kind adds anything to speak of."""
         found = self._all.get(kind)
-        return found is not None and found.share < NONE
+        if found is None:
+            return False
+        return found.share < NONE or not self._holds(kind, found)
+
+    def better_from_new(self, rate: float | None) -> RateTrial | None:
+        """The smaller rate that did best from new weights, if by enough.
+
+        Args:
+            rate: Only if it did better than this one; `None` for any.
+        """
+        found = self._all.get("smaller from new weights")
+        if found is None or found.share < ENOUGH:
+            return None
+        other = self._from_new(rate) if rate else None
+        if isinstance(other, Trial) and other.changed <= found.trial.changed:
+            return None
+        return found
+
+    def _holds(self, kind: Kind, found: RateTrial) -> bool:
+        """Whether a rate is better from new weights, too, as far as known."""
+        if kind not in ("larger", "smaller"):
+            return True
+        again = self._from_new(found.rate)
+        return not isinstance(again, Trial) or again.share > NONE
 
     @functools.cached_property
     def _all(self) -> dict[Kind, RateTrial]:
@@ -122,7 +146,7 @@ class RateTrials:
         )
         found: dict[Kind, RateTrial] = {}
         for kind, trials in made.items():
-            rate = min(trials, key=lambda rate: trials[rate].changed)
+            rate = _best(trials, is_new=kind == "smaller from new weights")
             share = self._share(trials[rate], best)
             found[kind] = RateTrial(rate, share, trials[rate])
         return found
@@ -134,16 +158,22 @@ class RateTrials:
         for factor in FACTORS[kind]:
             rate = factor * self._rate
             one = self._trial(rate, kind)
-            if isinstance(one, Trial):
-                found[rate] = one
-            if not isinstance(one, Trial) or one.changed >= least:
+            if not isinstance(one, Trial):
+                break
+            found[rate] = one
+            if factor < 1 and math.isinf(one.changed):
+                continue  # It is still too large.
+            if one.changed >= least:
                 break
             least = one.changed
         return found
 
+    def _from_new(self, rate: float) -> Trial | NotTried:
+        return self._trials.run([("learning_rate", rate)], start="new")
+
     def _trial(self, rate: float, kind: Kind) -> Trial | NotTried:
         if kind == "smaller from new weights":
-            return self._trials.run([("learning_rate", rate)], start="new")
+            return self._from_new(rate)
         # What follows the last weights may have decayed to nothing.
         change = ("constant_learning_rate", rate)
         return self._trials.run([change], start="last")
@@ -165,3 +195,21 @@ class RateTrials:
             return 1.0
         whole = max(new, otherwise) - best
         return max((otherwise - found.changed) / whole, 0) if whole > 0 else 0.0
+
+
+def _best(trials: dict[float, Trial], is_new: bool) -> float:
+    """The rate whose trial comes to the least loss.
+
+    Args:
+        trials: By rate.
+        is_new: Whether they start from new weights. Then, of rates that do
+            about as well, the least one: the run goes on for longer.
+    """
+    best = min(trials, key=lambda rate: trials[rate].changed)
+    least = trials[best].changed
+    return min(
+        rate
+        for rate, one in trials.items()
+        if rate == best
+        or (is_new and one.changed - least < NONE * (one.before - least))
+    )

@@ -1,12 +1,17 @@
 """Gradients from layer to layer, made up so that all is known."""
 
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.layers import relative_gradients
+from gdtrain.diagnosis.task import Task
 from gdtrain.diagnosis.verdicts import dead, exploding, vanishing
 from tests.diagnosis.runs import case_of, run_of
+from tests.diagnosis.tasks import compiled
 
 STEPS = 20
 
@@ -15,7 +20,7 @@ def judge(case):
     """The verdicts on layers, in order."""
     found = dead.judge(case) + exploding.judge(case)
     names = {verdict.name for verdict in found}
-    return found + vanishing.judge(Case(case.run, names))
+    return found + vanishing.judge(dataclasses.replace(case, found=names))
 
 
 def deep(gradients, weights=None, **more):
@@ -39,6 +44,17 @@ def test_gradients_that_shrink_backwards_vanish(factor):
     assert found.evidence["ratio"] == pytest.approx(factor**6)
     assert found.confidence == pytest.approx(1 - 150 / factor**6)
     assert "layer_6 back to layer_0" in found.text
+
+
+def test_network_that_has_learned_has_no_vanishing_gradients():
+    x = np.linspace(-1, 1, 32)[:, np.newaxis]
+    model = compiled([keras.layers.Dense(1)], "mse", [1])
+    run = run_of(**deep(8.0 ** np.arange(-6.0, 1)))
+    found = {}
+    for slope in (0.0, 3.0):  # Of targets 3 * x
+        model.set_weights([np.array([[slope]]), np.zeros(1)])
+        found[slope] = judge(Case(run, task=Task(model, x, 3 * x)))
+    assert found[0.0] and not found[3.0]
 
 
 def test_gradients_are_seen_against_weights():

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -201,3 +202,12 @@ def test_softmax_over_one_unit_moves_nothing():
     spoiled_one = dataclasses.replace(corners, fault="softmax over one unit")
     trained_one = Bench(unit.training_of(spoiled_one)).train(0.1, 0)
     assert trained_one.first == trained_one.end > 1
+
+
+def test_best_rate_is_found_of_losses_below_0():
+    class Quadratic:
+        def train(self, rate, seed):
+            end = math.log10(rate / 0.1) ** 2 - 3
+            return types.SimpleNamespace(rate=rate, first=1.0, end=end)
+
+    assert unit.at_best_rate(Quadratic(), 0, 0.001).rate == pytest.approx(0.1)

@@ -1,6 +1,7 @@
 """Learning rate too large: the loss grows."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from gdtrain.diagnosis.limits import (
     stable_limit,
     with_scale,
 )
-from gdtrain.diagnosis.rate_trials import ENOUGH
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import noise_of
 from gdtrain.diagnosis.verdict import (
@@ -57,11 +57,13 @@ def judge(case: Case) -> list[Verdict]:
 
 
 def _with_tried_rate(verdict: Verdict, case: Case) -> Verdict:
-    """With the rate that did best in trials, where the limit is not known."""
-    if "stable_learning_rate" in verdict.evidence or not case.rate_trials:
+    """With the rate that did best in trials, if that is another one."""
+    if not case.rate_trials:
         return verdict
-    tried = case.rate_trials.of("smaller from new weights")
-    if tried is None or tried.share < ENOUGH:
+    [own] = [change.value for change in verdict.changes] or [None]
+    tried = case.rate_trials.better_from_new(own)
+    limit = verdict.evidence.get("stable_learning_rate", math.inf)
+    if tried is None or tried.rate > limit:
         return verdict
     return dataclasses.replace(
         verdict,

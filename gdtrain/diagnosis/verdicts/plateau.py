@@ -23,6 +23,8 @@ def judge(case: Case) -> list[Verdict]:
         return []
     if case.run.gradient_is_rounding:  # It comes from a minimum.
         return []
+    if case.rate_trials and case.rate_trials.rules_out("larger"):
+        return []  # Larger steps would lead away from a saddle.
     return [
         Verdict(
             NAME,

@@ -4,12 +4,14 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.layers import FEW, relative_gradients, spans
+from gdtrain.diagnosis.learned import well_learned
 from gdtrain.diagnosis.verdict import Verdict, confidence
 from gdtrain.diagnosis.verdicts import exploding
 
 NAME = "vanishing gradients"
 
 VANISHES = 300.0  # Times from the last layers to the first
+LEARNED = 0.5  # Share of the variance of targets: the first layers do learn
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -19,6 +21,8 @@ def judge(case: Case) -> list[Verdict]:
         return []
     span = float(np.median(spans(relative)))
     if span <= VANISHES:
+        return []
+    if case.task and well_learned(case.task.answers, LEARNED):
         return []
     factor = span ** (1 / (len(names) - 1))
     return [

@@ -38,7 +38,7 @@ def at_best_rate(bench: Bench, seed: int, start: float) -> Trained:
     """The training whose rate has a worse one on each side.
 
     Rates are a power of `FACTOR` from `start`; the search goes downhill by
-    tens, and then by `FACTOR`. Of ends below 2% of the first loss, and of
+    tens, and then by `FACTOR`. Of ends from 0 to 2% of the first loss, and of
     those that are infinite, the least rate is the best.
     """
     runs: dict[int, Trained] = {}
@@ -47,7 +47,8 @@ def at_best_rate(bench: Bench, seed: int, start: float) -> Trained:
         if power not in runs:
             runs[power] = bench.train(start * FACTOR**power, seed)
         run = runs[power]
-        return max(run.end, 0.02 * run.first), power
+        least = 0.02 * run.first if run.end >= 0 else run.end
+        return max(run.end, least), power
 
     best = 0
     for stride in (2, 1):
