@@ -115,9 +115,7 @@ def test_rate_below_the_limit_that_fails_is_replaced_by_a_tried_one():
 def test_saddle_is_one_that_larger_steps_lead_away_from():
     growth = 1.05 ** np.arange(80)
     columns = {
-        "loss": np.concatenate(
-            [np.linspace(3, 1, 20), 1 - 1e-9 * growth[:60]]
-        ),
+        "loss": np.concatenate([np.linspace(3, 1, 20), 1 - 1e-9 * growth[:60]]),
         "gradient_norm": 1e-4 * growth,
         "learning_rate": np.full(80, RATE),
     }
