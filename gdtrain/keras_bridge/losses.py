@@ -214,10 +214,16 @@ def _is_built(metric: keras.metrics.Metric) -> bool:
 def are_metrics_built(model: keras.Model) -> bool:
     """Whether the metrics given to `compile` have their variables.
 
-    Needs `_compile_metrics`; without it they are taken as built.
+    And those of the losses of several outputs. Needs `_compile_metrics` and
+    `_compile_loss`; without them they are taken as built.
     """
     metrics = getattr(model, "_compile_metrics", None)
-    return metrics is None or metrics.built
+    loss = getattr(model, "_compile_loss", None)
+    has_several = loss is not None and len(loss.output_names or ()) > 1
+    return all(
+        part is None or part.built
+        for part in (metrics, loss if has_several else None)
+    )
 
 
 def is_keras_metric(metric: keras.metrics.Metric) -> bool:

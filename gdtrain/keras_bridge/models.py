@@ -1,11 +1,13 @@
 """Models: their classes, how they are compiled, built, saved and loaded."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.models import functional as keras_functional
 from keras.src.saving import object_registration
@@ -91,10 +93,55 @@ def build(model: keras.Model, batch_spec: Any) -> bool:
     """
     try:
         with model.distribute_strategy.scope():
+            _build_loss_and_metrics(model, batch_spec)
             model._symbolic_build(data_batch=batch_spec)
     except Exception:  # Whatever code of the user's raises
         return False
     return True
+
+
+def _build_loss_and_metrics(model: keras.Model, batch_spec: Any) -> None:
+    """What `_symbolic_build` does with them, without a forward pass.
+
+    Where the outputs of a model are known, which takes 0.5 s for 16
+    convolutions. Needs `Functional`, `_compile_metrics`, `_compile_loss`,
+    `_compute_loss` and `compute_output_spec`; without them the pass is made.
+    """
+    batch = keras.tree.map_structure(_symbolic, batch_spec)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    if not _outputs_are_known(model, x):
+        return
+    y_pred = model.compute_output_spec(x)
+    for part, compute in (
+        (model._compile_metrics, model.compute_metrics),
+        (
+            model._compile_loss,
+            functools.partial(model._compute_loss, training=False),
+        ),
+    ):
+        if part is not None and not part.built:
+            backend.compute_output_spec(
+                compute, x, y, y_pred, sample_weight=sample_weight
+            )
+
+
+def _outputs_are_known(model: keras.Model, x: Any) -> bool:
+    """Whether a model's outputs for `x` are those it was built with."""
+    kinds = keras_functional.Functional, keras.Sequential
+    return (
+        isinstance(model, kinds)
+        and model.built
+        and type(model).call in [kind.call for kind in kinds]
+        and [one.shape for one in keras.tree.flatten(x)]
+        == [one.shape for one in model.inputs]
+    )
+
+
+def _symbolic(spec: Any) -> keras.KerasTensor | None:
+    """What stands for a tensor without a value; `None` stays."""
+    if spec is None:
+        return None
+    return keras.KerasTensor(spec.shape, backend.standardize_dtype(spec.dtype))
 
 
 def build_under_strategy(model: keras.Model, batch_spec: Any) -> None:

@@ -88,13 +88,15 @@ def _begin(state: FitState, callbacks: keras.callbacks.CallbackList) -> None:
     state.epoch = models.initial_epoch(model) or state.epoch
     required = model._step_hooks.required
     has_memory = required.requests or required.guards_steps
-    if not model.built and (has_memory or not model.run_eagerly):
-        # Who compares with what was before the step must find it there, and
-        # so must an optimizer that begins with a copy of the weights: a step
-        # that is traced has no values yet of weights that it makes.
-        variables.build(model, state.data_source.batch_spec)
-    elif has_memory and not losses.are_metrics_built(model):
-        models.build(model, state.data_source.batch_spec)
+    # Who compares with what was before the step must find it there, and so
+    # must an optimizer that begins with a copy of the weights: a step that is
+    # traced has no values yet of weights that it makes. One that makes
+    # variables, be it of metrics, is traced twice.
+    if not (model.built and losses.are_metrics_built(model)):
+        if has_memory and model.built:
+            models.build(model, state.data_source.batch_spec)
+        elif has_memory or not model.run_eagerly:
+            variables.build(model, state.data_source.batch_spec)
     if state.resumed_from is not None:
         state.restore(state.resumed_from)
     if not state.is_finished:
