@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.block.rollback import BlockRollback
-from gdtrain.block.traced_loop import EpochEnd, TracedLoop
+from gdtrain.block.traced_loop import EpochEnd, TracedLoop, clock_at
 from gdtrain.data.plans import ArrayPlan, IteratorPlan
 from gdtrain.data.protocols import BatchPlan, Inputs
 from gdtrain.data.timed_plan import TimedPlan
@@ -60,7 +60,9 @@ class Block:
         self.max_steps = max_steps
         self._model = model
         self._step = step
-        self._plan = plan
+        self._plan = self._timed = plan
+        if step.times_batches and isinstance(plan, IteratorPlan):
+            self._timed = TimedPlan(plan)
         self._program: Any = None
         self._logs: Any = None  # As the step returns them
         self._ends_epochs = False
@@ -117,15 +119,16 @@ class Block:
         if self._program is not None or self._model.run_eagerly:
             return
         xla = self.max_steps is not None
-        step, plan = self._step, self._plan
+        step, plan = self._step, self._timed
         signature = plan.signature(block_inputs, xla)
         numbers = tf.TensorSpec([len(clock)], tf.int32)
 
         def first(block_inputs: Inputs, clock: tf.Tensor) -> Any:
             opened = plan.open(block_inputs, xla)
-            fetched = plan.fetch(opened, plan.first(opened))
+            cursor = plan.first(opened)
             began = StepClock.decode(clock, step.reports_to_others)
-            return step.run(fetched, began, xla)
+            fetched = plan.fetch(opened, cursor)
+            return step.run(fetched, clock_at(began, cursor), xla)
 
         with replicas.undivided_losses(self._model.distribute_strategy):
             # It shows what the step returns; the loop uses the same trace.
@@ -155,12 +158,9 @@ class Block:
             end = EpochEnd(self._model, list(step.origins.results.values()))
             end = end if end.can_be_compiled() else None
         self._ends_epochs = end is not None
-        plan = self._plan
-        if step.reports_to_others and isinstance(plan, IteratorPlan):
-            plan = TimedPlan(plan)
         return TracedLoop(
             lambda fetched, clock: step.run(fetched, clock, xla),
-            cast(ArrayPlan, plan),
+            cast(ArrayPlan, self._timed),
             end,
             self._logs,
             step.layout,
@@ -189,27 +189,29 @@ class Block:
         return checked
 
     def _run_eagerly(
-        self, block_inputs: Inputs, steps: int, clock: list[int]
+        self, block_inputs: Inputs, steps: int, vector: list[int]
     ) -> BlockResult:
         """The loop over steps, when Python drives it."""
         first = StepClock.decode(
-            tf.constant(clock), self._step.reports_to_others
+            tf.constant(vector), self._step.reports_to_others
         )
-        opened = self._plan.open(block_inputs, False)
-        cursor = self._plan.first(opened)
+        plan = self._timed
+        opened = plan.open(block_inputs, False)
+        cursor = plan.first(opened)
         logs = fetched = None
         rows: list[np.ndarray] = []
         halted = False
         with replicas.undivided_losses(self._model.distribute_strategy):
-            while len(rows) < steps and self._plan.has_batch(opened, cursor):
-                fetched = self._plan.fetch(opened, cursor)
-                logs, row = self._step.run(fetched, first.after(len(rows)))
+            while len(rows) < steps and plan.has_batch(opened, cursor):
+                fetched = plan.fetch(opened, cursor)
+                clock = clock_at(first.after(len(rows)), cursor)
+                logs, row = self._step.run(fetched, clock)
                 rows.append(row.numpy())
                 halted = self._has_halted(rows)
                 if halted:
                     break  # Before the next batch is taken
-                cursor = self._plan.advance(opened, cursor, len(rows) < steps)
-        keeps_last = halted and not self._plan.epochs_can_follow
+                cursor = plan.advance(opened, cursor, len(rows) < steps)
+        keeps_last = halted and not plan.epochs_can_follow
         last = fetched if keeps_last else None
         return BlockResult(logs, np.array(rows), None, halted, last)
 

@@ -248,10 +248,7 @@ class TracedLoop:
     def _one(self, run: _Run, state: _State, last: bool = False) -> _State:
         """One step."""
         batch = self._plan.fetch(run.opened, state.cursor, last)
-        clock = run.clock.after(state.steps)
-        if clock.report and isinstance(state.cursor, TimedCursor):
-            report = clock.report._replace(waited=state.cursor.waited)
-            clock = clock._replace(report=report)
+        clock = clock_at(run.clock.after(state.steps), state.cursor)
         logs, row = self._step(batch, clock)
         # A batch is fetched after the update, never beside it: an error of
         # the data finds the weights whole.
@@ -273,6 +270,14 @@ class TracedLoop:
             goes_on,
             () if isinstance(state.last, tuple) else _bare(state.cursor),
         )
+
+
+def clock_at(clock: StepClock, cursor: Any) -> StepClock:
+    """The clock of a step, with what its cursor says of waiting."""
+    if not isinstance(cursor, TimedCursor):
+        return clock
+    report = clock.report and clock.report._replace(waited=cursor.waited)
+    return clock._replace(report=report, input_wait=cursor.input_wait)
 
 
 def _bare(cursor: Any) -> Any:

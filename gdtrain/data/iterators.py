@@ -3,6 +3,7 @@
 import abc
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -40,6 +41,7 @@ class IteratorSource(DataSource):
         self._seen = 0  # Steps since the iterator was made
         self._iterator: Any = None
         self._taken: Any = None  # Its next batch, if it was taken already
+        self._waited = 0.0  # Seconds that taking it took
         self._ran_out = False
         self._within = False  # An epoch that has begun
         spec = dataset.element_spec
@@ -94,9 +96,11 @@ class IteratorSource(DataSource):
             return True
         if self._taken is None:
             is_one = isinstance(self._iterator, tf.data.Iterator)
+            start = time.perf_counter()
             self._taken = (_next if is_one else _next_of_any_size)(
                 self._iterator
             )
+            self._waited = time.perf_counter() - start
         return bool(self._taken.has_value())
 
     def block_inputs(
@@ -104,11 +108,18 @@ class IteratorSource(DataSource):
     ) -> IteratorInputs:
         if not steps:  # Nothing is taken: any iterator will do.
             iterator = self._iterator or iter(self._dataset)
-            return IteratorInputs(iterator, self._taken)
+            return self._inputs(iterator)
         self.begin_epoch(epoch, step)
         self._seen += steps
-        taken, self._taken = self._taken, None
-        return IteratorInputs(self._iterator, taken)
+        inputs, self._taken = self._inputs(self._iterator), None
+        return inputs
+
+    def _inputs(self, iterator: Any) -> IteratorInputs:
+        """Those of an iterator, with the batch that was taken already."""
+        if self._taken is None:
+            return IteratorInputs(iterator)
+        waited = tf.constant(self._waited, tf.float32)
+        return IteratorInputs(iterator, self._taken, waited)
 
     def go_to(self, epoch: int, step: int, position: Position | None) -> None:
         self._leave(abandoned=True)

@@ -235,10 +235,13 @@ class IteratorInputs(NamedTuple):
         iterator: The iterator.
         taken: The next batch, a `tf.experimental.Optional`, if it was taken
             from the iterator already, to see whether there is one.
+        waited: How many seconds that took, a float32 scalar; `None` if it was
+            not taken.
     """
 
     iterator: Any
-    taken: Any
+    taken: Any = None
+    waited: Any = None
 
 
 class IteratorPlan(BatchPlan):

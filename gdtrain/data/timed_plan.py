@@ -1,7 +1,7 @@
-"""Batches of several workers, with the time that these wait for each other.
+"""Batches of an iterator, with the time that they are waited for.
 
-In each step, TensorFlow asks all workers whether any has a batch. That is where
-they wait for one whose data are slow.
+In each step, TensorFlow asks all of several workers whether any has a batch.
+That is where they wait for one whose data are slow.
 """
 
 import contextlib
@@ -19,10 +19,12 @@ class TimedCursor(NamedTuple):
 
     Args:
         next: The batch, if there is one.
+        input_wait: Seconds until this worker had it, float32.
         waited: Seconds from when this worker knew it until all did, float32.
     """
 
     next: Any
+    input_wait: tf.Tensor
     waited: tf.Tensor
 
 
@@ -38,8 +40,16 @@ class TimedPlan(BatchPlan):
         self.family, self.key = plan.family, plan.key
 
     def first(self, opened: IteratorInputs) -> TimedCursor:
-        with _reductions_timed() as waited:
-            return TimedCursor(self._plan.first(opened), waited())
+        begin = tf.timestamp()
+        with tf.control_dependencies([begin]), _reductions_timed() as reduced:
+            batch = self._plan.first(opened)
+            waited = reduced()
+        if opened.waited is not None:  # Python took it.
+            return TimedCursor(batch, opened.waited, waited)
+        known = [*tf.nest.flatten(batch, expand_composites=True), waited]
+        with tf.control_dependencies(known):
+            seconds = tf.cast(tf.timestamp() - begin, tf.float32)
+        return TimedCursor(batch, seconds - waited, waited)
 
     def has_batch(
         self, opened: IteratorInputs, cursor: TimedCursor
@@ -51,7 +61,7 @@ class TimedPlan(BatchPlan):
     ) -> TimedCursor:
         return tf.cond(
             wanted,
-            lambda: self.first(IteratorInputs(opened.iterator, None)),
+            lambda: self.first(IteratorInputs(opened.iterator)),
             lambda: cursor,
         )
 

@@ -194,6 +194,7 @@ class Measurer:
             gradient_parts=self._gradient_parts(),
             activations=self._activations(),
             loss_after=self._loss_after(),
+            input_wait=self.clock.input_wait,
         )
         for index, group in enumerate(self._groups):
             due = self.clock.is_due(index, group)

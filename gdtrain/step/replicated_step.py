@@ -83,6 +83,11 @@ class ReplicatedStep:
         """Whether rows have what the workers of a block report."""
         return self._workers > 1
 
+    @property
+    def times_batches(self) -> bool:
+        """Whether it is to know how long a batch was waited for."""
+        return self.reports_to_others or _any_needs("input_wait", self.groups)
+
     def forget_traces(self) -> None:
         """Resets the step to what it was before it was traced."""
         # These are set while the step is traced.
@@ -371,6 +376,11 @@ def _build_optimizer(model: keras.Model) -> None:
             optimizer.build(weights)
 
 
+def _any_needs(field: str, groups: Iterable[RequestGroup]) -> bool:
+    """Whether a quantity needs a field of the record."""
+    return any(field in q.needs for g in groups for q in g.quantities)
+
+
 def _outputs_tapped(
     model: keras.Model, groups: Iterable[RequestGroup]
 ) -> contextlib.AbstractContextManager:
@@ -382,7 +392,7 @@ def _outputs_tapped(
         model: The model.
         groups: The `RequestGroup`s of quantities to measure.
     """
-    if not any("activations" in q.needs for g in groups for q in g.quantities):
+    if not _any_needs("activations", groups):
         return contextlib.nullcontext()
 
     def note(layer: keras.layers.Layer, output: Any) -> None:

@@ -29,7 +29,12 @@ from gdtrain.telemetry.quantity import (
 )
 from gdtrain.telemetry.record import Record
 from gdtrain.telemetry.step_table import BlockTable, StepTable
-from gdtrain.telemetry.system import DeviceMemory, ExamplesPerSecond, Workers
+from gdtrain.telemetry.system import (
+    DeviceMemory,
+    ExamplesPerSecond,
+    InputWait,
+    Workers,
+)
 
 __all__ = [
     # Quantities, in the order of their columns; each says its preset.
@@ -50,6 +55,7 @@ __all__ = [
     "DeadFraction",
     "WeightHistogram",
     "GradientHistogram",
+    "InputWait",
     "ExamplesPerSecond",
     "DeviceMemory",
     "Workers",

@@ -90,7 +90,7 @@ class Quantity(abc.ABC):
     preset_every_steps: int = 1
 
     #: Fields of the record that are only there on request: some of
-    #: `"activations"`, `"gradient_parts"`, `"loss_after"`.
+    #: `"activations"`, `"gradient_parts"`, `"input_wait"`, `"loss_after"`.
     needs: frozenset[str] = frozenset()
 
     #: Whether it is made of `norms.squared_norms`, and keeps nothing from step

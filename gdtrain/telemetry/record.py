@@ -137,6 +137,8 @@ class Activations(NamedTuple):
 class Record:
     """One update of the weights. Its tensors are equal on all replicas.
 
+    But for `input_wait`, which is of each worker.
+
     Args:
         loss: The loss before the update, a scalar: the mean over
             micro-batches and replicas. `None` if it is unknown, in a step
@@ -163,6 +165,8 @@ class Record:
         loss_after: For quantities that need `"loss_after"`: the loss of the
             same batch after the update, a scalar, or `None` if the step
             cannot be repeated.
+        input_wait: For quantities that need `"input_wait"`: seconds that this
+            worker waited for the batch, a scalar.
 
     Example:
 
@@ -189,6 +193,7 @@ class Record:
     gradient_parts: GradientParts | None = None
     activations: Activations | None = None
     loss_after: tf.Tensor | None = None
+    input_wait: float | tf.Tensor = 0.0
 
     @functools.cached_property
     def updates(self) -> list[tf.Tensor]:

@@ -115,12 +115,14 @@ class StepClock(NamedTuple):
         phases: For each group, how many steps ago, modulo its stride, it was
             due last, int32 `[groups]`.
         report: What this worker has to report; `None` in a single process.
+        input_wait: Seconds that the batch of the step was waited for.
     """
 
     step: tf.Tensor
     strides: tf.Tensor
     phases: tf.Tensor
     report: reports.InGraph | None = None
+    input_wait: float | tf.Tensor = 0.0
 
     @staticmethod
     def encode(

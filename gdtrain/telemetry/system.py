@@ -1,4 +1,4 @@
-"""Speed and memory of training."""
+"""Speed and memory of training, and how long it waits for its data."""
 
 import os
 import pathlib
@@ -7,7 +7,13 @@ import sys
 import tensorflow as tf
 
 from gdtrain.distributed.reports import Times
-from gdtrain.telemetry.quantity import BlockQuantity, Numbers
+from gdtrain.telemetry.quantity import (
+    BlockQuantity,
+    Measured,
+    Numbers,
+    Quantity,
+)
+from gdtrain.telemetry.record import Record
 
 try:
     import resource
@@ -35,6 +41,41 @@ class ExamplesPerSecond(BlockQuantity):
     def measure_block(self, examples: float, seconds: float) -> Numbers:
         """The speed of the block."""
         return {self.name: float(examples / seconds)}
+
+
+class InputWait(Quantity):
+    """Seconds that training stood still until it had the batch of the step.
+
+        input_wait = time when the batch was there - time when it was asked for
+
+    The update before has ended by then: where this is much of a step's time,
+    training is limited by its data, and a faster model, or device, would not
+    make it faster. What a pipeline prepares while steps run (`prefetch`, the
+    workers of a `keras.utils.PyDataset`) does not count. 0 for arrays that are
+    kept on the device, of which batches are taken within the program, and for
+    `train_on_batch`.
+
+    It counts at the step that has the batch, also with `steps_per_execution`,
+    and where Python looks ahead for the end of data of unknown length; making
+    the iterator of an epoch does not count. Of several workers, each measures
+    its own, without what it waits for others, which `Workers` has. A step of
+    several updates has it under the name of each.
+
+    Unit: seconds. Cost: some microseconds.
+
+    Example:
+
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> evaluate(InputWait(), input_wait=tf.constant(0.25))
+    {'input_wait': 0.25}
+    """
+
+    name = "input_wait"
+    needs = frozenset({"input_wait"})
+
+    def measure(self, record: Record) -> Measured:
+        """The seconds."""
+        return {self.name: tf.convert_to_tensor(record.input_wait)}
 
 
 class Workers(BlockQuantity):
