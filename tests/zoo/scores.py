@@ -158,7 +158,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         *rows,
         row(HEALTHY, outcomes),
         "",
-        *sums(outcomes),
+        *(f"- {line}" for line in sums(outcomes)),
     ]
 
 

@@ -60,16 +60,16 @@ def test_a_row_has_shares_of_its_calls_and_of_its_runs():
 def test_sums_leave_out_borderline_runs_but_for_their_advice():
     lines = table(FOUND)
     assert lines[-10:] == [
-        "5 faults, 3 healthy runs, 1 borderline (trouble called in 1)",
-        "recall of trouble: 0.80 of 5 (0.38 to 0.96)",
-        "named rightly: 0.60 of 5 (0.23 to 0.88)",
-        "precision of trouble: 0.80 of 5 (0.38 to 0.96)",
-        "false alarms: 0.33 of 3 (0.06 to 0.79)",
-        "right with confidence >= 0.9: 0.67 of 6 (0.30 to 0.90)",
-        "right with less confidence: 0.50 of 2 (0.09 to 0.91)",
-        "contradictions in 0 runs",
-        "advice followed in 5 runs: 1 better, 2 same, 2 worse",
-        "seconds of a diagnosis: median 0.2, largest 3",
+        "- 5 faults, 3 healthy runs, 1 borderline (trouble called in 1)",
+        "- recall of trouble: 0.80 of 5 (0.38 to 0.96)",
+        "- named rightly: 0.60 of 5 (0.23 to 0.88)",
+        "- precision of trouble: 0.80 of 5 (0.38 to 0.96)",
+        "- false alarms: 0.33 of 3 (0.06 to 0.79)",
+        "- right with confidence >= 0.9: 0.67 of 6 (0.30 to 0.90)",
+        "- right with less confidence: 0.50 of 2 (0.09 to 0.91)",
+        "- contradictions in 0 runs",
+        "- advice followed in 5 runs: 1 better, 2 same, 2 worse",
+        "- seconds of a diagnosis: median 0.2, largest 3",
     ]
     assert f"| {DIVERGING} | - | 1 | 1.00 | - | 1.00 | - | 0 | 0 | 0 |" in lines
 
@@ -155,6 +155,6 @@ def test_both_tables_and_the_rows_of_readme_are_printed():
 
 
 def test_no_runs_make_a_table():
-    assert "0 faults, 0 healthy runs, 0 borderline (trouble called in 0)" in (
+    assert "- 0 faults, 0 healthy runs, 0 borderline (trouble called in 0)" in (
         table([])
     )
