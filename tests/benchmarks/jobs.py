@@ -139,4 +139,11 @@ def make(name):
     return Job(name, x, y, _convolutions("valid"), "sgd", 0.01, 128, 2)
 
 
-NAMES = ["line", "line_batches", "digits_mlp", "digits_cnn", "cnn_28"]
+TITLES = {
+    "line": "200 points, full batch",
+    "line_batches": "10,000 points, batch 200",
+    "digits_mlp": "digits, 3 dense layers, batch 64",
+    "digits_cnn": "digits, 2 convolutions, batch 64",
+    "cnn_28": "28x28 pictures, 2 convolutions, batch 128",
+}
+NAMES = list(TITLES)

@@ -9,9 +9,11 @@ import gdtrain
 # under XLA. More where `jit_compile="auto"` is to find a run that is long
 # enough to try XLA; which is so from the first repeat on.
 EPOCHS = {
+    ("gdtrain", "line"): 20_000,
     ("gdtrain", "line_batches"): 400,
     ("gdtrain", "digits_mlp"): 200,
-    ("keras", "line"): 100,
+    ("gdtrain_xla", "line"): 20_000,
+    ("keras", "line"): 50,
     ("keras_best", "line"): 400,
     ("gdtrain_xla", "digits_cnn"): 2,
     ("gdtrain_xla", "cnn_28"): 1,

@@ -1,21 +1,37 @@
-"""Rounds of trainings: all peers once, and all of them again."""
+"""Trainings of a peer in a process of its own, and whether peers agree."""
 
 import gc
+import importlib
 import statistics
-import sys
 import time
 
 import numpy as np
 
-PAUSE = 0.2  # Seconds; threads of the peer before spin for a while (BLAS).
+from tests.benchmarks import jobs
+
+#: The module of each peer.
+PEERS = {
+    "keras": "peers_keras",
+    "keras_best": "peers_keras",
+    "gdtrain": "peers_keras",
+    "gdtrain_xla": "peers_keras",
+    "gdtrain_bare": "peers_keras",
+    "lecture": "peers_lecture",
+    "numpy": "peers_numpy",
+    "torch": "peers_torch",
+    "jax_step": "peers_jax",
+    "jax_scan": "peers_jax",
+}
+PAUSE = 0.2  # Seconds; threads of the training before spin for a while (BLAS).
+LONG = 10.0  # Seconds of a training that is repeated once only
 LOOSE = 1.25  # Shuffling changes losses after the same epochs by up to 1.1.
 
 
 def train(peer):
     """Trains a peer once from the start: `(seconds, loss of each epoch)`.
 
-    Without garbage collection, as `timeit` does: with the objects of all peers
-    in one process, it takes 0.2 seconds, of whichever peer it falls upon.
+    Without garbage collection, as `timeit` does: it takes 0.2 seconds, of
+    whichever training it falls upon.
     """
     peer.reset()
     gc.collect()
@@ -50,25 +66,39 @@ def check(job, losses):
             )
 
 
-def measure(job, prepare, repeats, shorten):
-    """What the peers need for a job, as a dict that JSON can hold."""
-    peers = {name: make(name, job, shorten) for name, make in prepare.items()}
-    peers = {name: peer for name, peer in peers.items() if peer is not None}
-    rounds = []
-    for number in range(1 + repeats):
-        rounds.append({name: train(peer) for name, peer in peers.items()})
-        check(job, {name: losses for name, (_, losses) in rounds[-1].items()})
-        print(f"{job.name}: {number} of {repeats} repeats", file=sys.stderr)
-    result = {}
-    for name, peer in peers.items():
-        steps = peer.epochs * job.steps_per_epoch
-        each = [one[name][0] / steps * 1e6 for one in rounds]
-        result[name] = {
+def measure(peer, names, repeats, shorten):
+    """What a peer needs for some jobs, as a dict that JSON can hold.
+
+    Args:
+        peer: Its name.
+        names: Of the jobs, a list.
+        repeats: How often it trains for each, after a first time.
+        shorten: Divides the number of epochs.
+
+    Returns:
+        By job, what it needs, or `None` if the peer leaves the job out; or a
+        text, why it cannot be had.
+    """
+    try:
+        module = importlib.import_module(f"tests.benchmarks.{PEERS[peer]}")
+    except ImportError as error:
+        return str(error)
+    found = {}
+    for name in names:
+        job = jobs.make(name)
+        made = module.prepare(peer, job, shorten)
+        if made is None:
+            found[name] = None
+            continue
+        first = train(made)
+        times = 1 if first[0] > LONG else repeats
+        rest = [train(made) for _ in range(times)]
+        steps = made.epochs * job.steps_per_epoch
+        median = statistics.median(seconds for seconds, _ in rest)
+        found[name] = {
             "steps": steps,
-            "epochs": peer.epochs,
-            "microseconds_a_step": statistics.median(each[1:]),
-            "repeats": each[1:],
-            "first_call_seconds": rounds[0][name][0],
-            "final_losses": [one[name][1][-1] for one in rounds],
+            "microseconds_a_step": median / steps * 1e6,
+            "first_call_seconds": first[0],
+            "losses": rest[-1][1],
         }
-    return result
+    return found

@@ -2,8 +2,17 @@
 
 import statistics
 
-from tests.benchmarks import machine
+from tests.benchmarks import jobs, machine
 
+WIDE = 1.2  # Times the least that the most is, so that both are shown
+TITLES = {
+    "keras": "Keras",
+    "gdtrain": "gdtrain",
+    "gdtrain_xla": "XLA asked for",
+    "numpy": "NumPy",
+    "torch": "PyTorch",
+    "jax_step": "JAX",
+}
 NOISY = "~: the slowest repeat took over 1.5 times the fastest."
 
 
@@ -16,49 +25,45 @@ def print_table(rows):
         print("  ".join(cells))
 
 
-def ratio(peers, one, other):
-    """Median over repeats of the ratio of two peers, as text."""
-    if one not in peers or other not in peers:
-        return "-"
-    pairs = zip(peers[one]["repeats"], peers[other]["repeats"], strict=True)
-    return f"{statistics.median(a / b for a, b in pairs):.4f}"
-
-
 def cost(peer):
     """Microseconds a step as text, marked if the repeats differ."""
     is_noisy = max(peer["repeats"]) > 1.5 * min(peer["repeats"])
     return "~" * is_noisy + f"{peer['microseconds_a_step']:,.1f}"
 
 
-def after_first(peer):
-    """Seconds that the first call took longer than the median one."""
-    median = peer["microseconds_a_step"] * peer["steps"] / 1e6
-    return f"{peer['first_call_seconds'] - median:.2f}"
+def figure(value):
+    """Microseconds as text, with three digits or all before the point."""
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
 
 
-def print_speed(report, names):
-    """Prints what `fit_speed` found.
+def with_spread(values):
+    """The median of some figures as text, with their range if that is wide."""
+    least, most = min(values), max(values)
+    text = figure(statistics.median(values))
+    if most <= WIDE * least:
+        return text
+    return f"{text} ({figure(least)} to {figure(most)})"
+
+
+def print_speed(report):
+    """Prints what `fit_speed` found, as the table of the README.
 
     Args:
         report: What it writes as JSON.
-        names: The peers, in the order of the columns.
     """
-
-    def table(title, cell, with_ratio=False):
-        """Prints what `cell` says of each peer at each job."""
-        print(f"\n{title}\n")
-        rows = [["job", *names] + ["gdtrain:keras"] * with_ratio]
-        for job, peers in report["jobs"].items():
-            row = [cell(peers[n]) if n in peers else "-" for n in names]
-            row += [ratio(peers, "gdtrain", "keras")] * with_ratio
-            rows.append([job, *row])
-        print_table(rows)
-
-    repeats = report["repeats"]
-    table(f"Microseconds a step, median of {repeats}:", cost, True)
-    table("Seconds that the first call took longer than that:", after_first)
-    print(f"\n{NOISY}")
-    print("gdtrain:keras: the median, over the repeats, of their ratio.")
+    names = report["peers"]
+    print("\n| | " + " | ".join(TITLES.get(n, n) for n in names) + " |")
+    print("|---|" + "--:|" * len(names))
+    for job, found in report["jobs"].items():
+        cells = [
+            with_spread(found[name]["processes"]) if name in found else "-"
+            for name in names
+        ]
+        print(f"| {jobs.TITLES[job]} | " + " | ".join(cells) + " |")
+    print(
+        f"\nMicroseconds a step: median over {report['processes']} processes, "
+        f"with the least and the most where they are {WIDE} times apart."
+    )
     print(machine.summary(report))
     for name, reason in report["missing"].items():
         print(f"Left out: {name}, {reason}")
