@@ -171,28 +171,33 @@ class Diagnosis(Callback):
         """Keeps the steps of a block, and diagnoses if there is time."""
         if not self._speaks:
             return
+        start = self._clock()
         with self._parts.catch(_SKIPPED, "Training is not affected."):
             chosen = table.select(self.wanted)
             if len(chosen):
                 self._steps.write(
                     chosen.steps, chosen.names, chosen.array, chosen.mask
                 )
-            start = self._clock()
-            allowed = _SHARE * (start - self._began)
-            has_time = self._spent + self._last <= allowed
+            now = self._clock()
+            self._spent += now - start  # To keep steps takes time, too
+            has_time = self._spent + self._last <= _SHARE * (now - self._began)
             if has_time and len(self._steps.steps) >= ENOUGH:
                 try:
                     self._diagnose()
                 finally:
-                    self._last = self._clock() - start
+                    self._last = self._clock() - now
                     self._spent += self._last
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Diagnoses all steps, while other callbacks are still open."""
-        self.close()
+        self._end()
 
-    def close(self) -> None:
-        """Diagnoses all steps."""
+    def on_error(self, error: BaseException) -> None:
+        """The same where an exception ends `fit`."""
+        self._end()
+
+    def _end(self) -> None:
+        """Diagnoses all steps, once."""
         if self._is_training and self._speaks:
             with self._parts.catch(_SKIPPED, "Training is not affected."):
                 if len(self._steps.steps):

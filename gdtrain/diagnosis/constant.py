@@ -18,36 +18,6 @@ _BY_MEDIAN = {"mean_absolute_error"}
 _BETWEEN = {"huber", "log_cosh"}  # Their best constant is between these two
 
 
-def class_shares(output: Output, targets: Any) -> np.ndarray | None:
-    """The share of each class, float64 `[classes]`.
-
-    Of a binary cross-entropy with one unit `[share of 0, share of 1]`, of one
-    with several the share of 1 of each.
-
-    Returns:
-        `None` where the loss is not of classes, or not known.
-    """
-    if targets is None or output.loss is None:
-        return None
-    values = np.asarray(targets, np.float64)
-    if output.loss == "sparse_categorical_crossentropy":
-        if output.arguments.get("ignore_class") is not None:
-            return None
-        numbers = values.astype(np.int64).ravel()
-        counts = np.bincount(
-            numbers[(numbers >= 0) & (numbers < output.units)],
-            minlength=output.units,
-        )
-        return counts / max(counts.sum(), 1)
-    if output.loss == "categorical_crossentropy":
-        return values.reshape(-1, values.shape[-1]).mean(0)
-    if output.loss == "binary_crossentropy":
-        if output.units == 1 or values.ndim == 1:
-            return np.array([1 - values.mean(), values.mean()])
-        return values.reshape(-1, values.shape[-1]).mean(0)
-    return None
-
-
 def loss_of_constant(
     output: Output, targets: Any, weights: Any = None
 ) -> float | None:

@@ -71,7 +71,7 @@ JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
 }
 NAMES = tuple(JUDGES)
 _TAG = "epoch_loss"
-_TRIALS = 6  # Most diagnoses need no more
+_TRIALS = 12  # Most diagnoses need no more
 _SAME = 0.05  # Of the gain: less makes no difference
 
 

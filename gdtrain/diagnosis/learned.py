@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.diagnosis.outputs import Output
+from gdtrain.diagnosis.verdict import confidence
 
 EXAMPLES = 1024  # As many show it.
 _PART = 64  # Examples that the model is called with
@@ -142,6 +143,46 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 LEARNED = 0.9  # Share of the variance of targets: it trains well as it is
+GAIN = 0.05  # Share of it that a line would add
+NOTHING = 0.05  # Share of it: the model is no better than a constant
+UNSURE = 0.6
+
+
+class Missed(NamedTuple):
+    """What a model missed, in words, how sure that is, and its share."""
+
+    confidence: float
+    text: str
+    gain: float
+
+
+def missed_by(errors: Errors, features: np.ndarray, line: str) -> Missed | None:
+    """What a model missed that a line in some features says.
+
+    Args:
+        errors: Of one output.
+        features: Float64 `[n, m]`.
+        line: The line in words.
+
+    Returns:
+        `None` if that is nothing to speak of, or the model has learned.
+    """
+    explained = errors.explained
+    if math.isnan(explained):
+        return Missed(UNSURE, "The outputs are not finite.", 0.0)
+    if explained >= LEARNED:
+        return None
+    gain = errors.gain(features)
+    if gain >= GAIN:
+        return Missed(
+            confidence(gain / GAIN),
+            f"The model explains {max(explained, 0):.0%} of the variance of "
+            f"the targets; {line} would explain {gain:.0%} more.",
+            gain,
+        )
+    if explained < NOTHING:
+        return Missed(UNSURE, "The model is no better than a constant.", gain)
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,8 +265,9 @@ def loss_of_longer(
     x: Any,
     targets: list[Any],
     factor: float,
+    loss_weights: list[float],
 ) -> float:
-    """The sum of the outputs' losses with kernels multiplied by a factor.
+    """The weighted sum of the losses with kernels multiplied by a factor.
 
     Args:
         model: Built; it stays as it is.
@@ -233,6 +275,7 @@ def loss_of_longer(
         x: Tensors of examples.
         targets: Of each output.
         factor: 1 for the weights as they are.
+        loss_weights: Of each output.
     """
     weights = [
         factor * v if len(v.shape) > 1 else tf.convert_to_tensor(v)
@@ -245,15 +288,16 @@ def loss_of_longer(
             lambda leaf, s=start: leaf[s : s + _PART], (x, targets)
         )
         given, _ = model.stateless_call(weights, others, some, training=False)
-        for output, one, value in zip(
-            outputs, y, keras.tree.flatten(given), strict=True
+        values = keras.tree.flatten(given)
+        for output, one, value, times in zip(
+            outputs, y, values, loss_weights, strict=True
         ):
             assert output.function is not None  # Its loss is known.
             is_sparse = output.loss == "sparse_categorical_crossentropy"
             if not is_sparse and one.shape.rank == value.shape.rank - 1:
                 one = one[..., tf.newaxis]  # As a Keras loss would
             losses = output.function(one, value, **output.arguments)
-            total += float(tf.reduce_mean(losses)) * len(value)
+            total += times * float(tf.reduce_mean(losses)) * len(value)
     return total / count
 
 

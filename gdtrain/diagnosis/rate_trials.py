@@ -46,24 +46,29 @@ class RateTrial(NamedTuple):
         name: str,
         steps: tuple[int, int],
         rate: float | None,
-        text: str,
-        advice: str,
+        text: str = "",
+        advice: str = "",
         kind: ChangeKind = "learning_rate",
     ) -> Verdict:
         """The verdict that follows from it.
 
         Args:
-            name, steps, text, advice: Of the verdict.
+            name, steps: Of the verdict.
+            text, advice: The same. Default to how the trial went, and to try
+                its rate.
             rate: The learning rate of the run.
             kind: Of the change to the rate that was tried.
         """
+        text = text or (
+            f"learning_rate {rate:.3g}: with {self.rate:.2g}, {self.trial}."
+        )
         return Verdict(
             name,
             confidence(self.share / ENOUGH),
             steps,
             {"learning_rate": rate, "share_of_gain": self.share},
             text,
-            advice,
+            advice or f"Try {self.rate:.2g}.",
             changes=(Change(kind, self.rate),),
         )
 

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.curvature.curvature import curvature
 from gdtrain.diagnosis import (
     constant,
     learned,
@@ -24,7 +23,6 @@ from gdtrain.diagnosis.entering import Entering, entering
 from gdtrain.diagnosis.learned import Answer
 from gdtrain.diagnosis.outputs import Output
 from gdtrain.diagnosis.regularization import Regularization
-from gdtrain.diagnosis.run import Limit
 from gdtrain.diagnosis.sample import Sample
 from gdtrain.diagnosis.scales import Order, Scale
 from gdtrain.keras_bridge import layers, optimizers
@@ -32,8 +30,6 @@ from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.state import variables
 from gdtrain.trainer import DescentTrainer
 
-_EXAMPLES = 256  # Of curvature and gradients: half a percent suffices
-_TOLERANCE, _MOST_PRODUCTS = 0.05, 30
 _FEW = 4  # Examples that the model is called with, to see its outputs
 _log = logging.getLogger("gdtrain")
 _NORMALIZING = (
@@ -72,8 +68,8 @@ class Task:
     >>> task = Task(model, x, 3 * x)
     >>> task.inputs[0].mean.tolist(), task.outputs[0].activation
     ([100.0], 'linear')
-    >>> task.constant_loss, round(task.stable_limit.value, 6)
-    (90000.0, 5e-05)
+    >>> task.constant_loss
+    90000.0
     """
 
     def __init__(
@@ -182,12 +178,13 @@ class Task:
             Float64 `[factors]`, or `None` if it is not known.
         """
         x, targets = self._some
+        weights = [one for one in self._loss_weights if one is not None]
 
         def measure() -> np.ndarray:
             return np.array(
                 [
                     learned.loss_of_longer(
-                        self.model, self.outputs, x, targets, factor
+                        self.model, self.outputs, x, targets, factor, weights
                     )
                     for factor in factors
                 ]
@@ -219,14 +216,6 @@ class Task:
             ),
             (self.sample.parts[0], self._targets_of),
         )
-
-    @functools.cached_property
-    def class_shares(self) -> list[np.ndarray | None]:
-        """For each output the share of each class; `None` without classes."""
-        return [
-            _or_none(functools.partial(constant.class_shares, output, y))
-            for output, y in zip(self.outputs, self._targets_of, strict=True)
-        ]
 
     @functools.cached_property
     def constant_loss(self) -> float | None:
@@ -303,26 +292,6 @@ class Task:
                 lambda: regularization.gradient_share(self.model, self.sample)
             )
         return Regularization(strength, share)
-
-    @functools.cached_property
-    def stable_limit(self) -> Limit | None:
-        """The largest stable learning rate at the weights now."""
-
-        def measure() -> Limit | None:
-            found = curvature(
-                self.model,
-                *self.sample.parts[:2],
-                sample_weight=self.sample.parts[2],
-                examples=_EXAMPLES,
-                tolerance=_TOLERANCE,
-                max_products=_MOST_PRODUCTS,
-            )
-            rate = found.stable_learning_rate
-            if rate is None or not math.isfinite(rate):
-                return None
-            return Limit(rate, "measured at the last weights")
-
-        return _or_none(measure)
 
     @property
     def targets_by_output(self) -> list[Scale | None]:

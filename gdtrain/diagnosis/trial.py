@@ -25,11 +25,11 @@ from gdtrain.state.preserved import preserved_model
 #: Changes that continue a run: they are tried from its last weights. Others
 #: from new ones: a smaller rate nearly always helps for some steps at the end
 #: of a run, and a run that has it from the start may come less far.
-CONTINUES = ("constant_learning_rate", "steps", "weight_decay")
+CONTINUES = ("constant_learning_rate", "weight_decay")
 #: After these, the last weights mean nothing.
 STARTS_NEW = ("scale_inputs", "scale_targets", "from_logits", "shuffle")
 _NO_RATE = 0.01  # Of the largest: steps at such a rate show nothing
-_SECONDS = 1.0  # For all trials, where an epoch takes less
+_SECONDS = 2.0  # For all trials, where an epoch takes less
 _PROBE = 8  # Steps that are timed
 _SEED = 0  # Of new weights
 
@@ -107,8 +107,8 @@ class Trials:
 
     Args:
         task: The model and its data.
-        expected: How many trials share the time of one epoch, or a second if
-            that is longer. Tracing programs, and new weights, take more.
+        expected: How many trials share the time of one epoch, or two seconds
+            if that is longer. Tracing programs, and new weights, take more.
 
     Example:
 
@@ -159,14 +159,14 @@ class Trials:
 
         Args:
             changes: Each a `Change`, or a pair of kind and value; followed
-                together. `("steps", n)` compares some more steps with none.
+                together.
             steps: How many steps each way. Defaults to `None`: what the time
                 allows, at most as many as the run had.
             start: `"last"` or `"new"`, as in `Trial`. Defaults to `None`:
                 the last weights for changes that continue a run (a constant
-                rate, more steps, less weight decay), and where there are no
-                new ones. But new weights where the last loss is not finite or
-                larger than with new ones, or the rate has decayed to nothing.
+                rate, less weight decay), and where there are no new ones. But
+                new weights where the last loss is not finite or larger than
+                with new ones, or the rate has decayed to nothing.
 
         Returns:
             A `Trial`, or `NotTried` with the reason.
@@ -220,9 +220,7 @@ class Trials:
         variant = Variant(changed.variant.from_logits)
         rows = ways.seen(self._task, steps)
         before = self._loss(start, rows, variant)
-        after = before
-        if start == "new" or changed.times == 1:
-            after = self._loss_after(without, steps, rows, variant)
+        after = self._loss_after(without, steps, rows, variant)
         with_changes = self._loss_after(changed, steps, rows, variant)
         return Trial(changes, steps, start, before, after, with_changes)
 
@@ -278,8 +276,6 @@ class Trials:
         """Trains from a start."""
         self._begin(way.start)
         sample = self._task.sample
-        if way.start == "new":
-            steps = math.ceil(steps * way.times)
         rows = ways.batches(
             sample.examples, sample.batch_size, steps, way.shuffled
         )
@@ -316,17 +312,6 @@ class Trials:
             data = self._task.sample.data
             self._found[key] = self._programs.loss(data, rows, variant)
         return self._found[key]
-
-
-def trial(
-    task: Task,
-    changes: Iterable[tuple[str, Any]],
-    steps: int | None = None,
-    start: Start | None = None,
-) -> Trial | NotTried:
-    """One trial by itself. See `Trials.run`."""
-    with Trials(task, expected=1) as trials:
-        return trials.run(changes, steps, start)
 
 
 def _why_not(task: Task) -> str | None:

@@ -1,7 +1,6 @@
 """The programs of trials: training steps, and the loss of some examples."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gdtrain.descent import settings
 from gdtrain.diagnosis import outputs
 from gdtrain.keras_bridge import layers, losses, optimizers
 from gdtrain.keras_bridge.optimizers import unwrapped
@@ -22,11 +20,9 @@ class Variant(NamedTuple):
 
     Args:
         from_logits: Of the losses; `None` for as they are.
-        global_clipnorm: Of the model; `None` for as it is.
     """
 
     from_logits: bool | None = None
-    global_clipnorm: float | None = None
 
 
 #: For each output, `(unit, mean)` of targets that were standardized
@@ -207,13 +203,6 @@ class Programs:
             for variable in model.trainable_variables:
                 if variable.regularizer is not None:
                     stack.enter_context(self._regularized(variable))
-            if variant.global_clipnorm is not None:
-                changed = dataclasses.replace(
-                    settings.of(model), global_clipnorm=variant.global_clipnorm
-                )
-                stack.enter_context(
-                    _attribute(model, "_descent_settings", changed)
-                )
             if variant.from_logits is not None:
                 loss = self._losses.get(variant.from_logits)
                 if loss is None:

@@ -28,7 +28,6 @@ class Way(NamedTuple):
     variant: Variant = Variant()
     scales_inputs: bool = False
     scales_targets: bool = False
-    times: float = 1.0  # As many steps, from new weights
 
 
 def changed(task: Task, way: Way, changes: tuple[tuple[str, Any], ...]) -> Way:
@@ -47,9 +46,8 @@ def changed(task: Task, way: Way, changes: tuple[tuple[str, Any], ...]) -> Way:
             way = way._replace(decay=float(value) / strength)
         elif kind == "shuffle":
             way = way._replace(shuffled=True)
-        elif kind in ("from_logits", "global_clipnorm"):
-            variant = way.variant._replace(**{kind: value})
-            way = way._replace(variant=variant)
+        elif kind == "from_logits":
+            way = way._replace(variant=Variant(value))
         elif kind == "scale_inputs":
             if not any(one.matters for one in task.inputs):
                 raise ValueError("no input has a scale that matters")
@@ -57,8 +55,6 @@ def changed(task: Task, way: Way, changes: tuple[tuple[str, Any], ...]) -> Way:
         elif kind == "scale_targets":
             units(task)  # Raises where they are not known
             way = way._replace(scales_targets=True)
-        elif kind == "steps":
-            way = way._replace(times=float(value))
         else:
             raise ValueError(f"nothing is known of the change {kind!r}")
     return way

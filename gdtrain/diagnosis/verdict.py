@@ -9,13 +9,11 @@ from gdtrain.common import notebook
 ChangeKind: TypeAlias = Literal[
     "learning_rate",
     "constant_learning_rate",
-    "steps",
     "scale_inputs",
     "scale_targets",
     "shuffle",
     "from_logits",
     "weight_decay",
-    "global_clipnorm",
 ]
 
 
@@ -26,12 +24,11 @@ class Change(NamedTuple):
         kind: What is changed.
             "learning_rate": the largest one; a schedule keeps its form.
             "constant_learning_rate": in place of a schedule.
-            "steps": train on, so many times as long in all.
             "scale_inputs", "scale_targets": each feature has the mean 0 and
             the standard deviation 1 then; the value is `None`.
             "shuffle": examples in another order in each epoch; `None`.
             "from_logits": of the loss; a bool.
-            "weight_decay", "global_clipnorm": of the optimizer.
+            "weight_decay": of the optimizer, or of regularizers.
         value: To what.
 
     Example:

@@ -5,6 +5,7 @@ import copy
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import gdtrain
 from gdtrain.callbacks import diagnosis as live
@@ -13,6 +14,7 @@ from tests import models
 from tests.callbacks import reading
 from tests.clock import Clock
 
+GOOD = gdtrain.Diagnosis((Verdict("converging", 1, (1, 9), {}, "", "", False),))
 X = np.array([[0.0], [2.0]])  # Mean squared error: stable up to 0.382
 
 
@@ -185,6 +187,59 @@ def test_run_that_continues_is_judged_as_a_whole(tmp_path):
     descend(0.5, [whole])
     assert resumed.diagnosis == whole.diagnosis
     assert resumed.diagnosis.verdict.steps[0] == 1
+
+
+class Raises(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 29:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_run_that_an_exception_ends_is_judged_before_tensorboard_closes(
+    tmp_path, is_first, recwarn
+):
+    board = gdtrain.callbacks.TensorBoard(tmp_path)
+    callback = gdtrain.callbacks.Diagnosis()
+    both = [callback, board] if is_first else [board, callback]
+    with pytest.raises(KeyboardInterrupt):
+        descend(0.5, [*both, Raises()])
+    assert callback.diagnosis.verdict.steps == (1, 30)
+    [(step, text)] = reading.tensors(tmp_path)["diagnosis/live"]
+    assert step == 30 and b"diverging" in text.item()
+    assert not recwarn.list
+
+
+def test_time_to_keep_steps_counts(monkeypatch):
+    clock, made = Clock(0.0), []
+
+    class Slow(live.JudgedSteps):
+        def write(self, *args):
+            clock.now += 0.5  # Seconds
+            super().write(*args)
+
+    class Time(gdtrain.callbacks.Callback):
+        def on_block(self, table):
+            clock.now += 1.0
+
+    monkeypatch.setattr(live, "JudgedSteps", Slow)
+    monkeypatch.setattr(
+        live, "diagnose", lambda steps, **k: made.append(1) or GOOD
+    )
+    callback = gdtrain.callbacks.Diagnosis(clock=clock.perf_counter)
+    descend(0.2, [Blocks(1), Time(), callback], epochs=100)
+    assert len(made) <= 1  # At the end
+
+
+def test_several_replicas_are_diagnosed_as_one():
+    devices = tf.config.list_logical_devices("CPU")[:2]
+    with tf.distribute.MirroredStrategy([one.name for one in devices]).scope():
+        callback = gdtrain.callbacks.Diagnosis()
+        descend(0.5, [callback], 40)
+    alone = gdtrain.callbacks.Diagnosis()
+    descend(0.5, [alone], 40)
+    found, expected = callback.diagnosis.verdict, alone.diagnosis.verdict
+    assert found.name == expected.name and found.steps == expected.steps
 
 
 def test_next_model_is_judged_by_itself():

@@ -6,6 +6,7 @@ import numpy as np
 import gdtrain
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.task import Task
+from gdtrain.diagnosis.trial import Trials
 from tests.diagnosis.runs import run_of
 
 
@@ -22,3 +23,9 @@ def compiled(layers, loss, inputs, *, optimizer="sgd", seed=0):
     model = gdtrain.Sequential([keras.Input(inputs), *layers])
     model.compile(optimizer, loss=loss)
     return model
+
+
+def trial(task, changes, steps=None, start=None):
+    """One trial by itself. See `Trials.run`."""
+    with Trials(task, expected=1) as trials:
+        return trials.run(changes, steps, start)

@@ -7,7 +7,13 @@ import pytest
 import gdtrain
 from gdtrain.diagnosis.task import Task
 from tests import models
-from tests.diagnosis.test_trial import Fails, OwnUpdate, Size, line
+from tests.diagnosis.test_trial import (
+    Fails,
+    OwnUpdate,
+    Size,
+    line,
+    several_outputs,
+)
 from tests.state.test_preserved_model import everything, network, train
 
 
@@ -83,3 +89,13 @@ def test_targets_without_an_axis_of_units_are_as_in_training(loss, last):
     expected = model.evaluate(x, y, batch_size=50, verbose=0)
     found = Task(model, x, y).losses_of_longer([1.0])
     assert found[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_of_longer_weights_has_the_weights_of_losses():
+    loss = {"price": "mse", "kind": "sparse_categorical_crossentropy"}
+    model, x, y = several_outputs(loss)
+    model.compile("sgd", loss, loss_weights={"price": 3.0, "kind": 0.5})
+    count = len(y["kind"])
+    expected = model.evaluate(x, y, batch_size=count, verbose=0)
+    found = Task(model, {"given": x}, y).losses_of_longer([1.0])
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)

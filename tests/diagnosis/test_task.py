@@ -80,7 +80,7 @@ def test_the_loss_of_a_constant_is_what_training_a_bias_reaches(
 def test_a_loss_of_the_users_own_is_unknown():
     made = model(loss=lambda y, p: tf.reduce_mean((y - p) ** 4, -1))
     task = Task(made, X, X[:, 0])
-    assert task.constant_loss is None and task.class_shares == [None]
+    assert task.constant_loss is None
     assert task.outputs[0].loss is None
     assert task.outputs[0].from_logits is None
 
@@ -90,17 +90,6 @@ def test_sample_weights_count():
     y = np.repeat([1.0, 100.0], 30) + X[:, 0]
     task = Task(model(), X, y, sample_weight=weights)
     assert task.constant_loss == pytest.approx(y[:30].var(), rel=1e-3)
-
-
-def test_shares_of_classes():
-    y = np.repeat([0, 1, 2], [30, 20, 10])
-    made = model(
-        layers.Softmax(), units=4, loss="sparse_categorical_crossentropy"
-    )
-    [shares] = Task(made, X, y).class_shares
-    np.testing.assert_allclose(shares, [1 / 2, 1 / 3, 1 / 6, 0])
-    [shares] = Task(model(loss="binary_crossentropy"), X, y > 0).class_shares
-    np.testing.assert_allclose(shares, [1 / 2, 1 / 2])
 
 
 class Own(gdtrain.Model):
@@ -192,15 +181,6 @@ def test_a_dataset_that_begins_with_one_class_only_is_sorted():
     assert task.order.sortedness == 0.0
 
 
-def test_the_stable_limit_of_a_line():
-    found = Task(model(optimizer=gdtrain.GradientDescent(0.1)), X, X[:, 0])
-    with_bias = np.c_[X, np.ones(60)]
-    sharpness = 2 * np.linalg.eigvalsh(with_bias.T @ with_bias / 60)[-1]
-    assert found.stable_limit.value == pytest.approx(2 / sharpness, rel=0.01)
-    unknown = Task(model(optimizer=keras.optimizers.Lion()), X, X[:, 0])
-    assert unknown.stable_limit is None
-
-
 def test_rates_are_those_measured_else_those_of_the_schedule():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
         [1, 3], [1.0, 0.5, 0.25]
@@ -223,11 +203,9 @@ def test_facts_change_nothing():
         "targets",
         "order",
         "outputs",
-        "class_shares",
         "constant_loss",
         "learning_rates",
         "regularization",
-        "stable_limit",
     ):
         assert getattr(task, fact) is not None
     assert_equal(everything(made), before)

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.diagnosis.task import Task
-from gdtrain.diagnosis.trial import NotTried, Trial, Trials, trial
+from gdtrain.diagnosis.trial import NotTried, Trial, Trials
 from gdtrain.diagnosis.trial_ways import batches
 from tests import models
+from tests.diagnosis.tasks import trial
 from tests.state.test_preserved_model import (
     assert_equal,
     everything,
@@ -36,8 +37,6 @@ EVERY_CHANGE = [
     [("scale_inputs", None)],
     [("scale_targets", None)],
     [("shuffle", None)],
-    [("steps", 3.0)],
-    [("global_clipnorm", 0.1)],
 ]
 
 
@@ -62,7 +61,7 @@ def test_training_goes_on_as_if_nothing_had_been_tried():
         if is_tried:
             x, y = models.regression_data()
             task = Task(model, x, y, batch_size=8)
-            assert task.stable_limit and task.constant_loss and task.outputs
+            assert task.constant_loss and task.outputs
             trial(task, EVERY_CHANGE[0] + EVERY_CHANGE[2], steps=2)
         train(model, callbacks=[telemetry])
         ends.append([*everything(model), telemetry["loss"]])
@@ -255,24 +254,18 @@ def test_new_weights_are_used_where_the_rate_has_decayed_to_nothing():
     """The run is repeated in fewer steps, with its schedule as it was."""
     model, x, y = line()
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 40)
-    model.compile(gdtrain.GradientDescent(schedule), loss="mse")
+    optimizer = keras.optimizers.SGD(schedule, weight_decay=1e-9)
+    model.compile(optimizer, loss="mse")
     model.fit(x, y, batch_size=64, epochs=40, verbose=0)
     task = Task(model, x, y, batch_size=64)
-    found = trial(task, [("steps", 3.0)], steps=10)
+    found = trial(task, [("weight_decay", 0.0)], steps=10)
     assert found.start == "new"
     c = 2 * np.mean(x**2)
     rates = np.asarray([float(schedule(k)) for k in range(0, 40, 4)])
     short = 9 * np.mean(x**2) * np.prod(1 - rates * c) ** 2
     assert found.without == pytest.approx(short, rel=1e-3)
-    assert found.changed < found.without
     constant = trial(task, [("constant_learning_rate", 0.1)], steps=10)
     assert constant.start == "last"
-
-
-def test_training_on_is_compared_with_the_loss_now():
-    model, x, y = line(rate=0.05)
-    found = trial(Task(model, x, y), [("steps", 2.0)], steps=10)
-    assert found.without == found.before > found.changed
 
 
 class Subclassed(gdtrain.Model):
@@ -365,8 +358,6 @@ def test_several_outputs():
     for changes in ([("learning_rate", 0.1)], [("from_logits", True)]):
         found = trial(task, changes, steps=5)
         assert isinstance(found, Trial), found
-    shares = task.class_shares
-    assert shares[1 - [o.name for o in task.outputs].index("kind")] is None
     share = y["kind"].mean()
     entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
     assert task.constant_loss == pytest.approx(
@@ -497,7 +488,7 @@ def test_steps_are_as_many_as_the_time_allows(monkeypatch):
         "gdtrain.diagnosis.trial._clocks", lambda: next(clock) * np.ones(2)
     )
     with Trials(Task(model, x, y, learning_rates=np.ones(1000)), 4) as trials:
-        assert trials.steps == 10  # 50 in a second, for 4 and one without
+        assert trials.steps == 20  # 100 in 2 seconds, for 4 and one without
     many = np.tile(x, [100, 1])
     with Trials(Task(model, many, 3 * many), 4) as trials:
         assert trials.steps == 40  # An epoch of 200 steps takes longer

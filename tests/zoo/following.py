@@ -19,7 +19,7 @@ OTHER_ORDER = 1_000  # Added to the seed
 NOTABLE = 0.05  # Of the gain of the better one
 
 _COMPILED = (
-    "build", "loss", "optimizer", "batch_size", "schedule", "global_clipnorm",
+    "build", "loss", "optimizer", "batch_size", "schedule",
 )  # fmt: skip
 
 
@@ -107,8 +107,6 @@ def changed(training: Training, changes: Sequence[Change]) -> Training:
     new: dict[str, Any] = {}
     if "constant_learning_rate" in by_kind:
         new["schedule"] = "constant"
-    if "steps" in by_kind:
-        new["steps"] = math.ceil(training.steps * by_kind["steps"])
     if "shuffle" in by_kind:
         new["shuffle"] = True
     if "from_logits" in by_kind:
@@ -117,18 +115,13 @@ def changed(training: Training, changes: Sequence[Change]) -> Training:
         training = with_weight_decay(
             training, float(by_kind["weight_decay"] or 0.0)
         )
-    if "global_clipnorm" in by_kind:
-        new["global_clipnorm"] = by_kind["global_clipnorm"]
     return dataclasses.replace(training, **new)
 
 
 def bench_for(training: Training, bench: Bench) -> Bench:
     """A bench for a training: the given one, if it compiles to the same."""
-    names = list(_COMPILED)
-    if training.schedule != "constant":
-        names.append("steps")
     old = bench.training
-    if any(getattr(training, n) is not getattr(old, n) for n in names):
+    if any(getattr(training, n) is not getattr(old, n) for n in _COMPILED):
         return Bench(training)
     same = copy.copy(bench)
     same.training = training

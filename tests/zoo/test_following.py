@@ -36,10 +36,8 @@ def test_advice_is_followed_from_the_start(runs, bench, place, factor, result):
     assert follow(kept, bench, [advice]) == result
 
 
-def test_training_longer_is_better_at_a_small_rate(runs, bench):
-    kept = run_at(runs, "best x 0.01")
-    assert follow(kept, bench, [Change("steps", 5.0)]) == "better"
-    assert follow(kept, bench, []) == ""
+def test_no_advice_is_not_followed(runs, bench):
+    assert follow(run_at(runs, "best x 0.01"), bench, []) == ""
 
 
 def test_scaled_targets_are_compared_in_their_own_units(runs, bench):
@@ -108,13 +106,10 @@ def test_a_training_is_changed_as_advice_says():
         training,
         [
             Change("constant_learning_rate", 0.1),
-            Change("steps", 2.5),
             Change("shuffle"),
-            Change("global_clipnorm", 1.0),
         ],
     )
-    assert (new.schedule, new.steps, new.shuffle) == ("constant", 150, True)
-    assert new.global_clipnorm == 1.0
+    assert (new.schedule, new.shuffle) == ("constant", True)
     assert changed(training, [Change("learning_rate", 0.1)]) == training
 
 
@@ -135,10 +130,10 @@ def test_losses_get_logits(loss):
 
 def test_only_what_compiles_to_another_program_is_compiled(bench):
     training = bench.training
-    longer = changed(training, [Change("steps", 2.0)])
-    assert following.bench_for(longer, bench).model is bench.model
-    clipped = changed(training, [Change("global_clipnorm", 1.0)])
-    assert following.bench_for(clipped, bench).model is not bench.model
+    shuffled = changed(training, [Change("shuffle")])
+    assert following.bench_for(shuffled, bench).model is bench.model
+    decayed = changed(training, [Change("weight_decay", 0.0)])
+    assert following.bench_for(decayed, bench).model is not bench.model
 
 
 def test_words_and_labels_are_not_scaled():

@@ -121,7 +121,6 @@ class Training:
         schedule: `"constant"`, or a function as in `SCHEDULES`.
         steps: At least how many; whole epochs.
         shuffle: Whether the order of examples changes with the epoch.
-        global_clipnorm: As `compile` takes it.
     """
 
     draw: Callable[[int], Examples]
@@ -132,7 +131,6 @@ class Training:
     schedule: Any
     steps: int
     shuffle: bool = True
-    global_clipnorm: float | None = None
 
     def compiled(self, rate: Any) -> keras.Model:
         """A new model, compiled, with its optimizer built.
@@ -147,7 +145,6 @@ class Training:
         model.compile(
             self.optimizer(rate),
             loss=self.loss,
-            global_clipnorm=self.global_clipnorm,
             jit_compile=False,
         )
         model.optimizer.build(model.trainable_variables)

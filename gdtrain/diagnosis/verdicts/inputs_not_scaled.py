@@ -4,7 +4,7 @@ import keras
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.entering import Entering, InputScale, scale_of
-from gdtrain.diagnosis.learned import LEARNED, Answer
+from gdtrain.diagnosis.learned import Answer, Missed, missed_by
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
 from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.optimizers import GradientDescent
@@ -12,9 +12,6 @@ from gdtrain.optimizers import GradientDescent
 NAME = "inputs not scaled"
 
 STEPS = 100.0  # Times as many as standardized inputs need
-GAIN = 0.05  # Share of it that a line in the inputs would add
-NOTHING = 0.05  # Share of it: the model is no better than a constant
-UNSURE = 0.6
 
 ADVICE = (
     "Standardize each feature, `(x - x.mean(0)) / x.std(0)` with the numbers "
@@ -32,21 +29,19 @@ def judge(case: Case) -> list[Verdict]:
     if worst is None or worst[1] < STEPS:
         return []
     what, steps, layer, scale = worst
-    sure, text, gained = _missed(
-        [one for one in task.answers if one.errors is not None], layer
-    )
-    if not sure:
+    missed = _missed(task.answers, layer)
+    if missed is None:
         return []
-    evidence = {"steps": steps, **scale._asdict(), "gain": gained}
+    evidence = {"steps": steps, **scale._asdict(), "gain": missed.gain}
     return [
         Verdict(
             NAME,
-            min(sure, confidence(steps / STEPS)),
+            min(missed.confidence, confidence(steps / STEPS)),
             run.span,
             evidence,
             f"{_words(what, scale, layer.layer)}: descent needs some "
             f"{steps:.2g} times as many steps as for standardized inputs."
-            f"{text}",
+            f" {missed.text}",
             ADVICE,
             changes=(Change("scale_inputs"),),
         )
@@ -85,36 +80,15 @@ def _words(what: str, scale: InputScale, layer: str) -> str:
     return f"The inputs of {layer} are about {scale.size:.3g} in size, not 1"
 
 
-def _missed(answers: list[Answer], layer: Entering) -> tuple[float, str, float]:
-    """Whether the model missed what its inputs say.
-
-    Returns:
-        `(confidence, sentence, gain)`; a confidence of 0 if it did not.
-    """
+def _missed(answers: list[Answer], layer: Entering) -> Missed | None:
+    """What the outputs missed of what a layer's inputs say."""
     for answer in answers:
-        errors = answer.errors
-        assert errors is not None
-        explained = errors.explained
-        if not explained < LEARNED:  # NaN: it broke.
-            if explained == explained:
-                continue
-            return UNSURE, " The outputs are not finite.", 0.0
-        features = layer.values
-        if len(features) != len(errors.left):
-            features = features.reshape(len(errors.left), -1)
-        gain = errors.gain(features)
-        if gain >= GAIN:
-            return (
-                confidence(gain / GAIN),
-                f" The model explains {max(explained, 0):.0%} of the variance "
-                "of the targets; a straight line in the inputs, added to it, "
-                f"would explain {gain:.0%} more.",
-                gain,
-            )
-        if explained < NOTHING:
-            return (
-                UNSURE,
-                " The model is no better than a constant.",
-                gain,
-            )
-    return 0.0, "", 0.0
+        if answer.errors is not None:
+            features = layer.values
+            if len(features) != len(answer.errors.left):
+                features = features.reshape(len(answer.errors.left), -1)
+            line = "a straight line in the inputs, added to it,"
+            found = missed_by(answer.errors, features, line)
+            if found is not None:
+                return found
+    return None

@@ -78,11 +78,7 @@ def judge(case: Case) -> list[Verdict]:
         return []
     if case.rate_trials:
         if tried := case.rate_trials.decides_for("smaller"):
-            rate = run.learning_rate
-            better = f"{tried.rate:.2g}"
-            text = f"learning_rate {rate:.3g}: with {better}, {tried.trial}."
-            advice = f"Try {better}."
-            return [tried.verdict(NAME, run.last_half, rate, text, advice)]
+            return [tried.verdict(NAME, run.last_half, run.learning_rate)]
         if case.rate_trials.rules_out("smaller"):
             return []
     if run.gradient_is_rounding:

@@ -6,13 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.learned import LEARNED, REGRESSION, Answer
+from gdtrain.diagnosis.learned import REGRESSION, Missed, missed_by
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
-from gdtrain.diagnosis.verdicts.inputs_not_scaled import (
-    GAIN,
-    NOTHING,
-    UNSURE,
-)
 
 NAME = "targets not scaled"
 
@@ -65,55 +60,28 @@ def judge(case: Case) -> list[Verdict]:
         scale = scale_of(answer.targets)
         if scale is None or scale.margin < 1:
             continue
-        sure, text, gained = _missed(answer)
-        if sure:
-            sure = min(sure, confidence(scale.margin))
-            return [_verdict(run.span, scale, sure, text, gained)]
+        missed = missed_by(
+            answer.errors,
+            answer.errors.predicted,
+            "predictions multiplied and shifted",
+        )
+        if missed is not None:
+            return [_verdict(run.span, scale, missed)]
     return []
 
 
 def _verdict(
-    span: tuple[int, int],
-    scale: TargetScale,
-    sure: float,
-    text: str,
-    gained: float,
+    span: tuple[int, int], scale: TargetScale, missed: Missed
 ) -> Verdict:
     return Verdict(
         NAME,
-        sure,
+        min(missed.confidence, confidence(scale.margin)),
         span,
-        {**scale._asdict(), "gain": gained},
+        {**scale._asdict(), "gain": missed.gain},
         f"The targets have a standard deviation of {scale.size:.3g}, and a "
         f"mean {scale.offset:.3g} times as far from 0; a new model gives "
-        f"numbers of about 1.{text}",
+        f"numbers of about 1. {missed.text}",
         "Standardize the targets, `(y - y.mean()) / y.std()`, and turn "
         "predictions back.",
         changes=(Change("scale_targets"),),
     )
-
-
-def _missed(answer: Answer) -> tuple[float, str, float]:
-    """Whether the scale of the targets is not learned yet.
-
-    Returns:
-        `(confidence, sentence, gain)`; a confidence of 0 if it is learned.
-    """
-    errors = answer.errors
-    assert errors is not None
-    explained = errors.explained
-    if math.isnan(explained):
-        return UNSURE, " Its outputs are not finite.", 0.0
-    if explained >= LEARNED:
-        return 0.0, "", 0.0
-    gain = errors.gain(errors.predicted)
-    if gain >= GAIN:
-        return (
-            confidence(gain / GAIN),
-            " Predictions multiplied and shifted would explain "
-            f"{gain:.0%} more of their variance.",
-            gain,
-        )
-    if explained < NOTHING:
-        return UNSURE, " The model is no better than a constant.", gain
-    return 0.0, "", 0.0

@@ -49,11 +49,7 @@ def judge(case: Case) -> list[Verdict]:
         return []
     if case.rate_trials:
         if tried := case.rate_trials.decides_for("larger"):
-            rate = run.learning_rate
-            better = f"{tried.rate:.2g}"
-            text = f"learning_rate {rate:.3g}: with {better}, {tried.trial}."
-            advice = f"Try {better}."
-            return [tried.verdict(NAME, run.span, rate, text, advice)]
+            return [tried.verdict(NAME, run.span, run.learning_rate)]
         if case.rate_trials.rules_out("larger"):
             return []
     return _by_loss(run, course) or _by_path(run, course)
