@@ -6,6 +6,7 @@ from collections.abc import Set
 from gdtrain.diagnosis.rate_trials import RateTrials
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.task import Task
+from gdtrain.diagnosis.verdict import CURVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,3 +25,8 @@ class Case:
     found: Set[str] = frozenset()
     task: Task | None = None
     rate_trials: RateTrials | None = None
+
+    @property
+    def most(self) -> float:
+        """The most confidence in a verdict that nothing is wrong."""
+        return 1.0 if self.rate_trials else CURVE

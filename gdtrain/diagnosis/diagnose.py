@@ -184,19 +184,20 @@ def diagnose(
       blocks
     - weight decay too strong: all layers shrink at one rate, to a third or
       less
-    - exploding gradients: at the first step, a layer's gradient is 300 times
+    - exploding gradients: at the first step, a layer's gradient is 3e5 times
       as long as its weights, or grows 30 times towards the first layer
     - learning rate too large: diverging: the loss rises, or nothing is finite
       after a step from whose loss and gradient it follows that it must rise
     - non-finite: a NaN or an infinity
     - dead layer: gradients that are exactly 0, or silent units
     - vanishing gradients: against the weights, they shrink 300 times from the
-      last layer to the first
+      last layer to the first, early on
     - learning rate too large: oscillating: weights, loss or gradient turn
       back at each step, and that costs much of the gain
     - learning rate too large: overshot: the first updates threw the weights
       far away, and the loss did not come below its start
-    - learning rate decayed too early: to nothing, while the loss still fell
+    - learning rate decayed too early: to nothing, while the loss still fell,
+      or after few steps
     - label noise: labels that those of all similar examples contradict
     - overfitting: the loss of validation rises, that of training does not
     - learning rate too small: the loss falls steadily, at most 1% of the gain
@@ -231,7 +232,9 @@ def diagnose(
         limit <= 4 * loss / gradient_norm ** 2
 
     A confidence of 0.5 means that a number is just beyond its threshold, 0.75
-    twice as far; it is no probability. `python -m gdtrain diagnose LOGDIR`
+    twice as far; it is no probability. What is concluded from the shape of a
+    curve alone has at most 0.8: that nothing is wrong, for one, is as sure as
+    that only with a model and its data. `python -m gdtrain diagnose LOGDIR`
     prints the same.
 
     Args:

@@ -8,8 +8,8 @@ import numpy as np
 ENOUGH = 8  # Losses: less than that have no trend
 
 FALLS = 4.0  # Standard errors
+LITTLE = 0.2  # Times the noise of a step: labels of chance are memorized
 LEFT = 1e-3  # Share of the gain
-NOISY_MOVED = 0.25  # Times the noise of a step: random labels are memorized
 ROUNDS = 1e-6  # Share of a loss; float32 rounds at 6e-8
 AHEAD = 2.0  # Times as many steps: nobody trains on for much longer
 
@@ -35,8 +35,9 @@ class Trend:
         drift: Fall of a straight line through all of it, in standard errors.
         first: The very first loss.
         early: Mean of the first eighth of the losses.
-        early_noise: Standard deviation around a straight line through them.
+        early_noise: Standard deviation of one of them around the trend.
         early_count: How many they are.
+        mean_noise: Standard deviation of a mean, or of a step, early on.
     """
 
     start: float
@@ -52,6 +53,7 @@ class Trend:
     early: float
     early_noise: float
     early_count: int
+    mean_noise: float
 
     @property
     def end(self) -> float:
@@ -107,31 +109,41 @@ class Trend:
         return falls and self.gain > 0
 
     @property
-    def has_moved(self) -> bool:
-        """Whether the loss has changed beyond noise.
-
-        With batches, by a quarter of the noise of a step at least: random
-        labels are memorized.
-        """
-        spread = max(self.noise, self.early_noise)
-        least = NOISY_MOVED * spread if self.is_noisy else self.rounding
-        change = abs(self.early - self.end)
-        if abs(self.first - self.end) > max(FALLS * spread, least):
-            return True
-        error = spread / math.sqrt(self.early_count)
-        is_sure = abs(self.drift) > FALLS or change > FALLS * error
-        return bool(is_sure and change > least)
-
-    @property
     def ends_lower(self) -> bool:
-        """Whether it ends below where it began, beyond noise."""
+        """Whether it ends below where it began, beyond noise.
+
+        With batches, by a fifth of the noise of a step at least.
+        """
         if not self.is_noisy:
             return self.end < self.first
-        single = math.hypot(self.early_noise, self.error)
-        if self.first - self.end > FALLS * single:
+        if self.jumped:
+            return self.first - self.end > FALLS * self.noise
+        if self.first - self.end > FALLS * self.early_noise:
             return True
         error = self.early_noise / math.sqrt(self.early_count)
-        return self.early - self.end > FALLS * math.hypot(error, self.error)
+        least = LITTLE * self.noise
+        # Means over epochs are of the same examples.
+        return any(
+            start - self.end > max(FALLS * math.hypot(one, self.error), least)
+            for start, one in (
+                (self.early, error),
+                (self.start, self.mean_noise),
+            )
+        )
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the first updates threw the loss up, beyond noise.
+
+        Then only the very first loss says where it began.
+        """
+        return max(self.early, self.start) - self.first > FALLS * self.noise
+
+    @property
+    def came_down(self) -> bool:
+        """Whether it `jumped`, and fell from there beyond noise."""
+        fall = max(self.early, self.start) - self.end
+        return self.jumped and fall > FALLS * self.noise
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -170,11 +182,12 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
     size = len(quarters[-1])
     error = noise_of(means[len(means) // 2 :]) / math.sqrt(size)
     early = loss[: max(len(loss) // 8, 1)]
+    noise = noise_of(loss[len(loss) // 2 :])
     return Trend(
         start=float(means[0]),
         levels=levels,
         least=float(np.convolve(means, np.full(size, 1 / size), "valid").min()),
-        noise=noise_of(loss[len(loss) // 2 :]),
+        noise=noise,
         error=max(error, 1e-7 * abs(levels[-1])),
         limit=limit_of(*levels[1:], floor=levels[-1] - max(ahead, 0.0)),
         tends_to=limit_of(*levels[1:], floor=min(0.0, float(loss.min()))),
@@ -182,18 +195,10 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
         drift=drift_of(means),
         first=float(loss[0]),
         early=float(early.mean()),
-        early_noise=_deviation(early),
+        early_noise=max(noise_of(early), noise),
         early_count=len(early),
+        mean_noise=noise_of(means[: len(means) // 2]),
     )
-
-
-def _deviation(values: np.ndarray) -> float:
-    """Standard deviation without the straight line through."""
-    if len(values) < 3:
-        return 0.0
-    places = np.arange(len(values))
-    line = np.polyval(np.polyfit(places, values, 1), places)
-    return float(np.std(values - line))
 
 
 def last_quarters(values: np.ndarray) -> np.ndarray:

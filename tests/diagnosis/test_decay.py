@@ -133,3 +133,11 @@ def test_what_was_to_come_when_the_rate_decayed_decides(end, is_early, noise):
         )
     elif not is_early:
         assert not found.is_trouble
+
+
+def test_rate_that_was_large_for_few_steps_only_decayed_too_early():
+    """With noise, nobody knows what the loss would have come to."""
+    rates = 0.1 * 0.5 ** np.arange(300.0)
+    loss = noisy(np.where(np.arange(300) < 4, 1.0, 0.9), 0.1, 300)
+    found = verdict_on({"loss": loss, "learning_rate": rates})
+    assert found.name == "learning rate decayed too early"

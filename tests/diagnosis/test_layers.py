@@ -76,9 +76,9 @@ def test_gradients_that_grow_backwards_explode():
 
 
 def test_gradients_far_longer_than_weights_explode():
-    (found,) = judge(case_of(**deep([900.0] * 4)))
+    (found,) = judge(case_of(**deep([9e5] * 4)))
     assert found.name == "exploding gradients"
-    assert found.evidence["gradient_to_weights"] == pytest.approx(900)
+    assert found.evidence["gradient_to_weights"] == pytest.approx(9e5)
     assert found.confidence == pytest.approx(1 - 0.5 / 3)
 
 
@@ -124,3 +124,18 @@ def test_all_layers_without_a_gradient_are_no_dead_layer():
 def test_layers_that_were_not_measured_are_no_error():
     assert judge(case_of(loss=np.ones(9))) == []
     assert dead.judge(case_of(accuracy=np.ones(9))) == []
+
+
+def test_gradients_of_what_is_learned_are_not_taken_for_vanishing():
+    columns = deep([1e-3, 1e-2, 1e-1, 1.0])
+    assert judge(case_of(**columns))[0].name == "vanishing gradients"
+    for layer in range(4):  # Once the loss is low, layers differ.
+        columns[f"gradient_norm__layer_{layer}"][:10] = 1.0
+    assert judge(case_of(**columns)) == []
+
+
+@pytest.mark.parametrize("values", [[9e5] * 4, [1e-3, 1e-2, 1e-1, 1.0]])
+def test_gradients_of_a_resumed_training_are_not_those_of_its_start(values):
+    columns = deep(values)
+    steps = np.arange(900, 900 + len(columns["loss"]))
+    assert judge(case_of(steps, **columns)) == []

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import gdtrain
 from gdtrain.diagnosis.trend import trend
 from gdtrain.diagnosis.verdicts.too_small import (
     fastest,
@@ -11,7 +12,7 @@ from gdtrain.diagnosis.verdicts.too_small import (
     slowing,
     steps_needed,
 )
-from tests.diagnosis.descents import bowl, noisy
+from tests.diagnosis.descents import bowl, noisy, telemetry_of
 from tests.diagnosis.runs import case_of, run_of
 
 
@@ -138,3 +139,28 @@ def test_measured_limit_is_told_of():
 def test_good_rates_and_a_rate_of_zero_are_not_too_small():
     assert judge(case_of(**bowl([3.0, 1.0], 0.3, 60))) == []
     assert judge(case_of(**bowl([3.0, 1.0], 0.0, 60))) == []
+
+
+def test_weights_that_are_not_replaced_once_have_not_begun_to_learn():
+    columns = {
+        "loss": noisy(1.0, 0.3, 300),
+        "learning_rate": np.full(300, 1e-4),
+        "update_ratio__layer": np.full(300, 1e-3),
+    }
+    found = gdtrain.diagnose(telemetry_of(**columns)).verdict
+    assert found.name == "learning rate too small"
+    columns["update_ratio__layer"] = np.full(300, 1e-2)
+    found = gdtrain.diagnose(telemetry_of(**columns)).verdict
+    assert found.name == "not learning"
+
+
+def test_rate_that_throws_the_loss_up_is_not_too_small():
+    loss = 1e-3 + 0.3 * 0.98 ** np.arange(200.0)
+    loss[0] = 1e-3
+    columns = {
+        "loss": loss,
+        "learning_rate": np.full(200, 1e-3),
+        "update_ratio__layer": np.full(200, 1e-3),
+    }
+    found = gdtrain.diagnose(telemetry_of(**columns)).verdict
+    assert found.name != "learning rate too small"

@@ -70,3 +70,23 @@ def test_levels_are_means_of_the_last_half_and_of_quarters():
     assert found.levels == (8.5, 10.5, 12.5, 14.5)
     assert found.quarters == (5.5, 13.5)
     assert (found.start, found.end) == (0, 14.5)
+
+
+def test_first_updates_that_throw_the_loss_up_are_no_start_to_fall_from():
+    random = np.random.default_rng(0)
+    loss = 1.4 + 0.05 * random.normal(size=320)
+    loss[3:20] += 30
+    found = trend(loss, loss.reshape(-1, 8).mean(1))
+    assert found.start > found.end + 5
+    assert found.jumped and found.came_down and not found.ends_lower
+    assert not trend(loss[20:]).jumped
+    # A fall below the very first loss is one.
+    loss[20:] -= 0.5
+    assert trend(loss, loss.reshape(-1, 8).mean(1)).ends_lower
+
+
+def test_means_of_epochs_show_a_fall_that_batches_hide():
+    batches = np.tile(noisy(0, 0.2, 16), 25)
+    loss = 1.6 - 1e-4 * np.arange(400) + batches
+    assert not trend(loss).ends_lower
+    assert trend(loss, loss.reshape(-1, 16).mean(1)).ends_lower

@@ -1,7 +1,6 @@
 """The loss is smooth, and falls no more."""
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import LEFT, Trend
 from gdtrain.diagnosis.verdict import Verdict, confidence
 
@@ -13,10 +12,11 @@ def judge(case: Case) -> list[Verdict]:
     course = case.run.trend
     if case.found or course is None or course.still_falls or course.is_noisy:
         return []
-    return [_verdict(case.run, course)]
+    return [_verdict(case, course)]
 
 
-def _verdict(run: Run, course: Trend) -> Verdict:
+def _verdict(case: Case, course: Trend) -> Verdict:
+    run = case.run
     advice = "Stop here: more steps change nothing."
     if course.rise:
         advice = "Try a smaller learning rate, or start again from the best."
@@ -27,7 +27,7 @@ def _verdict(run: Run, course: Trend) -> Verdict:
         )
     return Verdict(
         NAME,
-        max(confidence(LEFT / max(course.left, 1e-9)), 0.5),
+        confidence(LEFT / max(course.left, 1e-9), most=case.most),
         run.last_half,
         course.numbers | {"share_left": course.left},
         f"The {run.mean_loss} came from {course.start:.4g} to "

@@ -1,7 +1,6 @@
 """The loss falls."""
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import FALLS, LEFT, Trend
 from gdtrain.diagnosis.verdict import Verdict, confidence
 
@@ -13,10 +12,11 @@ def judge(case: Case) -> list[Verdict]:
     course = case.run.trend
     if case.found or course is None or not course.still_falls:
         return []
-    return [_verdict(case.run, course)]
+    return [_verdict(case, course)]
 
 
-def _verdict(run: Run, course: Trend) -> Verdict:
+def _verdict(case: Case, course: Trend) -> Verdict:
+    run = case.run
     evidence = course.numbers | {
         "share_left": course.left,
         "tends_to": course.tends_to,
@@ -37,7 +37,7 @@ def _verdict(run: Run, course: Trend) -> Verdict:
     else:
         text += f", but less than {LEFT:.1%} of the gain is to come."
         advice = "More steps gain little: train on only if that little counts."
-    sure = confidence(course.fall / FALLS, course.left / LEFT)
+    sure = confidence(course.fall / FALLS, course.left / LEFT, most=case.most)
     return Verdict(
         NAME, sure, run.span, evidence, text, advice, is_trouble=False
     )

@@ -9,13 +9,15 @@ from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 NAME = "learning rate decayed too early"
 
 LEFT = 0.1  # Share of the gain that was still to come
+FEW = 0.1  # Of all steps, as many as would have gone as far at the full rate
 
 
 def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none.
 
     That a loss stands still after the decay says nothing of the descent. What
-    counts is whether it still fell before.
+    counts is whether it still fell before; if the rate was near its largest
+    for few steps only, it is taken that it did.
     """
     run = case.run
     moving = run.moving
@@ -32,10 +34,11 @@ def judge(case: Case) -> list[Verdict]:
     if moving is run or run.gradient_is_rounding:
         return []
     then = moving.trend_by_distance
-    if then is not None and not (then.still_falls and then.left > LEFT):
-        return []
+    falls = then is None or (then.still_falls and then.left > LEFT)
     largest, last = run.learning_rate, run.last_learning_rate
     assert largest is not None  # As `moving` is a part of the run
+    if not falls and _full_steps(run, largest) > FEW:
+        return []
     first, end = int(run.steps[len(moving.steps)]), run.span[1]
     wasted = (end - first + 1) / (end - run.span[0] + 1)
     evidence = {
@@ -45,7 +48,7 @@ def judge(case: Case) -> list[Verdict]:
     }
     sure = confidence(2 * wasted)
     came = ""
-    if then is not None:
+    if then is not None and falls:
         evidence["share_left"] = then.left
         sure = min(sure, confidence(then.left / LEFT))
         came = (
@@ -66,6 +69,14 @@ def judge(case: Case) -> list[Verdict]:
             changes=(Change("constant_learning_rate", largest),),
         )
     ]
+
+
+def _full_steps(run: Run, rate: float) -> float:
+    """How many steps at a rate go as far as all steps did, as a share of them.
+
+    If they are few, nobody knows what the loss would have come to.
+    """
+    return float(run.distance[-1]) / (rate * (run.span[1] - run.span[0] + 1))
 
 
 def _by_trial(run: Run, tried: RateTrial) -> Verdict:

@@ -7,13 +7,15 @@ from gdtrain.diagnosis.verdict import Verdict, confidence
 NAME = "exploding gradients"
 
 EXPLODES = 30.0  # Times from the last layers to the first
-LONG = 300.0  # Times the weights, in some layer
+# Times the weights, in some layer. Usual networks and losses have 0.1 to 300;
+# a loss in units a thousand times as large must not be more.
+LONG = 3e5
 
 
 def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none."""
     names, relative = relative_gradients(case.run)
-    if len(names) < FEW or not relative.size:
+    if case.run.is_resumed or len(names) < FEW or not relative.size:
         return []
     first = float(relative[:, 0].max())
     growth = 1 / float(spans(relative)[0])

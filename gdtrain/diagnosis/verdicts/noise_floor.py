@@ -1,7 +1,6 @@
 """The loss varies with the batches, and falls no more."""
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.trend import FALLS, Trend
 from gdtrain.diagnosis.verdict import Verdict, confidence
 
@@ -18,13 +17,16 @@ def judge(case: Case) -> list[Verdict]:
         or not course.is_noisy
     ):
         return []
-    return [_verdict(case.run, course)]
+    return [_verdict(case, course)]
 
 
-def _verdict(run: Run, course: Trend) -> Verdict:
+def _verdict(case: Case, course: Trend) -> Verdict:
+    run = case.run
     # Where it did not clearly fall before, it may have hardly begun.
     fell = course.gain / max(FALLS * course.noise, 1e-30)
-    sure = confidence(FALLS / max(course.fall, 1e-9), max(fell, 1e-9))
+    sure = confidence(
+        FALLS / max(course.fall, 1e-9), max(fell, 1e-9), most=case.most
+    )
     lower = "lower the learning rate, or use larger batches"
     if run.has_decayed:
         lower = (
@@ -34,7 +36,7 @@ def _verdict(run: Run, course: Trend) -> Verdict:
         )
     return Verdict(
         NAME,
-        max(sure, 0.5),
+        sure,
         run.last_half,
         course.numbers,
         f"The loss stays at {course.end:.4g} and varies by {course.noise:.2g} "

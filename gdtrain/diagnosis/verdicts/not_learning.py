@@ -25,19 +25,22 @@ def judge(case: Case) -> list[Verdict]:
             return []
         return [_no_better_than_constant(run, course, last, constant)]
     is_done = run.is_resumed or course.start == course.end == 0
-    learns = course.has_moved and course.ends_lower
+    learns = course.ends_lower or course.came_down
     return [] if is_done or learns else [_verdict(run, course)]
 
 
 def _verdict(run: Run, course: Trend) -> Verdict:
     return Verdict(
         NAME,
-        confidence(1 + len(run.loss) / 50),
+        confidence(1.0),
         run.span,
         course.numbers,
         f"The loss is {course.end:.4g} at the end and {course.start:.4g} at "
         "the start, no further down than noise.",
-        "Check that inputs and targets belong together, and that they vary.",
+        "Either the learning rate is too small by far, or the network cannot "
+        "learn this (check that inputs and targets belong together, and that "
+        "they vary): gdtrain.diagnose(telemetry, model, x, y) tells them "
+        "apart.",
     )
 
 

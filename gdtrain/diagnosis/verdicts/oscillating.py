@@ -7,6 +7,7 @@ from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import Trend
 from gdtrain.diagnosis.verdict import (
+    CURVE,
     Verdict,
     as_text,
     confidence,
@@ -95,7 +96,9 @@ def judge(case: Case) -> list[Verdict]:
     evidence = {
         name: value for name, (margin, value) in signs.items() if margin >= 1
     }
-    return [_oscillating(run, confidence(best, harm), rows, evidence)]
+    return [
+        _oscillating(run, confidence(best, harm, most=CURVE), rows, evidence)
+    ]
 
 
 def _harm(late: np.ndarray, course: Trend) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.trend import noise_of
-from gdtrain.diagnosis.verdict import Verdict, confidence
+from gdtrain.diagnosis.verdict import CURVE, Verdict, confidence
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
 NAME = "overfitting"
@@ -98,7 +98,7 @@ def judge(case: Case) -> list[Verdict]:
     return [
         Verdict(
             NAME,
-            confidence(*turn.margins(fall)),
+            confidence(*turn.margins(fall), most=CURVE),
             (int(run.steps[row]), run.span[1]),
             evidence,
             f"The loss of validation was least, {turn.least:.3g}, at epoch "

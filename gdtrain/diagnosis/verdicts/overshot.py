@@ -10,7 +10,7 @@ import numpy as np
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.rate_trials import Kind
 from gdtrain.diagnosis.run import Run
-from gdtrain.diagnosis.verdict import Verdict, confidence, rate_change
+from gdtrain.diagnosis.verdict import CURVE, Verdict, confidence, rate_change
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
 NAME = "learning rate too large: overshot"
@@ -53,7 +53,7 @@ def judge(case: Case) -> list[Verdict]:
     return [
         Verdict(
             NAME,
-            confidence(*margins),
+            confidence(*margins, most=CURVE),
             run.span,
             course.numbers
             | {

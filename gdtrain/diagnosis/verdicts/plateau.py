@@ -4,7 +4,7 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.run import Run
-from gdtrain.diagnosis.verdict import Verdict, confidence
+from gdtrain.diagnosis.verdict import CURVE, Verdict, confidence
 
 NAME = "plateau"
 
@@ -28,7 +28,7 @@ def judge(case: Case) -> list[Verdict]:
     return [
         Verdict(
             NAME,
-            confidence(1 + (rising - RISES)),
+            confidence(1 + (rising - RISES), most=CURVE),
             case.run.last_half,
             course.numbers | {"gradient_rise": rising},
             f"The loss stands at {course.end:.4g}, but the gradient grows, "

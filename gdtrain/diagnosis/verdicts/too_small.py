@@ -8,7 +8,13 @@ from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, against_limit
 from gdtrain.diagnosis.run import Limit, Run
 from gdtrain.diagnosis.trend import FALLS, Trend, last_quarters
-from gdtrain.diagnosis.verdict import Change, Verdict, confidence, rate_change
+from gdtrain.diagnosis.verdict import (
+    CURVE,
+    Change,
+    Verdict,
+    confidence,
+    rate_change,
+)
 from gdtrain.diagnosis.verdicts import (
     dead,
     decayed,
@@ -32,11 +38,19 @@ NO_LARGER_RATE = {
 
 LEFT = 0.5  # Share of the gain that is still to come
 FASTEST = 0.01  # Share of the gain, in the fastest step
-STILL = 0.1  # Length of the whole path, as a share of the weights
-SHORT = 0.35  # The same, where the loss falls on
+# Length of the whole path, as a share of the weights
+STILL = 0.1  # They are what they were
+SHORT = 0.35  # Where the loss falls on
+WHOLE = 1.0  # Where it has not fallen yet: no weight was replaced
 LEFT_STILL = 0.2  # Share of the gain that is to come then
 KEPT = 0.2  # Length of the last updates, as a share of the first
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
+
+OR_CANNOT = (
+    "So far the loss fell by less than batches differ. If that helps nothing, "
+    "the network cannot learn this: gdtrain.diagnose(telemetry, model, x, y) "
+    "tells them apart."
+)
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -52,6 +66,8 @@ def judge(case: Case) -> list[Verdict]:
             return [tried.verdict(NAME, run.span, run.learning_rate)]
         if case.rate_trials.rules_out("larger"):
             return []
+    if course.jumped:  # Too small a rate throws no loss up.
+        return []
     return _by_loss(run, course) or _by_path(run, course)
 
 
@@ -61,7 +77,7 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
     even = run.trend_by_distance or course
     pace = fastest(loss, steps, course)
     falls = max(even.fall, even.drift) if even is course else even.fall
-    if not course.has_moved or falls < FALLS or pace <= 0:
+    if falls < FALLS or pace <= 0:
         return []
     margins = [even.left / LEFT, FASTEST / pace]
     if min(margins) < 1:
@@ -86,7 +102,7 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
     else:
         text += f"; {even.left:.0%} of the gain was still to come."
     # A share cannot be far beyond its threshold.
-    sure = confidence(1 + 4 * (margins[0] - 1), margins[1])
+    sure = confidence(1 + 4 * (margins[0] - 1), margins[1], most=CURVE)
     return [_verdict(run, sure, evidence, text)]
 
 
@@ -96,10 +112,14 @@ def _by_path(run: Run, course: Trend) -> list[Verdict]:
     if path == 0 or run.is_resumed or slowing(run) < KEPT:
         return []
     even = run.trend_by_distance or course
-    falls_on = even.left > LEFT_STILL and max(even.fall, even.drift) > FALLS
-    if not falls_on and course.ends_lower:
+    if not course.ends_lower:
+        still = WHOLE
+    elif even.left > LEFT_STILL and max(even.fall, even.drift) > FALLS:
+        still = SHORT
+    elif fastest(run.means[1], run.means[0], course) < FASTEST:
+        still = STILL
+    else:
         return []
-    still = SHORT if falls_on else STILL
     if path > still:
         return []
     evidence = {"learning_rate": run.usual_learning_rate, "path": path}
@@ -107,7 +127,8 @@ def _by_path(run: Run, course: Trend) -> list[Verdict]:
         f"All updates together are {path:.2g} times as long as the weights; "
         f"the loss is {course.end:.4g} after {course.start:.4g}."
     )
-    return [_verdict(run, confidence(still / path), evidence, text)]
+    sure = confidence(still / path, most=CURVE)
+    return [_verdict(run, sure, evidence, text)]
 
 
 def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
@@ -118,6 +139,10 @@ def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
         evidence["stable_learning_rate"] = limit.value
         text += f" {against_limit(rate, limit, digits=2)}."
     advice, change = _advice(run, rate, limit)
+    if run.trend is not None and run.trend.gain < run.trend.noise:
+        # As it does while labels of chance are learned by heart.
+        sure = 0.5
+        advice += f" {OR_CANNOT}"
     return Verdict(NAME, sure, run.span, evidence, text, advice, changes=change)
 
 

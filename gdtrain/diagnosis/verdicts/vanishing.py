@@ -16,10 +16,14 @@ LEARNED = 0.5  # Share of the variance of targets: the first layers do learn
 
 def judge(case: Case) -> list[Verdict]:
     """A list of one verdict, or none."""
-    names, relative = relative_gradients(case.run)
-    if len(names) < FEW or not relative.size or exploding.NAME in case.found:
+    if case.run.is_resumed or exploding.NAME in case.found:
         return []
-    span = float(np.median(spans(relative)))
+    names, relative = relative_gradients(case.run)
+    if len(names) < FEW or not relative.size:
+        return []
+    # Gradients of what is learned differ, too: early ones say how it began.
+    early = relative[:, : max(relative.shape[1] // 8, 1)]
+    span = float(np.median(spans(early)))
     if span <= VANISHES:
         return []
     if case.task and well_learned(case.task.answers, LEARNED):
