@@ -12,11 +12,19 @@ import keras  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from tests import long  # noqa: E402
+
 # Before TensorFlow starts its devices; a single replica uses the first.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Before `-m` selects tests by their marks."""
+    long.mark_cases(items)
 
 
 def pytest_collection_finish():

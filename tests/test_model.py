@@ -16,7 +16,6 @@ import gdtrain
 from gdtrain.descent import settings
 from gdtrain.keras_bridge import patches
 from tests import models
-from tests.long import mostly_long
 
 X, Y = models.regression_data(40)
 
@@ -60,6 +59,7 @@ def fit(model):
     return model.fit(X, Y, batch_size=16, shuffle=False, verbose=0)
 
 
+@pytest.mark.mostly_long("functional", "subclass")
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_model_goes_on_bit_equal_where_it_was(kind, tmp_path):
     model = KINDS[kind]()
@@ -94,6 +94,7 @@ def test_saved_model_goes_on_bit_equal_where_it_was(kind, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.mostly_long("functional", "subclass")
 @pytest.mark.parametrize("kind", KINDS)
 def test_clone_and_config_make_a_model_that_trains(kind):
     model = KINDS[kind]()
@@ -238,9 +239,10 @@ PICKLED_KINDS = {
 }
 
 
+@pytest.mark.mostly_long("functional", "unregistered")
 @pytest.mark.parametrize(
     "kind",
-    mostly_long(PICKLED_KINDS, *KINDS, "unregistered", "turned unregistered"),
+    PICKLED_KINDS,
 )
 def test_pickled_model_goes_on_bit_equal_with_its_class(kind):
     model = PICKLED_KINDS[kind]()
@@ -280,9 +282,8 @@ def fourth_power(y, prediction):
     return keras.ops.mean((y - prediction) ** 4, axis=-1)
 
 
-@pytest.mark.parametrize(
-    "kind", mostly_long(["sequential", "functional"], "functional")
-)
+@pytest.mark.mostly_long("mse-functional", "fourth_power-functional")
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
 @pytest.mark.parametrize(
     "loss", ["mse", ["mae"], keras.losses.Huber(), fourth_power, None]
 )
@@ -361,6 +362,7 @@ KERAS_KINDS = {
 }
 
 
+@pytest.mark.mostly_long("functional")
 @pytest.mark.parametrize("kind", KERAS_KINDS)
 def test_keras_model_turns_into_one_that_descends_and_goes_on(kind):
     plain, turned = KERAS_KINDS[kind](), KERAS_KINDS[kind]()
@@ -471,6 +473,7 @@ def replace(monkeypatch, owner, name, calls):
     monkeypatch.setattr(owner, name, replaced)
 
 
+@pytest.mark.mostly_long("functional")
 @pytest.mark.parametrize("kind", ["sequential", "functional", "subclass"])
 def test_who_replaces_methods_of_keras_hears_of_ours(
     kind, monkeypatch, tmp_path

@@ -384,6 +384,7 @@ NOTHING_TO_TRAIN = [frozen, without_weights, averages_alone]
 NONE_WARNING = "does not have any trainable weights"
 
 
+@pytest.mark.mostly_long("sgd-averages_alone", "None-frozen")
 @pytest.mark.parametrize("kind", NOTHING_TO_TRAIN)
 @pytest.mark.parametrize("optimizer", ["sgd", None])
 def test_model_without_trainable_weights_is_as_in_keras(kind, optimizer):
@@ -404,6 +405,7 @@ def test_model_without_trainable_weights_is_as_in_keras(kind, optimizer):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.mostly_long("False-frozen", "True-without_weights")
 @pytest.mark.parametrize("kind", NOTHING_TO_TRAIN)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_step_without_weights_is_measured_guarded_and_split(kind, jit_compile):
@@ -552,6 +554,7 @@ NAMES_OF_USERS = (
 ).split()
 
 
+@pytest.mark.mostly_long("False")
 @pytest.mark.parametrize("compiled_first", [False, True])
 def test_attributes_of_users_stay_and_change_nothing(compiled_first):
     def trained(names):

@@ -5,7 +5,6 @@ import pytest
 
 import gdtrain
 from tests import models
-from tests.long import mostly_long
 
 WAYS = {
     "eager": {"run_eagerly": True},
@@ -46,9 +45,8 @@ def as_graph():
     return train(jit_compile=False)
 
 
-@pytest.mark.parametrize(
-    "way", mostly_long(WAYS, *(way for way in WAYS if "xla, 3" not in way))
-)
+@pytest.mark.mostly_long("xla", "eager, 3 steps an execution")
+@pytest.mark.parametrize("way", WAYS)
 def test_way_of_running_changes_nothing_but_rounding(way, as_graph):
     weights, history, telemetry = train(**WAYS[way])
     # XLA and eager kernels add up in another order.

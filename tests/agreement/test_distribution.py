@@ -22,10 +22,15 @@ def run_two_workers(folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory):
-    """What each of two workers found."""
+def two_processes(request, tmp_path_factory):
+    """What each of two workers found, of the feeds whose tests are run."""
+    feeds = {
+        item.callspec.params["feed"]
+        for item in request.session.items
+        if item.path == request.path and "feed" in item.fixturenames
+    }
     folder = tmp_path_factory.mktemp("workers")
-    for code, error in run_two_workers(folder):
+    for code, error in run_two_workers(folder, *sorted(feeds)):
         assert code == 0, error
     return [json.loads((folder / str(i)).read_text()) for i in range(2)]
 
@@ -77,10 +82,12 @@ def one_device(feed):
     return distributed_fit.results(tf.distribute.get_strategy(), feed)
 
 
+@pytest.mark.mostly_long("arrays")
 def test_two_replicas_train_as_one(feed, one_device, two_replicas):
     assert_same(distributed_fit.results(two_replicas, feed), one_device)
 
 
+@pytest.mark.mostly_long("arrays", "own parts")
 def test_two_processes_train_as_one(feed, one_device, two_processes):
     chief, other = (results[feed] for results in two_processes)
     assert_same(chief, one_device)
@@ -94,6 +101,7 @@ def test_two_processes_train_to_the_bits_of_one(two_processes):
         assert results["bits"] == expected
 
 
+@pytest.mark.mostly_long("arrays", "own parts")
 def test_telemetry_is_the_chief_s(feed, two_processes):
     chief, other = (results[feed] for results in two_processes)
     assert chief["steps"] == list(range(1, 10))

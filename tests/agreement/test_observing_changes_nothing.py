@@ -10,7 +10,6 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.telemetry import presets
 from tests import models
-from tests.long import mostly_long
 
 LAYERS = keras.layers
 
@@ -135,9 +134,8 @@ def assert_bit_equal(observed, alone):
 
 
 # Standard telemetry is tried with XLA by default.
-@pytest.mark.parametrize(
-    "way", mostly_long(WAYS, *(w for w in WAYS if "xla" not in w))
-)
+@pytest.mark.mostly_long("eager", "convolutions, class weights")
+@pytest.mark.parametrize("way", WAYS)
 def test_full_telemetry_leaves_all_bit_equal(way, tmp_path):
     observers = [
         gdtrain.callbacks.Telemetry(FULL),
@@ -148,12 +146,14 @@ def test_full_telemetry_leaves_all_bit_equal(way, tmp_path):
     assert_bit_equal(observed, alone(way))
 
 
+@pytest.mark.mostly_long("xla")
 @pytest.mark.parametrize("way", ["graph", "xla"])
 def test_standard_telemetry_leaves_all_bit_equal(way):
     observed = after_training(way, [gdtrain.callbacks.Telemetry()])
     assert_bit_equal(observed, alone(way))
 
 
+@pytest.mark.long
 def test_full_telemetry_leaves_two_replicas_bit_equal(two_replicas):
     observed = after_training(
         "graph", [gdtrain.callbacks.Telemetry(FULL)], two_replicas

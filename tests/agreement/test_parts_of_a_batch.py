@@ -7,7 +7,6 @@ import tensorflow as tf
 
 import gdtrain
 from tests import models
-from tests.long import mostly_long
 
 # 45 examples in batches of 8: five full ones and a last one of 5, which
 # neither 2 replicas nor 2, 3 or 4 micro-batches divide evenly.
@@ -71,7 +70,8 @@ def whole_batches():
 
 
 # The last batch has 5 examples for 7 micro-batches: two are empty.
-@pytest.mark.parametrize("microbatches", mostly_long([2, 3, 4, 7], 3, 7))
+@pytest.mark.mostly_long("7")
+@pytest.mark.parametrize("microbatches", [2, 3, 4, 7])
 def test_micro_batches_train_as_one_batch(whole_batches, microbatches):
     assert_same_training(train(microbatches=microbatches), whole_batches)
 
@@ -103,9 +103,8 @@ def test_schedules_count_updates_and_not_micro_batches():
     )
 
 
-@pytest.mark.parametrize(
-    "optimizer", mostly_long(OPTIMIZERS, "descent", "adam", "global_clipnorm")
-)
+@pytest.mark.long
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_replicas_train_as_one(two_replicas, optimizer):
     make = OPTIMIZERS[optimizer]
     assert_same_training(train(two_replicas, make), train(None, make))

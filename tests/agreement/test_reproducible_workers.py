@@ -13,13 +13,13 @@ from gdtrain.distributed.workers import Workers
 from tests import models, workers
 from tests.agreement.reproducible_fit import KINDS, OwnStep, results
 from tests.callbacks.runs import KillAt, Killed
-from tests.long import mostly_long
 
 layers = keras.layers
 ONE = tf.distribute.get_strategy()
 
 
-@pytest.mark.parametrize("kind", mostly_long(KINDS, "convolution, adam"))
+@pytest.mark.mostly_long("perceptron, momentum")
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_replicas_train_to_the_bits_of_one(two_replicas, kind):
     """Telemetry, of the two alone, changes no bit either."""
     found = results(two_replicas, kind, [gdtrain.callbacks.Telemetry()])

@@ -61,6 +61,7 @@ def names(listener):
     )
 
 
+@pytest.mark.mostly_long("2")
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_two_replicas_measure_what_one_does(on_two, microbatches):
     """In two micro-batches, one has the parts that two replicas have."""

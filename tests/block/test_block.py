@@ -255,6 +255,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.mostly_long("stalls0-False", "stalls2-True")
 @pytest.mark.parametrize(
     "stalls, is_tried",
     [
@@ -344,6 +345,7 @@ def test_metric_that_cannot_be_compiled_is_reset_between_epochs(blocks):
     ]
 
 
+@pytest.mark.mostly_long("False")
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_data_of_any_size_train_to_what_keras_trains_to(jit_compile):
     model = network(jit_compile=jit_compile)

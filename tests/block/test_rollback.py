@@ -10,7 +10,6 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.block import rollback
-from tests.long import mostly_long
 from tests.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -86,7 +85,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", mostly_long(WAYS, "graph"))
+@pytest.mark.mostly_long("graph")
+@pytest.mark.parametrize("way", WAYS)
 def test_it_is_as_if_each_step_had_been_guarded(way):
     y = Y.copy()
     y[BAD] = np.nan
@@ -126,7 +126,8 @@ OPTIMIZERS = ALL_OPTIMIZERS | {
 }
 
 
-@pytest.mark.parametrize("name", mostly_long(OPTIMIZERS))
+@pytest.mark.long
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("place", [0, 11, 22])
 def test_what_is_not_finite_stays_so_with_any_optimizer(name, place):
     # In one step alone, whose loss is finite, and which is then long past.

@@ -34,7 +34,6 @@ from tests.callbacks.runs import (
     network,
     observers,
 )
-from tests.long import mostly_long
 
 
 def broken_off(script, kills, **arguments):
@@ -62,16 +61,16 @@ def check(tmp_path, kills=(5,), epochs=3, **arguments):
         assert files(one)[one] == files(other)[other]
 
 
-@pytest.mark.parametrize(
-    "feed", mostly_long(FEEDS, "arrays", "PyDataset", "tf.data")
-)
+@pytest.mark.mostly_long("PyDataset", "tf.data")
+@pytest.mark.parametrize("feed", FEEDS)
 def test_any_feed_at_any_step(tmp_path, feed):
     steps = 6 if feed == "PyDataset in part" else 9
     kills = sorted(random.Random(feed).sample(range(1, steps), 2))
     check(tmp_path, kills, feed=FEEDS[feed], callbacks=observers)
 
 
-@pytest.mark.parametrize("step", mostly_long(range(1, 8), 4))
+@pytest.mark.long
+@pytest.mark.parametrize("step", range(1, 8))
 def test_each_step(tmp_path, step):
     check(tmp_path, [step], epochs=2)
 
@@ -81,6 +80,7 @@ def test_arrays_that_are_too_large_for_the_device(tmp_path):
         check(tmp_path)
 
 
+@pytest.mark.mostly_long("5-3")
 @pytest.mark.parametrize("batch_size, steps", [(6, 2), (5, 3)])
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_large_arrays_in_part(tmp_path, batch_size, steps):
@@ -124,7 +124,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", mostly_long(WAYS, "XLA", "scaled loss"))
+@pytest.mark.mostly_long("XLA")
+@pytest.mark.parametrize("way", WAYS)
 def test_any_way_to_train(tmp_path, way):
     def model():
         made = dict(WAYS[way])
@@ -279,6 +280,7 @@ def test_a_step_of_ones_own_with_two_optimizers(tmp_path):
     check(tmp_path, model=model)
 
 
+@pytest.mark.long
 def test_two_replicas(tmp_path, two_replicas):
     def model():
         with two_replicas.scope():

@@ -84,6 +84,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.mostly_long("{}", "{'run_eagerly': True}")
 @pytest.mark.parametrize(
     "how", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str
 )
@@ -111,6 +112,7 @@ def test_it_measures_syncs_probes_and_steers(how):
     assert_equal(model, inside)
 
 
+@pytest.mark.mostly_long("5")
 @pytest.mark.parametrize("step", [3, 5, 13])
 def test_an_interrupted_run_ends_bit_equal(step, tmp_path):
     whole = Steered()

@@ -77,6 +77,7 @@ def test_tags_of_epochs_are_those_of_keras(tmp_path):
         assert {tag for tag in ours if not tag.startswith("step/")} == theirs
 
 
+@pytest.mark.mostly_long("error1")
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("broken")])
 def test_nothing_measured_is_lost_when_training_ends_early(error, tmp_path):
     model = compiled()

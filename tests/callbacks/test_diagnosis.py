@@ -100,6 +100,7 @@ def test_diagnoses_take_a_hundredth_of_the_time(monkeypatch):
     assert during[0] >= 5.0  # An expected 0.05 seconds are 1%
 
 
+@pytest.mark.mostly_long("False-more1", "True-more0")
 @pytest.mark.parametrize("more", [{}, {"run_eagerly": True}])
 @pytest.mark.parametrize("beside", [False, True])
 def test_it_changes_nothing(more, beside, at_once):

@@ -82,6 +82,9 @@ def check_first(make, **arguments):
     return guard
 
 
+@pytest.mark.mostly_long(
+    "GradientDescent", "LossScaleOptimizer", "MultiOptimizer", "AdamW"
+)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weight_decay_that_overflows_is_skipped(name):
     # The gradient is finite, and so is the loss.
@@ -96,6 +99,9 @@ def test_weight_decay_that_overflows_is_skipped(name):
     assert guard.report.where == "update"
 
 
+@pytest.mark.mostly_long(
+    "GradientDescent", "LossScaleOptimizer", "MultiOptimizer", "AdamW"
+)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_gradient_that_overflows_leaves_no_slot_infinite(name):
     # Squared, it is infinite, so that Adam moves the weights by 0.
@@ -130,6 +136,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.mostly_long("ema", "global_clipnorm")
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_no_setting_lets_infinity_in(setting):
     def make():
@@ -172,6 +179,7 @@ def test_weight_decay_that_overflows_in_a_block_is_skipped(way):
     )
 
 
+@pytest.mark.long
 def test_on_two_replicas_as_on_one(two_replicas):
     def make():
         with two_replicas.scope():

@@ -35,6 +35,9 @@ def texts(log_dir):
     ]
 
 
+@pytest.mark.mostly_long(
+    "0.2-converged", "0.5-learning rate too large: diverging"
+)
 @pytest.mark.parametrize(
     "rate, name",
     [

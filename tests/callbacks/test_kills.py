@@ -112,8 +112,20 @@ def survive(tmp_path, feed, seed, ends):
     return code
 
 
-def test_a_run_that_is_ended_in_any_way_continues_as_if_left_alone(tmp_path):
-    ends = [{}, {"option": "saves"}, {"number": signal.SIGTERM}]
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [{"option": "saves"}, {"number": signal.SIGTERM}],
+        pytest.param(
+            [{}, {"option": "saves"}, {"number": signal.SIGTERM}],
+            marks=pytest.mark.long,
+        ),
+    ],
+    ids=["twice", "three times"],
+)
+def test_a_run_that_is_ended_in_any_way_continues_as_if_left_alone(
+    tmp_path, ends
+):
     assert survive(tmp_path, "arrays", seed=1, ends=ends) == 143
 
 

@@ -49,6 +49,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.mostly_long("adam, warm up")
 @pytest.mark.parametrize(
     "optimizer, schedule",
     [
@@ -65,6 +66,7 @@ def test_weights_are_those_of_the_schedule_inside(optimizer, schedule):
     assert_equal(ours, inside)
 
 
+@pytest.mark.mostly_long("run_eagerly", "steps_per_execution")
 @pytest.mark.parametrize(
     "how",
     [

@@ -10,7 +10,6 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.data import choice
 from gdtrain.writers import reading
-from tests.long import mostly_long
 
 EXAMPLES, BATCH = 24, 4
 X = np.random.default_rng(0).normal(size=[EXAMPLES, 3]).astype("float32")
@@ -125,9 +124,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    "way", mostly_long(WAYS, "graph", "XLA", "eager", "micro-batches")
-)
+@pytest.mark.mostly_long("graph", "micro-batches")
+@pytest.mark.parametrize("way", WAYS)
 def test_it_changes_nothing_where_all_is_finite(way):
     with_it, without = twins(network, **WAYS[way])
     guard = gdtrain.callbacks.NonfiniteGuard()
@@ -137,9 +135,8 @@ def test_it_changes_nothing_where_all_is_finite(way):
     assert guard.report is None and guard.skipped_steps == []
 
 
-@pytest.mark.parametrize(
-    "optimizer", mostly_long(["sgd", "adadelta", "lion", "ftrl"], "ftrl")
-)
+@pytest.mark.mostly_long("ftrl")
+@pytest.mark.parametrize("optimizer", ["sgd", "adadelta", "lion", "ftrl"])
 def test_it_changes_nothing_with_any_optimizer(optimizer):
     with_it, without = twins(
         lambda: network(optimizer=optimizer, jit_compile=False)
@@ -189,6 +186,7 @@ def step_of_bad(telemetry):
     return telemetry.steps[-1]
 
 
+@pytest.mark.mostly_long("graph-tf.data", "eager-arrays")
 @pytest.mark.parametrize(
     "way, feed",
     [
@@ -232,6 +230,7 @@ def test_it_halts_in_that_very_step(way, feed):
         assert cause.examples == (BAD % BATCH,)
 
 
+@pytest.mark.mostly_long("True")
 @pytest.mark.parametrize("large", [False, True])
 def test_it_names_the_example_by_its_index_in_the_data(large):
     with mock.patch.object(
@@ -306,6 +305,7 @@ def test_overflow_in_float16_is_named():
     assert guard.report.name == "half"
 
 
+@pytest.mark.mostly_long("graph")
 @pytest.mark.parametrize("way", ["graph", "XLA"])
 def test_a_learning_rate_that_is_too_large_is_named(way):
     model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
@@ -380,9 +380,8 @@ def line(**compile_arguments):
     return model
 
 
-@pytest.mark.parametrize(
-    "way", mostly_long(WAYS, "graph", "XLA", "eager", "micro-batches")
-)
+@pytest.mark.mostly_long("graph", "XLA")
+@pytest.mark.parametrize("way", WAYS)
 def test_skip_leaves_out_that_step_alone(way):
     skipping, without = twins(line, **WAYS[way])
     guard = gdtrain.callbacks.NonfiniteGuard("skip")

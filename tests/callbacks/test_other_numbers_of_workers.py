@@ -47,6 +47,7 @@ def left_by(folder, index):
     return json.loads((folder / f"left-{index}.json").read_text())
 
 
+@pytest.mark.mostly_long("shards")
 @pytest.mark.parametrize("feed", ["arrays", "PyDataset", "shards"])
 def test_one_and_two_replicas_in_turn_train_as_one(
     tmp_path, two_replicas, feed, capsys

@@ -64,6 +64,9 @@ def steps_of_pictures(log_dir, name="picture"):
 THOUSAND = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 
 
+@pytest.mark.mostly_long(
+    "compiled1-arguments1-steps1", "compiled3-arguments3-steps3"
+)
 @pytest.mark.parametrize(
     "compiled, arguments, steps",
     [

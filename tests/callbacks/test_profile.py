@@ -51,6 +51,7 @@ def calls(monkeypatch):
     return calls
 
 
+@pytest.mark.mostly_long("4-looks1", "profile2-looks2")
 @pytest.mark.parametrize(
     "profile, looks",
     [

@@ -241,6 +241,7 @@ def test_wrong_telemetry_is_refused():
         gdtrain.callbacks.RayReport(telemetry=True)
 
 
+@pytest.mark.mostly_long("pickled")
 @pytest.mark.parametrize("make", [copy.deepcopy, pickled])
 def test_copy_serves_as_the_original(make, storage):
     report = gdtrain.callbacks.RayReport(every_steps=3)

@@ -9,7 +9,6 @@ import pytest
 import gdtrain
 from tests.callbacks import runs
 from tests.callbacks.test_backup_and_restore import check, decaying, scaling
-from tests.long import mostly_long
 
 OPTIMIZERS = [
     keras.optimizers.Adam,
@@ -90,10 +89,9 @@ def callbacks(mixture, folder):
     return made
 
 
-@pytest.mark.parametrize(
-    "seed",
-    mostly_long(range(40), 5),  # One without XLA, two outputs, all observed
-)
+# test_backup_and_restore.py has a test of each of them by default.
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(40))
 def test_mixture_continues_exactly(tmp_path, seed):
     chance = random.Random(seed)
     mixture = {name: chance.choice(some) for name, some in CHOICES.items()}

@@ -219,6 +219,7 @@ def test_run_beside_that_of_another_process_is_refused(tmp_path, whole):
     assert_equal_curves(curves(tmp_path), whole)
 
 
+@pytest.mark.mostly_long("1")
 @pytest.mark.parametrize("first", [0, 1])
 def test_histograms_of_repeated_steps_are_shown_once(first, tmp_path):
     path = tmp_path / "model.keras"

@@ -39,6 +39,7 @@ def trained(log_dir, quantities="standard", *, optimizer="sgd", **options):
     return model
 
 
+@pytest.mark.mostly_long("arguments0")
 @pytest.mark.parametrize("arguments", [{}, {"steps_per_execution": 4}])
 def test_every_point_is_that_of_telemetry_at_its_step(arguments, tmp_path):
     model = models.network()

@@ -16,8 +16,13 @@ QUIET = {"shuffle": False, "verbose": 0}
 START = np.full([3, 1], 0.5)
 WEIGHT = np.linspace(0.2, 2, N).astype("float32")
 
+# That what is expected is what Keras does, `pytest -m long` checks.
 both = pytest.mark.parametrize(
-    "base", [keras, gdtrain], ids=["keras", "gdtrain"]
+    "base",
+    [
+        pytest.param(keras, id="keras", marks=pytest.mark.long),
+        pytest.param(gdtrain, id="gdtrain"),
+    ],
 )
 
 

@@ -68,6 +68,9 @@ ONE = [(i, i) for i in range(5)]
 TWO = [(0, 1), (2, 3), (4, 5)]
 
 
+@pytest.mark.mostly_long(
+    "one-arrays", "one-unknown length", "two-PyDataset", "eager-generator"
+)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize(
     "arguments, pairs",
@@ -154,6 +157,7 @@ def test_on_two_replicas(two_replicas):
     assert told(calls, "test") == ONE
 
 
+@pytest.mark.mostly_long("True-1-more", "False-2-less")
 @pytest.mark.parametrize("counts", [(2, 3, 5), (5, 3, 2)], ids=["more", "less"])
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("noted", [True, False])

@@ -91,6 +91,9 @@ CASES = [(change, "on_epoch_end") for change in CHANGES] + [
 ]
 
 
+@pytest.mark.mostly_long(
+    "recompile-on_train_batch_end", "freeze-on_epoch_begin"
+)
 @pytest.mark.parametrize("change, hook", CASES)
 def test_a_change_counts_from_the_next_step_as_forced_in_keras(change, hook):
     found = {}
@@ -209,6 +212,7 @@ def fit_anew(model, callbacks=(), **arguments):
     fit(model, *(made() for made in callbacks), epochs=2, **arguments)
 
 
+@pytest.mark.mostly_long("plain", "guarded")
 @pytest.mark.parametrize("way", ANEW)
 def test_a_layer_frozen_between_fits_is_frozen_in_all_alike(way):
     model = deep(gdtrain)
@@ -279,6 +283,7 @@ def test_metrics_of_an_epoch_run_eagerly_after_others_are_its_own():
     close(history["loss"], whole["loss"])
 
 
+@pytest.mark.mostly_long("recompile-on_train_batch_end")
 @pytest.mark.parametrize("change, hook", CASES[-3:])
 def test_who_watches_or_keeps_a_run_bears_a_change(tmp_path, change, hook):
     once = CHANGES[change], hook, HOOKS[hook]

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 import gdtrain
 from tests import models
-from tests.long import mostly_long
 
 X, Y = models.regression_data(40)
 BASES = {
@@ -205,6 +204,13 @@ def assert_same(ours, theirs, tolerance=1e-6):
     assert ours[2] == pytest.approx(theirs[2], rel=tolerance)
 
 
+@pytest.mark.mostly_long(
+    "nested_inputs_and_outputs",
+    "batch_normalization_and_dropout",
+    "subclassed",
+    "mixed_bfloat16",
+    "regularizers_and_added_losses",
+)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_kind_of_model_trains_as_in_keras_and_is_observed(kind):
     telemetry = gdtrain.callbacks.Telemetry()
@@ -236,9 +242,8 @@ FIT_ARGUMENTS = {
 
 
 # test_fit_contract.py has closed forms for them all.
-@pytest.mark.parametrize(
-    "argument", mostly_long(FIT_ARGUMENTS, "sample_weight", "validation_freq")
-)
+@pytest.mark.mostly_long("sample_weight")
+@pytest.mark.parametrize("argument", FIT_ARGUMENTS)
 def test_argument_of_fit_works_as_in_keras(argument):
     arguments = FIT_ARGUMENTS[argument]
     ours = train(functional, BASES["gdtrain"], **arguments)
@@ -281,7 +286,8 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("steps_per_execution", mostly_long([1, 2], 2))
+@pytest.mark.mostly_long("generator-2", "PyDataset-2")
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
 @pytest.mark.parametrize("source", SOURCES)
 def test_source_of_batches_works_as_in_keras(source, steps_per_execution):
     results = []

@@ -71,6 +71,7 @@ CASES = [(inner, {}) for inner in INNER] + [
 ]
 
 
+@pytest.mark.mostly_long("evaluate-arguments0", "fit-arguments4")
 @pytest.mark.parametrize("inner, arguments", CASES)
 def test_an_epoch_s_results_are_its_own(inner, arguments):
     model = linear(gdtrain, metrics=["mae"], **arguments)
@@ -84,6 +85,7 @@ def test_an_epoch_s_results_are_its_own(inner, arguments):
     assert len([c for c in looks.calls if c[0] == "epoch_end"]) == 3
 
 
+@pytest.mark.mostly_long("fit")
 @pytest.mark.parametrize("inner", ["evaluate", "predict", "fit"])
 def test_an_evaluation_s_results_are_its_own(inner):
     model = linear(gdtrain, metrics=["mae"])

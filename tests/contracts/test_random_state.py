@@ -40,6 +40,7 @@ USES = {
 }
 
 
+@pytest.mark.mostly_long("shuffled arrays", "dataset", "predict")
 @pytest.mark.parametrize("use", USES)
 def test_global_random_generators_are_left_as_keras_leaves_them(use):
     found = []

@@ -89,6 +89,7 @@ def test_some_examples_of_arrays_or_a_dataset_can_be_looked_at():
     assert found.sharpness == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.mostly_long("double-1e-10", "several-1e-05")
 @pytest.mark.parametrize(
     "make, precision",
     [(models.smooth, 1e-5), (models.double, 1e-10), (models.several, 1e-5)],
@@ -124,6 +125,7 @@ def test_more_eigenvalues_than_weights_are_as_many_as_weights():
     assert len(found.eigenvalues) == len(found.error_bounds) == 2
 
 
+@pytest.mark.mostly_long("adam")
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
 def test_adaptive_optimizers_divide_the_hessian(name):
     model, x, y = models.smooth(name)

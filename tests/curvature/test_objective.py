@@ -70,6 +70,7 @@ def test_loss_is_what_evaluate_finds(make, batch_size):
 
 
 # Forward differentiation does not get through the loop of a recurrent layer.
+@pytest.mark.mostly_long("double", "several")
 @of_kind([models.smooth, models.double, models.convolutional, models.several])
 def test_product_is_that_of_forward_differentiation(make):
     model, x, y = make()
@@ -144,6 +145,7 @@ def test_first_examples_of_a_dataset_are_taken():
     assert float(first.loss()) == float(Objective(model, x[:10], y[:10]).loss())
 
 
+@pytest.mark.mostly_long("True")
 @pytest.mark.parametrize("training", [False, True])
 def test_nothing_of_the_model_changes(training):
     model, x, y = models.convolutional()

@@ -61,6 +61,7 @@ def test_error_bound_holds_with_few_products():
     assert value <= eigenvalues[-1]
 
 
+@pytest.mark.mostly_long("LossScaleOptimizer")
 @pytest.mark.parametrize(
     "optimizer",
     [

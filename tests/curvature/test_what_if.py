@@ -46,6 +46,7 @@ def losses_of_real_steps(model):
     return found
 
 
+@pytest.mark.mostly_long("momentum", "clipped by the model", "scaled")
 @pytest.mark.parametrize(
     "name, how",
     [(name, {}) for name in OPTIMIZERS]
@@ -61,6 +62,7 @@ def test_losses_are_those_of_steps_that_are_really_made(name, how):
     assert np.ptp(found) > 1e-3 * found.min()
 
 
+@pytest.mark.mostly_long("scaled")
 @pytest.mark.parametrize("name", ["momentum", "adam", "scaled"])
 def test_nothing_of_the_run_is_touched(name):
     model = trained(OPTIMIZERS[name]())

@@ -55,6 +55,7 @@ class Stop(keras.callbacks.Callback):
     on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
 
+@pytest.mark.mostly_long("fit", "in part", "predict")
 @pytest.mark.parametrize(
     "way", ["fit", "class_weight", "split", "in part", "evaluate", "predict"]
 )

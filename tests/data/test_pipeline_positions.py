@@ -66,6 +66,7 @@ def take(data_source, found, epoch=0, step=0, most=None):
     return epoch, step
 
 
+@pytest.mark.mostly_long("repeated", "filtered")
 @pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.filterwarnings("ignore:Your input ran out")
 def test_from_each_step_of_each_pass(name):

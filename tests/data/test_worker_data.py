@@ -174,6 +174,7 @@ def check_positions(make, steps_per_epoch, strategy, every):
         assert found == expected
 
 
+@pytest.mark.mostly_long("MapDataset", "states")
 @pytest.mark.parametrize("name", DATA)
 def test_from_steps_of_each_pass(name, two_replicas):
     one = tf.distribute.get_strategy()
@@ -183,6 +184,7 @@ def test_from_steps_of_each_pass(name, two_replicas):
     )
 
 
+@pytest.mark.mostly_long("repeated")
 @pytest.mark.parametrize("name", ["read to its end", "repeated"])
 def test_pipelines_of_several_replicas_resume_where_they_were(
     name, two_replicas

@@ -303,6 +303,7 @@ class OwnUpdate(Subclassed):
         return {"loss": loss}
 
 
+@pytest.mark.mostly_long("Subclassed-True", "OwnStep-False")
 @pytest.mark.parametrize("eagerly", [False, True])
 @pytest.mark.parametrize("kind", [Subclassed, OwnStep])
 def test_models_that_cannot_be_cloned(kind, eagerly):

@@ -58,6 +58,7 @@ def trained(optimizer, epochs=40, regularizer=None, noise=0.0):
     return telemetry, case_with(model, x, y.astype("float32"))
 
 
+@pytest.mark.mostly_long("0.0", "30.0")
 @pytest.mark.parametrize("decay", [0.0, 1e-3, 30.0])
 def test_decay_in_a_real_training(decay):
     adam = keras.optimizers.AdamW(3e-3, weight_decay=decay)

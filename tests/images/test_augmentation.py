@@ -145,6 +145,7 @@ def make_model():
     return model
 
 
+@pytest.mark.mostly_long("two replicas")
 @pytest.mark.parametrize("where", ["device", "disk", "two replicas"])
 def test_training_resumes_exactly_within_an_epoch(
     tmp_path, where, monkeypatch, two_replicas

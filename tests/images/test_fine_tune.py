@@ -411,6 +411,7 @@ class TestReport:
         assert "no photos are held out" in capsys.readouterr().out
         assert not (tmp_path / "report.html").exists()
 
+    @pytest.mark.mostly_long("save_for_tensorboard-TensorBoard gets no report")
     @pytest.mark.parametrize(
         ("part", "words"),
         [
@@ -629,6 +630,7 @@ class TestProgress:
 
 
 class TestModel:
+    @pytest.mark.long
     def test_plain_keras_loads_it_without_gdtrain(
         self, tuned, other_digits, tmp_path
     ):

@@ -58,6 +58,7 @@ def chosen():
     return features, labels, fit_head(features, labels, classes=3)
 
 
+@pytest.mark.mostly_long("more features, two classes")
 @pytest.mark.parametrize(
     "count, width, classes, l2, class_weight",
     [

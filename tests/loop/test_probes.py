@@ -57,6 +57,7 @@ def train(callbacks, every_steps=None, **how):
     return model, probe
 
 
+@pytest.mark.mostly_long("1-{'run_eagerly': True}", "7-{}")
 @pytest.mark.parametrize(
     "how", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str
 )

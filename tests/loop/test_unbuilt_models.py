@@ -62,6 +62,9 @@ def step_by_step(model):
         model.train_on_batch(X[batch], Y[batch])
 
 
+@pytest.mark.mostly_long(
+    "schedule free-step_by_step", "loss scale-fit", "lookahead-fit"
+)
 @pytest.mark.parametrize("train", [fit, step_by_step])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_optimizer_finds_the_weights_as_they_begin(kind, train):

@@ -241,6 +241,7 @@ class OwnStep(gdtrain.Sequential):
         return super().test_step((x, y - 1))
 
 
+@pytest.mark.mostly_long("subclass", "train_step")
 @pytest.mark.parametrize(
     "model",
     [
@@ -286,6 +287,9 @@ WORKS = {
 }
 
 
+@pytest.mark.mostly_long(
+    "ignored class", "weights", "one-hot", "booleans", "a vector"
+)
 @pytest.mark.filterwarnings("error::UserWarning:gdtrain")
 @pytest.mark.parametrize("kind", WORKS)
 def test_what_trains_in_keras_trains_to_the_same(kind):

@@ -51,6 +51,7 @@ def assert_equal(some, others):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.mostly_long("KeyboardInterrupt")
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
 def test_everything_is_as_before_however_it_ends(error):
     model = network()

@@ -103,6 +103,7 @@ def made(compiled):
     return {k: v() if callable(v) else v for k, v in compiled.items()}
 
 
+@pytest.mark.mostly_long("graph", "eager", "microbatches")
 @pytest.mark.parametrize("compiled", COMPILED.values(), ids=list(COMPILED))
 def test_update_by_apply_is_that_of_descend(compiled):
     """In all that is measured and in the weights, to the bit."""
@@ -115,6 +116,7 @@ def test_update_by_apply_is_that_of_descend(compiled):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.mostly_long("apply_gradients", "without weights")
 @pytest.mark.parametrize("way", WAYS)
 def test_all_ways_to_call_an_optimizer_are_known(way):
     expected, weights = trained("descend")
@@ -124,6 +126,7 @@ def test_all_ways_to_call_an_optimizer_are_known(way):
     np.testing.assert_array_equal(weights[0], own[0])
 
 
+@pytest.mark.mostly_long("compiled0")
 @pytest.mark.parametrize("compiled", [{}, {"jit_compile": True}])
 def test_observing_an_own_update_changes_nothing(compiled):
     _, watched = trained("apply", quantities="standard", **compiled)

@@ -149,6 +149,7 @@ def of_batches(right):
     return [part.mean() for part in parts] * 2
 
 
+@pytest.mark.mostly_long("1-xla", "2-graph")
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_accuracy_of_each_step_is_that_of_its_batch(how, microbatches):
@@ -218,6 +219,7 @@ def test_metric_that_does_not_add_up_is_left_to_history():
     assert "largest" not in telemetry.names
 
 
+@pytest.mark.mostly_long("graph", "eager")
 @pytest.mark.parametrize("how", HOW)
 def test_metric_that_the_first_step_makes_has_the_result_of_each_batch(how):
     """The step of a model that its first batch builds, as in Keras's guides."""

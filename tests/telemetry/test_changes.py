@@ -88,6 +88,7 @@ OF_UPDATES = [
 ]
 
 
+@pytest.mark.mostly_long("2")
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_quantities_of_updates_are_those_of_their_twin(microbatches):
     model = compiled(microbatches=microbatches)

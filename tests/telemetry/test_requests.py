@@ -7,7 +7,6 @@ import gdtrain
 from gdtrain import telemetry as quantities
 from gdtrain.telemetry import presets
 from tests import models
-from tests.long import mostly_long
 from tests.telemetry.listening import Listener
 
 # The noise scale is a mean over the times that it was measured, and says so.
@@ -49,9 +48,8 @@ def train(*callbacks, fits=2, **arguments):
     return model
 
 
-@pytest.mark.parametrize(
-    "way", mostly_long(WAYS, *(way for way in WAYS if way != "xla"))
-)
+@pytest.mark.mostly_long("eager", "steps_per_execution")
+@pytest.mark.parametrize("way", WAYS)
 def test_values_come_at_multiples_and_are_those_of_every_step(way):
     always, rare = (
         Listener(BY_STEP),

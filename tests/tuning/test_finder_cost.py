@@ -32,6 +32,7 @@ def counts(monkeypatch):
     return counts
 
 
+@pytest.mark.mostly_long("highest0-digits_cnn", "highest1-digits_mlp")
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("highest", [{}, {"max_learning_rate": 1e-6}])
 def test_default_test_is_within_two_epochs_of_digits(name, highest, counts):

@@ -223,6 +223,7 @@ def test_progress_is_shown_both_ways(capsys):
         assert "12/12" in shown and "lowest loss" in shown
 
 
+@pytest.mark.mostly_long("True")
 @pytest.mark.parametrize("eager", [True, False])
 def test_tensorboard_compares_the_runs(eager, tmp_path):
     found = sweep(

@@ -75,6 +75,7 @@ OTHERS = [
 ] + [("network", name, seed) for name in ("Adam", "RMSprop") for seed in (1, 2)]
 
 
+@pytest.mark.mostly_long("line-descent-0", "network-momentum-4")
 @pytest.mark.parametrize(
     "problem, optimizer, seed",
     BY_DEFAULT + [pytest.param(*c, marks=pytest.mark.long) for c in OTHERS],

@@ -85,6 +85,7 @@ def penalized(strength):
     return gdtrain.Model(x, outputs)
 
 
+@pytest.mark.mostly_long("spoiled1")
 @pytest.mark.parametrize(
     "spoiled",
     [

@@ -78,6 +78,7 @@ def test_training_again_gives_the_same_numbers(bench):
     assert first.telemetry.steps[-1] == again.telemetry.steps[-1] == 60
 
 
+@pytest.mark.mostly_long("constant", "warm-up")
 @pytest.mark.parametrize("schedule", ["constant", *SCHEDULES])
 def test_a_bench_trains_at_the_rate_asked_for(schedule):
     setup = dataclasses.replace(LINE, schedule=schedule, steps=20)
