@@ -3,8 +3,8 @@
     TF_CONFIG=... python -m tests.agreement.distributed_fit PATH FEED...
 
 writes what `results` gives for some of the FEEDS, and that of
-`reproducible_fit`, as JSON. It is what each of two workers runs. With `keras` in
-place of feeds, it lets stock Keras train.
+`reproducible_fit`, as JSON. It is what each of two workers runs. With `keras`
+in place of feeds, it lets stock Keras train.
 """
 
 import json

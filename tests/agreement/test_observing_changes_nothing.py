@@ -146,8 +146,8 @@ def test_full_telemetry_leaves_all_bit_equal(way, tmp_path):
     assert_bit_equal(observed, alone(way))
 
 
-@pytest.mark.mostly_long("xla")
-@pytest.mark.parametrize("way", ["graph", "xla"])
+@pytest.mark.mostly_long("xla, plain")
+@pytest.mark.parametrize("way", ["graph", "xla", "xla, plain"])
 def test_standard_telemetry_leaves_all_bit_equal(way):
     observed = after_training(way, [gdtrain.callbacks.Telemetry()])
     assert_bit_equal(observed, alone(way))

@@ -61,7 +61,7 @@ def check(tmp_path, kills=(5,), epochs=3, **arguments):
         assert files(one)[one] == files(other)[other]
 
 
-@pytest.mark.mostly_long("PyDataset", "tf.data")
+@pytest.mark.mostly_long("tf.data")
 @pytest.mark.parametrize("feed", FEEDS)
 def test_any_feed_at_any_step(tmp_path, feed):
     steps = 6 if feed == "PyDataset in part" else 9
@@ -75,6 +75,7 @@ def test_each_step(tmp_path, step):
     check(tmp_path, [step], epochs=2)
 
 
+@pytest.mark.long
 def test_arrays_that_are_too_large_for_the_device(tmp_path):
     with mock.patch.object(choice, "memory_limit", lambda: 0):
         check(tmp_path)

@@ -32,6 +32,7 @@ def test_step_that_halts_is_not_saved(tmp_path):
         assert int(model.optimizer.iterations.numpy()) == BAD_STEP - 1
 
 
+@pytest.mark.mostly_long("1")
 @pytest.mark.parametrize("every_steps", [1, 7])
 def test_rollback_has_a_checkpoint_to_go_to_if_one_is_kept(
     tmp_path, every_steps
