@@ -77,6 +77,7 @@ def pipeline():
 
 
 SOURCES = {"tf.data": pipeline, "PyDataset": Photos}
+PEERS = {"gdtrain": gdtrain.Sequential, "Keras": keras.Sequential}
 
 
 def alone(data):
@@ -120,9 +121,9 @@ def measure(source):
     data = SOURCES[source]()
     alone(data)  # Warms up
     before = alone(data)
-    ours, waited = train(gdtrain.Sequential, data)
+    ours, waited = train(PEERS["gdtrain"], data)
     between = alone(data)
-    theirs, _ = train(keras.Sequential, data)
+    theirs, _ = train(PEERS["Keras"], data)
     after = alone(data)
     median = statistics.median
     return {
@@ -144,13 +145,9 @@ def main():
             processes.call("input_feeding.measure", source=source).value
             for _ in range(options.processes)
         ]
-        of = {name: sorted(one[name] for one in found) for name in found[0]}
+        of = {name: [one[name] for one in found] for name in found[0]}
         batch = statistics.median(of["alone"]) / BATCHES * 1e3
-        ratios = [
-            f"{statistics.median(of[peer]):.3f} "
-            f"({of[peer][0]:.3f} to {of[peer][-1]:.3f})"
-            for peer in ("gdtrain", "Keras")
-        ]
+        ratios = [tables.spread(of[peer], "{:.3f}") for peer in PEERS]
         waited = f"{statistics.median(of['waited']):.0%}"
         rows.append([source, f"{batch:.1f}", *ratios, waited])
     tables.print_table(rows)

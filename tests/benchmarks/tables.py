@@ -25,6 +25,12 @@ def print_table(rows):
         print("  ".join(cells))
 
 
+def spread(values, form="{:.1f}"):
+    """The median of some figures as text, with the least and the most."""
+    of = [form.format(f(values)) for f in (statistics.median, min, max)]
+    return f"{of[0]} ({of[1]} to {of[2]})"
+
+
 def cost(peer):
     """Microseconds a step as text, marked if the repeats differ."""
     is_noisy = max(peer["repeats"]) > 1.5 * min(peer["repeats"])
