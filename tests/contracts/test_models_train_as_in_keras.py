@@ -152,6 +152,21 @@ def mixed_bfloat16(model, sequential):
     return result, (X, Y)
 
 
+def residual_convolutions_in_bfloat16(model, sequential):
+    policy = "mixed_bfloat16"
+    inputs = keras.Input([3, 2, 1])
+    x = keras.layers.Conv2D(4, 3, padding="same", dtype=policy)(inputs)
+    x = keras.layers.ReLU(dtype=policy)(x)
+    y = keras.layers.Conv2D(4, 3, padding="same", dtype=policy)(x)
+    y = keras.layers.BatchNormalization(dtype=policy)(y)
+    x = keras.layers.Flatten()(keras.layers.add([x, y], dtype=policy))
+    result = model(inputs, keras.layers.Dense(1, dtype="float32")(x))
+    assert y.dtype == "bfloat16"
+    assert {weight.dtype for weight in result.weights} == {"float32"}
+    result.compile("adam", "mse")
+    return result, (np.tile(X.reshape(len(X), 3, 1, 1), [1, 1, 2, 1]), Y)
+
+
 def own_compute_loss_without_training(model, sequential):
     class OwnLoss(model):
         def __init__(self):
@@ -181,6 +196,7 @@ KINDS = [
     nested_inputs_and_outputs,
     embedding_with_sparse_gradient,
     mixed_bfloat16,
+    residual_convolutions_in_bfloat16,
     own_compute_loss_without_training,
 ]
 
