@@ -161,6 +161,7 @@ def load_as_plain(model):
         return keras.models.model_from_json(model.to_json())
 
 
+@pytest.mark.mostly_long("clone-arguments0", "load_as_plain-arguments1")
 @pytest.mark.parametrize("arguments", SETTINGS)
 @pytest.mark.parametrize(
     "make", [clone, clone_with_function, compile_likewise, load_as_plain]

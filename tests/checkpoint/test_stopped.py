@@ -88,6 +88,12 @@ def test_newest_can_be_read_wherever_a_save_is_stopped(
         assert False in news
 
 
+@pytest.mark.mostly_long(
+    "first-killed",
+    "same-full once",
+    "back-interrupted",
+    "old-full",
+)
 @pytest.mark.parametrize("end", ENDS)
 def test_saving_goes_on_after_each_stop(folder, monkeypatch, end):
     for run, _, _ in stops(folder, monkeypatch, end):

@@ -101,6 +101,7 @@ def test_begin_and_end_are_of_steps_that_run(source, arguments, pairs):
     assert told(calls, "predict") == pairs
 
 
+@pytest.mark.mostly_long("arrays-7-expected1", "unknown length-3-expected0")
 @pytest.mark.parametrize("steps, expected", [(3, [3, 2, 3]), (7, [5, 5, 5])])
 @pytest.mark.parametrize("source", ["arrays", "unknown length", "PyDataset"])
 def test_fewer_batches_than_steps_per_epoch(source, steps, expected):

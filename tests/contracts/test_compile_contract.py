@@ -39,6 +39,11 @@ COMPILED = {
 }
 
 
+@pytest.mark.mostly_long(
+    "XLA-gdtrain",
+    "blocks of 2-gdtrain",
+    "eager blocks of 2-gdtrain",
+)
 @both
 @pytest.mark.parametrize("way", COMPILED)
 def test_weights_and_history_of_each_way_to_run(base, way):

@@ -75,6 +75,12 @@ EVALUATED = {
 }
 
 
+@pytest.mark.mostly_long(
+    "weights-gdtrain",
+    "weighted dataset-gdtrain",
+    "generator-gdtrain",
+    "steps-gdtrain",
+)
 @both
 @pytest.mark.parametrize("kind", EVALUATED)
 def test_evaluate_returns_the_means_and_changes_nothing(base, kind):

@@ -142,6 +142,7 @@ VALIDATION = {
 }
 
 
+@pytest.mark.mostly_long("weighted arrays-gdtrain", "PyDataset-gdtrain")
 @both
 @pytest.mark.parametrize("kind", VALIDATION)
 def test_validation_data(base, kind):

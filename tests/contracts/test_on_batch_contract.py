@@ -36,6 +36,11 @@ KINDS = {
 }
 
 
+@pytest.mark.mostly_long(
+    "pandas-graph",
+    "tensors-eager microbatches",
+    "lists-graph",
+)
 @pytest.mark.parametrize("way", ["graph", "eager microbatches"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_on_a_batch_of_any_kind(way, kind):
@@ -79,6 +84,7 @@ def test_class_weights_and_integers(way):
     assert model.test_on_batch(x, labels)[1] == 1.0
 
 
+@pytest.mark.mostly_long("list-graph", "tuple-eager", "dict-microbatches")
 @ways
 @pytest.mark.parametrize("kind", [list, tuple, dict])
 def test_several_inputs_and_outputs(way, kind):

@@ -86,6 +86,12 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.mostly_long(
+    "keras heavy ball",
+    "nesterov",
+    "adamw",
+    "rmsprop with momentum",
+)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_descent_converges_just_below_the_limit_and_diverges_above(name):
     make, keep, share = OPTIMIZERS[name]

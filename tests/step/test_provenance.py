@@ -58,6 +58,7 @@ def tracked(returned, how="graph", **fitted):
     return history.history, telemetry
 
 
+@pytest.mark.mostly_long("eager")
 @pytest.mark.parametrize("how", HOW)
 def test_running_mean_under_another_name_is_a_running_mean(how):
     """Mean of the epoch in History, the step's own loss in telemetry."""
@@ -68,6 +69,7 @@ def test_running_mean_under_another_name_is_a_running_mean(how):
     assert telemetry["loss"].tolist() == [1, 2, 3, 4] * 2
 
 
+@pytest.mark.mostly_long("graph")
 @pytest.mark.parametrize("how", HOW)
 def test_running_mean_has_the_value_of_each_step_in_telemetry(how):
     history, telemetry = tracked(
@@ -85,6 +87,7 @@ def test_what_is_made_of_a_running_mean_is_shown_as_it_is_at_the_end():
     assert "squared" not in telemetry.names
 
 
+@pytest.mark.mostly_long("xla")
 @pytest.mark.parametrize("how", HOW)
 def test_number_of_a_batch_under_the_name_of_a_metric_is_of_the_batch(how):
     """The metric of that name has counted other numbers."""

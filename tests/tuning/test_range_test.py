@@ -111,6 +111,7 @@ def test_own_schedule_of_the_optimizer_comes_back():
     assert model.optimizer._learning_rate is schedule
 
 
+@pytest.mark.mostly_long("AdamW", "LossScaleOptimizer")
 @pytest.mark.parametrize(
     "optimizer",
     [

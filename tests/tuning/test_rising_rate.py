@@ -26,6 +26,11 @@ def last_step(optimizer, rates):
     return before - float(weight)
 
 
+@pytest.mark.mostly_long(
+    "descent-how1-0.9-1.5",
+    "SGD-how3-0.5-1.2",
+    "RMSprop-how4-0.9-1.0",
+)
 @pytest.mark.parametrize("growth", [1.0, 1.2, 1.5])
 @pytest.mark.parametrize("momentum", [0.5, 0.9])
 @pytest.mark.parametrize(

@@ -18,6 +18,13 @@ MORE = [
 ]
 
 
+@pytest.mark.mostly_long(
+    "GradientDescent2",
+    "AdamW",
+    "RMSprop1",
+    "Ftrl",
+    "SGD2",
+)
 @pytest.mark.parametrize(
     "optimizer",
     [kind() for kind in stacked_model._KNOWN] + MORE,
