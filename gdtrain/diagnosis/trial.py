@@ -52,6 +52,7 @@ class Trial:
         without: The loss after steps without the changes.
         changed: The loss after steps with them; infinite where it is not
             finite.
+        constant: The loss of the best constant output, if it is known.
     """
 
     changes: tuple[tuple[str, Any], ...]
@@ -60,13 +61,17 @@ class Trial:
     before: float
     without: float
     changed: float
+    constant: float | None = None
 
     @property
     def share(self) -> float:
         """By how much the changes help, as a share of what is reached.
 
-            gain = before - after
+            gain = min(before, constant) - after
             (gain with - gain without) / larger size of both gains
+
+        What starts above the loss of a constant, as of inputs that are far
+        too large, has gained nothing until it comes below.
 
         From 2 to -2: 1 if without the changes the loss stays as it is, 0.5 if
         with them it falls twice as far, below 0 if they make it worse. A
@@ -78,9 +83,11 @@ class Trial:
             return -1.0
         if not math.isfinite(self.without):
             return 1.0
-        if not math.isfinite(self.before):
+        constant = math.inf if self.constant is None else self.constant
+        start = float(np.fmin(self.before, constant))
+        if not math.isfinite(start):
             return 1.0 if self.changed < self.without else -1.0
-        gains = self.before - self.without, self.before - self.changed
+        gains = start - self.without, start - self.changed
         return (gains[1] - gains[0]) / max(map(abs, gains))
 
     def __str__(self) -> str:
@@ -222,7 +229,10 @@ class Trials:
         before = self._loss(start, rows, variant)
         after = self._loss_after(without, steps, rows, variant)
         with_changes = self._loss_after(changed, steps, rows, variant)
-        return Trial(changes, steps, start, before, after, with_changes)
+        constant = self._task.constant_loss
+        return Trial(
+            changes, steps, start, before, after, with_changes, constant
+        )
 
     def _start(self, changes: tuple[tuple[str, Any], ...]) -> Start:
         """Which weights to start from."""

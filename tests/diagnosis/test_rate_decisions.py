@@ -125,6 +125,14 @@ def test_saddle_is_one_that_larger_steps_lead_away_from():
     assert names(case_with(leaves, **columns)) == [plateau.NAME]
 
 
+def test_gain_begins_below_the_loss_of_a_constant():
+    far_off = Trial((), 50, "new", 1e4, without=155.0, changed=5.0)
+    assert far_off.share < 0.02
+    assert dataclasses.replace(far_off, constant=6.0).share > 0.95
+    lost = dataclasses.replace(far_off, before=math.nan, constant=6.0)
+    assert lost.share > 0.95
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [(0.5, "fell from 2 to 0.5"), (0.98, "no great help"), (1.5, "it worse")],

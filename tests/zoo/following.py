@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.diagnosis.task import Task
 from gdtrain.diagnosis.verdict import Change
 from tests.zoo.bench import Bench
 from tests.zoo.folder import Kept
@@ -142,7 +143,8 @@ def follow(kept: Kept, bench: Bench, changes: Sequence[Change]) -> str:
     examples, with the changes. Both are compared by the loss of all training
     data at the end, in units of the data as they were, by the loss function
     as advised and without regularizers. Better and worse are differences of
-    5% of the gain of the better one, or more.
+    5% of the gain of the better one, or more; what starts above the loss of
+    the best constant output has gained nothing until it comes below.
 
     Args:
         kept: The run.
@@ -173,6 +175,9 @@ def follow(kept: Kept, bench: Bench, changes: Sequence[Change]) -> str:
     first, without, with_advice = (
         _loss(other.model, data.y, one) for one in (start, before, after)
     )
+    constant = Task(old, data.x, data.y).constant_loss
+    if constant is not None:
+        first = min(first, constant)
     return compared(first, without, with_advice)
 
 

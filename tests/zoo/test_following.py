@@ -67,6 +67,19 @@ def test_scaled_inputs_learn_at_another_rate(tmp_path):
     assert follow(kept, bench, advice) == "better"
 
 
+def offset(draw, seed):
+    x, y, held = draw(seed)
+    return Examples(x, y + 1000, held)
+
+
+def test_gain_begins_below_the_loss_of_a_constant(tmp_path):
+    """A start that is far off makes a difference no smaller."""
+    draw = functools.partial(offset, halves.training_of(LINE).draw)
+    kept, bench = kept_with(tmp_path, 0.03, draw=draw)
+    assert kept.recipe.end < 0.01 * kept.recipe.first
+    assert follow(kept, bench, [Change("learning_rate", 0.1)]) == "better"
+
+
 def test_logits_are_judged_as_what_they_are(tmp_path):
     setup = dataclasses.replace(LINE, task="blobs relu_net")
     loss = "sparse_categorical_crossentropy"
