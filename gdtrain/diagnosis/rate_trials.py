@@ -5,6 +5,7 @@ import math
 from typing import Literal, NamedTuple
 
 from gdtrain.diagnosis.trial import NotTried, Trial, Trials
+from gdtrain.diagnosis.trial_ways import Start
 from gdtrain.diagnosis.verdict import (
     Change,
     ChangeKind,
@@ -14,6 +15,8 @@ from gdtrain.diagnosis.verdict import (
 
 LARGER = (10.0, 100.0)  # Times the rate
 SMALLER = (0.1, 0.01, 0.001)
+
+STARTS: tuple[Start, ...] = ("last", "new")
 
 ENOUGH = 0.2  # Of the whole gain: such a rate is better
 NONE = 0.05  # Of the whole gain: less than that says that it is not
@@ -132,6 +135,23 @@ class RateTrials:
         if isinstance(other, Trial) and other.changed <= found.trial.changed:
             return None
         return found
+
+    def without_decay(self) -> RateTrial | None:
+        """The best trial of the same rate without weight decay, if any.
+
+        From the last weights, and from new ones: those that have decayed to
+        nothing do not grow again.
+        """
+        made = [
+            self._trials.run([("weight_decay", 0.0)], start=start)
+            for start in STARTS
+        ]
+        found = [
+            RateTrial(self._rate, self._share(one, one.changed), one)
+            for one in made
+            if isinstance(one, Trial)
+        ]
+        return max(found, key=lambda one: one.share, default=None)
 
     def _holds(self, kind: Kind, found: RateTrial) -> bool:
         """Whether a rate is better from new weights, too, as far as known."""

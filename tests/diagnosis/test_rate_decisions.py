@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from gdtrain.diagnosis.diagnose import tried, verdicts_on
 from gdtrain.diagnosis.rate_trials import RateTrials
 from gdtrain.diagnosis.trial import Trial
 from gdtrain.diagnosis.verdict import Change, Verdict
-from gdtrain.diagnosis.verdicts import oscillating, plateau
+from gdtrain.diagnosis.verdicts import oscillating, plateau, weight_decay
 from tests.diagnosis.descents import bowl
 from tests.diagnosis.runs import case_of
 
@@ -146,3 +147,22 @@ def test_advice_that_did_not_help_is_not_given(changed, words):
     assert words in found.advice
     assert bool(found.changes) == (changed == 0.5)
     assert found.advice.startswith("Try") == (changed == 0.5)
+
+
+@pytest.mark.parametrize("start", ["last", "new"])
+def test_weight_decay_that_holds_back_is_seen_from_one_start_or_the_other(
+    start,
+):
+    """Weights that have decayed to nothing do not grow again."""
+    task = types.SimpleNamespace(
+        strength_of_decay=0.3,
+        constant_loss=None,
+        losses_of_longer=lambda factors: None,
+        regularization=types.SimpleNamespace(gradient_share=None),
+    )
+    case = case_with(MadeUp({start: {0.0: 0.7}}))
+    (found,) = weight_decay.judge(dataclasses.replace(case, task=task))
+    assert found.changes == (Change("weight_decay", 0.0),)
+    assert found.evidence["share_of_gain"] == pytest.approx(0.3 / 1.3)
+    as_good = case_with(MadeUp({start: {0.0: 0.95}}))
+    assert not weight_decay.judge(dataclasses.replace(as_good, task=task))

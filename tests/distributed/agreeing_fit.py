@@ -21,7 +21,7 @@ import tensorflow as tf
 import gdtrain
 from gdtrain.distributed import reports
 from gdtrain.loop import pacing
-from tests.callbacks.reading import opened
+from tests.callbacks.reading import opened, tensors
 
 _SECONDS = 0.03  # Of a block: many of them in little time
 X = np.random.default_rng(0).normal(size=[400, 3]).astype("float32")
@@ -185,7 +185,9 @@ class Worker:
         backup = gdtrain.callbacks.BackupAndRestore(
             folder, every_seconds=seconds, keep=1000
         )
-        weights = self.train(blocks, board, telemetry, backup)
+        live = gdtrain.callbacks.Diagnosis()
+        weights = self.train(blocks, board, telemetry, backup, live)
+        verdict = live.diagnosis and live.diagnosis.verdict
         logging.getLogger("gdtrain").removeHandler(handler)
         saved = folder.rglob(f"worker-{self.index}*/step-*")
         return {
@@ -197,6 +199,8 @@ class Worker:
             if self.index
             else opened(board.log_dir).Tags()["scalars"],
             "telemetry": medians(telemetry),
+            "diagnosed": verdict and [verdict.name, *verdict.steps],
+            "texts": [] if self.index else sorted(tensors(board.log_dir)),
         }
 
     def stopped(self, index):

@@ -163,6 +163,14 @@ def test_the_slow_worker_is_seen_and_named(two):
     assert second["straggling"]["log"] == []
 
 
+def test_the_first_worker_diagnoses(two):
+    """Alone, and its verdict is written; weights and steps stay the same."""
+    first, second, _ = two
+    *_, last = first["straggling"]["diagnosed"]
+    assert last == 80 and second["straggling"]["diagnosed"] is None
+    assert "diagnosis/live" in first["straggling"]["texts"]
+
+
 def test_tensorboard_shows_the_workers(two):
     first, second, _ = two
     shown = {

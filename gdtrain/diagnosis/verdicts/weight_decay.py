@@ -9,6 +9,7 @@ from gdtrain.diagnosis.verdict import Change, Verdict, confidence
 
 NAME = "weight decay too strong"
 
+HELD = 0.1  # Share of the gain that it holds back
 SHRUNK = 3.0  # Times shorter, the layer that shrank least
 ALIKE = 1.25  # Largest over smallest rate of decay
 HALF = 0.5
@@ -25,7 +26,9 @@ def judge(case: Case) -> list[Verdict]:
     if run.name or run.first_nonfinite is not None:
         return []
     if task is not None:
-        return _by_longer_weights(case, task) if task.strength_of_decay else []
+        if not task.strength_of_decay:
+            return []
+        return _by_trial(case, task) or _by_longer_weights(case, task)
     found = None if run.is_resumed else decay(run)
     if found is None:
         return []
@@ -58,6 +61,21 @@ def _verdict(
             changes=(Change("weight_decay", 0.0),),
         )
     ]
+
+
+def _by_trial(case: Case, task: Task) -> list[Verdict]:
+    """From some steps without it."""
+    tried = case.rate_trials and case.rate_trials.without_decay()
+    if not tried or tried.share < HELD:
+        return []
+    strength = task.strength_of_decay
+    return _verdict(
+        case,
+        confidence(tried.share / HELD),
+        {"weight_decay": strength, "share_of_gain": tried.share},
+        f"Weight decay or regularizers of {strength:.3g} hold the weights "
+        f"back: without them, {tried.trial}.",
+    )
 
 
 def _by_longer_weights(case: Case, task: Task) -> list[Verdict]:
