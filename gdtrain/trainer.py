@@ -191,6 +191,12 @@ class DescentTrainer(StepRunner):
                 `False`. Steps over arrays are compiled a block as a whole,
                 others one by one. On several replicas it is a graph, as
                 TensorFlow's XLA fails there; with `True`, the log says so.
+                Compiled programs are kept for the next process that trains
+                the same model in a folder named in the environment before
+                the first step: `os.environ["TF_XLA_FLAGS"] =
+                "--tf_xla_persistent_cache_directory=FOLDER"`. Remove the
+                folder to clear it: for another processor or TensorFlow, and
+                if a program in it cannot be read. Graphs cannot be kept.
             global_clipnorm: Longest gradient that is descended as it is; a
                 longer one is scaled down to this norm, after the mean over
                 micro-batches and replicas. Defaults to `None`, no clipping.
