@@ -82,16 +82,20 @@ class Block:
         """
         if self._model.run_eagerly:
             return self._run_eagerly(block_inputs, steps, clock)
+        rollback = self._rollback
+        if rollback is not None:
+            rollback.begin()
+        verdicts, is_finite = None, False
         try:
             outputs, is_finite = self._program(
                 block_inputs, tf.constant([steps, *clock])
             )
-        except tf.errors.OpError:
-            if self._rollback is None:
+            if rollback is not None and not is_finite:
+                verdicts = self._step.layout.verdicts(outputs.rows.numpy())
+        except tf.errors.OpError:  # It may have failed at NaN.
+            if rollback is None:
                 raise
-            is_finite = False  # It may have failed at NaN.
-        if self._rollback is not None and not is_finite:
-            self._rollback.revert()
+        if rollback is not None and not rollback.end(verdicts, is_finite):
             return BlockResult(None, np.zeros([0, 1]), None, is_finite=False)
         rows = outputs.rows.numpy()[: outputs.steps.numpy()]
         halted = self._has_halted(rows)
@@ -182,9 +186,8 @@ class Block:
         verdicts = self._step.layout.verdicts
 
         def checked(block_inputs: Inputs, numbers: tf.Tensor) -> Any:
-            rollback.begin()
             outputs = loop(block_inputs, numbers)
-            return outputs, rollback.end(verdicts(outputs.rows))
+            return outputs, rollback.is_surely_finite(verdicts(outputs.rows))
 
         return checked
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gdtrain.keras_bridge import layers
@@ -87,45 +88,68 @@ class BlockRollback:
             for some in variables.of(model).values()
             for variable in some
         ] + [variable for some in kept.values() for variable in some]
-        with tf.init_scope():
-            # An output of the program would be lost if an operation fails.
-            # A copy is made when what was copied moves, not before.
-            self._before = [
-                tf.Variable(variable, trainable=False)
-                for variable in self._moved
-            ]
+        self._before: list[tf.Tensor] = []
         self._strict, self._others = (
             [_local(variable, model) for variable in some]
             for some in guard.checked(model)
         )
 
-    def begin(self) -> int:
-        """Keeps the values before the block. Traced, also in a `tf.cond`."""
-        for kept, variable in zip(self._before, self._moved, strict=True):
-            kept.assign(variable)
-        return 0  # A branch must return something.
+    def begin(self) -> None:
+        """Keeps the values before the block, until its end.
 
-    def end(self, verdicts: tf.Tensor) -> tf.Tensor:
+        In Python, as a block that fails returns nothing, and as the program
+        would need some ten operations more for each variable. A copy is made
+        when what was kept moves, not before.
+        """
+        self._before = [
+            tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype)
+            for v in self._moved
+        ]
+
+    def is_surely_finite(self, verdicts: tf.Tensor) -> tf.Tensor:
         """Whether the block was finite, a bool scalar. Traced.
+
+        It is also false where a square overflows, or for an infinity that was
+        there before: then `end` looks closely.
 
         Args:
             verdicts: Those of the `OverwritableCheck`, `[steps]`.
         """
-        kept = dict(zip(map(id, self._moved), self._before, strict=True))
-        is_finite = ~(
-            guard.any_nonfinite([verdicts, *self._strict])
-            | guard.any_nonfinite(
-                self._others, [kept[id(variable)] for variable in self._others]
-            )
+        total = guard.sum_of_squares(
+            [*self._strict, *self._others], [tf.reduce_sum(verdicts)]
         )
-        # What is kept is what is there: no memory until the next block.
-        tf.cond(is_finite, self.begin, lambda: 0)
+        return tf.math.is_finite(total)
+
+    def end(self, verdicts: np.ndarray | None, is_surely_finite: Any) -> bool:
+        """Reverts the block if it was not finite; returns whether it was.
+
+        Args:
+            verdicts: Those of the `OverwritableCheck`, `[steps]`; `None` if
+                the block failed.
+            is_surely_finite: What `is_surely_finite` returned.
+        """
+        is_finite = bool(is_surely_finite) or (
+            verdicts is not None and self._looks_finite(verdicts)
+        )
+        if not is_finite:
+            self.revert()
+        self._before = []
         return is_finite
 
     def revert(self) -> None:
         """Restores all values from before the block."""
-        for variable, kept in zip(self._moved, self._before, strict=True):
-            variable.assign(kept)
+        for variable, value in zip(self._moved, self._before, strict=True):
+            variable.assign(value)
+
+    def _looks_finite(self, verdicts: np.ndarray) -> bool:
+        """Whether all numbers are finite that were so before the block."""
+        known = dict(zip(map(id, self._moved), self._before, strict=True))
+        before = [known[id(variable)] for variable in self._others]
+        return bool(
+            np.isfinite(verdicts).all()
+            and not guard.any_nonfinite(self._strict)
+            and not guard.any_nonfinite(self._others, before)
+        )
 
 
 def can_roll_back(model: keras.Model) -> bool:

@@ -193,6 +193,29 @@ def test_an_error_of_its_own_is_raised_with_the_weights_before_it():
     assert outcomes[0] == outcomes[1]
 
 
+class Carrying(keras.layers.Layer):
+    """It has a large weight that takes no part."""
+
+    def __init__(self):
+        super().__init__()
+        self.large = self.add_weight(
+            initializer=keras.initializers.Constant(1e25)
+        )
+
+    def call(self, x):
+        return x + 0.0 * self.large
+
+
+def test_a_square_that_overflows_rolls_nothing_back():
+    def layers():
+        return [Carrying()]
+
+    (_, skipped, _, _), times = fit(
+        network(layers, jit_compile=False), X, Y, "minimal"
+    )
+    assert (skipped, times) == ([], 0)
+
+
 init = rollback.BlockRollback.__init__
 
 
@@ -208,8 +231,7 @@ def test_nothing_is_held_between_blocks():
     ):
         model.fit(X, Y, batch_size=4, verbose=0, callbacks=[guard])
     (one,) = made
-    kept = {variable.numpy().tobytes() for variable in one._before}
-    assert {w.tobytes() for w in model.get_weights()} <= kept
+    assert one._before == []
 
 
 class OwnStep(gdtrain.Model):
