@@ -329,9 +329,10 @@ def verdicts_on(case: Case) -> list[Verdict]:
 def tried(verdict: Verdict, trials: Trials) -> Verdict:
     """A verdict whose advice was tried, if a program can follow it.
 
-    Advice that did not help is not given.
+    Advice that did not help is not given. That of a verdict by trials has
+    been tried.
     """
-    if not verdict.changes:
+    if not verdict.changes or "share_of_gain" in verdict.evidence:
         return verdict
     found = trials.run(verdict.changes)
     if not isinstance(found, Trial):
@@ -347,9 +348,7 @@ def tried(verdict: Verdict, trials: Trials) -> Verdict:
             f"{found}.",
             changes=(),
         )
-    helped = ""
-    if str(found) not in verdict.text:  # Else the trial is the evidence.
-        helped = f"{str(found)[0].upper()}{str(found)[1:]}."
+    helped = f"{str(found)[0].upper()}{str(found)[1:]}."
     return dataclasses.replace(
-        verdict, evidence=evidence, advice=f"{verdict.advice} {helped}".strip()
+        verdict, evidence=evidence, advice=f"{verdict.advice} {helped}"
     )

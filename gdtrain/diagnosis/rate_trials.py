@@ -154,11 +154,20 @@ class RateTrials:
         return max(found, key=lambda one: one.share, default=None)
 
     def _holds(self, kind: Kind, found: RateTrial) -> bool:
-        """Whether a rate is better from new weights, too, as far as known."""
+        """Whether what a rate gains is no matter of the last weights alone.
+
+        At the end of a run, a smaller one nearly always helps for some steps:
+        it must gain from new weights, too. A larger one may be slow to begin,
+        but must not lose much there.
+        """
         if kind not in ("larger", "smaller"):
             return True
         again = self._from_new(found.rate)
-        return not isinstance(again, Trial) or again.share > NONE
+        if not isinstance(again, Trial) or not math.isfinite(again.without):
+            return True
+        best = min(one.trial.changed for one in self._all.values())
+        gain = (again.without - again.changed) / max(again.before - best, 1e-30)
+        return gain > (NONE if kind == "smaller" else -ENOUGH)
 
     @functools.cached_property
     def _all(self) -> dict[Kind, RateTrial]:

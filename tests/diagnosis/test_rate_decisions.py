@@ -78,10 +78,11 @@ def test_larger_rate_that_is_worse_from_the_start_is_not_advised():
     made_up = MadeUp({"last": {1.0: 0.3}, "new": {1.0: math.inf}})
     found = verdicts_on(case_with(made_up))
     assert not any(one.is_trouble for one in found)
-    made_up.by_rate["new"] = {1.0: 0.3}
+    made_up.by_rate["new"] = {1.0: 1.2}  # Slow to begin
     (found,) = verdicts_on(case_with(made_up))
     assert found.name == "learning rate too small"
     assert found.changes == (Change("learning_rate", 1.0),)
+    assert tried(found, None) is found  # It has been tried
 
 
 def test_rates_that_are_not_finite_give_way_to_smaller_ones():
