@@ -8,23 +8,31 @@ FEW = 4  # Layers with weights; below, depth is no reason
 
 
 def relative_gradients(run: Run) -> tuple[list[str], np.ndarray]:
-    """Length of the gradient over that of the weights, where all is known.
+    """Length of the gradient over that of the weights, early on.
 
     Returns:
-        `(names, values)`: layers, the first first; float64 `[layers, k]`.
+        `(names, values)`: layers, the first first; float64 `[layers, k]`, of
+        the first eighth of the steps at which gradients were measured.
         Without layers that have no gradient at any step.
     """
     norms, weights = run.layers("gradient_norm"), run.layers("weight_norm")
     ratios = run.layers("update_ratio")
     names, rows = [], []
-    end = run.first_nonfinite
+    if not norms:
+        return [], np.empty([0, 0])
+    known = np.flatnonzero(~np.isnan(next(iter(norms.values()))))
+    early = known[: max(len(known) // 8, 1)]
+    if run.first_nonfinite is not None:
+        early = early[early < run.first_nonfinite]
     for name in norms:
         if name not in weights:
             continue
         with np.errstate(all="ignore"):
             # Weights are measured after the update, which may be the longer.
-            longer = np.fmax(ratios.get(name, 1.0), 1.0)
-            values = (norms[name] * longer / weights[name])[:end]
+            longer = 1.0
+            if name in ratios:
+                longer = np.fmax(ratios[name][early], 1.0)
+            values = norms[name][early] * longer / weights[name][early]
         values[~np.isfinite(values) | (values <= 0)] = np.nan
         if not np.isnan(values).all():
             names.append(name)
@@ -43,6 +51,6 @@ def spans(relative: np.ndarray) -> np.ndarray:
     Args:
         relative: Of each layer at each step, float64 `[layers, k]`.
     """
-    places = np.arange(len(relative))
-    slopes = np.polyfit(places, np.log(relative), 1)[0]
+    places = np.arange(len(relative)) - (len(relative) - 1) / 2
+    slopes = places @ np.log(relative) / (places @ places)
     return np.exp(slopes * (len(relative) - 1))

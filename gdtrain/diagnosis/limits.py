@@ -14,7 +14,7 @@ class Growth:
 
     Args:
         rows: `(first, last)` row of the rise.
-        total: By what factor it rose.
+        total: By what factor it rose; infinity if it began at 0 or below.
         factor: By what factor a step, late in the rise.
     """
 
@@ -26,13 +26,20 @@ class Growth:
 def growth(loss: np.ndarray, steps: np.ndarray) -> Growth | None:
     """The largest rise, or `None` if there is none.
 
+    Its factor is that of differences of losses, late in the rise, where what
+    grows fastest prevails; where the loss is 0 does not matter:
+
+        factor = (loss[c] - loss[b]) / (loss[b] - loss[a])
+
+    for as many steps from a to b as from b to c. Of a rise from one loss to
+    the next, it is the quotient of the two.
+
     Args:
-        loss: Finite numbers above 0, float64 `[n]`.
-        steps: Their steps, int64 `[n]`.
+        loss: Finite numbers, float64 `[n]`.
+        steps: Their steps, int64 `[n]`; those in between are shared evenly.
 
     Returns:
-        A `Growth`. Its factor is of the last half of the rise, where what
-        grows fastest prevails; steps in between are shared evenly.
+        A `Growth`; `None`, too, for one step from a loss that is not above 0.
 
     Example:
 
@@ -40,17 +47,28 @@ def growth(loss: np.ndarray, steps: np.ndarray) -> Growth | None:
     >>> found.rows, round(found.factor, 4)
     ((0, 39), 2.25)
     """
-    if len(loss) < 2 or loss.min() <= 0:
+    if len(loss) < 2:
         return None
     lowest = np.minimum.accumulate(loss)
-    last = int(np.argmax(loss / lowest))
+    last = int(np.argmax(loss - lowest))
     if loss[last] <= lowest[last]:
         return None
     first = int(np.flatnonzero(loss[: last + 1] == lowest[last])[-1])
-    middle = (first + last) // 2
-    logs = np.log(loss[[middle, last]])
-    factor = math.exp((logs[1] - logs[0]) / (steps[last] - steps[middle]))
-    return Growth((first, last), float(loss[last] / lowest[last]), factor)
+    total = math.inf
+    if loss[first] > 0:
+        total = float(loss[last] / loss[first])
+    size = (last - first) // 2
+    middle = last - max(size, 1)
+    late, early = loss[last], loss[middle]
+    if size:
+        late, early = late - loss[middle], early - loss[middle - size]
+    elif total == math.inf:
+        return None
+    factor = 1.0
+    if late > early > 0:
+        steps_between = float(steps[last] - steps[middle])
+        factor = float(np.exp2(np.log2(late / early) / steps_between))
+    return Growth((first, last), total, factor)
 
 
 def stable_limit(learning_rate: float, factor: float) -> float:
@@ -270,6 +288,7 @@ def _near(run: Run, first: int, last: int) -> int:
 
 CLOSE = 0.01  # Norms are float32, and weights move little against their norm
 FAR = 1e3  # Times the weights: after such an update, they are the update
+_MULTIPLES = 2**16  # So many say what all do
 _TOO_LONG = 10.0  # Times the weights: too large a rate alone may double them
 SCALE_ADVICE = (
     "If inputs or targets are far from a size of 1, scale them: larger "
@@ -295,14 +314,14 @@ def step_multiple(run: Run) -> tuple[float, float] | None:
     shared = [name for name in ratios if name in weights and name in gradients]
     if not shared:
         return None
-    follows = np.diff(run.steps) == 1
+    rows = 1 + np.flatnonzero(np.diff(run.steps) == 1)
+    rows = rows[:: max(len(shared) * len(rows) // _MULTIPLES, 1)]
     found = []
     for name in shared:
         # The norm after a step is the one before the next.
         with np.errstate(all="ignore"):
-            moved = ratios[name][1:] * weights[name][:-1]
-            plain = rates[1:] * gradients[name][1:]
-            found.append((moved / plain)[follows])
+            moved = ratios[name][rows] * weights[name][rows - 1]
+            found.append(moved / (rates[rows] * gradients[name][rows]))
             if ratios[name][0] > FAR:  # Infinite if the weights were 0
                 first = rates[:1] * gradients[name][:1]
                 found.append(weights[name][:1] / first)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +46,37 @@ class Epochs:
 NO_EPOCHS = Epochs(0, np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
+class Columns(Mapping[str, np.ndarray]):
+    """Columns by name, each made when it is first used, and kept.
+
+    Most verdicts need few of them.
+
+    Args:
+        makers: By name, what returns a column, float64 `[n]`.
+
+    Example:
+
+    >>> columns = Columns({"loss": lambda: np.ones(2)})
+    >>> columns["loss"] is columns["loss"]
+    True
+    """
+
+    def __init__(self, makers: dict[str, Callable[[], np.ndarray]]) -> None:
+        self._makers = makers
+        self._made: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """Numbers of one training by one optimizer.
@@ -60,14 +93,16 @@ class Run:
 
     name: str
     steps: np.ndarray
-    values: dict[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
     has_loss: np.ndarray
     steps_per_epoch: int | None = None
     epochs: Epochs = NO_EPOCHS
 
     def get(self, name: str) -> np.ndarray:
         """Values of a name, float64 `[n]`; NaN if there are none."""
-        return self.values.get(name, np.full(len(self.steps), np.nan))
+        if name in self.values:
+            return self.values[name]
+        return np.full(len(self.steps), np.nan)
 
     def at_loss(self, name: str) -> np.ndarray:
         """Values of a name at the rows of `loss`."""
@@ -77,9 +112,9 @@ class Run:
         """Values by layer; empty if no layer was measured."""
         start = f"{quantity}/"
         return {
-            name.removeprefix(start): values
-            for name, values in self.values.items()
-            if name.startswith(start) and not np.isnan(values).all()
+            name.removeprefix(start): self.values[name]
+            for name in self.values
+            if name.startswith(start) and _is_known(self.values[name])
         }
 
     @functools.cached_property
@@ -190,6 +225,9 @@ class Run:
             return last_known(rates, first)
         return float(np.nanmax(there))
 
+    def _first(self, name: str, end: int) -> np.ndarray:
+        return self.values[name][:end]
+
     @property
     def is_resumed(self) -> bool:
         """Whether its first steps are missing."""
@@ -267,9 +305,19 @@ class Run:
         return dataclasses.replace(
             self,
             steps=self.steps[:end],
-            values={name: v[:end] for name, v in self.values.items()},
+            values=Columns(
+                {
+                    name: functools.partial(self._first, name, end)
+                    for name in self.values
+                }
+            ),
             has_loss=self.has_loss[:end],
         )
+
+
+def _is_known(values: np.ndarray) -> bool:
+    """Whether any number is not NaN."""
+    return not (math.isnan(values[0]) and np.isnan(values).all())
 
 
 def last_known(values: np.ndarray, row: int) -> float | None:
@@ -302,29 +350,37 @@ def runs_of(
     backwards = table.steps[::-1]
     later = np.minimum.accumulate(backwards)[::-1]
     kept = table.steps < np.append(later[1:], np.iinfo(np.int64).max)
-    table = table[kept]
-    values = {name: table[name].astype(np.float64) for name in table.names}
+    if not kept.all():
+        table = table[kept]
+    numbers = np.ascontiguousarray(table.array.T)  # A column in one piece
+    if table.mask is not None:
+        numbers[~table.mask.T] = np.nan
+    makers: dict[str, Callable[[], np.ndarray]] = {
+        name: functools.partial(numbers[place].astype, np.float64)
+        for place, name in enumerate(table.names)
+    }
     updates = [
         name.removesuffix("loss")
-        for name in values
+        for name in makers
         if name.endswith("/loss")
         and name.partition("/")[0] not in _QUANTITIES  # A layer named so
     ]
     runs = []
     for start in updates or [""]:
         part = {
-            name.removeprefix(start): column
-            for name, column in values.items()
+            name.removeprefix(start): make
+            for name, make in makers.items()
             if name.startswith(start)
         }
         has_loss = np.zeros(len(table), bool)
         if "loss" in part:
             has_loss = table.measured(f"{start}loss")
-        part.setdefault("loss", np.full(len(table), np.nan))
-        if "learning_rate" in values:
-            part.setdefault("learning_rate", values["learning_rate"])
+        part.setdefault("loss", lambda: np.full(len(table), np.nan))
+        if "learning_rate" in makers:
+            part.setdefault("learning_rate", makers["learning_rate"])
         name = start.removesuffix("/")
+        values = Columns(part)
         runs.append(
-            Run(name, table.steps, part, has_loss, steps_per_epoch, epochs)
+            Run(name, table.steps, values, has_loss, steps_per_epoch, epochs)
         )
     return runs

@@ -186,7 +186,7 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
     return Trend(
         start=float(means[0]),
         levels=levels,
-        least=float(np.convolve(means, np.full(size, 1 / size), "valid").min()),
+        least=float(moving_means(means, size).min()),
         noise=noise,
         error=max(error, 1e-7 * abs(levels[-1])),
         limit=limit_of(*levels[1:], floor=levels[-1] - max(ahead, 0.0)),
@@ -199,6 +199,19 @@ def trend(loss: np.ndarray, means: np.ndarray | None = None) -> Trend:
         early_count=len(early),
         mean_noise=noise_of(means[: len(means) // 2]),
     )
+
+
+def moving_means(values: np.ndarray, size: int) -> np.ndarray:
+    """Means of so many neighbours, `[n - size + 1]`.
+
+    Example:
+
+    >>> moving_means(np.array([1.0, 3.0, 5.0, 9.0]), 2).tolist()
+    [2.0, 4.0, 7.0]
+    """
+    sums = np.cumsum(values - values[0])
+    sums[size:] -= sums[:-size].copy()
+    return sums[size - 1 :] / size + values[0]
 
 
 def last_quarters(values: np.ndarray) -> np.ndarray:

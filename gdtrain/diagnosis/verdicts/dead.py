@@ -4,7 +4,7 @@ import numpy as np
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import with_scale
-from gdtrain.diagnosis.verdict import Verdict, confidence
+from gdtrain.diagnosis.verdict import CURVE, Verdict, confidence
 
 NAME = "dead layer"
 
@@ -43,7 +43,8 @@ def judge(case: Case) -> list[Verdict]:
         "Start again with a smaller learning rate, biases of 0 or above, or "
         "leaky_relu.",
     )
-    sure = confidence(1 + 9 * share)
+    # That nothing passes is measured; why, is not.
+    sure = confidence(1 + 9 * share, most=CURVE)
     return [Verdict(NAME, sure, run.span, {name: share}, text, advice)]
 
 

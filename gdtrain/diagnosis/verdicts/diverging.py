@@ -20,7 +20,7 @@ from gdtrain.diagnosis.limits import (
     with_scale,
 )
 from gdtrain.diagnosis.run import Run
-from gdtrain.diagnosis.trend import noise_of
+from gdtrain.diagnosis.trend import moving_means, noise_of
 from gdtrain.diagnosis.verdict import (
     Verdict,
     as_text,
@@ -29,9 +29,8 @@ from gdtrain.diagnosis.verdict import (
 )
 
 NAME = "learning rate too large: diverging"
-ENDS_ABOVE = 1.5  # Times the first loss
-ROSE = 10.0  # Times the lowest loss before
-STAYS_UP = 0.7  # Of the first loss, after such a rise
+ENDS_ABOVE = 1.5  # Times the rise of the first half, in the second
+ROSE = 10.0  # Times what the loss varied before
 THIRD = 1 / 3
 LOST = 0.5  # Of the gain
 SURE = 6.0  # Standard errors
@@ -45,10 +44,9 @@ def judge(case: Case) -> list[Verdict]:
     run = case.run
     if run.learning_rate == 0:
         return []
-    raised = _above_zero(run)
-    rise = growth(raised.loss, run.loss_steps)
+    rise = growth(run.loss, run.loss_steps)
     if rise is not None:
-        margins = _margins(raised, rise)
+        margins = _margins(run, rise)
         if min(margins) >= 1:
             found = _by_rise(run, rise, confidence(*margins))
             return [_with_tried_rate(one, case) for one in found]
@@ -72,45 +70,63 @@ def _with_tried_rate(verdict: Verdict, case: Case) -> Verdict:
     )
 
 
-def _above_zero(run: Run) -> Run:
-    """The run, raised to losses above 0 if there are others.
-
-    A loss such as a log-likelihood has no zero of its own to be a multiple
-    of. Its lowest becomes as large as the losses at the start are far from 0.
-    """
-    loss = run.loss
-    lowest = loss.min(initial=1.0)
-    far = np.abs(loss[loss != 0])
-    if lowest > 0 or not len(far):
-        return run
-    early = float(np.median(np.abs(run.early_loss)))
-    scale = max(early, -lowest) or far.min()
-    loss = run.values["loss"] - lowest + scale
-    return dataclasses.replace(run, values=run.values | {"loss": loss})
-
-
 def _margins(run: Run, rise: Growth) -> list[float]:
-    """How far it is beyond each threshold, as multiples of it."""
+    """How far it is beyond each threshold, as multiples of it.
+
+    By differences of losses: what counts is by how much the loss rises
+    against what it varied, and fell, before.
+    """
     loss, course = run.loss, run.trend
-    if run.first_nonfinite is not None:
-        # Few steps may be all there are. The last of them must be high.
-        lowest = loss[: rise.rows[1] + 1].min()
-        high = loss[-1] / (np.sqrt(rise.total) * lowest)
-        return [rise.total / ROSE, high]
+    if course is None or run.first_nonfinite is not None:
+        return _margins_of_few(loss, rise)
     half, size = len(loss) // 2, 1
-    if course is not None and course.is_noisy:
+    if course.is_noisy:
         # A single batch of few examples may be far off.
         size = max(len(loss) // 64, 1)
     first = float(loss[:size].mean())
-    if course is None:
-        above = loss[-1] / first / ENDS_ABOVE
-        return [above] if len(loss) > 3 else [above, loss[-1] / first / ROSE]
     noise = min(noise_of(loss[:half]), course.noise)
-    above = course.end / (first + 3 * noise) / ENDS_ABOVE
-    highest = np.convolve(loss, np.full(size, 1 / size), "valid").max()
-    rose = max(float(highest) / first, course.end / course.least) / ROSE
+    eighth = len(loss) // 8
+    middle, end = (
+        float(np.median(part))
+        for part in (loss[half - eighth : half + eighth], loss[-eighth:])
+    )
+    later, earlier = end - middle, max(middle - first, 0.0)
+    above = min(
+        _times(end - first, SURE * noise),
+        _times(later, ENDS_ABOVE * earlier),
+    )
+    highest = float(moving_means(loss, size).max())
+    before = max(first - float(loss.min()), SURE * noise)
+    rose = 0.0
+    if course.is_noisy and course.end > first:
+        rose = _times(highest - first, ROSE * before)
     lost = 0.0 if run.name else _lost(run) / LOST
-    return [max(above, min(rose, course.end / first / STAYS_UP), lost)]
+    return [max(above, rose, lost)]
+
+
+def _times(value: float, threshold: float) -> float:
+    """A quotient; infinity over 0, 0 of what is not above 0."""
+    if value <= 0:
+        return 0.0
+    return value / threshold if threshold > 0 else np.inf
+
+
+def _margins_of_few(loss: np.ndarray, rise: Growth) -> list[float]:
+    """The same of few losses, or before one that is not finite.
+
+    They may be all there are. The last of them must be high.
+    """
+    first, last = rise.rows
+    top = loss[last] - loss[first]
+    high = (loss[-1] - loss[first]) / top / THIRD
+    if len(loss) < 3:
+        return [rise.total / ROSE, high]
+    varied = max(
+        loss[first + 1] - loss[first],
+        SURE * noise_of(loss[: (len(loss) + 1) // 2]),
+    )
+    fell = loss[: first + 1].max() - loss[first]
+    return [_times(top, ROSE * varied), _times(top, LOST * fell), high]
 
 
 def _lost(run: Run) -> float:
@@ -120,7 +136,7 @@ def _lost(run: Run) -> float:
     """
     steps, loss = run.means
     size = max(len(loss) // 16, 1)
-    means = np.convolve(loss, np.full(size, 1 / size), "valid")
+    means = moving_means(loss, size)
     best = int(np.argmin(means))
     gain, rise = means[0] - means[best], means[-1] - means[best]
     noise = noise_of(loss[: best + size]) / np.sqrt(size)
@@ -171,11 +187,13 @@ def _by_rise(run: Run, rise: Growth, sure: float) -> list[Verdict]:
     """A list of the verdict, with the limit if it can be known."""
     rows = run.loss_rows[list(rise.rows)]
     steps = int(run.steps[rows[0]]), int(run.steps[rows[1]])
-    evidence = {"loss_growth": rise.total, "loss_growth_a_step": rise.factor}
+    evidence = {"loss_growth_a_step": rise.factor}
+    if rise.total < np.inf:
+        evidence["loss_growth"] = rise.total
     layer = _fastest_layer(run, *rows)
     where = f" along {layer}" if layer else ""
     in_all = f"{rise.total:.3g} times in all"
-    if run.loss.min() <= 0:
+    if rise.total == np.inf:
         ends = run.loss[list(rise.rows)]
         in_all = f"from {ends[0]:.3g} to {ends[1]:.3g}"
     if rise.factor < 1.005:  # It would read "1 times a step".

@@ -20,7 +20,7 @@ SAME = 0.5  # Correlation of an epoch with the next
 JUMPS = 3.0  # Standard errors of a skewness
 DRAWS = 200  # Random orders that the skewness is compared with
 SORTED = 0.5  # Where 1 is sorted and 0 a random order
-RANGE = 0.5  # Of the mean loss: less does not matter
+RANGE = 0.5  # Of what the loss fell in all epochs: less does not matter
 
 
 class Pattern(NamedTuple):
@@ -34,7 +34,7 @@ class Pattern(NamedTuple):
             other examples come; 0 where batches differ at random.
         jumps_error: Its standard error for the same batches in random order.
         range: From the lowest to the highest of the mean variation, as a
-            multiple of the mean loss.
+            multiple of what the loss fell from the first epoch to the last.
     """
 
     same: float
@@ -63,6 +63,7 @@ def pattern(run: Run) -> Pattern | None:
     each = epochs_of(run)
     if each is None:
         return None
+    fall = abs(float(each[0].mean() - each[-1].mean()))
     each = each[1:]  # In the first, the loss falls most.
     variation = without_line(each)
     spread = variation.std(1, keepdims=True)
@@ -78,7 +79,7 @@ def pattern(run: Run) -> Pattern | None:
         1 / math.sqrt(size * (count - 1)),
         skewness_of_steps(mean),
         float(np.std(draws)),
-        float(np.ptp(usual) / np.abs(each).mean()),
+        float(np.ptp(usual)) / fall if fall > 0 else math.inf,
     )
 
 
@@ -147,8 +148,9 @@ def judge(case: Case) -> list[Verdict]:
             "Within each epoch the loss takes the same course "
             f"(correlation {found.same:.2f} from epoch to epoch; a random "
             f"order has 0 +- {found.same_error:.2g}): it jumps and falls again "
-            f"at the same places, by {found.range:.2g} times its mean. The "
-            "examples come in one order, similar ones together.",
+            f"at the same places, by {found.range:.2g} times what it fell in "
+            "all epochs. The examples come in one order, similar ones "
+            "together.",
             ADVICE,
             changes=(Change("shuffle"),),
         )

@@ -5,7 +5,7 @@ import numpy as np
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.limits import SHARE, is_plain, stable_limit
 from gdtrain.diagnosis.run import Limit, Run
-from gdtrain.diagnosis.trend import Trend
+from gdtrain.diagnosis.trend import ROUNDS, Trend
 from gdtrain.diagnosis.verdict import (
     CURVE,
     Verdict,
@@ -127,15 +127,16 @@ def _by_cosine(run: Run, rows: np.ndarray) -> Found:
 
 def _by_swing(run: Run, rows: np.ndarray) -> Found:
     """By the share of steps at which the loss or the weights turn back."""
-    series = [run.values["loss"], *run.layers("weight_norm").values()]
+    series = [(run.values["loss"], ROUNDS)]  # It has no length of its own.
+    series += [(one, SWINGS) for one in run.layers("weight_norm").values()]
     best = 0.0, 0.0
-    for values in series:
+    for values, least in series:
         seen = values[rows]
         if not np.isfinite(seen).all() or len(seen) < 8:
             continue
         share = alternation(seen)
         margin = min((1 - ALTERNATES) / max(1 - share, 0.01), 10.0)
-        if swing(seen) < SWINGS:
+        if margin >= 1 and swing(seen) < least:
             margin = 0.0
         best = max(best, (margin, share))
     return best

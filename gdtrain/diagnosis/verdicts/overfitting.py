@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.trend import noise_of
+from gdtrain.diagnosis.trend import moving_means, noise_of
 from gdtrain.diagnosis.verdict import CURVE, Verdict, confidence
 from gdtrain.diagnosis.verdicts.nonfinite import is_broken
 
@@ -61,7 +61,7 @@ def turn_of(held: np.ndarray) -> Turn:
     rough = noise_of(held)
     is_smooth = rough <= SMOOTH * np.ptp(held)
     size = 1 if is_smooth else max(len(held) // 8, 1)
-    means = np.convolve(held, np.full(size, 1 / size), "valid")
+    means = moving_means(held, size)
     best = int(np.argmin(means))
     return Turn(
         size=size,

@@ -21,9 +21,7 @@ def judge(case: Case) -> list[Verdict]:
     names, relative = relative_gradients(case.run)
     if len(names) < FEW or not relative.size:
         return []
-    # Gradients of what is learned differ, too: early ones say how it began.
-    early = relative[:, : max(relative.shape[1] // 8, 1)]
-    span = float(np.median(spans(early)))
+    span = float(np.median(spans(relative)))
     if span <= VANISHES:
         return []
     if case.task and well_learned(case.task.answers, LEARNED):
