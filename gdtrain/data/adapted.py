@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.data import data_fingerprint, pipeline
-from gdtrain.data.iterators import IteratorSource, NoPosition
+from gdtrain.data.iterators import IteratorSource, NoPosition, untuned
 from gdtrain.data.order import Order
 from gdtrain.data.passes import PipelinePasses
 from gdtrain.data.protocols import Position
@@ -36,7 +36,10 @@ class AdaptedData(IteratorSource):
     ) -> None:
         self._adapter = adapter
         self._known_at_first = adapter.num_batches
-        dataset = given = adapter.get_tf_dataset()
+        dataset = adapter.get_tf_dataset()
+        if data.comes_from_python(adapter):
+            dataset = untuned(dataset)
+        given = dataset
         batch_spec = dataset.element_spec
         if not isinstance(dataset, tf.distribute.DistributedDataset):
             dataset = strategy.experimental_distribute_dataset(dataset)

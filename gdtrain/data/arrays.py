@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.data import data_fingerprint, plans
-from gdtrain.data.iterators import IteratorSource
+from gdtrain.data.iterators import IteratorSource, untuned
 from gdtrain.data.order import Order
 from gdtrain.data.plans import ArrayInputs, ArrayPlan
 from gdtrain.data.protocols import DataSource, Position, Structure
@@ -245,7 +245,7 @@ class HostArrays(ArraySource, IteratorSource):
 
         batches = self._order.batches
         counts = tf.data.Dataset.range(start * local, batches * local)
-        return counts.map(packed).prefetch(_AHEAD)
+        return untuned(counts.map(packed).prefetch(_AHEAD))
 
     def _gathered(self, indices: np.ndarray) -> list[np.ndarray]:
         """Some examples of each array."""

@@ -176,7 +176,9 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     Freeing an iterator waits for that thread, which may miss that it is to end
     and then sleeps on: up to as long as the iterator has been there, a minute
-    at most (TensorFlow 2.21). A pipeline that has no `AUTOTUNE` needs none.
+    at most (TensorFlow 2.21): an epoch of half a second may take twice as
+    long. A pipeline whose work is done in Python needs none, nor does one
+    without `AUTOTUNE`.
 
     Example:
 

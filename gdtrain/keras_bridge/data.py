@@ -110,6 +110,12 @@ def kind_of_data(adapter: DataAdapter) -> str:
     }.get(type(adapter), type(adapter).__name__)
 
 
+def comes_from_python(adapter: DataAdapter) -> bool:
+    """Whether the batches of a data adapter are made by Python's code."""
+    kinds = data_adapters.GeneratorDataAdapter, data_adapters.PyDatasetAdapter
+    return isinstance(adapter, kinds)
+
+
 def is_grain(x: Any) -> bool:
     """Whether data are a dataset or loader of Grain, which is not imported.
 

@@ -80,6 +80,31 @@ def test_what_is_no_dense_array_comes_as_keras_brings_it():
     assert type(source_of(x=ragged)) is AdaptedData
 
 
+class Batches(keras.utils.PyDataset):
+    """Three batches."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return np.full([4, 3], index), np.full([4, 1], index)
+
+
+def test_iterators_of_what_python_makes_end_at_once(monkeypatch):
+    """Freed at the end of an epoch, a thread that tunes them may sleep on."""
+    x = np.zeros([10, 3], "float32")
+    sources = [
+        source_of(x=Batches(), batch_size=None),
+        source_of(x=(Batches()[n] for n in range(3)), batch_size=None),
+    ]
+    monkeypatch.setattr(choice, "memory_limit", lambda: 0)
+    sources.append(source_of(x=x))
+    for source in sources:
+        source.begin_epoch(0, 0)
+        dataset = source._iterator._dataset
+        assert not dataset.options().autotune.enabled, type(source)
+
+
 def test_limit_is_a_share_of_this_machine(monkeypatch):
     assert 2**26 < choice.memory_limit() < 2**45
     monkeypatch.setattr(choice, "_container", lambda path: 1000)
