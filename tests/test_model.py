@@ -59,7 +59,7 @@ def fit(model):
     return model.fit(X, Y, batch_size=16, shuffle=False, verbose=0)
 
 
-@pytest.mark.mostly_long("functional", "subclass")
+@pytest.mark.mostly_long("functional")
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_model_goes_on_bit_equal_where_it_was(kind, tmp_path):
     model = KINDS[kind]()
@@ -94,7 +94,7 @@ def test_saved_model_goes_on_bit_equal_where_it_was(kind, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.mostly_long("functional", "subclass")
+@pytest.mark.mostly_long("subclass")
 @pytest.mark.parametrize("kind", KINDS)
 def test_clone_and_config_make_a_model_that_trains(kind):
     model = KINDS[kind]()

@@ -55,7 +55,7 @@ def test_all_of_keras_optimizers_were_found():
     assert {"SGD", "Adam", "AdamW", "RMSprop", "Muon"} <= set(OPTIMIZERS)
 
 
-@pytest.mark.mostly_long("Adam", "Lion", "ScheduleFreeAdamW")
+@pytest.mark.mostly_long("Lion", "ScheduleFreeAdamW")
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_optimizer_gives_the_weights_that_keras_fit_gives(name):
     ours, history = train(gdtrain.Sequential, OPTIMIZERS[name]())
@@ -112,7 +112,7 @@ def plain():
     return train(keras.Sequential, keras.optimizers.SGD(0.1))[0]
 
 
-@pytest.mark.mostly_long("nesterov", "schedule", "global_clipnorm")
+@pytest.mark.mostly_long("schedule", "global_clipnorm")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gradient_descent_keeps_step_with_keras_sgd(plain, variant):
     arguments = {"learning_rate": 0.1, **VARIANTS[variant]}

@@ -242,6 +242,7 @@ def test_arguments_of_keras_that_mean_the_same_are_taken(tmp_path):
         BackupAndRestore(tmp_path, save_freq=2, every_steps=2)
 
 
+@pytest.mark.mostly_long("6-steps1")
 @pytest.mark.parametrize(
     "save_freq, steps", [("epoch", [20, 15]), (6, [20, 18])]
 )

@@ -66,7 +66,7 @@ def test_weights_are_those_of_the_schedule_inside(optimizer, schedule):
     assert_equal(ours, inside)
 
 
-@pytest.mark.mostly_long("run_eagerly", "steps_per_execution")
+@pytest.mark.mostly_long("steps_per_execution")
 @pytest.mark.parametrize(
     "how",
     [

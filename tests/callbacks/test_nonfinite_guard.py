@@ -124,7 +124,7 @@ WAYS = {
 }
 
 
-@pytest.mark.mostly_long("graph", "micro-batches")
+@pytest.mark.mostly_long("micro-batches")
 @pytest.mark.parametrize("way", WAYS)
 def test_it_changes_nothing_where_all_is_finite(way):
     with_it, without = twins(network, **WAYS[way])
@@ -380,7 +380,7 @@ def line(**compile_arguments):
     return model
 
 
-@pytest.mark.mostly_long("graph", "XLA")
+@pytest.mark.mostly_long("XLA")
 @pytest.mark.parametrize("way", WAYS)
 def test_skip_leaves_out_that_step_alone(way):
     skipping, without = twins(line, **WAYS[way])

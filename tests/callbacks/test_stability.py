@@ -109,7 +109,7 @@ def test_numbers_are_those_of_curvature_at_the_same_weights(optimizer):
     assert best == MULTIPLES[int(np.argmin(losses))]
 
 
-@pytest.mark.mostly_long("adam", "run_eagerly")
+@pytest.mark.mostly_long("adam")
 @pytest.mark.parametrize(
     "optimizer, how",
     [
@@ -308,7 +308,7 @@ def test_tensorboard_has_curves_and_charts_of_it(tmp_path):
     assert not any("stability" in title for title in charts["without"])
 
 
-@pytest.mark.mostly_long("0.9-1e-06", "0.25-10.0")
+@pytest.mark.mostly_long("0.9-1e-06")
 @pytest.mark.parametrize("start", [1e-6, 0.1, 10.0])
 @pytest.mark.parametrize("share", [0.25, 0.9])
 def test_held_rate_of_a_quadratic_is_its_share_of_the_limit(start, share):

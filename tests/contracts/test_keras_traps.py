@@ -322,7 +322,7 @@ def test_fact_12_functional_and_subclassed_models_live_together(
         make()
 
 
-@pytest.mark.mostly_long("False-Model1", "True-Model1")
+@pytest.mark.mostly_long("False-Model0", "False-Model1")
 @both()
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_loss_of_an_output_is_the_mean_over_examples(base, jit_compile):

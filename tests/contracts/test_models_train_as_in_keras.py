@@ -302,7 +302,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.mostly_long("generator-2", "PyDataset-2")
+@pytest.mark.mostly_long("PyDataset-2")
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
 @pytest.mark.parametrize("source", SOURCES)
 def test_source_of_batches_works_as_in_keras(source, steps_per_execution):

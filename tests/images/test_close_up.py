@@ -68,6 +68,7 @@ def test_other_digits_are_told_apart_better_with_it(tuned, other_digits):
     assert tuned[1].fine_tuning.tuned_accuracy is None
 
 
+@pytest.mark.long
 def test_plain_keras_and_exports_agree(tuned, other_digits, tmp_path):
     model, photos = tuned[1], other_digits.held_out.images[:8]
     plain_keras.assert_predicts_the_same(model, photos, tmp_path)

@@ -56,7 +56,7 @@ def line(optimizer=None):
     return model, {"x": np.ones([4, 1]), "y": 3 * np.ones([4, 1])}
 
 
-@pytest.mark.mostly_long("arrays-1", "tf.data-1")
+@pytest.mark.mostly_long("arrays-1")
 @pytest.mark.parametrize(
     "kind, epochs_before",
     [("arrays", 0), *((kind, 1) for kind in KINDS)],
