@@ -89,6 +89,8 @@ class BlockRollback:
             for variable in some
         ] + [variable for some in kept.values() for variable in some]
         self._before: list[tf.Tensor] = []
+        # Read one by one, they would take three times as long.
+        self._read = tf.function(self._values, autograph=False)
         self._strict, self._others = (
             [_local(variable, model) for variable in some]
             for some in guard.checked(model)
@@ -101,10 +103,10 @@ class BlockRollback:
         would need some ten operations more for each variable. A copy is made
         when what was kept moves, not before.
         """
-        self._before = [
-            tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype)
-            for v in self._moved
-        ]
+        self._before = self._read()
+
+    def _values(self) -> list[tf.Tensor]:
+        return [variable.value() for variable in self._moved]
 
     def is_surely_finite(self, verdicts: tf.Tensor) -> tf.Tensor:
         """Whether the block was finite, a bool scalar. Traced.
