@@ -16,15 +16,17 @@ from gdtrain.loop.slices import PassedEpochs
 
 # By exact type: a subclass may do anything with an epoch.
 _HISTORY = keras.callbacks.History
+# They read the logs of an epoch, and nothing else.
+_READERS = _HISTORY, keras.callbacks.CSVLogger
 
 
 class CallbackList(keras.callbacks.CallbackList):
     """Keras's list, without what takes most of the time of a small epoch."""
 
     @functools.cached_property
-    def only_history(self) -> bool:
-        """Whether no callback but `History` sees epochs or batches."""
-        others = [c for c in self.callbacks if type(c) is not _HISTORY]
+    def only_read_logs(self) -> bool:
+        """Whether callbacks that see epochs or batches only read their logs."""
+        others = [c for c in self.callbacks if type(c) not in _READERS]
         return not (pacing.hooks_epochs(others) or pacing.hooks_batches(others))
 
     def on_epoch_end(
@@ -37,7 +39,7 @@ class CallbackList(keras.callbacks.CallbackList):
             callback.on_epoch_end(epoch, logs)
 
     def on_epochs(self, first: int, passed: PassedEpochs) -> None:
-        """Adds epochs to `History`, as `on_epoch_end` of each would.
+        """Shows epochs to those that read logs, as `on_epoch_end` would.
 
         Args:
             first: The number of the first.
@@ -48,6 +50,10 @@ class CallbackList(keras.callbacks.CallbackList):
                 callback.epoch.extend(range(first, first + passed.epochs))
                 for name, values in passed.logs.items():
                     callback.history.setdefault(name, []).extend(values)
+            elif type(callback) in _READERS:
+                for index in range(passed.epochs):
+                    logs = {n: each[index] for n, each in passed.logs.items()}
+                    callback.on_epoch_end(first + index, logs)
 
 
 def set_steps(

@@ -108,13 +108,13 @@ def _pass_epochs(
     callbacks: keras.callbacks.CallbackList,
     queue: BlockQueue,
 ) -> None:
-    """Passes epochs that have run all at once, if no callback sees each.
+    """Passes epochs that have run all at once, if callbacks only read logs.
 
     The last of a block is passed as any other: the model may be evaluated
     after it, and is as callbacks know it.
     """
     if isinstance(callbacks, epoch_loop.CallbackList) and (
-        callbacks.only_history
+        callbacks.only_read_logs
     ):
         passed = queue.pop_epochs()
         callbacks.on_epochs(state.epoch, passed)

@@ -7,7 +7,7 @@ trained on them by gdtrain and by Keras. The table has the time of an epoch of
 `fit` over that of the batches alone: the median over processes of the ratio of
 medians, with the least and the most; and the share of time that gdtrain's steps
 waited for their batches, by `input_wait`. It is no test: on a busy machine the
-figures vary. Takes two minutes on two cores.
+figures vary. Takes four minutes on two cores.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from tests.benchmarks.photo_feeding import Clock
 
 SIZE = 128
 BATCH = 32
-BATCHES = 24  # Of an epoch
-EPOCHS = 5
+BATCHES = 12  # Of an epoch
+EPOCHS = 3
 
 
 def photos():

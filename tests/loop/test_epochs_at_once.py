@@ -1,4 +1,4 @@
-"""Epochs of one block, which `History` gets all at once."""
+"""Epochs of one block, which readers of logs get all at once."""
 
 import functools
 import gc
@@ -97,6 +97,18 @@ def test_python_is_called_for_blocks_and_not_for_epochs(calls):
     for name in "on_epoch_end", "pop":
         assert calls[name] <= 3 * calls["run"] < EPOCHS / 2
     assert calls["pythonify_logs"] <= 6 * calls["run"]
+
+
+def test_a_file_of_logs_is_that_of_epochs_which_are_seen_one_by_one(
+    tmp_path, calls
+):
+    files = tmp_path / "at_once.csv", tmp_path / "one_by_one.csv"
+    fit([keras.callbacks.CSVLogger(files[0])])
+    assert calls["pop"] <= 3 * calls["run"] < EPOCHS / 2
+    fit([keras.callbacks.CSVLogger(files[1]), EachEpoch()])
+    at_once, one_by_one = (file.read_text() for file in files)
+    assert at_once == one_by_one
+    assert at_once.count("\n") == 1 + EPOCHS
 
 
 def test_a_callback_of_epochs_is_called_for_each(calls):
@@ -207,3 +219,29 @@ def test_slices_of_few_steps_end_with_their_epoch():
         (2, 6, None),
     ]
     assert Slices().pop_epochs() == PassedEpochs(0, {})
+
+
+class EndsOnce(gdtrain.callbacks.Callback):
+    """Ends the process, as it were, once some steps are done."""
+
+    def on_block(self, table):
+        if table.steps[-1] > 2 * EPOCHS:
+            raise KeyboardInterrupt
+
+
+def test_a_file_of_logs_is_resumed_where_it_was(tmp_path):
+    files = [tmp_path / "whole.csv", tmp_path / "resumed.csv"]
+    fit([keras.callbacks.CSVLogger(files[0])])
+
+    def callbacks():
+        backup = gdtrain.callbacks.BackupAndRestore(
+            tmp_path / "backup", every_steps=500
+        )
+        return [backup, keras.callbacks.CSVLogger(files[1])]
+
+    with pytest.raises(KeyboardInterrupt):
+        fit([*callbacks(), EndsOnce()])
+    rows = files[1].read_text().count("\n")
+    fit(callbacks())
+    assert 1 < rows < EPOCHS
+    assert files[1].read_text() == files[0].read_text()
