@@ -21,7 +21,7 @@ class Errors(NamedTuple):
     """What an output still gets wrong, one row an example.
 
     Of cross-entropies the errors are those of probabilities: the gradient of
-    the loss along the logits.
+    the loss along the logits. Of counts, along the logarithms of rates.
 
     Args:
         left: Targets minus predictions, float64 `[n, k]`.
@@ -119,7 +119,7 @@ def errors_of(
         given = given / given.sum(-1, keepdims=True)
     elif loss.startswith("binary"):
         given = 1 / (1 + np.exp(-given)) if is_logits else given
-    elif loss not in REGRESSION:
+    elif loss not in {*REGRESSION, "poisson"}:
         return None
     if targets.size != given.size:
         return None

@@ -177,3 +177,20 @@ def test_dropout_and_attention_within_are_no_first_layers():
     model = gdtrain.Model(inputs, keras.layers.Dense(1)(hidden))
     found = entering(model, RANDOM.normal(size=[6, 5, 2]).astype("float32"))
     assert [one.layer for one in found] == ["first"]
+
+
+def test_inputs_of_counts_have_a_scale_and_counts_have_none():
+    """A feature that varies 1,000 times as far hides what the others say."""
+    random = np.random.default_rng(1)
+    y = random.poisson(20 * np.exp(X[:, 1:2])).astype("float32")
+    x = (X * [1000.0, 1.0, 1.0, 1.0]).astype("float32")
+    layer = keras.layers.Dense(1, "exponential", kernel_initializer="zeros")
+    model = compiled([layer], "poisson", [4], optimizer=keras.optimizers.SGD())
+    found = {}
+    for name, slope in (("new", 0.0), ("learned", 1.0)):
+        kernel = np.array([[0.0], [slope], [0.0], [0.0]])
+        model.set_weights([kernel, np.log([20.0])])
+        case = case_with(model, x, y)
+        found[name] = [one.name for one in inputs_not_scaled.judge(case)]
+        assert targets_not_scaled.judge(case) == []
+    assert found == {"new": ["inputs not scaled"], "learned": []}
