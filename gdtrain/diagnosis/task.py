@@ -129,6 +129,17 @@ class Task:
         ]
 
     @functools.cached_property
+    def not_finite(self) -> list[str]:
+        """The arrays that have a NaN or an infinity, such as `["y"]`."""
+        return [
+            name
+            for part, some in zip("xy", self.sample.parts[:2], strict=True)
+            for name, leaf in _named(part, some)
+            if leaf.dtype.is_floating
+            and not bool(tf.reduce_all(tf.math.is_finite(leaf)))
+        ]
+
+    @functools.cached_property
     def order(self) -> Order | None:
         """Whether examples come sorted by the first of the targets.
 

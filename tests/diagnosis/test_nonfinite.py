@@ -1,10 +1,14 @@
 """Numbers that are not finite: where, how many, and in which layer."""
 
+import keras
 import numpy as np
+import pytest
 
 from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.diagnose import verdicts_on
 from gdtrain.diagnosis.verdicts.nonfinite import judge
 from tests.diagnosis.runs import case_of, run_of
+from tests.diagnosis.tasks import case_with, compiled
 
 
 def test_first_step_count_and_layer_are_told():
@@ -57,3 +61,18 @@ def test_first_update_far_beyond_the_weights_is_told_of_a_run_that_ends_soon():
     }
     (found,) = judge(case_of(**columns))
     assert "first update" not in found.text
+
+
+@pytest.mark.parametrize("spoiled", ["x", "y"])
+def test_data_that_are_not_finite_are_named_and_no_rate_is_blamed(spoiled):
+    """However steeply the loss rises where it is finite."""
+    data = {"x": np.ones([64, 2], "float32"), "y": np.ones([64, 1], "float32")}
+    data[spoiled][40] = np.nan
+    loss = np.append(2.0 ** np.arange(30), np.nan)
+    columns = {"loss": loss, "learning_rate": np.full(31, 0.1)}
+    model = compiled([keras.layers.Dense(1)], "mse", [2])
+    case = case_with(model, **data, **columns)
+    (found,) = [one for one in verdicts_on(case) if one.is_trouble][:1]
+    assert found.name == "non-finite" and f" in {spoiled}." in found.text
+    (found, *_) = verdicts_on(case_of(**columns))
+    assert found.name.endswith("diverging")

@@ -39,10 +39,10 @@ SURE = 6.0  # Standard errors
 def judge(case: Case) -> list[Verdict]:
     """A loss that grows: a list of one verdict, or none.
 
-    Whatever else is found.
+    Whatever else is found, but for data that are not finite.
     """
     run = case.run
-    if run.learning_rate == 0:
+    if run.learning_rate == 0 or (case.task and case.task.not_finite):
         return []
     rise = growth(run.loss, run.loss_steps)
     if rise is not None:

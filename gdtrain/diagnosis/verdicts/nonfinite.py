@@ -52,6 +52,10 @@ def judge(case: Case) -> list[Verdict]:
     advice = AT_ONCE if step == 1 else LATER
     if diverging.NAME in case.found:
         advice = FOLLOWS
+    elif case.task and case.task.not_finite:
+        arrays = " and ".join(case.task.not_finite)
+        text += f" There are NaN or infinity in {arrays}."
+        advice = "Take such examples out, or replace the numbers."
     elif 0 < len(run.loss) < ENOUGH:
         text, advice = with_scale(run, text, advice)
     return [Verdict(NAME, 1.0, (step, last), evidence, text, advice)]
