@@ -138,10 +138,11 @@ def _outputs_are_known(model: keras.Model, x: Any) -> bool:
 
 
 def _symbolic(spec: Any) -> keras.KerasTensor | None:
-    """What stands for a tensor without a value; `None` stays."""
+    """What stands for a tensor, of a batch of any size; `None` stays."""
     if spec is None:
         return None
-    return keras.KerasTensor(spec.shape, backend.standardize_dtype(spec.dtype))
+    shape = None, *spec.shape[1:]
+    return keras.KerasTensor(shape, backend.standardize_dtype(spec.dtype))
 
 
 def build_under_strategy(model: keras.Model, batch_spec: Any) -> None:

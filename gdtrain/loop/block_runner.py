@@ -26,6 +26,7 @@ from gdtrain.descent import replicas, settings
 from gdtrain.distributed import membership
 from gdtrain.distributed.reports import Reports, agreed_seconds
 from gdtrain.distributed.workers import Workers
+from gdtrain.keras_bridge import losses
 from gdtrain.loop.hooks import Hooks, Requirements
 from gdtrain.state import variables
 from gdtrain.step.guard import StepCheck, StepGuard
@@ -210,7 +211,7 @@ class BlockRunner:
                 iterator, self._model.steps_per_execution
             ):
                 data = batch_as_tensors(data)
-                if not (self._model.built or self._model.run_eagerly):
+                if self._lacks_variables:
                     variables.build(self._model, data)  # As `fit` does
                 vector, strides = self._clock(step, within_block=False)
                 clock = StepClock.decode(tf.constant(vector), False)
@@ -225,6 +226,16 @@ class BlockRunner:
         if row is None:
             raise StopIteration
         return step.layout.logs(row.numpy()) if step.returns_scalars else logs
+
+    @property
+    def _lacks_variables(self) -> bool:
+        """Whether the step would make variables, and so be traced twice."""
+        model = self._model
+        if model.run_eagerly:
+            return False
+        return not model.built or (
+            self._hooks is not None and not losses.are_metrics_built(model)
+        )
 
     def _step_on_batch(self) -> ReplicatedStep:
         """The step on a batch that is at hand."""

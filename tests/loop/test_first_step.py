@@ -84,6 +84,15 @@ def test_losses_of_several_outputs_make_no_second_trace():
     assert set(history) == {"loss", "one_loss", "two_loss"}
 
 
+def test_train_on_batch_calls_the_model_once():
+    layer = Counting()
+    model = one_output(layer)
+    model.compile("adam", "mse", metrics=["mae"])
+    layer.calls = 0
+    logs = model.train_on_batch(X, Y, return_dict=True)
+    assert (layer.calls, set(logs)) == (1, {"loss", "mae"})
+
+
 def test_a_call_of_ones_own_is_asked_for_its_outputs():
     """Two times: what it returns is not known before."""
     calls, history = calls_in_fit(in_front, list, ["mae"])
