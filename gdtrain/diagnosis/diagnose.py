@@ -184,7 +184,7 @@ def diagnose(
       blocks
     - weight decay too strong: all layers shrink at one rate, to a third or
       less
-    - exploding gradients: at the first step, a layer's gradient is 3e5 times
+    - exploding gradients: at the first step, a layer's gradient is 3e6 times
       as long as its weights, or grows 30 times towards the first layer
     - learning rate too large: diverging: the loss rises, or nothing is finite
       after a step from whose loss and gradient it follows that it must rise

@@ -126,3 +126,12 @@ def test_fall_by_less_than_noise_is_told_with_what_it_may_be_else(
     assert found.name == "learning rate too small"
     assert ("the network cannot learn this" in found.advice) == is_unsure
     assert (found.confidence == 0.5) == is_unsure
+
+
+def test_gradient_that_falls_again_is_no_sign_of_a_saddle():
+    loss = np.concatenate([np.linspace(3, 1, 20), np.full(60, 1.0)])
+    gradient = np.full(80, 0.5)
+    gradient[62:75] = 1.0
+    run = run_of(loss=loss - 1e-9 * np.arange(80), gradient_norm=gradient)
+    assert gradient_rise(run) > 1.1
+    assert found_in(run).name != "plateau"

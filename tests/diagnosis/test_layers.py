@@ -76,9 +76,9 @@ def test_gradients_that_grow_backwards_explode():
 
 
 def test_gradients_far_longer_than_weights_explode():
-    (found,) = judge(case_of(**deep([9e5] * 4)))
+    (found,) = judge(case_of(**deep([9e6] * 4)))
     assert found.name == "exploding gradients"
-    assert found.evidence["gradient_to_weights"] == pytest.approx(9e5)
+    assert found.evidence["gradient_to_weights"] == pytest.approx(9e6)
     assert found.confidence == pytest.approx(1 - 0.5 / 3)
 
 
@@ -134,7 +134,7 @@ def test_gradients_of_what_is_learned_are_not_taken_for_vanishing():
     assert judge(case_of(**columns)) == []
 
 
-@pytest.mark.parametrize("values", [[9e5] * 4, [1e-3, 1e-2, 1e-1, 1.0]])
+@pytest.mark.parametrize("values", [[9e6] * 4, [1e-3, 1e-2, 1e-1, 1.0]])
 def test_gradients_of_a_resumed_training_are_not_those_of_its_start(values):
     columns = deep(values)
     steps = np.arange(900, 900 + len(columns["loss"]))

@@ -7,9 +7,9 @@ from gdtrain.diagnosis.verdict import Verdict, confidence
 NAME = "exploding gradients"
 
 EXPLODES = 30.0  # Times from the last layers to the first
-# Times the weights, in some layer. Usual networks and losses have 0.1 to 300;
-# a loss in units a thousand times as large must not be more.
-LONG = 3e5
+# Times the weights, in some layer: usual networks have 0.1 to 1,000, and
+# still have less than this of a loss in units a thousand times as large.
+LONG = 3e6
 
 
 def judge(case: Case) -> list[Verdict]:

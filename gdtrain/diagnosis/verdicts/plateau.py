@@ -17,9 +17,9 @@ def judge(case: Case) -> list[Verdict]:
     course = case.run.trend
     if case.found or course is None:
         return []
-    rising = gradient_rise(case.run)
+    rising, late = gradient_rise(case.run), gradient_rise(case.run, 4)
     stands = np.ptp(course.levels) < STANDS * course.gain
-    if not stands or course.is_noisy or rising <= RISES:
+    if not stands or course.is_noisy or rising <= RISES or late <= 1:
         return []
     if case.run.gradient_is_rounding:  # It comes from a minimum.
         return []
@@ -40,13 +40,17 @@ def judge(case: Case) -> list[Verdict]:
     ]
 
 
-def gradient_rise(run: Run) -> float:
+def gradient_rise(run: Run, part: int = 2) -> float:
     """Gradient norm of the last quarter over that of the third.
 
     0 if it was not measured.
+
+    Args:
+        part: Which part of the steps is halved: 2, the default, for the last
+            half, 4 for the last quarter.
     """
     norms = run.at_loss("gradient_norm")
-    third, fourth = np.array_split(norms[len(norms) // 2 :], 2)
+    third, fourth = np.array_split(norms[-(len(norms) // part) :], 2)
     if not (np.isfinite(third).any() and np.isfinite(fourth).any()):
         return 0.0
     before = float(np.nanmedian(third))

@@ -47,7 +47,7 @@ KEPT = 0.2  # Length of the last updates, as a share of the first
 CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 OR_CANNOT = (
-    "So far the loss fell by less than batches differ. If that helps nothing, "
+    "So far the loss fell by less than batches differ. If that does not help, "
     "the network cannot learn this: gdtrain.diagnose(telemetry, model, x, y) "
     "tells them apart."
 )
