@@ -159,7 +159,11 @@ class Block:
         step = self._step
         end = None
         if self._plan.epochs_can_follow and step.returns_scalars:
-            end = EpochEnd(self._model, list(step.origins.results.values()))
+            end = EpochEnd(
+                self._model,
+                step.origins.results,
+                step.layout if step.rows_have_results else None,
+            )
             end = end if end.can_be_compiled() else None
         self._ends_epochs = end is not None
         return TracedLoop(

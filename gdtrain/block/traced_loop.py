@@ -1,7 +1,7 @@
 """The loop over steps, as a graph: epochs, and within them batches."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -17,18 +17,28 @@ from gdtrain.telemetry.row_layout import RowLayout
 
 _log = logging.getLogger("gdtrain")
 
+_IN_FLOAT32 = (tf.float32, tf.float16, tf.bfloat16)  # What it holds exactly
+
 
 class EpochEnd:
     """What Keras does in Python between two epochs, as operations.
 
     Args:
         model: The model.
-        results: The `MetricResult`s that its step returns, a list.
+        results: The `MetricResult`s that its step returns, by name.
+        layout: The `RowLayout` of the step, if rows have those results as
+            they are after the step; else `None`.
     """
 
-    def __init__(self, model: keras.Model, results: list[MetricResult]) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        results: Mapping[str, MetricResult],
+        layout: RowLayout | None,
+    ) -> None:
         self._model = model
         self._results = results
+        self._layout = layout
         self.width = len(results)
 
     def reset_metrics(self) -> int:
@@ -41,7 +51,7 @@ class EpochEnd:
         if not self._results:
             return tf.zeros([0], tf.float64)
         return tf.stack(
-            [tf.cast(result(), tf.float64) for result in self._results]
+            [tf.cast(result(), tf.float64) for result in self._results.values()]
         )
 
     def can_be_compiled(self) -> bool:
@@ -51,12 +61,12 @@ class EpochEnd:
         reading a value. Then epochs end between two programs.
         """
 
-        def end() -> tf.Tensor:
+        def end() -> Any:
             self.reset_metrics()
-            return self.results()
+            return [tf.convert_to_tensor(r()) for r in self._results.values()]
 
         try:
-            tf.function(end, autograph=False).get_concrete_function()
+            traced = tf.function(end, autograph=False).get_concrete_function()
         except Exception as error:  # Whatever the user's code raises
             _log.info(
                 "Blocks of steps end with the epoch, as the metrics of %s "
@@ -65,7 +75,21 @@ class EpochEnd:
                 error,
             )
             return False
+        if any(t.dtype not in _IN_FLOAT32 for t in traced.outputs):
+            self._layout = None
         return True
+
+    @property
+    def is_in_rows(self) -> bool:
+        """Whether the results are those in the row of an epoch's last step."""
+        return self._layout is not None
+
+    def in_rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """The results in rows `[steps, numbers]`, float64 `[steps, results]`."""
+        assert self._layout is not None
+        returned = self._layout.returned_values(rows)
+        places = [self._layout.returned.index(name) for name in self._results]
+        return tf.cast(tf.gather(returned, places, axis=1), tf.float64)
 
 
 class LoopOutputs(NamedTuple):
@@ -92,12 +116,18 @@ class LoopOutputs(NamedTuple):
 class _State(NamedTuple):
     """What the loop carries from step to step.
 
+    In a graph each tensor of it costs four operations a step, and so does
+    each that the loop only reads: what is not needed is `()`.
+
     Args:
         steps: How many are done.
-        cursor: The position in the data.
+        cursor: The position in the data; `()` if all batches are the same.
         logs: What the last step returned, a list of tensors.
         rows: A row for each step, a `tf.TensorArray`.
-        goes_on: Whether the guard, if there is one, lets training continue.
+        ends: Results of the epochs that ended, a `tf.TensorArray`; `()` if
+            they are in the rows.
+        goes_on: Whether the guard lets training continue; `()` if there is
+            none.
         last: The cursor of the last step, if it is to be kept.
     """
 
@@ -105,6 +135,7 @@ class _State(NamedTuple):
     cursor: Any
     logs: list[tf.Tensor]
     rows: tf.TensorArray
+    ends: Any
     goes_on: Any
     last: Any
 
@@ -114,11 +145,13 @@ class _Run(NamedTuple):
 
     Args:
         opened: What the plan's `open` gave.
+        first: The cursor of the first step.
         steps: How many steps to run.
         clock: Of the first step.
     """
 
     opened: Any
+    first: Any
     steps: tf.Tensor
     clock: StepClock
 
@@ -164,109 +197,157 @@ class TracedLoop:
         """
         steps = numbers[0]
         clock = StepClock.decode(numbers[1:], self._layout.workers > 0)
-        plan = self._plan
+        plan, end = self._plan, self._end
         opened = plan.open(block_inputs, self._max_steps is not None)
         size = steps if self._max_steps is None else self._max_steps
         # The time in which the first batch is fetched counts.
         begins = [clock.report.began] if clock.report else []
         with tf.control_dependencies(begins):
-            cursor = plan.first(opened)
+            first = plan.first(opened)
         keeps_last = self._may_halt and not plan.epochs_can_follow
         state = _State(
             steps=0,
-            cursor=cursor,
-            goes_on=True,
-            last=_bare(cursor) if keeps_last else (),
+            cursor=() if plan.is_whole else first,
+            goes_on=True if self._may_halt else (),
+            last=_bare(first) if keeps_last else (),
             logs=[tf.zeros(t.shape, t.dtype) for t in self._logs],
             rows=tf.TensorArray(
                 tf.float32, size, element_shape=[self._layout.width]
             ),
+            ends=tf.TensorArray(tf.float64, size, element_shape=[end.width])
+            if end and not end.is_in_rows
+            else (),
         )
-        run = _Run(opened, steps, clock)
+        run = _Run(opened, first, steps, clock)
         if not plan.epochs_can_follow:
-            state = self._batches(run, state)
+            state = self._repeat(
+                lambda state: (
+                    self._has_more(run, state)
+                    & plan.has_batch(opened, state.cursor)
+                ),
+                lambda state: self._one(run, state),
+                state,
+            )
             rows = state.rows.stack()
             return LoopOutputs(state.logs, rows, state.steps, 0, 0, state.last)
-        width = self._end.width if self._end else 0
-        ends = tf.TensorArray(tf.float64, size, element_shape=[width])
-        state, ended, ends = tf.while_loop(
-            lambda state, ended, ends: self._has_more(run, state),
-            lambda *carried: self._epoch(run, *carried),
-            (state, 0, ends),
+        state = self._repeat(
+            self._goes_on
+            if plan.has_one_batch
+            else lambda state: self._has_more(run, state),
+            lambda state: self._epoch(run, state),
+            state,
+            most=steps,
         )
-        rows, ends = state.rows.stack(), ends.stack()
+        rows = state.rows.stack()
+        results: Any = 0
+        if end and end.is_in_rows:
+            # Positions that were not reached come last, and do not count.
+            ends = opened.steps * (tf.range(size, dtype=tf.int64) + 1)
+            places = tf.minimum(ends - first.step, tf.cast(size, tf.int64)) - 1
+            results = tf.gather(end.in_rows(rows), places)
+        elif end:
+            results = state.ends.stack()
         return LoopOutputs(
-            state.logs, rows, state.steps, ends, ended, state.last
+            state.logs,
+            rows,
+            state.steps,
+            results,
+            self._ended(run, state),
+            state.last,
         )
+
+    def _repeat(
+        self,
+        goes_on: Callable[[_State], tf.Tensor],
+        body: Callable[[_State], _State],
+        state: _State,
+        most: Any = None,
+    ) -> _State:
+        """The state after `body` while `goes_on`, at most so many times."""
+        return tf.while_loop(
+            goes_on,
+            lambda state: (body(state),),
+            (state,),
+            maximum_iterations=most,
+        )[0]
+
+    def _goes_on(self, state: _State) -> tf.Tensor:
+        """Whether the guard, if there is one, lets training continue."""
+        return state.goes_on if self._may_halt else tf.constant(True)
 
     def _has_more(self, run: _Run, state: _State) -> tf.Tensor:
         """Whether there is a step to be run, if there is a batch."""
-        more = tf.less(state.steps, run.steps)
-        return more & state.goes_on if self._may_halt else more
+        return tf.less(state.steps, run.steps) & self._goes_on(state)
 
-    def _epoch(
-        self, run: _Run, state: _State, ended: Any, ends: tf.TensorArray
-    ) -> tuple[_State, Any, tf.TensorArray]:
+    def _ended(self, run: _Run, state: _State) -> tf.Tensor:
+        """How many epochs have ended."""
+        done = run.first.step + tf.cast(state.steps, tf.int64)
+        return tf.cast(done // run.opened.steps, tf.int32)
+
+    def _epoch(self, run: _Run, state: _State) -> _State:
         """An epoch, or the requested part of it."""
         plan, end = self._plan, self._end
+        cursor = self._cursor(run, state)
         if end:
-            when(
-                plan.starts_epoch(state.cursor),
-                end.reset_metrics,
-                lambda: 0,
-            )
+            when(plan.starts_epoch(cursor), end.reset_metrics, lambda: 0)
         if plan.has_one_batch:
             state = self._one(run, state)
         else:
-            state = self._batches(run, state)
+            left = tf.cast(plan.batches_left(run.opened, cursor), tf.int32)
+            state = self._repeat(
+                self._goes_on,
+                lambda state: self._one(run, state),
+                state,
+                most=tf.minimum(left, run.steps - state.steps),
+            )
         if run.opened.uneven:
             state = tf.cond(
                 self._has_more(run, state),
                 lambda: self._one(run, state, last=True),
                 lambda: state,
             )
-        if end:
-            ended, ends = when(
-                plan.ends_epoch(run.opened, state.cursor),
-                lambda: (ended + 1, ends.write(ended, end.results())),
-                lambda: (ended, ends),
+        cursor = self._cursor(run, state)
+        if end and not end.is_in_rows:
+            place = self._ended(run, state) - 1
+            ends = when(
+                plan.ends_epoch(run.opened, cursor),
+                lambda: state.ends.write(place, end.results()),
+                lambda: state.ends,
             )
-        cursor = plan.next_epoch(run.opened, state.cursor)
-        return state._replace(cursor=cursor), ended, ends
+            state = state._replace(ends=ends)
+        if plan.is_whole:
+            return state
+        return state._replace(cursor=plan.next_epoch(run.opened, cursor))
 
-    def _batches(self, run: _Run, state: _State) -> _State:
-        """The batches of an epoch, but for an uneven last."""
-        return tf.while_loop(
-            lambda state: (
-                self._has_more(run, state)
-                & self._plan.has_batch(run.opened, state.cursor)
-            ),
-            lambda state: (self._one(run, state),),
-            (state,),
-        )[0]
+    def _cursor(self, run: _Run, state: _State) -> Any:
+        """The position in the data."""
+        return run.first if self._plan.is_whole else state.cursor
 
     def _one(self, run: _Run, state: _State, last: bool = False) -> _State:
         """One step."""
-        batch = self._plan.fetch(run.opened, state.cursor, last)
+        batch = self._plan.fetch(run.opened, self._cursor(run, state), last)
         clock = clock_at(run.clock.after(state.steps), state.cursor)
         logs, row = self._step(batch, clock)
+        cursor: Any = ()
+        goes_on: Any = ()
         # A batch is fetched after the update, never beside it: an error of
         # the data finds the weights whole.
         with tf.control_dependencies([row]):
-            more = state.steps + 1 < run.steps
-            goes_on = True
             if self._may_halt:
                 goes_on = self._layout.verdicts(row) < HALTED
-            cursor = self._plan.advance(
-                run.opened,
-                state.cursor,
-                more & goes_on if self._may_halt else more,
-            )
+            if not self._plan.is_whole:
+                done = state._replace(steps=state.steps + 1, goes_on=goes_on)
+                # Arrays need not be asked whether another batch is wanted.
+                wanted = self._plan.epochs_can_follow or self._has_more(
+                    run, done
+                )
+                cursor = self._plan.advance(run.opened, state.cursor, wanted)
         return _State(
             state.steps + 1,
             cursor,
             _tensors(logs),
             state.rows.write(state.steps, row),
+            state.ends,
             goes_on,
             () if isinstance(state.last, tuple) else _bare(state.cursor),
         )

@@ -101,6 +101,7 @@ class ArrayPlan(BatchPlan):
         self.examples: int = whole[0].shape[0]
         self._even = self.examples % batch_size == 0
         self.has_one_batch = self.examples == batch_size
+        self.is_whole = self.has_one_batch and replicas == 1
         any_size = [tf.TensorSpec([None, *s.shape[1:]], s.dtype) for s in whole]
         self.batch_spec = pack(specs, any_size)
         # Programs for a batch of everything are made for its size until
@@ -146,7 +147,13 @@ class ArrayPlan(BatchPlan):
         return ArrayCursor(opened.numbers[1], tf.constant(2, tf.int64))
 
     def has_batch(self, opened: OpenedArrays, cursor: ArrayCursor) -> tf.Tensor:
-        return tf.less(cursor.step, opened.steps - int(opened.uneven))
+        return tf.greater(self.batches_left(opened, cursor), 0)
+
+    def batches_left(
+        self, opened: OpenedArrays, cursor: ArrayCursor
+    ) -> tf.Tensor:
+        """How many batches an epoch still has, but for an uneven last."""
+        return opened.steps - int(opened.uneven) - cursor.step
 
     def advance(
         self, opened: OpenedArrays, cursor: ArrayCursor, wanted: Any
@@ -174,7 +181,7 @@ class ArrayPlan(BatchPlan):
         self, opened: OpenedArrays, cursor: ArrayCursor, last: bool = False
     ) -> tuple[list, tf.Tensor | None]:
         """`(arrays, indices)`; `None` for all examples."""
-        if self.has_one_batch and self._replicas == 1:
+        if self.is_whole:
             return opened.arrays, None
         begin = cursor.step * self._batch_size
         size = self._size(opened, begin, last)

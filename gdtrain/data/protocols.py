@@ -34,12 +34,14 @@ class BatchPlan(Protocol):
         examples: How many examples an epoch has; `None` if unknown.
         epochs_can_follow: Whether a block may continue into the next epoch,
             and its steps may be run again. Then it is an `ArrayPlan`.
+        is_whole: Whether each batch is all examples, as they are.
     """
 
     key: str
     family: str
     examples: int | None = None
     epochs_can_follow: bool = False
+    is_whole: bool = False
 
     def signature(self, block_inputs: Inputs, static: bool) -> Any:
         """What a program is traced for.

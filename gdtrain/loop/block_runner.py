@@ -280,7 +280,12 @@ class BlockRunner:
             for quantity in group.quantities
         }
         first = self._hooks.steps_done + 1
-        return StepClock.encode(first, strides, sent), by_name
+        varying = [
+            stride
+            for group, stride in zip(groups, strides, strict=True)
+            if not group.is_constant
+        ]
+        return StepClock.encode(first, varying, sent), by_name
 
     def begin(self) -> None:
         """Begins a training: counts steps that move no weight."""

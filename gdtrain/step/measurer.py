@@ -197,7 +197,7 @@ class Measurer:
             input_wait=self.clock.input_wait,
         )
         for index, group in enumerate(self._groups):
-            due = self.clock.is_due(index, group)
+            due = self.clock.is_due(group, self._groups)
             self.measured[name, index] = _measure_group(due, group, record)
 
     def _gradient_parts(self) -> GradientParts | None:
@@ -272,8 +272,8 @@ class Measurer:
         if clock is None:
             return None
         due = [
-            clock.is_due(index, group)
-            for index, group in enumerate(self._groups)
+            clock.is_due(group, self._groups)
+            for group in self._groups
             if any(need in quantity.needs for quantity in group.quantities)
         ]
         if not due:

@@ -88,6 +88,20 @@ class ReplicatedStep:
         """Whether it is to know how long a batch was waited for."""
         return self.reports_to_others or _any_needs("input_wait", self.groups)
 
+    @property
+    def rows_have_results(self) -> bool:
+        """Whether rows have metrics' results as they are after the step.
+
+        Not if a step is reverted after it has returned them, or if each
+        replica returns its own.
+        """
+        model = self._model
+        return (
+            model._uses_default_step
+            and model.distribute_strategy.num_replicas_in_sync == 1
+            and not (self.check and self.check.reverts_steps)
+        )
+
     def forget_traces(self) -> None:
         """Resets the step to what it was before it was traced."""
         # These are set while the step is traced.

@@ -40,6 +40,11 @@ class RequestGroup(NamedTuple):
     stretchable: bool
     looks_back: bool
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether they are measured at every step, whatever that costs."""
+        return self.every_steps == 1 and not self.stretchable
+
     def stride(self, stretch: float) -> int:
         """Every how many steps they are measured.
 
@@ -110,17 +115,18 @@ class StepClock(NamedTuple):
 
     Args:
         step: The number of the step, an int32 scalar.
-        strides: For each group of quantities, every how many steps it is
-            measured, int32 `[groups]`.
-        phases: For each group, how many steps ago, modulo its stride, it was
-            due last, int32 `[groups]`.
+        strides: For each group of quantities that is not measured at every
+            step, every how many it is, int32 `[groups]`; `None` if there is no
+            such group, as what a loop is given costs each of its steps time.
+        phases: For each of them, how many steps ago, modulo its stride, it
+            was due last, int32 `[groups]`; or `None`.
         report: What this worker has to report; `None` in a single process.
         input_wait: Seconds that the batch of the step was waited for.
     """
 
     step: tf.Tensor
-    strides: tf.Tensor
-    phases: tf.Tensor
+    strides: tf.Tensor | None
+    phases: tf.Tensor | None
     report: reports.InGraph | None = None
     input_wait: float | tf.Tensor = 0.0
 
@@ -132,7 +138,8 @@ class StepClock(NamedTuple):
 
         Args:
             step: Its number, from 1.
-            strides: For each group, every how many steps it is measured.
+            strides: For each group that is not constant, every how many steps
+                it is measured.
             sent: What this worker reports to others, if there are any.
 
         Returns:
@@ -154,29 +161,35 @@ class StepClock(NamedTuple):
             report = reports.InGraph.begin(vector[-reports.SENT :])
             vector = vector[: -reports.SENT]
         groups = (vector.shape[0] - 1) // 2
+        if not groups:
+            return cls(vector[0], None, None, report)
         return cls(
             vector[0], vector[1 : 1 + groups], vector[1 + groups :], report
         )
 
     def after(self, steps: Any) -> "StepClock":
         """The time so many steps later."""
-        return self._replace(step=self.step + steps, phases=self.phases + steps)
+        phases = None if self.phases is None else self.phases + steps
+        return self._replace(step=self.step + steps, phases=phases)
 
-    def is_due(self, index: int, group: RequestGroup) -> Any:
+    def is_due(
+        self, group: RequestGroup, groups: Sequence[RequestGroup]
+    ) -> Any:
         """Whether a group is measured at this step.
 
         Args:
-            index: Its place in `strides`.
             group: The `RequestGroup`.
+            groups: All groups of the step.
 
         Returns:
             `True` if that is known before the step, else a bool scalar.
         """
         # Python, which drives an eager step, knows no value of a branch that
         # is not taken; there, everything is measured and little of it shown.
-        is_constant = group.every_steps == 1 and not group.stretchable
-        if is_constant or tf.executing_eagerly():
+        if group.is_constant or tf.executing_eagerly():
             return True
+        assert self.strides is not None and self.phases is not None
+        index = [one for one in groups if not one.is_constant].index(group)
         stride, phase = self.strides[index], self.phases[index]
         due = tf.equal(phase % stride, 0)
         if group.looks_back:
