@@ -222,10 +222,10 @@ class Block:
         last = fetched if keeps_last else None
         return BlockResult(logs, np.array(rows), None, halted, last)
 
-    def operation_names(self) -> set[str]:
-        """Names of the operations that the program uses."""
+    def operations(self) -> list[str]:
+        """The kinds of the operations of a step, and of the loop around it."""
         library = self._program.graph.as_graph_def().library
-        return {node.op for f in library.function for node in f.node_def}
+        return [node.op for f in library.function for node in f.node_def]
 
     def _packed(self, logs: list[tf.Tensor]) -> Any:
         """What the step returned, with the values of the last one."""

@@ -85,7 +85,7 @@ class EpochEnd:
         return self._layout is not None
 
     def in_rows(self, rows: tf.Tensor) -> tf.Tensor:
-        """The results in rows `[steps, numbers]`, float64 `[steps, results]`."""
+        """The results in each of some rows, float64 `[rows, results]`."""
         assert self._layout is not None
         returned = self._layout.returned_values(rows)
         places = [self._layout.returned.index(name) for name in self._results]

@@ -16,9 +16,12 @@ from gdtrain.step.replicated_step import ReplicatedStep
 
 _log = logging.getLogger("gdtrain")
 
-# XLA is tried when training by the graph takes this many times as long as it
-# took to make the graph, which is roughly how long XLA will take.
-_WORTH_TRYING = 3
+# What a graph spends on an operation beside its work, on a CPU of today. XLA
+# saves nearly all of it; what it makes of the work itself is not known before
+# it is tried.
+_AROUND_OPERATION = 3.5e-7  # Seconds
+_OF_WORK = 1 / 3  # Share of a step that it is hoped to save in any case
+_WORTH_TRYING = 1  # How many times as much it is to save as compiling costs
 _TRIALS = 3  # Blocks each way; the best counts, the first warms up.
 _TRIAL = 0.02  # Seconds that the graph would take for the steps of a trial
 _HOPELESS = 3  # Times slower than the graph: one trial is enough
@@ -213,14 +216,18 @@ class CompilerChoice:
         # not make the graph look slow.
         if graph.blocks < _TRIALS or graph.steps * graph.best < 2 * _TRIAL:
             return False
+        operations = self._blocks[None, None].operations()
         if not tf.config.list_logical_devices("GPU"):
             # On a CPU, XLA is 5 to 100 times slower at convolutions
             # (TensorFlow 2.21), so that finding out would take long.
-            names = self._blocks[None, None].operation_names()
-            if any("Conv" in name for name in names):
+            if any("Conv" in name for name in operations):
                 return False
-        seconds = (graph.steps + left) * graph.best
-        return seconds > _WORTH_TRYING * (graph.first or 0.0)
+        saved = max(
+            min(graph.best, _AROUND_OPERATION * len(operations)),
+            _OF_WORK * graph.best,
+        )
+        costs = graph.first or 0.0  # To make the graph, and roughly to compile
+        return (graph.steps + left) * saved > _WORTH_TRYING * costs
 
     def _try_xla(self, request: BlockRequest, clock: list[int]) -> None:
         """Compiles by XLA; the next steps run that way, to be timed."""

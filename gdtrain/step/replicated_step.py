@@ -97,7 +97,8 @@ class ReplicatedStep:
         """
         model = self._model
         return (
-            model._uses_default_step
+            self._method == "train_step"
+            and model._uses_default_step
             and model.distribute_strategy.num_replicas_in_sync == 1
             and not (self.check and self.check.reverts_steps)
         )

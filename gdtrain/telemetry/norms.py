@@ -385,6 +385,8 @@ class NonfiniteCount(Quantity):
             total *= tf.cast(record.loss, total.dtype)
         if _state.sums is not None:  # `exactly` repeats it if not finite.
             return {self.name: total - total}
+        if _state.in_float64:  # Few steps do, and all pay for a condition.
+            return {self.name: _count(tensors)}
         return {
             self.name: tf.cond(
                 tf.math.is_finite(total),

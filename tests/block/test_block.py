@@ -64,6 +64,46 @@ def test_ten_thousand_epochs_are_few_blocks_and_all_in_history(blocks):
     assert (np.diff(losses) < 1e-12 + 1e-5 * losses[:-1]).all()
 
 
+def inputs_of_loop(model):
+    """How many tensors but variables the loop of a model's steps is given."""
+    (compiled,) = model.train_function._compiled
+    (block,) = compiled._blocks.values()
+    graph = block._program.graph
+    loop = next(op for op in graph.get_operations() if "While" in op.type)
+    return sum(tensor.dtype != tf.resource for tensor in loop.inputs)
+
+
+def test_loop_over_whole_batches_carries_what_its_steps_need():
+    model = network()
+    telemetry = gdtrain.callbacks.Telemetry()
+    model.fit(X, Y, batch_size=20, verbose=0, callbacks=[telemetry])
+    # Its own two, steps done, rows, x, y, and the number of the first step
+    assert inputs_of_loop(model) <= 7
+
+
+class Tenths(keras.metrics.Metric):
+    """The number of batches so far, over ten."""
+
+    def __init__(self):
+        super().__init__(name="tenths", dtype="float64")
+        self.count = self.add_weight(
+            name="count", initializer="zeros", dtype="float64"
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(1.0)
+
+    def result(self):
+        return self.count / 10
+
+
+@pytest.mark.parametrize("size", [20, 6])
+def test_result_of_an_epoch_has_all_digits_of_its_metric(size):
+    model = network(metrics=[Tenths()])
+    history = model.fit(X, Y, batch_size=size, epochs=3, verbose=0)
+    assert history.history["tenths"] == [-(-20 // size) / 10] * 3
+
+
 class Epochs(gdtrain.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         pass
@@ -237,16 +277,16 @@ def test_trials_are_as_long_as_was_asked_for(
 
 
 class Clock:
-    """A clock on which each step of the graph takes a millisecond."""
+    """A clock on which each step takes as long, a millisecond by default."""
 
-    def __init__(self, monkeypatch, stalls):
+    def __init__(self, monkeypatch, stalls, seconds=1e-3):
         self.now, self.blocks, self.stalls = 0.0, 0, stalls
         monkeypatch.setattr(xla_choice, "time", self)
         call = xla_choice.Block.run
 
         def timed(block, source, steps, moment):
             self.blocks += 1
-            self.now += 1e-3 * steps + self.stalls.get(self.blocks, 0.0)
+            self.now += seconds * steps + self.stalls.get(self.blocks, 0.0)
             return call(block, source, steps, moment)
 
         monkeypatch.setattr(xla_choice.Block, "run", timed)
@@ -270,6 +310,18 @@ def test_machine_that_stalls_does_not_make_the_graph_look_slow(
     caplog.set_level(logging.INFO, "gdtrain")
     Clock(monkeypatch, stalls)
     fit(network(jit_compile="auto"), epochs=200)  # 800 steps, 0.8 seconds
+    assert ("jit_compile" in caplog.text) == is_tried
+
+
+@pytest.mark.parametrize(
+    "epochs, seconds, is_tried", [(1250, 1e-4, True), (125, 1e-3, False)]
+)
+def test_many_small_steps_are_worth_compiling_sooner_than_few_large_ones(
+    monkeypatch, caplog, epochs, seconds, is_tried
+):
+    caplog.set_level(logging.INFO, "gdtrain")
+    Clock(monkeypatch, {1: 0.4}, seconds)
+    fit(network(jit_compile="auto"), epochs=epochs)  # Half a second of steps
     assert ("jit_compile" in caplog.text) == is_tried
 
 
@@ -316,7 +368,9 @@ class Updates(keras.metrics.Metric):
 
     def __init__(self):
         super().__init__(name="updates")
-        self.count = self.add_weight(name="count", initializer="zeros")
+        self.count = self.add_weight(
+            name="count", initializer="zeros", dtype="float64"
+        )
         self.counts = []
 
     def update_state(self, y_true, y_pred, sample_weight=None):
