@@ -281,7 +281,6 @@ def test_a_step_of_ones_own_with_two_optimizers(tmp_path):
     check(tmp_path, model=model)
 
 
-@pytest.mark.long
 def test_two_replicas(tmp_path, two_replicas):
     def model():
         with two_replicas.scope():

@@ -179,7 +179,6 @@ def test_weight_decay_that_overflows_in_a_block_is_skipped(way):
     )
 
 
-@pytest.mark.long
 def test_on_two_replicas_as_on_one(two_replicas):
     def make():
         with two_replicas.scope():
