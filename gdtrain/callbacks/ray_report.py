@@ -15,7 +15,8 @@ from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.checkpoint.crashes import CrashLog, is_of_others
 from gdtrain.data.protocols import DataSource
 from gdtrain.diagnosis.diagnose import diagnose
-from gdtrain.diagnosis.verdicts import nonfinite, nothing_to_report
+from gdtrain.diagnosis.verdict import CURVE
+from gdtrain.diagnosis.verdicts import nonfinite, nothing_to_report, overshot
 from gdtrain.distributed import ray_session
 from gdtrain.distributed.ray_session import RaySession
 from gdtrain.loop.fit_state import FitState, State
@@ -70,8 +71,9 @@ class RayReport(BackupAndRestore):
         telemetry: A `gdtrain.callbacks.Telemetry` of the same `fit`, which is
             diagnosed at each report. More metrics then are `verdict`, the
             name of what `gdtrain.diagnose` found, and `trouble`: 1 if the loss
-            diverges or is not finite, else 0. `stop={"trouble": 1}` of Ray
-            Tune ends such a trial. Defaults to `None`.
+            diverges, was surely thrown up by the first updates, or is not
+            finite, else 0. `stop={"trouble": 1}` of Ray Tune ends such a
+            trial. Defaults to `None`.
 
     Raises:
         ImportError: if Ray is not installed.
@@ -291,5 +293,10 @@ def _verdict(telemetry: Telemetry) -> dict[str, Any]:
     if not len(telemetry.table):
         return {"verdict": nothing_to_report.NAME, "trouble": 0}
     found = diagnose(telemetry)
-    is_broken = nonfinite.is_broken([each.name for each in found.verdicts])
-    return {"verdict": found.verdict.name, "trouble": int(is_broken)}
+    # As sure as a curve makes it: the first losses of a good run may be high.
+    is_ruined = any(
+        nonfinite.is_broken([each.name])
+        or (each.name == overshot.NAME and each.confidence >= CURVE)
+        for each in found.verdicts
+    )
+    return {"verdict": found.verdict.name, "trouble": int(is_ruined)}

@@ -5,7 +5,6 @@ import copy
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import gdtrain
 from gdtrain.callbacks import diagnosis as live
@@ -232,9 +231,8 @@ def test_time_to_keep_steps_counts(monkeypatch):
     assert len(made) <= 1  # At the end
 
 
-def test_several_replicas_are_diagnosed_as_one():
-    devices = tf.config.list_logical_devices("CPU")[:2]
-    with tf.distribute.MirroredStrategy([one.name for one in devices]).scope():
+def test_several_replicas_are_diagnosed_as_one(two_replicas):
+    with two_replicas.scope():
         callback = gdtrain.callbacks.Diagnosis()
         descend(0.5, [callback], 40)
     alone = gdtrain.callbacks.Diagnosis()

@@ -218,7 +218,7 @@ def test_the_verdict_is_reported(storage):
     telemetry = gdtrain.callbacks.Telemetry()
     train(telemetry, rate=1e5, telemetry=telemetry)
     metrics, _ = storage.reports[-1]
-    assert metrics["verdict"] == "learning rate too large: diverging"
+    assert metrics["verdict"] == "learning rate too large: overshot"
     assert metrics["trouble"] == 1
 
 

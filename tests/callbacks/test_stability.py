@@ -152,8 +152,9 @@ def test_stability_of_an_unknown_limit_is_nan_and_said_once(caplog):
     with caplog.at_level(logging.WARNING, "gdtrain"):
         model = fit_network([stability, telemetry], "lion")
         model.fit(X, Y, verbose=0, callbacks=[stability])
-    assert len(caplog.records) == 1
-    assert "limit of Lion is not known" in caplog.text
+    # TensorFlow may say how often it traces.
+    said = [one.message for one in caplog.records if one.name == "gdtrain"]
+    assert len(said) == 1 and "limit of Lion is not known" in said[0]
     assert np.isnan(telemetry["stability"]).all()
     assert np.isnan(telemetry["stable_learning_rate"]).all()
     assert np.isfinite(telemetry["sharpness"]).sum() > 2

@@ -419,11 +419,8 @@ def test_data_that_can_be_read_only_once_are_refused():
         Task(model, iter([(x, y)]))
 
 
-def test_several_replicas_are_not_tried():
-    devices = tf.config.list_logical_devices("CPU")
-    if len(devices) < 2:
-        pytest.skip("one device")
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+def test_several_replicas_are_not_tried(two_replicas):
+    with two_replicas.scope():
         model, x, y = line()
     found = trial(Task(model, x, y), [("learning_rate", 0.1)])
     assert found == NotTried("the model trains on several replicas")
