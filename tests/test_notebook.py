@@ -1,10 +1,12 @@
 """What results look like in a notebook: well-formed, escaped, never broken."""
 
 import base64
+import io
 import sys
 import types
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -159,3 +161,12 @@ def test_long_tables_end_with_how_much_is_left_out():
 def test_telemetry_of_no_steps_is_shown():
     html = gdtrain.callbacks.Telemetry()._repr_html_()
     assert "no steps yet" in html and cells(html)[1:] == []
+
+
+def test_a_picture_is_shown_as_the_result_of_a_cell():
+    figure = gdtrain.plots.loss(telemetry())
+    picture = figure._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    shown = matplotlib.image.imread(io.BytesIO(picture))
+    width, height = figure.get_size_inches() * figure.dpi
+    assert shown.shape[:2] == (round(height), round(width))

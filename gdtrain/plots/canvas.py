@@ -1,6 +1,7 @@
 """What all pictures share: page, colors, fonts, axes, names."""
 
 import dataclasses
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -32,16 +33,28 @@ SMALL, MEDIUM = 8, 9.5  # Font sizes, in points
 Path = str | os.PathLike | None
 
 
-def new_figure(width: float, height: float) -> Figure:
+class Picture(Figure):
+    """A figure that a notebook shows as the result of a cell.
+
+    It shows those of pyplot only, which gdtrain does not use.
+    """
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png", dpi=self.dpi, facecolor=PAPER)
+        return drawn.getvalue()
+
+
+def new_figure(width: float, height: float) -> Picture:
     """An empty figure, its size in inches."""
-    return Figure(
+    return Picture(
         figsize=(width, height),
         layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
         facecolor=PAPER,
     )
 
 
-def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float) -> tuple[Picture, Axes]:
     """The same with one pair of axes."""
     figure = new_figure(width, height)
     return figure, figure.add_subplot()
