@@ -18,7 +18,6 @@ extensions = [
 exclude_patterns = ["_build"]
 default_role = "code"  # Docstrings have one backtick around names.
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 # Each tutorial is a program: it runs at each build, and an error ends it.
