@@ -38,25 +38,38 @@ html_title = "gdtrain"
 ROW = re.compile(r"^\|(.*)\|$")
 
 
-def tables_of_markdown(app, what, name, subject, options, lines):
+def tables(lines):
     """Docstrings have tables as Markdown has, which reads well in an editor."""
-    found = []
-    for line in lines:
+    found, header = [], 0
+    for number, line in enumerate(lines):
         row = ROW.match(line)
         if row is None:
             found.append(line)
         elif set(line) <= set("|-: "):
-            found[-1:] = [".. list-table::", "   :header-rows: 1", "", found[-1]]
+            found[header:header] = [".. list-table::", "   :header-rows: 1", ""]
         else:
-            cells = [cell.strip() for cell in row[1].split("|")]
-            found.append(
-                "\n".join(
-                    ("   * - " if not place else "     - ") + cell
-                    for place, cell in enumerate(cells)
-                )
-            )
-    lines[:] = "\n".join(found).split("\n")
+            if not ROW.match(lines[number - 1]):
+                header = len(found)
+            first, *others = (cell.strip() for cell in row[1].split("|"))
+            found += [f"   * - {first}", *(f"     - {one}" for one in others)]
+    return found
+
+
+def formulas(lines):
+    """An indented paragraph of a docstring is shown as it is."""
+    found, before = [], ""
+    for number, line in enumerate(lines):
+        is_first = line.startswith("    ") and not lines[number - 1].strip()
+        if is_first and not before.startswith(" "):
+            found += ["::", ""]
+        found.append(line)
+        before = line if line.strip() else before
+    return found
+
+
+def docstring(app, what, name, subject, options, lines):
+    lines[:] = tables(formulas(lines))
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", tables_of_markdown, priority=100)
+    app.connect("autodoc-process-docstring", docstring, priority=100)

@@ -89,8 +89,15 @@ def test_each_extra_that_is_advised_is_there():
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     extras = settings["options.extras_require"]
-    assert set(extras) == {"images", "plots", "ray", "examples", "test"}
+    assert set(extras) == {
+        "docs",
+        "examples",
+        "images",
+        "plots",
+        "ray",
+        "test",
+    }
     assert set(extras["ray"].split()) <= set(extras["test"].split())
     for part in ("images", "plots"):
-        for name in ("examples", "test"):
+        for name in ("docs", "examples", "test"):
             assert set(extras[part].split()) <= set(extras[name].split())

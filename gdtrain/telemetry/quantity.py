@@ -65,18 +65,19 @@ Measured = Mapping[str, tf.Tensor | Scalars | Histogram]
 class Quantity(abc.ABC):
     """A number measured in each step: a name, and how to measure it.
 
-    A subclass gives both:
+    A subclass gives both. One of gdtrain's own also says `preset`, and is
+    listed in `gdtrain.telemetry`.
 
-    ```python
-    class LossSquared(gdtrain.telemetry.Quantity):
-        name = "loss_squared"
+    Example:
 
-        def measure(self, record):
-            return {self.name: record.loss**2}
-    ```
-
-    One of gdtrain's own also says `preset`, and is listed in
-    `gdtrain.telemetry`.
+    >>> import tensorflow as tf, gdtrain
+    >>> from gdtrain.telemetry.measurement import evaluate
+    >>> class LossSquared(gdtrain.telemetry.Quantity):
+    ...     name = "loss_squared"
+    ...     def measure(self, record):
+    ...         return {self.name: record.loss**2}
+    >>> evaluate(LossSquared(), loss=tf.constant(3.0))
+    {'loss_squared': 9.0}
     """
 
     #: The name in logs, TensorBoard tags (`step/<name>`) and columns.
