@@ -30,3 +30,10 @@ class Case:
     def most(self) -> float:
         """The most confidence in a verdict that nothing is wrong."""
         return 1.0 if self.rate_trials else CURVE
+
+    @property
+    def what_decides(self) -> str:
+        """What tells too small a rate from what a network cannot learn."""
+        if self.task:
+            return "try a larger rate, then more or other layers"
+        return "gdtrain.diagnose(telemetry, model, x, y) tells them apart"

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
-from gdtrain.diagnosis.rate_trials import RateTrials
+from gdtrain.diagnosis.rate_trials import SHARE_OF_GAIN, RateTrials
 from gdtrain.diagnosis.run import NO_EPOCHS, Epochs, runs_of
 from gdtrain.diagnosis.task import Task
 from gdtrain.diagnosis.trial import Trial, Trials
@@ -332,7 +332,7 @@ def tried(verdict: Verdict, trials: Trials) -> Verdict:
     Advice that did not help is not given. That of a verdict by trials has
     been tried.
     """
-    if not verdict.changes or "share_of_gain" in verdict.evidence:
+    if not verdict.changes or SHARE_OF_GAIN in verdict.evidence:
         return verdict
     found = trials.run(verdict.changes)
     if not isinstance(found, Trial):

@@ -18,6 +18,9 @@ SMALLER = (0.1, 0.01, 0.001)
 
 STARTS: tuple[Start, ...] = ("last", "new")
 
+#: Name of the evidence that a verdict follows from trials
+SHARE_OF_GAIN = "share_of_gain"
+
 ENOUGH = 0.2  # Of the whole gain: such a rate is better
 NONE = 0.05  # Of the whole gain: less than that says that it is not
 
@@ -69,7 +72,7 @@ class RateTrial(NamedTuple):
             name,
             confidence(self.share / ENOUGH),
             steps,
-            {"learning_rate": rate, "share_of_gain": self.share},
+            {"learning_rate": rate, SHARE_OF_GAIN: self.share},
             text,
             advice or f"Try {self.rate:.2g}.",
             changes=(Change(kind, self.rate),),

@@ -176,11 +176,6 @@ class Run:
         return trend(self.loss, self.means[1])
 
     @property
-    def early_loss(self) -> np.ndarray:
-        """The first eighth of the losses."""
-        return self.loss[: max(len(self.loss) // 8, 1)]
-
-    @property
     def span(self) -> tuple[int, int]:
         """`(first, last)` step."""
         return int(self.steps[0]), int(self.steps[-1])

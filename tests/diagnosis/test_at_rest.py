@@ -1,11 +1,14 @@
 """Where a loss that is in no trouble is, and two that stand still."""
 
+import types
+
 import numpy as np
 import pytest
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.diagnose import verdicts_on
 from gdtrain.diagnosis.trend import FALLS
+from gdtrain.diagnosis.verdicts import not_learning
 from gdtrain.diagnosis.verdicts.plateau import gradient_rise
 from tests.diagnosis.descents import bowl, noisy
 from tests.diagnosis.runs import run_of
@@ -68,6 +71,14 @@ def test_loss_that_stays_as_it_was_is_not_learning(loss):
     assert found.confidence == 0.5
     assert "Either the learning rate is too small" in found.advice
     assert "gdtrain.diagnose(telemetry, model, x, y)" in found.advice
+
+
+def test_advice_asks_for_no_model_where_it_was_given():
+    run = run_of(loss=np.full(200, 0.7), learning_rate=np.full(200, 0.1))
+    task = types.SimpleNamespace(constant_loss=None)
+    [found] = not_learning.judge(Case(run, task=task))
+    assert "gdtrain.diagnose" not in found.advice
+    assert "try a larger rate" in found.advice
 
 
 def test_loss_of_zero_and_a_resumed_one_have_converged():

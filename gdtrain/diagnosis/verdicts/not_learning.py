@@ -26,10 +26,11 @@ def judge(case: Case) -> list[Verdict]:
         return [_no_better_than_constant(run, course, last, constant)]
     is_done = run.is_resumed or course.start == course.end == 0
     learns = course.ends_lower or course.came_down
-    return [] if is_done or learns else [_verdict(run, course)]
+    return [] if is_done or learns else [_verdict(case, course)]
 
 
-def _verdict(run: Run, course: Trend) -> Verdict:
+def _verdict(case: Case, course: Trend) -> Verdict:
+    run = case.run
     return Verdict(
         NAME,
         confidence(1.0),
@@ -39,8 +40,7 @@ def _verdict(run: Run, course: Trend) -> Verdict:
         "the start, no further down than noise.",
         "Either the learning rate is too small by far, or the network cannot "
         "learn this (check that inputs and targets belong together, and that "
-        "they vary): gdtrain.diagnose(telemetry, model, x, y) tells them "
-        "apart.",
+        f"they vary): {case.what_decides}.",
     )
 
 

@@ -48,8 +48,7 @@ CLOSE = 0.01  # Share of the gain at which the level counts as reached
 
 OR_CANNOT = (
     "So far the loss fell by less than batches differ. If that does not help, "
-    "the network cannot learn this: gdtrain.diagnose(telemetry, model, x, y) "
-    "tells them apart."
+    "the network cannot learn this"
 )
 
 
@@ -68,11 +67,12 @@ def judge(case: Case) -> list[Verdict]:
             return []
     if course.jumped:  # Too small a rate throws no loss up.
         return []
-    return _by_loss(run, course) or _by_path(run, course)
+    return _by_loss(case, course) or _by_path(case, course)
 
 
-def _by_loss(run: Run, course: Trend) -> list[Verdict]:
+def _by_loss(case: Case, course: Trend) -> list[Verdict]:
     """From a loss that falls steadily and slowly."""
+    run = case.run
     steps, loss = run.means
     even = run.trend_by_distance or course
     pace = fastest(loss, steps, course)
@@ -103,11 +103,12 @@ def _by_loss(run: Run, course: Trend) -> list[Verdict]:
         text += f"; {even.left:.0%} of the gain was still to come."
     # A share cannot be far beyond its threshold.
     sure = confidence(1 + 4 * (margins[0] - 1), margins[1], most=CURVE)
-    return [_verdict(run, sure, evidence, text)]
+    return [_verdict(case, sure, evidence, text)]
 
 
-def _by_path(run: Run, course: Trend) -> list[Verdict]:
+def _by_path(case: Case, course: Trend) -> list[Verdict]:
     """From weights that hardly moved while the loss fell, or did not yet."""
+    run = case.run
     path = path_length(run)
     if path == 0 or run.is_resumed or slowing(run) < KEPT:
         return []
@@ -128,11 +129,12 @@ def _by_path(run: Run, course: Trend) -> list[Verdict]:
         f"the loss is {course.end:.4g} after {course.start:.4g}."
     )
     sure = confidence(still / path, most=CURVE)
-    return [_verdict(run, sure, evidence, text)]
+    return [_verdict(case, sure, evidence, text)]
 
 
-def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
+def _verdict(case: Case, sure: float, evidence: dict, text: str) -> Verdict:
     """With a learning rate to try, if one is known."""
+    run = case.run
     rate = run.usual_learning_rate
     limit = run.measured_limit(len(run.steps) - 1)
     if rate and limit:
@@ -142,7 +144,7 @@ def _verdict(run: Run, sure: float, evidence: dict, text: str) -> Verdict:
     if run.trend is not None and run.trend.gain < run.trend.noise:
         # As it does while labels of chance are learned by heart.
         sure = 0.5
-        advice += f" {OR_CANNOT}"
+        advice += f" {OR_CANNOT}: {case.what_decides}."
     return Verdict(NAME, sure, run.span, evidence, text, advice, changes=change)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gdtrain.diagnosis.case import Case
+from gdtrain.diagnosis.rate_trials import SHARE_OF_GAIN
 from gdtrain.diagnosis.run import Run
 from gdtrain.diagnosis.task import Task
 from gdtrain.diagnosis.verdict import Change, Verdict, confidence
@@ -72,7 +73,7 @@ def _by_trial(case: Case, task: Task) -> list[Verdict]:
     return _verdict(
         case,
         confidence(tried.share / HELD),
-        {"weight_decay": strength, "share_of_gain": tried.share},
+        {"weight_decay": strength, SHARE_OF_GAIN: tried.share},
         f"Weight decay or regularizers of {strength:.3g} hold the weights "
         f"back: without them, {tried.trial}.",
     )
