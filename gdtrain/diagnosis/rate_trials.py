@@ -111,19 +111,15 @@ class RateTrials:
 
     def decides_for(self, kind: Kind) -> RateTrial | None:
         """The trial of a kind, if it is the best of all, and by enough."""
-        found = self._all.get(kind)
-        if found is None or found.share < ENOUGH:
+        found = self._best_that_holds(kind)
+        others = [one.share for name, one in self._all.items() if name != kind]
+        if found is None or found.share < max(ENOUGH, *others, 0):
             return None
-        most = max(one.share for one in self._all.values())
-        is_best = found.share == most
-        return found if is_best and self._holds(kind, found) else None
+        return found
 
     def rules_out(self, kind: Kind) -> bool:
         """Whether no rate of a kind adds anything to speak of."""
-        found = self._all.get(kind)
-        if found is None:
-            return False
-        return found.share < NONE or not self._holds(kind, found)
+        return kind in self._all and self._best_that_holds(kind) is None
 
     def better_from_new(self, rate: float | None) -> RateTrial | None:
         """The smaller rate that did best from new weights, if by enough.
@@ -172,23 +168,45 @@ class RateTrials:
         gain = (again.without - again.changed) / max(again.before - best, 1e-30)
         return gain > (NONE if kind == "smaller" else -ENOUGH)
 
+    def _best_that_holds(self, kind: Kind) -> RateTrial | None:
+        """The best trial of a kind that adds something, and holds.
+
+        Of two rates, the larger may do best from the last weights alone, as
+        one at the stable limit does, and the other from new ones as well.
+        """
+        if kind not in self._all:
+            return None
+        best = self._all[kind]
+        others = [
+            self._of(trial, rate) for rate, trial in self._tried[kind].items()
+        ]
+        others.sort(key=lambda one: one.share, reverse=True)
+        for one in [best, *others]:
+            if one.share >= NONE and self._holds(kind, one):
+                return one
+        return None
+
+    @functools.cached_property
+    def _tried(self) -> dict[Kind, dict[float, Trial]]:
+        """The trials of each kind that could be made, by rate."""
+        tried = {kind: self._try(kind) for kind in self._kinds}
+        return {kind: trials for kind, trials in tried.items() if trials}
+
     @functools.cached_property
     def _all(self) -> dict[Kind, RateTrial]:
         """The best trial of each kind."""
-        tried = {kind: self._tried(kind) for kind in self._kinds}
-        made = {kind: trials for kind, trials in tried.items() if trials}
-        best = min(
-            (one.changed for some in made.values() for one in some.values()),
-            default=math.inf,
-        )
         found: dict[Kind, RateTrial] = {}
-        for kind, trials in made.items():
+        for kind, trials in self._tried.items():
             rate = _best(trials, is_new=kind == "smaller from new weights")
-            share = self._share(trials[rate], best)
-            found[kind] = RateTrial(rate, share, trials[rate])
+            found[kind] = self._of(trials[rate], rate)
         return found
 
-    def _tried(self, kind: Kind) -> dict[float, Trial]:
+    def _of(self, trial: Trial, rate: float) -> RateTrial:
+        made = [one for some in self._tried.values() for one in some.values()]
+        best = min(one.changed for one in made)
+        return RateTrial(rate, self._share(trial, best), trial)
+
+    def _try(self, kind: Kind) -> dict[float, Trial]:
         """Trials by rate; the next is made while they get better."""
         found: dict[float, Trial] = {}
         least = math.inf

@@ -74,6 +74,20 @@ def test_smaller_rate_must_be_better_from_new_weights_too(from_new):
     assert (oscillating.NAME in names(case)) == is_better
 
 
+def test_second_best_rate_is_advised_where_the_best_does_not_hold():
+    """As 100 times the rate may be just at the limit, and 10 times far below.
+
+    At the limit the loss falls from the last weights, and not from new ones.
+    """
+    made_up = MadeUp(
+        {"last": {1.0: 0.5, 10.0: 0.4}, "new": {1.0: 0.6, 10.0: 2.0}}
+    )
+    trials = case_with(made_up).rate_trials
+    assert trials.of("larger").rate == 10.0
+    assert trials.decides_for("larger").rate == 1.0
+    assert not trials.rules_out("larger")
+
+
 def test_larger_rate_that_is_worse_from_the_start_is_not_advised():
     made_up = MadeUp({"last": {1.0: 0.3}, "new": {1.0: math.inf}})
     found = verdicts_on(case_with(made_up))
