@@ -24,7 +24,7 @@ from gdtrain.tuning.suggestions import RangeTestResult
 from gdtrain.tuning.sweep import sweep
 from gdtrain.tuning.sweep_result import SweepResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Curvature",
