@@ -2,6 +2,7 @@
 
 import importlib
 import types
+from typing import TYPE_CHECKING
 
 from gdtrain import (
     callbacks,
@@ -23,6 +24,9 @@ from gdtrain.tuning.learning_rate_finder import find_learning_rate
 from gdtrain.tuning.suggestions import RangeTestResult
 from gdtrain.tuning.sweep import sweep
 from gdtrain.tuning.sweep_result import SweepResult
+
+if TYPE_CHECKING:  # What editors see, who do not call `__getattr__`
+    from gdtrain import images, plots
 
 __version__ = "0.2.0.dev0"
 
