@@ -1,8 +1,18 @@
 """How Sphinx builds the documentation; `CONTRIBUTING.md` has the command."""
 
-import re
+import os
+import pathlib
+import sys
 
-import gdtrain
+ROOT = pathlib.Path(__file__).parents[1]
+# This folder's gdtrain, here and in the kernels that execute pages
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)
+os.environ["JUPYTER_PATH"] = str(ROOT / "docs" / "kernels")
+
+import examples._quiet  # noqa: E402, F401
+import gdtrain  # noqa: E402
+from docs.extensions.members import members_of_classes  # noqa: E402
 
 project = "gdtrain"
 author = "the authors of gdtrain"
@@ -14,62 +24,49 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "docs.extensions.docstrings",
+    "docs.extensions.notebooks",
+    "docs.extensions.offline",
+    "docs.extensions.one_file",
+    "docs.extensions.public_names",
+    "docs.extensions.signatures",
 ]
 exclude_patterns = ["_build"]
 default_role = "code"  # Docstrings have one backtick around names.
 
+myst_enable_extensions = ["attrs_block", "colon_fence"]
 myst_heading_anchors = 3
 
-# Each tutorial is a program: it runs at each build, and an error ends it.
+# Each page with code is a program: it runs at each build, in an empty folder.
+# An error ends the build, and so does what a page writes to stderr.
 nb_execution_mode = "force"
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 170
 nb_merge_streams = True
+nb_output_stderr = "warn"
 
-autodoc_typehints = "none"  # The signature has them.
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
+autosummary_context = {"members_of_classes": members_of_classes()}
 autosummary_generate = True
 autosummary_ignore_module_all = False
+python_maximum_signature_line_length = 68
 templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"
+html_theme_options = {
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "secondary_sidebar_items": ["page-toc"],
+    "show_nav_level": 2,
+    "footer_start": [],
+    "footer_end": [],
+}
 html_title = "gdtrain"
-
-ROW = re.compile(r"^\|(.*)\|$")
-
-
-def tables(lines):
-    """Docstrings have tables as Markdown has, which reads well in an editor."""
-    found, header = [], 0
-    for number, line in enumerate(lines):
-        row = ROW.match(line)
-        if row is None:
-            found.append(line)
-        elif set(line) <= set("|-: "):
-            found[header:header] = [".. list-table::", "   :header-rows: 1", ""]
-        else:
-            if not ROW.match(lines[number - 1]):
-                header = len(found)
-            first, *others = (cell.strip() for cell in row[1].split("|"))
-            found += [f"   * - {first}", *(f"     - {one}" for one in others)]
-    return found
-
-
-def formulas(lines):
-    """An indented paragraph of a docstring is shown as it is."""
-    found, before = [], ""
-    for number, line in enumerate(lines):
-        is_first = line.startswith("    ") and not lines[number - 1].strip()
-        if is_first and not before.startswith(" "):
-            found += ["::", ""]
-        found.append(line)
-        before = line if line.strip() else before
-    return found
-
-
-def docstring(app, what, name, subject, options, lines):
-    lines[:] = tables(formulas(lines))
-
-
-def setup(app):
-    app.connect("autodoc-process-docstring", docstring, priority=100)
+html_sidebars = {"index": []}
+html_static_path = ["_static"]
+html_css_files = ["gdtrain.css"]
+html_show_sourcelink = False
+html_copy_source = False

@@ -177,8 +177,9 @@ class DescentTrainer(StepRunner):
         """Configures the model for training.
 
         Args:
-            optimizer, loss, loss_weights, metrics, weighted_metrics,
-                run_eagerly, auto_scale_loss: As in `keras.Model.compile`.
+            optimizer, loss, loss_weights: As in `keras.Model.compile`.
+            metrics, weighted_metrics: As in `keras.Model.compile`.
+            run_eagerly, auto_scale_loss: As in `keras.Model.compile`.
             steps_per_execution: How many steps run as one program: a number,
                 obeyed as in Keras, or `"auto"`, the default: until something
                 in Python must see the model (`gdtrain.loop.pacing` says

@@ -26,6 +26,17 @@ class Shard(Protocol):
 
     Attributes:
         name: What errors call it.
+
+    Example:
+
+    >>> class Squares(Shard):
+    ...     name = "squares"
+    ...     def __len__(self):
+    ...         return 10
+    ...     def read(self, begin, end):
+    ...         return np.arange(begin, end) ** 2
+    >>> Squares().read(2, 5)
+    array([ 4,  9, 16])
     """
 
     name: str
@@ -41,7 +52,16 @@ class Shard(Protocol):
 
 
 class ShardError(ValueError):
-    """Why a shard cannot be read; names it and the record."""
+    """Why a shard cannot be read; names it and the record.
+
+    Example:
+
+    >>> ArrayShard((np.zeros(6), np.zeros(5)))
+    Traceback (most recent call last):
+        ...
+    gdtrain.data.shards.ShardError: All arrays of an ArrayShard must have as
+    many examples. Received: [5, 6].
+    """
 
 
 class ArrayShard(Shard):

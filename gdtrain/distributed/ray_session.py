@@ -185,6 +185,11 @@ def stop_repeated_crash() -> Any:
 
     Raises:
         ImportError: if Ray is not installed.
+
+    Example:
+
+    >>> from ray import train
+    >>> settings = train.RunConfig(callbacks=[stop_repeated_crash()])
     """
     check_installed("stop_repeated_crash")
     # Not at the top: Ray is optional, and takes a second to import.

@@ -61,6 +61,16 @@ class RandomPhotoChanges(keras.layers.Layer):
 
     Raises:
         ValueError: if the strength is outside its range.
+
+    Example:
+
+    >>> import keras, numpy as np, gdtrain
+    >>> changes = gdtrain.images.RandomPhotoChanges(seed=0)
+    >>> photos = np.full([2, 4, 4, 3], 100, "uint8")
+    >>> changes(photos, training=True).shape
+    TensorShape([2, 4, 4, 3])
+    >>> float(keras.ops.max(changes(photos, training=False)))  # As they are
+    100.0
     """
 
     NUMBERS = 7  # That each photo is changed by

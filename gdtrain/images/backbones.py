@@ -71,6 +71,17 @@ class Backbone:
             down: the first is next to the features. `layer.trainable = True`
             is all it takes to train one.
         fingerprint: Differs where architecture or weights do.
+
+    Example:
+
+    >>> network = keras.Sequential([
+    ...     keras.Input((8, 8, 3)),
+    ...     keras.layers.Conv2D(4, 3, name="edges"),
+    ...     keras.layers.GlobalAveragePooling2D(),
+    ... ])
+    >>> [top, *_] = open_backbone(network, size=8).trainable_blocks
+    >>> [layer.name for layer in top]
+    ['edges']
     """
 
     name: str

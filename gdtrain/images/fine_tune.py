@@ -44,6 +44,13 @@ class FineTuning:
             did not learn from it, over the temperature, `[n, classes]`.
         head_epochs: How many of the epochs in `history` are the head's.
         report: On the held-out photos, if it was written; see `fine_tune`.
+
+    Example:
+
+    >>> tuned = ["conv_1", "conv_2"]
+    >>> print(FineTuning(0.9, 0.95, True, tuned, np.zeros([20, 2]), 1))
+    cross-validated accuracy 0.900, with 2 layers of the backbone trained
+    0.950: kept
     """
 
     frozen_accuracy: float
@@ -132,6 +139,20 @@ def fine_tune(
 
     Raises:
         TypeError, ValueError: if an argument cannot be used.
+
+    Example:
+
+    >>> from gdtrain import images
+    >>> photos = np.repeat([[[[20]]], [[[230]]]], 10, 0) + np.zeros([8, 8, 3])
+    >>> labelled = images.from_arrays(
+    ...     photos.astype("uint8"), ["night"] * 10 + ["day"] * 10
+    ... )
+    >>> backbone = keras.Sequential([
+    ...     keras.Input([8, 8, 3]), keras.layers.GlobalAveragePooling2D()
+    ... ])
+    >>> model = images.fine_tune(labelled, backbone, verbose=0)
+    >>> answer = model.describe(photos[0].astype("uint8"))
+    night (0.9...
     """
     training = Training(
         epochs=checks.positive_integer("epochs", epochs),

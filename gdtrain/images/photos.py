@@ -30,6 +30,12 @@ class PhotoFile:
         digest: The SHA-256 of its content, or "" if that is not known.
         status: "read", "damaged", "skipped" or "duplicate".
         reason: Why it was not read, in a few words, or "".
+
+    Example:
+
+    >>> file = PhotoFile("a.jpg", "cat", "", "", "damaged", "it ends early")
+    >>> file.path, file.status
+    ('a.jpg', 'damaged')
     """
 
     path: str

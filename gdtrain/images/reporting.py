@@ -22,6 +22,14 @@ class Report(ReportNumbers):
     """How good a classifier is on held-out photos; see `report`.
 
     A notebook shows it as the page that `save_html` saves.
+
+    Example:
+
+    >>> few = LabelledImages(np.zeros([2, 8, 8, 3], "u1"), np.array([0, 1]), [])
+    >>> photos = Photos(["cat", "dog"], few, few, [], "Two photos.")
+    >>> found = report([[0.9, 0.1], [0.6, 0.4]], photos)
+    >>> found.accuracy, found.most_wrong[0].position
+    (0.5, 1)
     """
 
     def figures(self) -> dict[str, Any]:

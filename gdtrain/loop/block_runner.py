@@ -288,12 +288,11 @@ class BlockRunner:
         return StepClock.encode(first, varying, sent), by_name
 
     def begin(self) -> None:
-        """Begins a training: counts steps that move no weight."""
-        self._still_steps = 0.0
+        """Begins a training."""
         self._reports.begin()
 
     def warn_if_still(self) -> None:
-        """Warns if no weight has moved since `begin`."""
+        """Warns if no step has moved a weight, in this `fit` or before."""
         if self._still_steps > 0:
             warnings.warn(
                 f"No weight of {self._model.name} has moved in "

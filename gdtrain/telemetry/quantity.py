@@ -167,7 +167,18 @@ class Quantity(abc.ABC):
 
 
 class BlockQuantity(Quantity):
-    """A number of a block of steps as a whole, known after it has run."""
+    """A number of a block of steps as a whole, known after it has run.
+
+    Example:
+
+    >>> import gdtrain
+    >>> class SecondsOfBlock(gdtrain.telemetry.BlockQuantity):
+    ...     name = "seconds_of_block"
+    ...     def measure_block(self, examples, seconds):
+    ...         return {self.name: seconds}
+    >>> SecondsOfBlock().measure_block(examples=640, seconds=0.2)
+    {'seconds_of_block': 0.2}
+    """
 
     def measure(self, record: Record) -> Measured:
         """Nothing of a single step."""

@@ -131,7 +131,7 @@ class SweepResult:
 
     Args:
         job: The `SweepJob`.
-        runs: `SweepRun`s, one a learning rate.
+        runs: A `SweepRun` for each learning rate.
         vectorized: Whether all of them were trained in one program.
 
     Attributes:

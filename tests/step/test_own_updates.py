@@ -219,6 +219,29 @@ def test_step_that_moves_weights_is_not_warned_of(way, recwarn):
     assert not [w for w in recwarn if "moved" in str(w.message)]
 
 
+class OneWeight(gdtrain.Model):
+    """Has arrived after one step at learning rate 0.5: no later one moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = self.add_weight(initializer="zeros")
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = (self.w - 1.0) ** 2
+        self.w.assign_sub(0.5 * tape.gradient(loss, self.w))
+        return {"loss": loss}
+
+
+def test_weights_that_have_arrived_are_not_warned_of(recwarn):
+    model = OneWeight()
+    model.compile()
+    for _ in range(2):
+        model.fit(np.zeros([4, 1]), batch_size=4, epochs=3, verbose=0)
+    assert model.w.numpy() == 1
+    assert not [w for w in recwarn if "moved" in str(w.message)]
+
+
 class TwoNetworks(gdtrain.Model):
     """Two networks against each other, with an optimizer each."""
 
