@@ -7,7 +7,8 @@ import pytest
 from tests.docs import sources
 
 PAGES = sources.pages()
-README = sources.read(sources.ROOT / "README.md")  # tests/test_readme.py runs it
+# `tests/test_readme.py` runs its blocks.
+README = sources.read(sources.ROOT / "README.md")
 # Commands that install or start something, and cannot be run at each build
 NOT_EXECUTED = re.compile(
     r"#|(\S*/)?(pip|python3? -m pip) install |python3 -m venv |git clone "

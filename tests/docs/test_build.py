@@ -55,7 +55,9 @@ Mind.
 """
 )
 REFERENCE = "# Reference\n\n## Title\n\n|a|\n|-|\n\nAll names.\n"
-PROGRAMS = [page for page in sources.pages() if "{code-cell}" in str(page.blocks)]
+PROGRAMS = [
+    page for page in sources.pages() if "{code-cell}" in str(page.blocks)
+]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_docstring_has_signature_methods_and_example():
 
     Counter.__call__.__module__ = "gdtrain.counter"
     text = one_file.docstring("gdtrain.Counter", Counter)
-    assert text.startswith("## gdtrain.Counter\n\n```python\nCounter(start: int")
+    assert text.startswith("## gdtrain.Counter\n\n```python\nCounter(start")
     assert "```pycon\n>>> Counter()(2)\n2\n```" in text
     assert "### gdtrain.Counter.__call__" in text
 

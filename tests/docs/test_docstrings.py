@@ -4,7 +4,8 @@ from docs.extensions import docstrings, signatures
 
 
 def test_tables():
-    assert docstrings.tables(["| a | b |", "|---|--:|", "| 1 | 2 |", "end"]) == [
+    lines = ["| a | b |", "|---|--:|", "| 1 | 2 |", "end"]
+    assert docstrings.tables(lines) == [
         ".. list-table::",
         "   :header-rows: 1",
         "",

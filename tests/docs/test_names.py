@@ -36,7 +36,8 @@ def test_names_on_a_page_exist(file):
     missing = [
         name
         for name in sorted(set(NAME.findall("\n".join(texts))))
-        if not exists(name.removesuffix(".rst"))
+        if name != "gdtrain.NAME"  # Stands for any
+        and not exists(name.removesuffix(".rst"))
     ]
     assert missing == []
 
