@@ -3,14 +3,14 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gdtrain.callbacks.judged_steps import JudgedSteps, markdown
 from gdtrain.callbacks.tensorboard import TensorBoard
 from gdtrain.common import failures
 from gdtrain.diagnosis import verdict
-from gdtrain.diagnosis.diagnose import diagnose
+from gdtrain.diagnosis.diagnose import Judge, checked, diagnose
 from gdtrain.diagnosis.trend import ENOUGH
 from gdtrain.diagnosis.verdict import Verdict
 from gdtrain.diagnosis.verdicts import diverging, nonfinite
@@ -102,6 +102,8 @@ class Diagnosis(Callback):
     Args:
         quantities: What to measure, as in `gdtrain.callbacks.Telemetry`.
             Defaults to `"standard"`.
+        judges: Functions that find verdicts of your own, as in
+            `gdtrain.diagnose`. Defaults to none.
         clock: Returns the time in seconds. Defaults to `time.perf_counter`.
 
     Attributes:
@@ -128,6 +130,7 @@ class Diagnosis(Callback):
         self,
         quantities: Quantities = "standard",
         *,
+        judges: Sequence[Judge] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__()
@@ -137,6 +140,7 @@ class Diagnosis(Callback):
                 f"clock={clock!r}. Leave it out."
             )
         self.quantities = presets.resolve(quantities)
+        self._judges = checked(judges)
         self.diagnosis: verdict.Diagnosis | None = None
         self._clock = clock
         self._parts = failures.FailureReporter()
@@ -238,7 +242,7 @@ class Diagnosis(Callback):
         history = getattr(self.model, "history", None)  # Set by Keras
         if history is self._earlier:
             history = None
-        found = diagnose(self._steps, history=history)
+        found = diagnose(self._steps, history=history, judges=self._judges)
         self.diagnosis = found
         confirmed = self._confirmed.of(found.verdicts, self.steps_done)
         if is_last:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import keras
 import numpy as np
@@ -70,6 +70,7 @@ JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
     nothing_to_report.NAME: nothing_to_report.judge,
 }
 NAMES = tuple(JUDGES)
+Judge: TypeAlias = Callable[[Case], Sequence[Verdict]]
 _TAG = "epoch_loss"
 _TRIALS = 12  # Most diagnoses need no more
 _SAME = 0.05  # Of the gain: less makes no difference
@@ -169,6 +170,7 @@ def diagnose(
     sample_weight: Any = None,
     shuffle: bool = True,
     history: Any = None,
+    judges: Sequence[Judge] = (),
 ) -> Diagnosis:
     """Says what a training did, and what to try; it changes nothing.
 
@@ -251,6 +253,12 @@ def diagnose(
         shuffle: As `fit` was given it. Defaults to `True`.
         history: What `fit` returned, or its dict, where validation is to be
             judged. Defaults to that of the log folder, if it is one.
+        judges: Functions that find verdicts of your own, which come first.
+            Each gets a case and returns a list of `gdtrain.Verdict`, empty if
+            it finds nothing: `case.run` has `steps`, `loss_steps` and `loss`,
+            and `get(name)`, the numbers of any quantity, NaN at steps where
+            it was not measured; `case.found` has the names of gdtrain's
+            verdicts. Called for each optimizer of a step. Defaults to none.
 
     Returns:
         A `gdtrain.Diagnosis`: `.verdict` is the most important `Verdict`,
@@ -260,7 +268,8 @@ def diagnose(
 
     Raises:
         TypeError, ValueError, FileNotFoundError: if there is nothing to
-            read, or `model` is no gdtrain model that is built and compiled.
+            read, `model` is no gdtrain model that is built and compiled, or
+            `judges` are no functions that return verdicts.
 
     Example:
 
@@ -280,12 +289,13 @@ def diagnose(
         of trouble; Cohen et al., ICLR 2021, arXiv:2103.00065, section 2, for
         the limit.
     """
+    judges = checked(judges)
     source = open_source(telemetry)
     epochs = open_epochs(telemetry, history)
     length = steps_per_epoch(telemetry, source.steps, epochs.count)
     runs = runs_of(source.table, length, epochs)
     if model is None:
-        found = [verdict for run in runs for verdict in verdicts_on(Case(run))]
+        found = [one for run in runs for one in verdicts_on(Case(run), judges)]
         return Diagnosis(ranked(found))
     task = Task(
         model,
@@ -303,21 +313,42 @@ def diagnose(
             if rate and trials.reason is None:
                 rate_trials = RateTrials(trials, rate, run.has_decayed)
             case = Case(run, task=task, rate_trials=rate_trials)
-            found += [tried(one, trials) for one in verdicts_on(case)]
+            found += [tried(one, trials) for one in verdicts_on(case, judges)]
     return Diagnosis(ranked(found))
 
 
+def checked(judges: Sequence[Judge]) -> tuple[Judge, ...]:
+    """The same, as a tuple.
+
+    Raises:
+        TypeError: if they are no functions.
+    """
+    if not (isinstance(judges, Sequence) and all(map(callable, judges))):
+        raise TypeError(
+            "`judges` must be a list of functions. "
+            f"Received: judges={judges!r}. Write judges=[judge]."
+        )
+    return tuple(judges)
+
+
 def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """The same in the order of `NAMES`."""
-    return tuple(sorted(verdicts, key=lambda v: NAMES.index(v.name)))
+    """The same, those of users first, then in the order of `NAMES`."""
+    places = {name: place for place, name in enumerate(NAMES)}
+    return tuple(sorted(verdicts, key=lambda v: places.get(v.name, -1)))
 
 
-def verdicts_on(case: Case) -> list[Verdict]:
+def verdicts_on(case: Case, judges: Sequence[Judge] = ()) -> list[Verdict]:
     """All verdicts on one run, in order; never none."""
     found: list[Verdict] = []
-    for judge in JUDGES.values():
+    for judge in (*JUDGES.values(), *judges):
         names = frozenset(verdict.name for verdict in found)
-        found += judge(dataclasses.replace(case, found=names))
+        more = judge(dataclasses.replace(case, found=names))
+        if not isinstance(more, list | tuple):
+            raise TypeError(
+                "A judge must return a list of verdicts, empty if it finds "
+                f"nothing. Received: {more!r} from {judge!r}."
+            )
+        found += more
     if not case.run.name:
         return found
     return [

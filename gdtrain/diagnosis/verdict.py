@@ -46,8 +46,10 @@ class Verdict:
     """One finding.
 
     Args:
-        name: One of `gdtrain.diagnosis.diagnose.NAMES`.
-        confidence: In (0, 1]; see `confidence`.
+        name: One of `gdtrain.diagnosis.diagnose.NAMES`, or that of a
+            verdict of your own.
+        confidence: In (0, 1]: 1 - 1 / (2 * m) for what is m times beyond its
+            threshold.
         steps: `(first, last)`, the steps it concerns.
         evidence: A dict of numbers.
         text: A sentence with the evidence.

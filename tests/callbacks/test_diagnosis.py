@@ -80,10 +80,10 @@ def test_broken_runs_need_two_diagnoses():
 def test_diagnoses_take_a_hundredth_of_the_time(monkeypatch):
     clock, made = Clock(0.0), []
 
-    def slow(steps, history=None):
+    def slow(steps, **arguments):
         made.append(clock.now)
         clock.now += 2.0  # Seconds
-        return gdtrain.diagnose(steps, history=history)
+        return gdtrain.diagnose(steps, **arguments)
 
     class Time(gdtrain.callbacks.Callback):
         def on_block(self, table):
