@@ -2,6 +2,8 @@
 
 import base64
 import io
+import pathlib
+import subprocess
 import sys
 import types
 import xml.etree.ElementTree as ElementTree
@@ -170,3 +172,36 @@ def test_a_picture_is_shown_as_the_result_of_a_cell():
     shown = matplotlib.image.imread(io.BytesIO(picture))
     width, height = figure.get_size_inches() * figure.dpi
     assert shown.shape[:2] == (round(height), round(width))
+
+
+def test_a_fit_with_tensorboard_shows_nothing_of_its_own(tmp_path):
+    """In a real shell: Keras's summary would leave an empty output."""
+    pytest.importorskip("IPython")
+    code = """
+import keras, numpy as np
+from IPython.testing.globalipapp import start_ipython
+from IPython.utils.capture import capture_output
+shell = start_ipython()
+import gdtrain
+import rich.console
+rich.console._is_jupyter = lambda: True
+model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+with capture_output() as shown:
+    model.summary(print_fn=len)
+assert shown.outputs, "Keras has no empty output any more"
+board = gdtrain.callbacks.TensorBoard("logs")
+with capture_output() as shown:
+    model.fit(np.ones([4, 1]), np.ones([4, 1]), verbose=0, callbacks=[board])
+assert not shown.outputs, shown.outputs
+"""
+    root = pathlib.Path(__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]

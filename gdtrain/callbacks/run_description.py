@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from gdtrain.common import failures
+from gdtrain.common import failures, notebook
 from gdtrain.descent import optimizers, settings
 from gdtrain.keras_bridge import models
 from gdtrain.keras_bridge.optimizers import unwrapped
@@ -268,7 +268,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _summary(model: keras.Model) -> str:
     """What `model.summary()` prints."""
     lines: list[str] = []
-    model.summary(print_fn=lines.append, expand_nested=True)
+    with notebook.nothing_shown():
+        model.summary(print_fn=lines.append, expand_nested=True)
     return "\n".join(lines)
 
 

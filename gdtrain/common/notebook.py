@@ -1,9 +1,11 @@
 """Results in a notebook: small tables, and pictures."""
 
 import base64
+import contextlib
 import html
 import importlib
 import io
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -40,6 +42,24 @@ def show(result: Any, *parts: Callable[[], str]) -> str:
     if not any(shown):
         shown = [f"<pre>{escape(_words(result))}</pre>"]
     return f"<div>{''.join([*shown, *failed])}</div>"
+
+
+def nothing_shown() -> contextlib.AbstractContextManager:
+    """Within it, nothing is shown in a notebook; what is printed is.
+
+    `rich`, with which Keras prints summaries, shows an empty output where it
+    is asked for a text.
+
+    Example:
+
+    >>> with nothing_shown():
+    ...     print("printed")
+    printed
+    """
+    if "IPython" not in sys.modules:
+        return contextlib.nullcontext()
+    capture = importlib.import_module("IPython.utils.capture")
+    return capture.capture_output(stdout=False, stderr=False)
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
