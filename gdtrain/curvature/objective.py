@@ -1,5 +1,6 @@
 """The loss of a model over data, as a function of its weights."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -334,7 +335,9 @@ class Objective:
         """A function as a program, unless the model is to run eagerly."""
         if self.model.run_eagerly:
             return function
-        return tf.function(function, autograph=False)
+        # As a `partial`, each is a function of its own. TensorFlow counts a
+        # method of several objects as one that is traced again and again.
+        return tf.function(functools.partial(function), autograph=False)
 
     def values(self) -> Tensors:
         """The values of the weights now.

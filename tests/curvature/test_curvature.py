@@ -1,5 +1,6 @@
 """Curvature of models, against closed forms and full Hessians."""
 
+import logging
 import math
 
 import keras
@@ -225,6 +226,18 @@ def test_nothing_of_the_model_changes():
     before = models.everything(model)
     gdtrain.curvature(model, x, y, training=True, max_products=2)
     assert models.everything(model) == before
+
+
+def test_several_models_are_not_taken_for_one_that_is_traced_again(caplog):
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(caplog.handler)
+    x = np.ones([2, 1], "float32")
+    for _ in range(6):  # TensorFlow warns at the fifth.
+        model = gdtrain.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+        model.compile(loss="mse")
+        gdtrain.curvature(model, x, x)
+    logger.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
 
 
 def test_run_goes_on_as_if_it_had_not_been_looked_at():
