@@ -210,8 +210,8 @@ def _of_application(
             raise not_of_size(name, size, first_line(error)) from error
         raise ValueError(
             f"No ImageNet weights for {name}: {first_line(error)}. Connect to "
-            "the network, give a file as `weights=PATH`, or, for random "
-            "weights, `weights=None`."
+            "the network; or download that file elsewhere, and give it as "
+            "`weights=PATH`; or, for random weights, `weights=None`."
         ) from error
     if not is_imagenet and weights is not None:
         _load_weights(model, weights, name)

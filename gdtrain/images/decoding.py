@@ -1,6 +1,7 @@
 """One photo, of any kind and size, as an array."""
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -102,9 +103,9 @@ def decode(
     """Decodes a photo of any kind and size, and scales it.
 
     The kind is found by content, not by name: JPEG, PNG, WebP, GIF (its first
-    frame), BMP, TIFF (its first page), AVIF where Pillow reads it, HEIC after
-    `pillow_heif.register_heif_opener()`. A photo is turned upright as its
-    EXIF data say, 16 bits are scaled to 8, transparent pixels become white.
+    frame), BMP, TIFF (its first page), AVIF where Pillow reads it, HEIC where
+    pillow-heif is installed. A photo is turned upright as its EXIF data say,
+    16 bits are scaled to 8, transparent pixels become white.
     A large JPEG is decoded at reduced size, so it needs little memory.
 
     Args:
@@ -186,8 +187,10 @@ def opened(file: IO[bytes]) -> Image.Image:
         raise DamagedImage("", "it is empty")
     kind = kind_of(head)
     Image.init()
-    if kind == "HEIF" and kind not in Image.OPEN:
-        raise DamagedImage("", "it is HEIC: save it as JPEG")
+    if kind == "HEIF" and not _reads_heif():
+        raise DamagedImage(
+            "", "it is HEIC: run `pip install pillow-heif`, or save it as JPEG"
+        )
     if kind not in Image.OPEN:
         raise DamagedImage("", f"it is neither {KINDS}")
     # As `Image.open`, but its limit is on pixels, even if few are decoded.
@@ -202,6 +205,14 @@ def opened(file: IO[bytes]) -> Image.Image:
             f"have {limit}",
         )
     return image
+
+
+def _reads_heif() -> bool:
+    """Whether Pillow reads HEIC, for which it needs the package pillow-heif."""
+    if "HEIF" not in Image.OPEN:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("pillow_heif").register_heif_opener()
+    return "HEIF" in Image.OPEN
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

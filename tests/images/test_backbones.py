@@ -384,7 +384,7 @@ def test_a_download_that_fails_is_explained(monkeypatch):
     monkeypatch.setattr(keras.applications, "VGG16", fail)
     said = message("VGG16", size=32)
     assert said.startswith("No ImageNet weights for VGG16: URL fetch failure")
-    assert "weights=PATH" in said
+    assert "download that file elsewhere, and give it as `weights=PATH`" in said
 
 
 @pytest.mark.parametrize("weights", [None, "imagenet"])

@@ -3,6 +3,7 @@
 import pickle
 import runpy
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -194,6 +195,23 @@ def test_grey_pictures_become_colour_and_colour_grey(picture):
     assert (decode(grey, size=SIZE) == 77).all()
     white = picture(Image.new("RGB", (4, 4), (255, 255, 255)), "white.png")
     assert (decode(white, size=SIZE, channels=1) == 255).all()
+
+
+def test_heic_is_read_where_pillow_heif_is_installed(monkeypatch):
+    content = b"\0\0\0\x18ftypheic" + bytes(80)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # Not installed
+    with pytest.raises(DamagedImage, match="run `pip install pillow-heif`"):
+        decode(content, size=HEIGHT_AND_WIDTH)
+
+    def register():
+        opener = (lambda file, name: PHOTO.copy()), None
+        monkeypatch.setitem(Image.OPEN, "HEIF", opener)
+
+    installed = types.SimpleNamespace(register_heif_opener=register)
+    monkeypatch.setitem(sys.modules, "pillow_heif", installed)
+    decoded = decode(content, size=HEIGHT_AND_WIDTH)
+    np.testing.assert_array_equal(decoded, PIXELS)
 
 
 # -------------------------------------------------------------- orientation
