@@ -17,6 +17,7 @@ from gdtrain.plots.photos import (
     precision_recall,
     reliability,
 )
+from gdtrain.plots.quantities import quantity
 from gdtrain.plots.training import compare, loss, overview
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "overview",
     "precision_recall",
     "predictions",
+    "quantity",
     "reliability",
     "sweep",
     "update_ratios",

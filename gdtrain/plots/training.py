@@ -132,7 +132,7 @@ def compare(
         together = np.concatenate([*values, lines])
         canvas.scale_up(axes, together[together != 0])
         for (label, source), shade in zip(opened.items(), shades, strict=False):
-            _draw_course(axes, source.steps, source[name], shade, label)
+            draw_course(axes, source.steps, source[name], shade, label)
         own = shades if len(lines) > 1 else [canvas.INK]
         for limit, shade in zip(lines, own, strict=False):
             axes.axhline(limit, color=shade, linewidth=1, linestyle="--")
@@ -147,7 +147,7 @@ def compare(
     return canvas.finish(figure, path)
 
 
-def _draw_course(
+def draw_course(
     axes: Axes,
     steps: np.ndarray,
     values: np.ndarray,

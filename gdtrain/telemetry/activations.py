@@ -98,10 +98,16 @@ class ActivationMean(_ActivationQuantity):
 
         activation_mean/<layer> = mean over examples, places and features
 
-    Of layers with weights, and of layers that are activations.
+    Of layers with weights, and of layers that are activations. Far from 0
+    against the deviation, a layer passes on an offset that slows descent; a
+    mean that moves for long shows that the layers before it still change.
 
-    Unit: that of activations. Cost: one pass over the activations, shared by
-    the quantities of activations.
+    Columns: `activation_mean/<layer>`
+
+    Unit: that of activations.
+
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
 
     References:
         Glorot and Bengio, AISTATS 2010, section 3.
@@ -130,8 +136,12 @@ class ActivationDeviation(_ActivationQuantity):
     shrinks from layer to layer, the signal is lost; where it grows, it
     explodes.
 
-    Unit: that of activations. Cost: one pass over the activations, shared by
-    the quantities of activations.
+    Columns: `activation_deviation/<layer>`
+
+    Unit: that of activations.
+
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
 
     References:
         Glorot and Bengio, AISTATS 2010, section 3; He et al., ICCV 2015,
@@ -163,8 +173,12 @@ class DeadFraction(_ActivationQuantity):
     are activations. A unit with `relu` that is dead in every batch gets no
     gradient any more, as after too large a step.
 
-    Unit: none, from 0 to 1. Cost: one pass over the activations, shared by
-    the quantities of activations.
+    Columns: `dead_fraction/<layer>`
+
+    Unit: none, from 0 to 1.
+
+    Cost: one pass over the activations, shared by the quantities of
+    activations.
 
     References:
         Lu et al., Dying ReLU and Initialization, 2019, arXiv:1903.06733.

@@ -13,9 +13,14 @@ class Loss(Quantity):
         loss = mean over micro-batches and replicas of the loss descended
 
     It includes regularization and `add_loss`, as Keras's `loss` does; Keras's
-    is a running mean over the epoch, this is the step's own.
+    is a running mean over the epoch, this is the step's own. Its trend shows
+    whether descent gains, its jumps how far batches differ.
 
-    Unit: that of the loss. Cost: none, as the step computes it anyway.
+    Columns: `loss`
+
+    Unit: that of the loss.
+
+    Cost: none, as the step computes it anyway.
 
     Example:
 
@@ -40,10 +45,17 @@ class Loss(Quantity):
 class LearningRate(Quantity):
     """The learning rate of this update.
 
-    For a schedule, its value at the number of updates before this one. For
-    `keras.optimizers.MultiOptimizer`, `learning_rate/<optimizer>` for each.
+        learning_rate = schedule(number of updates before this one)
 
-    Unit: weight per gradient. Cost: none, as the step computes it anyway.
+    Without a schedule, the number that the optimizer has. For
+    `keras.optimizers.MultiOptimizer`, `learning_rate/<optimizer>` for each.
+    It shows whether a schedule, a callback or a restart did what was meant.
+
+    Columns: `learning_rate`
+
+    Unit: weight per gradient.
+
+    Cost: none, as the step computes it anyway.
 
     Example:
 
@@ -77,8 +89,11 @@ class LossChange(Quantity):
     It is unknown for a `train_step` of your own; then nothing is measured,
     and the log ("gdtrain") says so.
 
-    Unit: that of the loss. Cost: a second forward pass, some 6% of a
-    convolutional network's step.
+    Columns: `loss_change`
+
+    Unit: that of the loss.
+
+    Cost: a second forward pass.
 
     References:
         Nocedal and Wright, Numerical Optimization, 2006, section 3.1.
@@ -112,8 +127,11 @@ class PredictedLossChange(Quantity):
     came of it: for plain descent on a quadratic loss, half of it at the best
     learning rate along the gradient, nothing at twice that rate.
 
-    Unit: that of the loss. Cost: a copy of the weights, and one pass over it
-    and the gradients; some 9% of a small MLP's step.
+    Columns: `predicted_loss_change`, `predicted_loss_change/<layer>`
+
+    Unit: that of the loss.
+
+    Cost: a copy of the weights, and one pass over it and the gradients.
 
     References:
         Nocedal and Wright, Numerical Optimization, 2006, section 3.1

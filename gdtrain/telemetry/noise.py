@@ -18,9 +18,11 @@ class GradientCosine(Quantity):
     prevails. NaN where it is unknown: at the first step, after steps that
     were not measured, and for a gradient of zero.
 
-    Unit: none, from -1 to 1. Cost: a copy of the gradients that is kept, and
-    two passes over it; some 15% of a small MLP's step, within the noise of a
-    convolutional network's.
+    Columns: `gradient_cosine`, `gradient_cosine/<layer>`
+
+    Unit: none, from -1 to 1.
+
+    Cost: a copy of the gradients that is kept, and two passes over it.
 
     References:
         Balles and Hennig, Gradients as features for deep hyperparameter
@@ -102,7 +104,11 @@ class GradientNoiseScale(Quantity):
     unknown for a batch of one part; then nothing is measured, and the log
     ("gdtrain") says so.
 
-    Unit: examples. Cost: one pass over the gradient of each part.
+    Columns: `gradient_noise_scale`
+
+    Unit: examples.
+
+    Cost: one pass over the gradient of each part.
 
     References:
         McCandlish et al., An Empirical Model of Large-Batch Training, 2018,

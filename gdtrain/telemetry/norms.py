@@ -187,7 +187,11 @@ class GradientNorm(Quantity):
     minimum, grows without bound in a divergence, and is NaN or infinite where
     a gradient is.
 
-    Unit: that of the loss per weight. Cost: one pass over the gradients.
+    Columns: `gradient_norm`, `gradient_norm/<layer>`
+
+    Unit: that of the loss per weight.
+
+    Cost: one pass over the gradients.
 
     References:
         Goodfellow, Bengio and Courville, Deep Learning, 2016, section 8.2.1.
@@ -214,10 +218,15 @@ class WeightNorm(Quantity):
 
         weight_norm/<layer> = sqrt(sum over its weights of sum(weight ** 2))
 
-    Of trainable weights only; infinite for weights beyond 1.8e19, whose
-    squares overflow float32.
+    It grows while a layer learns, and shrinks at an even rate where weight
+    decay is stronger than the data. Of trainable weights only; infinite for
+    weights beyond 1.8e19, whose squares overflow float32.
 
-    Unit: that of weights. Cost: one pass over the weights.
+    Columns: `weight_norm/<layer>`
+
+    Unit: that of weights.
+
+    Cost: one pass over the weights.
 
     Example:
 
@@ -243,8 +252,12 @@ class UpdateNorm(Quantity):
     What the optimizer really did: with clipping, momentum, weight decay and
     constraints. For plain descent it is `learning_rate * gradient_norm`.
 
-    Unit: that of weights. Cost: a copy of the weights in each step that
-    measures, and one pass over it.
+    Columns: `update_norm`, `update_norm/<layer>`
+
+    Unit: that of weights.
+
+    Cost: a copy of the weights in each step that measures, and one pass over
+    it.
 
     Example:
 
@@ -279,7 +292,11 @@ class UpdateRatio(Quantity):
     them and NaN for one that does not; likewise for weights beyond 1.8e19,
     whose squares overflow float32.
 
-    Unit: none. Cost: a copy of the weights and two passes over them.
+    Columns: `update_ratio/<layer>`
+
+    Unit: none.
+
+    Cost: a copy of the weights and two passes over them.
 
     References:
         Karpathy, CS231n notes, "Neural Networks Part 3", ratio of
@@ -318,9 +335,11 @@ class DistanceFromStart(Quantity):
     from there. Noise makes it grow with the root of the number of steps, a
     slope with the number itself.
 
-    Unit: that of weights. Cost: a copy of the weights that is kept, and one
-    pass over it; some 16% of a small MLP's step, within the noise of a
-    convolutional network's.
+    Columns: `distance_from_start`, `distance_from_start/<layer>`
+
+    Unit: that of weights.
+
+    Cost: a copy of the weights that is kept, and one pass over it.
 
     References:
         Hoffer, Hubara and Soudry, NeurIPS 2017, arXiv:1705.08741, section 4.
@@ -360,8 +379,11 @@ class NonfiniteCount(Quantity):
 
     0 in a healthy step. Exact up to 2 ** 24, as float32 counts.
 
-    Unit: entries. Cost: one pass over the gradients, which it shares with
-    `GradientNorm`.
+    Columns: `nonfinite_count`
+
+    Unit: entries.
+
+    Cost: one pass over the gradients, which it shares with `GradientNorm`.
 
     Example:
 

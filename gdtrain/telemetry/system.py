@@ -26,9 +26,17 @@ _PROCESS = pathlib.Path("/proc/self/statm")
 class ExamplesPerSecond(BlockQuantity):
     """Examples of a block of steps over the seconds that it took.
 
-    Known at the last step of each block.
+        examples_per_second = examples / seconds
 
-    Unit: examples per second. Cost: none.
+    Known at the last step of each block. The first block is slow, as it is
+    compiled; a fall later on has a cause outside the model, such as its data,
+    callbacks that end blocks, or other programs.
+
+    Columns: `examples_per_second`
+
+    Unit: examples per second.
+
+    Cost: none.
 
     Example:
 
@@ -61,7 +69,11 @@ class InputWait(Quantity):
     its own, without what it waits for others, which `Workers` has. A step of
     several updates has it under the name of each.
 
-    Unit: seconds. Cost: some microseconds.
+    Columns: `input_wait`
+
+    Unit: seconds.
+
+    Cost: some microseconds.
 
     Example:
 
@@ -81,9 +93,11 @@ class InputWait(Quantity):
 class Workers(BlockQuantity):
     """How fast each of several workers is, and how long it waits for others.
 
-    `workers/examples_per_second/<worker>` is how many examples the worker
-    would have a second if it waited for nobody, and
-    `workers/waiting/<worker>` the share of time that it waits: for gradients of
+        workers/examples_per_second/<worker> = examples / (seconds - waiting)
+        workers/waiting/<worker> = waiting / seconds
+
+    The first is how many examples the worker would have a second if it waited
+    for nobody, the second the share of time that it waits: for gradients of
     others and for their batches, beyond what the all-reduce takes the worker
     which comes to it last. A straggler is the one that waits least, and has the
     fewest examples a second; the log ("gdtrain") names it. Known at the last
@@ -92,7 +106,11 @@ class Workers(BlockQuantity):
     What is not seen is waiting elsewhere: in layers that communicate by
     themselves, such as synchronized batch normalization, and as an epoch ends.
 
-    Unit: examples per second; a share of 1. Cost: none.
+    Columns: `workers/examples_per_second/<worker>`, `workers/waiting/<worker>`
+
+    Unit: examples per second; a share of 1.
+
+    Cost: none.
 
     Example:
 
@@ -122,12 +140,21 @@ class Workers(BlockQuantity):
 class DeviceMemory(BlockQuantity):
     """Bytes in use on the device, at the end of a block of steps.
 
-    On an accelerator, what TensorFlow has allocated there; on a CPU, the
+        device_memory = bytes in use when the block has ended
+
+    Where it grows from epoch to epoch, something is kept that should not be;
+    how much is free says whether a larger batch fits.
+
+    On an accelerator, it is what TensorFlow has allocated there; on a CPU, the
     resident memory of the process (on macOS its peak; on Windows it is
     unknown). With several accelerators, `device_memory/GPU:0` and so on.
     Exact to one part in 2 ** 24, as float32.
 
-    Unit: bytes. Cost: some 10 microseconds for each block.
+    Columns: `device_memory`
+
+    Unit: bytes.
+
+    Cost: some 10 microseconds for each block.
 
     Example:
 

@@ -1,24 +1,35 @@
 """What telemetry costs: `fit` with it over `fit` without, in one run.
 
-    python -m tests.benchmarks.telemetry_cost [--repeats 7] [--each]
+    python -m tests.benchmarks.telemetry_cost [--repeats 7]
+    python -m tests.benchmarks.telemetry_cost --each FILE [--repeats 7]
 
 Each variant is trained between two trainings without telemetry, so that both
 meet the same machine; the tables have medians of the ratios of all repeats.
-With `--each`, also what every single quantity costs. It is no test: on a busy
-machine the figures vary. Takes four minutes on two cores, with `--each` half
-an hour.
+With `--each`, what every single quantity costs at each step, also as a CSV file
+that the documentation shows: in time of the processor, on one thread, which
+other programs disturb least. It is no test: on a busy machine the figures vary.
+Takes four minutes on two cores.
 """
 
 import argparse
+import csv
 import os
+import statistics
 import tempfile
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf  # noqa: E402
 
 import gdtrain  # noqa: E402
 from gdtrain.telemetry import presets  # noqa: E402
 from tests.benchmarks import jobs, machine, writing  # noqa: E402
-from tests.benchmarks.variants import Variant, measure  # noqa: E402
+from tests.benchmarks.variants import (  # noqa: E402
+    Variant,
+    measure,
+    repeated,
+)
 
 # Job, how it is compiled, and epochs of one training: about a second
 NETWORKS = [
@@ -26,6 +37,8 @@ NETWORKS = [
     ("digits_mlp", False, 120),
     ("digits_mlp", True, 240),
 ]
+# The same for single quantities, whose ratios need less time
+EACH = [("digits_cnn", 3), ("digits_mlp", 30)]
 WANTED = {
     ("digits_cnn", "standard"): 1.05,
     ("digits_cnn", "full"): 1.25,
@@ -84,40 +97,78 @@ def line(repeats):
     print(f"  times faster{keras_seconds / ours:20.0f}, at least 100")
 
 
-def each(repeats):
-    """Prints what every quantity costs by itself, at each step."""
-    for name, jit_compile, epochs in NETWORKS:
-        job = jobs.make(name)
-        makers = {"off": lambda: []}
-        for quantity in presets.PRESETS["full"]:
-            makers[quantity.name] = telemetry([quantity.every(1)])
-        variants = {
-            how: Variant(job, jit_compile, make) for how, make in makers.items()
-        }
-        seconds, ratios = measure(
-            variants, dict.fromkeys(variants, epochs), repeats
+def each(repeats, path):
+    """Prints what every quantity costs by itself, and writes it to a file.
+
+    One that needs a batch of several parts is compared with a training that
+    has them. Quartiles say how far repeats differ.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with open(path, "w", newline="") as file:
+        print(f"# {machine.summary(machine.describe())}", file=file)
+        print(f"# median of {repeats} repeats", file=file)
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(
+            ["network", "quantity", "microseconds_a_step"]
+            + ["times_as_long", "lower_quartile", "upper_quartile"]
         )
-        print(f"\n{name}, {'XLA' if jit_compile else 'a graph'}, each alone")
-        for how, ratio in ratios.items():
-            more = (seconds[how] - seconds["off"]) / job.steps_per_epoch
-            print(f"  {how:24}{more * 1e6:+8.0f} us a step{ratio:7.3f}")
+        for name, epochs in EACH:
+            job = jobs.make(name)
+            network = jobs.TITLES[name]
+            print(f"\n{network}, a graph, each alone")
+            for how, found in _each_of(job, epochs, repeats):
+                rows.writerow([network, how, *found])
+                file.flush()
+                print(f"  {how:24}{found[0]:>8} us a step{found[1]:>7}")
+
+
+def _each_of(job, epochs, repeats):
+    """Yields each quantity with its row of figures."""
+    for parts in (1, 2):
+        some = [
+            quantity
+            for quantity in presets.PRESETS["full"]
+            if ("gradient_parts" in quantity.needs) == (parts > 1)
+        ]
+        makers = {"off": lambda: []} | {
+            quantity.name: telemetry([quantity.every(1)]) for quantity in some
+        }
+        variants = {
+            how: Variant(job, False, make, microbatches=parts)
+            for how, make in makers.items()
+        }
+        times, ratios = repeated(
+            variants,
+            dict.fromkeys(variants, epochs),
+            repeats,
+            time.process_time,
+        )
+        step = statistics.median(times["off"]) / job.steps_per_epoch
+        for how, values in ratios.items():
+            low, middle, high = statistics.quantiles(values, n=4)
+            more = (middle - 1) * step * 1e6
+            yield (
+                how,
+                (f"{more:.1f}", f"{middle:.3f}", f"{low:.3f}", f"{high:.3f}"),
+            )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--each", action="store_true")
+    parser.add_argument("--each", metavar="FILE")
     options = parser.parse_args()
     print(machine.summary(machine.describe()))
     print("Ratio to the first, median of", options.repeats)
+    if options.each:
+        return each(options.repeats, options.each)
     networks(options.repeats)
     line(options.repeats)
     print(
         f"\nwriting: {writing.measure():.2f} us a scalar on the writer's "
         "thread, at most 2"
     )
-    if options.each:
-        each(options.repeats)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ class Variant:
         self._model = peers_keras.model(base, job, **how)
         self._callbacks = callbacks
 
-    def seconds(self, epochs):
-        """How long an epoch takes."""
+    def seconds(self, epochs, clock=time.perf_counter):
+        """How long an epoch takes, by a clock."""
         callbacks = self._callbacks()
         gc.collect()
         gc.disable()
-        start = time.perf_counter()
+        start = clock()
         self._model.fit(
             self._job.x,
             self._job.y,
@@ -35,32 +35,44 @@ class Variant:
             verbose=0,
             callbacks=callbacks,
         )
-        seconds = time.perf_counter() - start
+        seconds = clock() - start
         gc.enable()
         return seconds / epochs
 
 
-def measure(variants, epochs, repeats):
-    """Median seconds of an epoch, and ratio to the first: two dicts.
+def repeated(variants, epochs, repeats, clock=time.perf_counter):
+    """Seconds of an epoch, and ratios to the first: two dicts of lists.
 
     The first variant is trained before and after each other one, whose time
     is compared with the mean of both: the speed of a machine drifts.
+
+    Args:
+        variants: By name, each a `Variant`.
+        epochs: By name, how many to train.
+        repeats: How often.
+        clock: Returns seconds; `time.process_time` for those of the processor.
     """
     first, *others = variants
     times = {name: [] for name in variants}
     ratios = {name: [] for name in others}
     for repeat in range(1 + repeats):  # The first one warms up
-        before = variants[first].seconds(epochs[first])
+        before = variants[first].seconds(epochs[first], clock)
         for name in others:
-            seconds = variants[name].seconds(epochs[name])
-            after = variants[first].seconds(epochs[first])
+            seconds = variants[name].seconds(epochs[name], clock)
+            after = variants[first].seconds(epochs[first], clock)
             if repeat:
                 times[name].append(seconds)
                 times[first].append(before)
                 ratios[name].append(2 * seconds / (before + after))
             before = after
+    return times, ratios
+
+
+def measure(variants, epochs, repeats):
+    """The medians of what `repeated` returns, the first's ratio 1."""
+    times, ratios = repeated(variants, epochs, repeats)
     return (
         {name: statistics.median(values) for name, values in times.items()},
-        {first: 1.0}
+        dict.fromkeys(list(variants)[:1], 1.0)
         | {name: statistics.median(r) for name, r in ratios.items()},
     )

@@ -1,4 +1,28 @@
-"""The loss is smooth, and falls no more."""
+"""The loss is smooth, and falls no more.
+
+Trigger:
+    The loss does not fall beyond noise in the last half, or less than
+    {trend.LEFT:.1%} of the gain is to come; it varies by no more than 0.1% of
+    the gain; and nothing else was found.
+Evidence:
+    `start`, `end` and `noise` of the loss; `share_left` of the gain.
+Confused with:
+    "learning rate decayed too early", where the rate stands still, not the
+    descent; "plateau", where the gradient grows. How low the loss could be
+    with other layers does not show in it.
+Advice:
+    Stop here: more steps change nothing.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(200)
+>>> loss = 0.2 + np.exp(-n / 5)
+>>> print(gdtrain.diagnose(StepTable(n + 1, ["loss"], loss[:, np.newaxis])))
+converged (confidence 0.80, steps 101 to 200)
+  The loss came from 1.2 to 0.2 and falls no more.
+  Stop here: more steps change nothing.
+"""
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.trend import LEFT, Trend

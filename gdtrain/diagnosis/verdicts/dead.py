@@ -1,4 +1,34 @@
-"""Layers without a gradient, or with silent units."""
+"""Layers without a gradient, or with silent units.
+
+Trigger:
+    In a typical step, {SHARE:.0%} of the units of a layer or more output 0
+    for the whole batch (where `dead_fraction` is measured); or the gradient
+    of a layer is exactly 0 at {STEPS:.0%} of the steps or more, and that of
+    others is not.
+Evidence:
+    `dead_fraction` or `steps_without_gradient`, a share.
+Confused with:
+    "nothing moves", where no layer has a gradient; "vanishing gradients",
+    which are small, but not 0. That nothing passes is measured; why, is not:
+    its confidence is at most {verdict.CURVE:g}.
+Advice:
+    Start again with a smaller learning rate, biases of 0 or above, or
+    `leaky_relu`.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(60)
+>>> loss = 2 + 0.1 * 0.9**n
+>>> columns = np.stack([loss, np.full(60, 0.97)], 1)
+>>> names = ["loss", "dead_fraction/hidden"]
+>>> print(gdtrain.diagnose(StepTable(n + 1, names, columns)))
+dead layer (confidence 0.80, steps 1 to 60)
+  97% of the units of hidden output 0 for whole batches: nothing behind it
+    learns.
+  Start again with a smaller learning rate, biases of 0 or above, or
+    leaky_relu.
+"""
 
 import numpy as np
 

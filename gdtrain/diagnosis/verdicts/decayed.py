@@ -1,4 +1,36 @@
-"""The learning rate decayed to nothing while the loss still fell."""
+"""The learning rate decayed to nothing while the loss still fell.
+
+Trigger:
+    The last half of the steps or more add less than {run.WASTED:.0%} to the
+    sum of all learning rates, and before that the loss still fell, with
+    {LEFT:.0%} of the gain or more to come; or the rate was near its largest
+    for {FEW:.0%} of the steps only. With the model: a rate that is held, tried
+    for some steps, adds {rate_trials.ENOUGH:.0%} of the gain or more.
+Evidence:
+    `learning_rate` at the end, `largest_learning_rate`,
+    `share_of_steps_after_decay`, and `share_left` of the gain; or
+    `share_of_gain`, what the trial adds.
+Confused with:
+    "converged": a loss stands still after a decay whether or not it could
+    fall. "learning rate too small", where it was too small from the start.
+Advice:
+    Let the learning rate decay later: keep it near its largest for more
+    steps.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(200)
+>>> rate = 0.1 * 0.9**n
+>>> loss = np.exp(-np.cumsum(rate))  # As far as the rates take it
+>>> columns = np.stack([loss, rate], 1)
+>>> table = StepTable(n + 1, ["loss", "learning_rate"], columns)
+>>> print(gdtrain.diagnose(table))
+learning rate decayed too early (confidence 0.71, steps 30 to 200)
+  The learning rate decayed from 0.1 to 7.84e-11: steps 30 to 200, 86% of all,
+    hardly move the weights.
+  Let the learning rate decay later: keep it near 0.1 for more steps.
+"""
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.rate_trials import ENOUGH, RateTrial

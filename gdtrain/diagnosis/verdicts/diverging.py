@@ -1,4 +1,41 @@
-"""Learning rate too large: the loss grows."""
+"""Learning rate too large: the loss grows.
+
+Trigger:
+    The loss ends above its start by more than {SURE:g} standard errors of its
+    noise and rises at least {ENDS_ABOVE:g} times as much in the second half
+    as in the first; or, with batches, it came {ROSE:g} times as high as it
+    varied before, and ends above its start; or it lost {LOST:.0%} of its gain
+    again. Of few losses, or before one that is not finite: the last of them
+    are high, {ROSE:g} times what the loss varied before. Of one loss and its
+    gradient: a step of that length must make the loss grow {ROSE:g} times,
+    and nothing is finite after it.
+Evidence:
+    `loss_growth` and `loss_growth_a_step`; `learning_rate`; and
+    `stable_learning_rate`, the limit, where it was measured or follows from
+    the growth.
+Confused with:
+    "exploding gradients", which are there before the first update;
+    "overshot", where the loss is thrown up at first and stays; NaN in the
+    data, of which "non-finite" says so.
+Advice:
+    Take {limits.SHARE:g} times the stable limit, or less; a third of the
+    learning rate where the limit is not known.
+    `gdtrain.find_learning_rate` looks for one.
+Example:
+
+>>> import keras, numpy as np, gdtrain
+>>> x = np.linspace(0, 2, 100)
+>>> line = keras.layers.Dense(1, kernel_initializer="zeros", name="line")
+>>> model = gdtrain.Sequential([keras.Input([1]), line])
+>>> optimizer = gdtrain.GradientDescent(0.7)
+>>> model.compile(optimizer, "mse", jit_compile=False)
+>>> telemetry = gdtrain.callbacks.Telemetry()
+>>> y = 0.1 * x + 0.5
+>>> _ = model.fit(x, y, 100, 40, verbose=0, callbacks=[telemetry])
+>>> print(gdtrain.diagnose(telemetry))
+learning rate too large: diverging (confidence ...
+  ...
+"""
 
 import dataclasses
 import math

@@ -1,4 +1,38 @@
-"""Inputs of a scale or an offset that makes descent slow."""
+"""Inputs of a scale or an offset that makes descent slow.
+
+Trigger:
+    With the model and its data: the inputs that a layer with weights receives
+    have means, sizes or unequal spreads for which descent needs
+    {STEPS:g} times as many steps as for standardized ones or more, and the
+    model has not learned: outputs explain less than {learned.LEARNED:.0%} of
+    the variance of targets, and a straight line in the inputs would add
+    {learned.GAIN:.0%} of it; or outputs are no better than a constant, or not
+    finite.
+Evidence:
+    `steps`, how many times as many are needed; `offset`, `spread` and `size`
+    of the inputs; `gain`, what a straight line would add.
+Confused with:
+    "learning rate too small" and "diverging", which are what it looks like
+    from telemetry alone: no rate suits all directions.
+Advice:
+    Standardize each feature with the numbers of the training data, or begin
+    the model with an adapted `keras.layers.Normalization`; divide pixels by
+    255.
+Example:
+
+>>> import keras, numpy as np, gdtrain
+>>> keras.utils.set_random_seed(0)
+>>> x = np.random.default_rng(0).normal(size=[200, 2])
+>>> y = x.sum(1)
+>>> x[:, 1] = 500 + 100 * x[:, 1]
+>>> model = gdtrain.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+>>> model.compile(keras.optimizers.Adam(0.1), "mse", jit_compile=False)
+>>> telemetry = gdtrain.callbacks.Telemetry()
+>>> _ = model.fit(x, y, 200, 50, verbose=0, callbacks=[telemetry])
+>>> print(gdtrain.diagnose(telemetry, model, x, y).verdict)
+inputs not scaled (confidence ...
+  ...
+"""
 
 import keras
 

@@ -1,4 +1,38 @@
-"""Labels that contradict those of all similar examples."""
+"""Labels that contradict those of all similar examples.
+
+Trigger:
+    With the model and its data, of a classifier: among the quarter of the
+    examples whose {NEIGHBOURS} nearest neighbours agree most, {FLOOR:.0%} or
+    more have another label than these, {ERRORS:g} standard errors above
+    that for sure; and such labels are nearly as frequent there as elsewhere
+    ({FLAT:g} times or more), as they are by chance and where classes overlap
+    they are not.
+Evidence:
+    `share` of such labels, and its `standard_error`.
+Confused with:
+    Inputs that lack what sets the classes apart, which looks the same.
+    "overfitting", which is what training on such labels leads to.
+Advice:
+    Look at the labels that are named. Until they are right, stop early, or
+    use `label_smoothing`: a model that trains on learns them by heart.
+Example:
+
+>>> import keras, numpy as np, gdtrain
+>>> keras.utils.set_random_seed(0)
+>>> random = np.random.default_rng(0)
+>>> y = np.arange(400) % 2
+>>> x = random.normal(size=[400, 2]) + 6 * y[:, np.newaxis]
+>>> y = np.where(random.random(400) < 0.2, 1 - y, y)  # One in five is wrong
+>>> layers = [keras.Input([2]), keras.layers.Dense(1, "sigmoid")]
+>>> model = gdtrain.Sequential(layers)
+>>> optimizer = keras.optimizers.Adam(0.1)
+>>> model.compile(optimizer, "binary_crossentropy", jit_compile=False)
+>>> telemetry = gdtrain.callbacks.Telemetry()
+>>> _ = model.fit(x, y, 100, 20, verbose=0, callbacks=[telemetry])
+>>> print(gdtrain.diagnose(telemetry, model, x, y).verdict)
+label noise (confidence ...
+  ...
+"""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,28 @@
-"""The loss varies with the batches, and falls no more."""
+"""The loss varies with the batches, and falls no more.
+
+Trigger:
+    The loss does not fall beyond noise in the last half, by less than
+    {trend.FALLS:g} standard errors; it varies from step to step by more than
+    0.1% of the gain; and nothing else was found.
+Evidence:
+    `start`, `end` and `noise` of the loss.
+Confused with:
+    "oscillating", where the loss turns back at nearly each step.
+    "learning rate too small", where it is still to fall: it has fallen here.
+Advice:
+    If the loss is too high: lower the learning rate, or use larger batches.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(200)
+>>> noise = np.random.default_rng(0).normal(0, 0.03, 200)
+>>> loss = 0.2 + np.exp(-n / 10) + noise
+>>> print(gdtrain.diagnose(StepTable(n + 1, ["loss"], loss[:, np.newaxis])))
+noise floor (confidence 0.80, steps 101 to 200)
+  The loss stays at 0.1936 and varies by 0.031 a step with the batches.
+  If that is too high: lower the learning rate, or use larger batches.
+"""
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.trend import FALLS, Trend

@@ -1,4 +1,29 @@
-"""Numbers that are NaN or infinite."""
+"""Numbers that are NaN or infinite.
+
+Trigger:
+    A loss, or a number in a gradient, is NaN or infinite.
+Evidence:
+    `first_step`, and `nonfinite_count` where it was measured.
+Confused with:
+    What comes before it is the cause: "diverging" is named first where the
+    loss grew until then. At step 1, before any update, it is the data, the
+    loss or the first weights.
+Advice:
+    Look for NaN and very large values in the data, and for log(0) and 0/0 in
+    the loss. `gdtrain.callbacks.NonfiniteGuard` names layer and examples, and
+    reverts such a step.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(60)
+>>> loss = np.where(n < 40, 0.98**n, np.nan)
+>>> print(gdtrain.diagnose(StepTable(n + 1, ["loss"], loss[:, np.newaxis])))
+non-finite (confidence 1.00, steps 41 to 60)
+  Step 41 is the first that is not finite. The loss before it is 0.4548.
+  Look for NaN in the data, log(0) and 0/0 in the loss, and for numbers that
+    grow too large; gdtrain.callbacks.NonfiniteGuard names layer and examples.
+"""
 
 from collections.abc import Collection
 

@@ -1,4 +1,33 @@
-"""The loss does not fall beyond noise."""
+"""The loss does not fall beyond noise.
+
+Trigger:
+    The loss ends no lower than it began, beyond noise, and nothing else was
+    found. With the model and its data: the loss is not {LEARNED:.0%} below
+    that of the best constant output, and no other learning rate helps.
+Evidence:
+    `start` and `end` of the loss, and its `noise`; with the data,
+    `loss_of_constant`.
+Confused with:
+    "learning rate too small" by far, which only a trial with the model tells
+    apart. "noise floor", where the loss fell before.
+Advice:
+    Check that inputs and targets belong together, and that inputs say
+    something of targets; then try more or other layers.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> noise = np.random.default_rng(0).normal(0, 0.02, 200)
+>>> columns = np.stack([0.69 + noise, np.full(200, 0.1)], 1)
+>>> table = StepTable(range(1, 201), ["loss", "learning_rate"], columns)
+>>> print(gdtrain.diagnose(table))
+not learning (confidence 0.50, steps 1 to 200)
+  The loss is 0.6857 at the end and 0.6925 at the start, no further down than
+    noise.
+  Either the learning rate is too small by far, or the network cannot learn
+    this (check that inputs and targets belong together, and that they vary):
+    gdtrain.diagnose(telemetry, model, x, y) tells them apart.
+"""
 
 import math
 

@@ -1,4 +1,42 @@
-"""One order of examples in all epochs, similar ones together."""
+"""One order of examples in all epochs, similar ones together.
+
+Trigger:
+    From {EPOCHS} epochs of {BATCHES} batches or more: the loss takes the same
+    course in each epoch (a correlation of {SAME:g} or more with the next
+    one, {CHANCE:g} standard errors from 0), jumps up and falls slowly
+    ({JUMPS:g} standard errors of a skewness), by {RANGE:.0%} of what it fell
+    in all epochs or more. With the data: they are sorted by their targets, by
+    more than {SORTED:g} where 1 is sorted, each epoch takes them in that
+    order, and the model has not learned.
+Evidence:
+    `correlation_of_epochs`, `skewness_of_steps` and `range`, or
+    `sortedness`.
+Confused with:
+    "oscillating": there the loss turns back at each step, here once for each
+    kind of example. A fixed order of examples that are mixed does no harm,
+    and has no verdict.
+Advice:
+    Shuffle: `fit(..., shuffle=True)` for arrays; `dataset.shuffle(n)` before
+    `batch`, with n the number of all examples, for a `tf.data.Dataset`.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> course = np.tile(0.7 ** np.arange(8), 4)  # Of the batches of an epoch
+>>> random = np.random.default_rng(0)
+>>> epochs = [course + 0.8**n + random.normal(0, 0.02, 32) for n in range(8)]
+>>> loss = np.concatenate(epochs)
+>>> table = StepTable(range(1, 257), ["loss"], loss[:, np.newaxis])
+>>> history = {"loss": [epoch.mean() for epoch in epochs]}
+>>> print(gdtrain.diagnose(table, history=history))
+data not shuffled (confidence 0.75, steps 1 to 256)
+  Within each epoch the loss takes the same course (correlation 1.00 from
+    epoch to epoch; a random order has 0 +- 0.072): it jumps and falls again
+    at the same places, by 1.3 times what it fell in all epochs. The examples
+    come in one order, similar ones together.
+  Shuffle: `fit(..., shuffle=True)` for arrays; `dataset.shuffle(n)` with n
+    the number of all examples, before `batch`, for a tf.data.Dataset.
+"""
 
 import math
 from typing import NamedTuple

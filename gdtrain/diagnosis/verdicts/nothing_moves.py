@@ -1,4 +1,31 @@
-"""No weight changes at any step."""
+"""No weight changes at any step.
+
+Trigger:
+    At every step, the learning rate is 0; or the gradient is 0; or updates
+    are shorter than {ROUNDING:.1g} of the weights, which float32 rounds away,
+    and the length of no layer's weights changes (of {trend.ENOUGH} steps or
+    more). Not where all losses are 0: there is nothing to learn then.
+Evidence:
+    `learning_rate` or `gradient_norm`, which is 0, or `update_ratio`, the
+    longest update as a share of the weights.
+Confused with:
+    "learning rate too small", where weights move, but little; "dead layer",
+    where some layers have no gradient, not all.
+Advice:
+    Raise the learning rate, or shorten the warm-up of its schedule. Look at
+    what is frozen (`trainable = False`), at an output or a loss that is
+    constant, and at how your `train_step` applies gradients.
+Example:
+
+>>> import gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> names = ["loss", "learning_rate"]
+>>> table = StepTable(range(1, 41), names, [[0.7, 0.0]] * 40)
+>>> print(gdtrain.diagnose(table))
+nothing moves (confidence 1.00, steps 1 to 40)
+  No weight moves: the learning rate is 0 at every step.
+  Raise it; a schedule that warms up may be longer than the training.
+"""
 
 import numpy as np
 

@@ -1,4 +1,24 @@
-"""Too few losses to judge."""
+"""Too few losses to judge.
+
+Trigger:
+    There are fewer than {trend.ENOUGH} finite losses, and nothing else was
+    found.
+Evidence:
+    `losses`, how many there are.
+Confused with:
+    "converged": that there is no trouble is not known here.
+Advice:
+    Train on, with `quantities="standard"`.
+Example:
+
+>>> import gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> table = StepTable([1, 2, 3], ["loss"], [[0.5], [0.4], [0.3]])
+>>> print(gdtrain.diagnose(table))
+nothing to report (confidence 1.00, steps 1 to 3)
+  Losses that can be judged: 3; 8 are needed.
+  Train on, with quantities='standard'.
+"""
 
 from gdtrain.diagnosis.case import Case
 from gdtrain.diagnosis.trend import ENOUGH

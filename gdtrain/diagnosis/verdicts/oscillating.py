@@ -1,4 +1,40 @@
-"""Learning rate too large: descent jumps from side to side."""
+"""Learning rate too large: descent jumps from side to side.
+
+Trigger:
+    In the last half of the steps, before a rate that decayed to nothing: the
+    cosine of consecutive gradients is {TURNS:g} or less in a typical step, or
+    loss or weights turn back at {ALTERNATES:.0%} of the steps; and that
+    costs: the loss jumps by {HARMS:.0%} of the gain, or so much of it is to
+    come. With the model: a smaller rate, tried for some steps, adds
+    {rate_trials.ENOUGH:.0%} of the gain or more.
+Evidence:
+    `gradient_cosine`, or `alternation`, the share of steps that turn back;
+    `learning_rate`; `stable_learning_rate` where it is known; or
+    `share_of_gain`, what the trial adds.
+Confused with:
+    "noise floor": independent noise of batches turns back at two of three
+    steps. Jumps alone are no trouble: descent at the edge of stability makes
+    them, often at the best of all rates.
+Advice:
+    Halve the learning rate, or take {limits.SHARE:g} times the stable limit.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> curvature, weights = np.array([1.0, 0.001]), np.ones(2)
+>>> before, rows = np.full(2, np.nan), []
+>>> for _ in range(60):
+...     gradient = curvature * weights
+...     lengths = np.linalg.norm(gradient) * np.linalg.norm(before)
+...     loss = curvature @ weights**2 / 2
+...     rows.append([loss, gradient @ before / lengths, 1.99])
+...     weights, before = weights - 1.99 * gradient, gradient
+>>> names = ["loss", "gradient_cosine", "learning_rate"]
+>>> print(gdtrain.diagnose(StepTable(range(1, 61), names, rows)))
+learning rate too large: oscillating (confidence 0.62, steps 31 to 60)
+  learning_rate 1.99: the gradient points back after each step (cosine -1).
+  Try 1.
+"""
 
 import numpy as np
 

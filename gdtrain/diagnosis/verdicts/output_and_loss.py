@@ -1,4 +1,39 @@
-"""An output whose activation, units or targets do not suit its loss."""
+"""An output whose activation, units or targets do not suit its loss.
+
+Trigger:
+    With the model and its data, one of these. Softmax, or a loss of classes,
+    with one unit. A loss that takes logits, of an output that has its softmax
+    or sigmoid already, or another activation of limited range. A loss that
+    takes probabilities, of outputs below 0 or above 1. Targets of
+    `categorical_crossentropy` of which more than {FEW:.0%} do not add up to
+    1; targets of `binary_crossentropy` beyond 0 to 1. Targets that the last
+    activation cannot reach, by {BEYOND:.0%} of their variance or more.
+Evidence:
+    What does not fit: such as `least_loss`, below which no example comes, or
+    `share_outside`, the share of outputs that are no probabilities.
+Confused with:
+    "learning rate too small" and "not learning", which is what this looks
+    like from telemetry alone.
+Advice:
+    Compile with the `from_logits` that the output has, or change the last
+    activation or the number of units, as the text says.
+Example:
+
+>>> import keras, numpy as np, gdtrain
+>>> keras.utils.set_random_seed(0)
+>>> x = np.random.default_rng(0).normal(size=[200, 2])
+>>> y = (x[:, 0] > 0).astype(int)
+>>> layers = [keras.Input([2]), keras.layers.Dense(2)]  # No softmax
+>>> model = gdtrain.Sequential(layers)
+>>> optimizer = gdtrain.GradientDescent(0.1)
+>>> loss = "sparse_categorical_crossentropy"
+>>> model.compile(optimizer, loss, jit_compile=False)
+>>> telemetry = gdtrain.callbacks.Telemetry()
+>>> _ = model.fit(x, y, 50, 10, verbose=0, callbacks=[telemetry])
+>>> print(gdtrain.diagnose(telemetry, model, x, y))
+output and loss do not fit (confidence ...
+  ...
+"""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,33 @@
-"""The loss of validation rises while that of training falls."""
+"""The loss of validation rises while that of training falls.
+
+Trigger:
+    Of {EPOCHS} epochs of validation or more: the loss of validation ends
+    above its least by {RISE:.0%} of what it, or the loss of training, fell,
+    and by {NOISE:g} standard deviations of its noise; that of training has
+    fallen since.
+Evidence:
+    `best_epoch`, `least_val_loss`, `val_loss` and `loss`.
+Confused with:
+    "label noise", which is learned by heart in the same way. "diverging",
+    where the loss of training rises too.
+Advice:
+    Stop at the best epoch (`keras.callbacks.EarlyStopping`), use more data,
+    or regularize.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(20)
+>>> loss = np.exp(-n / 5)
+>>> history = {"loss": loss, "val_loss": 0.3 + 0.04 * np.abs(n - 6)}
+>>> table = StepTable(n + 1, ["loss"], loss[:, np.newaxis])
+>>> print(gdtrain.diagnose(table, history=history).verdict)
+overfitting (confidence 0.80, steps 8 to 20)
+  The loss of validation was least, 0.3, at epoch 7 and is 0.82 now; that of
+    training is 0.0224.
+  Stop at epoch 7 (keras.callbacks.EarlyStopping), use more data, or
+    regularize.
+"""
 
 from typing import NamedTuple
 

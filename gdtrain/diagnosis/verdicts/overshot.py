@@ -3,6 +3,38 @@
 Optimizers that bound their updates do not diverge at too large a rate, and
 units that saturate bound the loss. What remains is a loss that does not come
 below its start, of weights that are many times as long.
+
+Trigger:
+    The loss ends no lower than it began, the weights of a layer became
+    {GROWS:g} times as long or more, and the first {EARLY:.0%} of the updates
+    together were as long as the weights or longer. With the model: a smaller
+    rate from new weights, tried for some steps, is better than the whole run
+    by {rate_trials.ENOUGH:.0%} of the gain or more.
+Evidence:
+    `growth_of_weights`, `early_path` and `learning_rate`; or `share_of_gain`,
+    what the trial adds.
+Confused with:
+    "diverging", where the loss goes on rising; "not learning", where the
+    weights have not moved far.
+Advice:
+    Start again, with a tenth of the learning rate: these weights are lost.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(100)
+>>> noise = np.random.default_rng(0).normal(0, 0.3, 100)
+>>> loss = np.where(n == 0, 0.7, 4 + noise)
+>>> length = np.where(n == 0, 60.0, 61.0)
+>>> update = np.where(n == 0, 20.0, 0.001)  # As a share of the weights
+>>> names = ["loss", "learning_rate"]
+>>> names += ["weight_norm/hidden", "update_ratio/hidden"]
+>>> columns = [loss, np.full(100, 0.5), length, update]
+>>> print(gdtrain.diagnose(StepTable(n + 1, names, np.stack(columns, 1))))
+learning rate too large: overshot (confidence 0.80, steps 1 to 100)
+  learning_rate 0.5: the weights of hidden became 19.3 times as long, and the
+    loss came from 0.7 to 3.979.
+  Start again with 0.05, a tenth of it.
 """
 
 import numpy as np

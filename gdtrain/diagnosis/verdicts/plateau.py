@@ -1,4 +1,34 @@
-"""The loss stands still while the gradient grows: a saddle."""
+"""The loss stands still while the gradient grows: a saddle.
+
+Trigger:
+    In the last half, the loss changes by less than {STANDS:.0%} of what it
+    fell, without noise; the gradient of the last quarter is more than
+    {RISES:g} times that of the third, and still grows; and nothing else was
+    found. With the model, not where no larger rate helps.
+Evidence:
+    `gradient_rise`, and `start`, `end` and `noise` of the loss.
+Confused with:
+    "converged", where the gradient shrinks, and what a gradient that is
+    mostly rounding looks like.
+Advice:
+    Train on: more steps lead away from a saddle; larger first weights, or
+    momentum, do so sooner.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(200)
+>>> loss = 1 + np.exp(-n / 5) - 1e-6 * np.exp(n / 40)
+>>> gradient = 0.02 * np.exp(-n / 5) + 1e-3 * np.exp(n / 80)
+>>> columns = np.stack([loss, gradient], 1)
+>>> table = StepTable(n + 1, ["loss", "gradient_norm"], columns)
+>>> print(gdtrain.diagnose(table))
+plateau (confidence 0.72, steps 101 to 200)
+  The loss stands at 0.9999, but the gradient grows, by 1.87 over the last
+    quarter: this is a saddle, no minimum.
+  More steps lead away from it; larger first weights, or momentum, do so
+    sooner.
+"""
 
 import numpy as np
 

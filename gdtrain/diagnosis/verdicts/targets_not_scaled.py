@@ -1,4 +1,34 @@
-"""Targets far from the size of what a new model gives."""
+"""Targets far from the size of what a new model gives.
+
+Trigger:
+    With the model and its data, of a regression: the mean of the targets is
+    {FAR:g} of their standard deviations from 0 or more, or that deviation is
+    {FAR:g} or more, or 1 / {FAR:g} or less; and the model has not learned, as
+    in "inputs not scaled", where predictions that are multiplied and shifted
+    would be better.
+Evidence:
+    `offset` and `size` of the targets; `gain`, the share of their variance
+    that multiplying and shifting adds.
+Confused with:
+    "learning rate too small": the weights have far to go. "diverging", where
+    targets are large.
+Advice:
+    Standardize the targets, `(y - y.mean()) / y.std()`, and turn predictions
+    back.
+Example:
+
+>>> import keras, numpy as np, gdtrain
+>>> keras.utils.set_random_seed(0)
+>>> x = np.random.default_rng(0).normal(size=[200, 2])
+>>> y = 5000 + 50 * x.sum(1)
+>>> model = gdtrain.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+>>> model.compile(keras.optimizers.Adam(0.1), "mse", jit_compile=False)
+>>> telemetry = gdtrain.callbacks.Telemetry()
+>>> _ = model.fit(x, y, 200, 50, verbose=0, callbacks=[telemetry])
+>>> print(gdtrain.diagnose(telemetry, model, x, y).verdict)
+targets not scaled (confidence ...
+  ...
+"""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,38 @@
-"""Learning rate too small."""
+"""Learning rate too small.
+
+Trigger:
+    The loss falls steadily, by {FASTEST:.0%} of the gain in its fastest step
+    at most, and {LEFT:.0%} of the gain or more is to come. Or the weights
+    hardly moved: all updates together are at most {STILL:g} times as long as
+    the weights, {SHORT:g} times where the loss still falls, as long where it
+    has not begun to fall. With the model: a larger rate, tried for some
+    steps, adds {rate_trials.ENOUGH:.0%} of the gain or more.
+Evidence:
+    `learning_rate`; `share_left` of the gain, `fastest_step`, `steps_needed`;
+    or `path`, the length of all updates; or `share_of_gain`, what the trial
+    adds.
+Confused with:
+    "not learning": before a loss has begun to fall, telemetry alone does not
+    tell them apart. "converging", where steps are as long as they can be and
+    more of them is all that it takes. "inputs not scaled", where no rate is
+    large enough.
+Advice:
+    Ten times the learning rate, again and again until the loss falls within
+    some steps; {limits.SHARE:g} times the stable limit where it is measured.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(200)
+>>> columns = np.stack([np.exp(-n / 500), np.full(200, 0.001)], 1)
+>>> table = StepTable(n + 1, ["loss", "learning_rate"], columns)
+>>> print(gdtrain.diagnose(table))
+learning rate too small (confidence 0.78, steps 1 to 200)
+  The loss fell from 1 to 0.688 in 200 steps; at this pace it needs about
+    2,104 more to come to 1.21e-06.
+  Try 0.01, ten times as much, and again until the loss falls within some
+    steps.
+"""
 
 import math
 

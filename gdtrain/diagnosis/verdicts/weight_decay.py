@@ -1,4 +1,36 @@
-"""Weights that decay faster than the data make them grow."""
+"""Weights that decay faster than the data make them grow.
+
+Trigger:
+    From telemetry: all layers shrink at one rate (the fastest at most
+    {ALIKE:g} times as fast as the slowest), to less than 1 / {SHRUNK:g}.
+    With the model and its data: without weight decay, a trial adds
+    {HELD:.0%} of the gain or more; or decay makes {PULLS:.0%} of the gradient
+    or more, and longer weights have a lower loss; or the weights are at most
+    {SHORT:g} times as large as new ones and nothing is learned.
+Evidence:
+    `shrunk` and `decay_a_step`, or `weight_decay` and what is gained without
+    it.
+Confused with:
+    "learning rate too small" and "not learning". Weights that shrink a
+    little are normal, and have no verdict.
+Advice:
+    Use a hundredth of the `weight_decay` or the regularizer, or none.
+Example:
+
+>>> import numpy as np, gdtrain
+>>> from gdtrain.telemetry import StepTable
+>>> n = np.arange(200)
+>>> shorter = np.exp(-n / 100)
+>>> names = ["loss", "weight_norm/hidden", "weight_norm/output"]
+>>> columns = [1 + 0.3 * np.exp(-n / 30), 3 * shorter, 5 * shorter]
+>>> table = StepTable(n + 1, names, np.stack(columns, 1))
+>>> print(gdtrain.diagnose(table).verdict)
+weight decay too strong (confidence 0.79, steps 1 to 200)
+  The weights of all layers shrink at one rate, 0.01 a step, until they are
+    7.3 times shorter or more: this is decay, which the data hardly work
+    against.
+  Use a far smaller weight_decay or regularizer, a hundredth of it, or none.
+"""
 
 import numpy as np
 
