@@ -30,6 +30,7 @@ extensions = [
     "docs.extensions.one_file",
     "docs.extensions.public_names",
     "docs.extensions.signatures",
+    "docs.extensions.verdicts",
 ]
 exclude_patterns = ["_build"]
 default_role = "code"  # Docstrings have one backtick around names.

@@ -25,8 +25,7 @@ def fill(
 
     def read(app: Sphinx, read_name: str, source: list[str]) -> None:
         if read_name == name:
-            for file in files:
-                app.env.note_dependency(file)
+            app.env.dependencies[name].update(files)
             source[0] = page(source[0])
 
     app.connect("source-read", read)

@@ -25,17 +25,20 @@ _DIRECTIVE = re.compile(
 _ROLE = re.compile(r"\{[\w:-]+\}(?=`)")
 
 
-def notebook(path: pathlib.Path) -> nbformat.NotebookNode:
+def notebook(
+    path: pathlib.Path, text: str | None = None
+) -> nbformat.NotebookNode:
     """Makes a notebook from the source of a page.
 
     Args:
         path: The page, in Markdown with code cells.
+        text: Its source. Defaults to what the file has.
 
     Returns:
         A notebook without outputs. Links to pages that are programs lead to
         their notebooks, those to other pages are text.
     """
-    found = read_myst_markdown_notebook(path.read_text(encoding="utf-8"))
+    found = read_myst_markdown_notebook(text or path.read_text("utf-8"))
     kernel = found.metadata["kernelspec"]
     found.metadata = nbformat.from_dict({"kernelspec": kernel})
     for number, cell in enumerate(found.cells):
@@ -112,6 +115,7 @@ def _write(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
     for page in sorted(app.env.found_docs):
-        if pages.is_program(pages.source(app.env, page)):
-            path = pathlib.Path(app.outdir, f"{page}.ipynb")
-            nbformat.write(notebook(pathlib.Path(app.env.doc2path(page))), path)
+        text = pages.source(app.env, page)
+        if pages.is_program(text):
+            made = notebook(pathlib.Path(app.env.doc2path(page)), text)
+            nbformat.write(made, pathlib.Path(app.outdir, f"{page}.ipynb"))

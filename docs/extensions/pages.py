@@ -26,5 +26,7 @@ def in_order(env: BuildEnvironment, page: str = "index") -> Iterator[str]:
 
 
 def source(env: BuildEnvironment, page: str) -> str:
-    """The text of a page as it is written."""
-    return pathlib.Path(env.doc2path(page)).read_text(encoding="utf-8")
+    """The text of a page, with what extensions fill in."""
+    text = [pathlib.Path(env.doc2path(page)).read_text(encoding="utf-8")]
+    env.events.emit("source-read", page, text)
+    return text[0]

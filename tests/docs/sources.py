@@ -5,8 +5,14 @@ import functools
 import pathlib
 import re
 
+from docs.extensions import verdicts
+
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+# Pages that extensions fill in
+_FILLED = {
+    DOCS / f"{verdicts.PAGE}.md": verdicts.page,
+}
 _FENCE = re.compile(r"^(`{3,}|:{3,})(.*)$")
 _LINK = re.compile(r"(?<!\\)(!?)\[([^]]*)\]\(([^)\s]+)[^)]*\)")
 _CODE = re.compile(r"(`+)(.+?)\1", re.S)
@@ -95,7 +101,8 @@ def read(path: pathlib.Path) -> Source:
     """Reads a file."""
     blocks, prose = [], []
     fence, info, lines = "", "", []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    text = path.read_text(encoding="utf-8")
+    for line in _FILLED.get(path, str)(text).splitlines():
         found = _FENCE.match(line)
         if fence and line.rstrip() == fence:
             blocks.append(Block(info, tuple(lines)))
