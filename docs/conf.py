@@ -44,7 +44,6 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 170
-nb_merge_streams = True
 nb_output_stderr = "warn"
 
 autodoc_typehints_format = "short"

@@ -15,6 +15,16 @@ import gdtrain
 from docs.extensions.public_names import public_names
 
 _OPERATORS = ("__getitem__", "__call__", "__len__")
+_CALLED_BY_KERAS = {
+    "compile_from_config",
+    "get_build_config",
+    "get_compile_config",
+    "get_config",
+    "from_config",
+    "make_predict_function",
+    "make_test_function",
+    "make_train_function",
+}
 
 
 def members_of_classes() -> dict[str, str]:
@@ -45,11 +55,8 @@ def _members(owner: type) -> Iterator[str]:
             continue
         for name, member in vars(base).items():
             is_public = not name.startswith("_") or name in _OPERATORS
-            if (
-                is_public
-                and _is_documented(member)
-                and not _is_hook(owner, name)
-            ):
+            is_called = name in _CALLED_BY_KERAS or _is_hook(owner, name)
+            if is_public and _is_documented(member) and not is_called:
                 yield name
 
 

@@ -5,12 +5,15 @@ pictures are in them, so that each works in any folder.
 """
 
 import base64
+import functools
 import pathlib
 import re
 from typing import Any
 
+import nbclient
 import nbformat
 from docutils import nodes
+from jupyter_cache.executors import utils
 from myst_nb.core.read import read_myst_markdown_notebook
 from sphinx.application import Sphinx
 
@@ -86,23 +89,27 @@ def executed(app: Sphinx, page: str) -> pathlib.Path:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Links as pages are read; writes as the build ends."""
-    app.connect("builder-inited", _keep_executed, priority=900)
+    app.connect("builder-inited", _prepare, priority=900)
     app.connect("doctree-read", _link)
     app.connect("build-finished", _write)
     return {"parallel_read_safe": True}
 
 
-def _keep_executed(app: Sphinx) -> None:
-    """Within this build's output: MyST-NB puts it beside, for all builds."""
+def _prepare(app: Sphinx) -> None:
+    """Sets what MyST-NB has no settings for."""
     env: Any = app.env
+    # By default it is beside the output, where builds would share it.
     folder = str(executed(app, "index").parent)
     env.mystnb_config = env.mystnb_config.copy(output_folder=folder)
+    # What a cell prints bit by bit, as progress bars do, is one text.
+    utils.executenb = functools.partial(nbclient.execute, coalesce_streams=True)
 
 
 def _link(app: Sphinx, document: nodes.document) -> None:
     """Puts a link to the notebook below the title of a page."""
     page = app.env.docname
-    if not pages.is_program(pages.source(app.env, page)):
+    is_program = pages.is_program(pages.source(app.env, page))
+    if page == app.config.root_doc or not is_program:
         return
     target = f"{page.rpartition('/')[2]}.ipynb"
     link = nodes.reference("", LINK, refuri=target, internal=False)

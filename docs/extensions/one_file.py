@@ -23,6 +23,8 @@ _DIRECTIVE = re.compile(
     r"^(`{3,}|:{3,})\{(?:toctree|eval-rst)\}.*?^\1[ \t]*\n?", re.M | re.S
 )
 _CODE = re.compile(r"^```.*?^```", re.M | re.S)
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")  # Of a terminal
+_ADDRESS = re.compile(r"^<.* at 0x[0-9a-f]+>\n", re.M)  # Of an object
 _NO_PROSE = ("#", "|", "(", "!")
 _EXAMPLE = re.compile(r"^>>> .*?(?=\n\n|\Z)", re.M | re.S)
 
@@ -62,10 +64,12 @@ def _cell(cell: Any) -> str:
 def _output(output: Any) -> str:
     """What a cell printed or returned, as text; empty for pictures."""
     if output.output_type == "stream":
-        return output.text if output.name == "stdout" else ""
-    data = output.get("data", {})
-    is_picture = any(kind.startswith("image/") for kind in data)
-    return "" if is_picture else f"{data.get('text/plain', '')}\n"
+        text = output.text if output.name == "stdout" else ""
+    else:
+        data = output.get("data", {})
+        is_picture = any(kind.startswith("image/") for kind in data)
+        text = "" if is_picture else f"{data.get('text/plain', '')}\n"
+    return _ADDRESS.sub("", _COLOR.sub("", text))
 
 
 def docstring(name: str, value: Any) -> str:
