@@ -9,10 +9,11 @@ from tests.docs import sources
 PAGES = sources.pages()
 # `tests/test_readme.py` runs its blocks.
 README = sources.read(sources.ROOT / "README.md")
-# Commands that install or start something, and cannot be run at each build
+# Commands that install or start something, or run the reader's `train.py`:
+# they cannot be run at each build.
 NOT_EXECUTED = re.compile(
     r"#|(\S*/)?(pip|python3? -m pip) install |python3 -m venv |git clone "
-    r"|cd \S+$|(\S*/)?tensorboard --logdir |(\S*/)?jupyter "
+    r"|cd \S+$|(\S*/)?tensorboard --logdir |(\S*/)?jupyter |.*\btrain\.py\b"
 )
 WIDEST = 80  # Characters that a phone shows, scrolled once
 

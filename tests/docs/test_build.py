@@ -142,10 +142,17 @@ def test_all_in_one_file(built):
 
 def test_page_has_what_its_code_printed(tmp_path):
     found = notebooks.read_myst_markdown_notebook(ONE)
-    stream = nbformat.v4.new_output("stream", name="stdout", text="2\n")
+    text = "\x1b[1m2\x1b[0m\n"  # In bold
+    stream = nbformat.v4.new_output("stream", name="stdout", text=text)
     noise = nbformat.v4.new_output("stream", name="stderr", text="hum\n")
     value = {"text/plain": "'answer'"}
-    found.cells[1].outputs = [noise, stream]
+    figure = nbformat.v4.new_output(
+        "display_data", {"text/plain": "<Figure>", "image/png": "AAAA"}
+    )
+    thing = nbformat.v4.new_output(
+        "display_data", {"text/plain": "<a.Thing at 0x7f73e8dc4d10>"}
+    )
+    found.cells[1].outputs = [noise, stream, figure, thing]
     found.cells[3].outputs = [nbformat.v4.new_output("display_data", value)]
     nbformat.write(found, tmp_path / "one.ipynb")
     text = one_file.page(ONE, tmp_path / "one.ipynb")
