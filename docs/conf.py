@@ -7,7 +7,8 @@ import sys
 ROOT = pathlib.Path(__file__).parents[1]
 # This folder's gdtrain, here and in the kernels that execute pages
 sys.path.insert(0, str(ROOT))
-os.environ["PYTHONPATH"] = str(ROOT)
+paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 os.environ["JUPYTER_PATH"] = str(ROOT / "docs" / "kernels")
 
 import examples._quiet  # noqa: E402, F401
