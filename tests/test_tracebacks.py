@@ -76,6 +76,9 @@ class FailingMetric(keras.metrics.Mean):
     update_state = fail
 
 
+@pytest.mark.mostly_long(
+    "call-graph", "step-xla", "loss-eager", "metrics-graph"
+)
 @pytest.mark.parametrize(
     "compiled",
     [{"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}],
@@ -90,6 +93,7 @@ def test_error_while_training_shows_only_the_users_frames(place, compiled):
     assert "of the user's" in str(error)
 
 
+@pytest.mark.mostly_long("evaluate", "predict", "train_on_batch")
 @pytest.mark.parametrize(
     "method",
     [

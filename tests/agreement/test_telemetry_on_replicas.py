@@ -26,9 +26,13 @@ def listened(strategy, microbatches=1):
     """
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = models.network(
-            gdtrain.Sequential,
-            keras.layers.Dense(5, activation="relu", name="rectified"),
+        model = gdtrain.Sequential(
+            [
+                keras.Input([3]),
+                keras.layers.Dense(5, activation="relu", name="rectified"),
+                keras.layers.Dense(1, name="output"),
+            ],
+            name="network",
         )
         model.compile(
             "adam", "mse", microbatches=microbatches, jit_compile=False

@@ -97,6 +97,7 @@ class Tenths(keras.metrics.Metric):
         return self.count / 10
 
 
+@pytest.mark.mostly_long("6")
 @pytest.mark.parametrize("size", [20, 6])
 def test_result_of_an_epoch_has_all_digits_of_its_metric(size):
     model = network(metrics=[Tenths()])

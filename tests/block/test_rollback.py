@@ -37,7 +37,7 @@ def network(layers=usual_layers, optimizer="adam", **compile_arguments):
     return model
 
 
-def fit(model, x, y, preset="full", **arguments):
+def fit(model, x, y, preset="minimal", **arguments):
     """Trains; returns all that came of it, and how often it was put back."""
     guard = gdtrain.callbacks.NonfiniteGuard(policy="skip")
     telemetry = gdtrain.callbacks.Telemetry(preset, budget=None)

@@ -41,11 +41,7 @@ def network(strategy):
     """A model whose replicas draw no random numbers of their own."""
     with strategy.scope():
         model = gdtrain.Sequential(
-            [
-                keras.Input([3]),
-                keras.layers.Dense(4, activation="tanh"),
-                keras.layers.Dense(1),
-            ]
+            [keras.Input([3]), keras.layers.Dense(1, activation="tanh")]
         )
         model.compile("adam", "mse", metrics=["mae"])
     return model

@@ -117,7 +117,6 @@ def network(**compile_arguments):
     """A network with dropout, moving averages, and optimizer's slots."""
     model = gdtrain.Sequential(
         [
-            keras.layers.Dense(4, activation="tanh"),
             keras.layers.BatchNormalization(),
             keras.layers.Dropout(0.3),
             keras.layers.Dense(1),

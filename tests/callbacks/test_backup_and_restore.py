@@ -92,7 +92,7 @@ def test_large_arrays_in_part(tmp_path, batch_size, steps):
         "steps_per_epoch": steps,
     }
     with mock.patch.object(choice, "memory_limit", lambda: 0):
-        check(tmp_path, [1, 3, 5, 6], epochs=4, feed=lambda: feed)
+        check(tmp_path, [3, 5], epochs=4, feed=lambda: feed)
 
 
 def decaying():
@@ -108,15 +108,18 @@ def scaling():
     )
 
 
+def momentum():
+    return gdtrain.GradientDescent(0.1, 0.9)
+
+
 WAYS = {
     "eager": {"run_eagerly": True},
-    "XLA": {"jit_compile": True},
+    # Adam takes XLA twice as long to compile.
+    "XLA": {"jit_compile": True, "optimizer": momentum},
     "steps per execution": {"steps_per_execution": 3},
     "micro-batches": {"microbatches": 2},
     "clipped": {"optimizer": keras.optimizers.SGD, "global_clipnorm": 0.1},
-    "momentum": {
-        "optimizer": functools.partial(gdtrain.GradientDescent, 0.1, 0.9)
-    },
+    "momentum": {"optimizer": momentum},
     "mean of weights": {
         "optimizer": functools.partial(keras.optimizers.Nadam, use_ema=True)
     },
@@ -241,7 +244,7 @@ class Counting(keras.callbacks.Callback):
 
 
 def test_a_callback_of_ones_own(tmp_path):
-    check(tmp_path, callbacks=lambda folder: [Counting()])
+    check(tmp_path, model=small, callbacks=lambda folder: [Counting()])
 
 
 class Two(gdtrain.Model):
@@ -327,8 +330,8 @@ def test_a_run_that_has_ended_is_not_run_again(tmp_path):
 
 
 def test_a_run_continues_if_there_are_more_epochs(tmp_path):
-    longer, _ = Script(str(tmp_path / "longer"))(epochs=4)
-    script = Script(str(tmp_path / "script"))
+    longer, _ = Script(str(tmp_path / "longer"), model=small)(epochs=4)
+    script = Script(str(tmp_path / "script"), model=small)
     script(epochs=2)
     left, began_at = script(epochs=4)
     assert began_at == 8
@@ -479,7 +482,7 @@ class Filling(gdtrain.callbacks.Callback):
 
 
 def test_no_room_for_a_checkpoint_is_reported_once_and_tried_again(tmp_path):
-    script = Script(str(tmp_path), callbacks=lambda _: [Filling()])
+    script = Script(str(tmp_path), model=small, callbacks=lambda _: [Filling()])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -489,7 +492,7 @@ def test_no_room_for_a_checkpoint_is_reported_once_and_tried_again(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     told = [str(w.message) for w in caught if "is lost" in str(w.message)]
     assert len(told) == 1 and "File too large" in told[0]
-    expected, _ = Script(str(tmp_path / "alone"))()
+    expected, _ = Script(str(tmp_path / "alone"), model=small)()
     assert not differences(expected, left)
     assert script()[1] == 12  # The last checkpoint is there.
 
@@ -498,12 +501,14 @@ def test_a_full_disk_is_reported(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device")
     with mock.patch.object(checkpoint_files, "write", side_effect=full):
         with pytest.warns(UserWarning, match="step 1: the disk is full"):
-            Script(str(tmp_path))(epochs=1)
+            Script(str(tmp_path), model=small)(epochs=1)
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path):
-    whole = Script(str(tmp_path / "whole"), callbacks=observers)
-    parts = Script(str(tmp_path / "parts"), callbacks=observers)
+    whole, parts = (
+        Script(str(tmp_path / name), model=small, callbacks=observers)
+        for name in ("whole", "parts")
+    )
     left, _ = whole()
     with pytest.raises(Killed):
         parts(5)
@@ -524,8 +529,10 @@ def test_a_folder_that_is_removed_meanwhile_does_not_stop_training(tmp_path):
             if run.steps_done == 3:
                 shutil.rmtree(tmp_path / "backup", ignore_errors=True)
 
-    script = Script(str(tmp_path), callbacks=lambda _: [Removing(None)])
-    expected, _ = Script(str(tmp_path / "alone"))()
+    script = Script(
+        str(tmp_path), model=small, callbacks=lambda _: [Removing(None)]
+    )
+    expected, _ = Script(str(tmp_path / "alone"), model=small)()
     assert not differences(expected, script()[0])
 
 

@@ -61,9 +61,14 @@ class Local(gdtrain.Sequential):
         raise TypeError("cannot be pickled")
 
 
-def fit(*callbacks):
+def fit(*callbacks, run_eagerly=False):
     model = models.network(Local)
-    model.compile(gdtrain.GradientDescent(0.1), "mse", jit_compile=False)
+    model.compile(
+        gdtrain.GradientDescent(0.1),
+        "mse",
+        run_eagerly=run_eagerly,
+        jit_compile=False,
+    )
     model.fit(X, Y, batch_size=4, verbose=0, callbacks=list(callbacks))
     return model.get_weights()
 
@@ -79,7 +84,7 @@ def test_copy_serves_as_the_original(name, tmp_path):
     original = again = MADE[name](tmp_path)
     for make in COPIES.values():
         again = make(again)
-    fit(again)
+    fit(again, run_eagerly=True)
     for way, make in COPIES.items():
         used = make(again)
         assert type(used) is type(original), way

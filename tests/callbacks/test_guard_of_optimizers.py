@@ -82,9 +82,7 @@ def check_first(make, **arguments):
     return guard
 
 
-@pytest.mark.mostly_long(
-    "GradientDescent", "LossScaleOptimizer", "MultiOptimizer", "AdamW"
-)
+@pytest.mark.mostly_long("AdamW", "MultiOptimizer")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weight_decay_that_overflows_is_skipped(name):
     # The gradient is finite, and so is the loss.
@@ -99,9 +97,7 @@ def test_weight_decay_that_overflows_is_skipped(name):
     assert guard.report.where == "update"
 
 
-@pytest.mark.mostly_long(
-    "GradientDescent", "LossScaleOptimizer", "MultiOptimizer", "AdamW"
-)
+@pytest.mark.mostly_long("GradientDescent", "LossScaleOptimizer")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_gradient_that_overflows_leaves_no_slot_infinite(name):
     # Squared, it is infinite, so that Adam moves the weights by 0.

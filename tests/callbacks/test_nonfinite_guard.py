@@ -35,6 +35,13 @@ def network(optimizer="adam", **compile_arguments):
     return model
 
 
+def line(optimizer=None, **compile_arguments):
+    model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    optimizer = optimizer or gdtrain.GradientDescent(0.1)
+    model.compile(optimizer, "mse", **compile_arguments)
+    return model
+
+
 def variables(model):
     """All that training moves, as bytes."""
     return [
@@ -167,7 +174,7 @@ def test_it_changes_nothing_on_two_replicas(two_replicas):
 def test_an_optimizer_that_scales_the_loss_skips_by_itself():
     scaled = keras.optimizers.LossScaleOptimizer
     with_it, without = twins(
-        lambda: network(
+        lambda: line(
             scaled(keras.optimizers.Adam(), initial_scale=2.0**127),
             jit_compile=False,
         )
@@ -237,12 +244,12 @@ def test_it_names_the_example_by_its_index_in_the_data(large):
         choice, "memory_limit", lambda: 0 if large else 10**9
     ):
         with pytest.warns(UserWarning, match=f"1 of 4 examples: {BAD} in the"):
-            fit(network(), gdtrain.callbacks.NonfiniteGuard(), y=Y_BAD)
+            fit(line(), gdtrain.callbacks.NonfiniteGuard(), y=Y_BAD)
 
 
 def test_it_halts_on_two_replicas_alike(two_replicas):
     with two_replicas.scope():
-        model = network(jit_compile=False)
+        model = line(jit_compile=False)
     guard = gdtrain.callbacks.NonfiniteGuard()
     with pytest.warns(UserWarning, match=f"{BAD} in the data"):
         fit(model, guard, y=Y_BAD)
@@ -374,12 +381,6 @@ def test_an_update_that_divides_by_zero_is_undone():
     )
 
 
-def line(**compile_arguments):
-    model = gdtrain.Sequential([keras.Input([3]), keras.layers.Dense(1)])
-    model.compile(gdtrain.GradientDescent(0.1), "mse", **compile_arguments)
-    return model
-
-
 @pytest.mark.mostly_long("XLA")
 @pytest.mark.parametrize("way", WAYS)
 def test_skip_leaves_out_that_step_alone(way):
@@ -395,7 +396,7 @@ def test_skip_leaves_out_that_step_alone(way):
 
 
 def test_skip_stops_after_too_many_in_a_row():
-    model = network()
+    model = line()
     before = variables(model)
     guard = gdtrain.callbacks.NonfiniteGuard("skip", max_consecutive_skips=3)
     with pytest.warns(UserWarning, match="more than 3 in a row"):
@@ -485,7 +486,7 @@ def test_it_halts_at_the_last_step_of_an_epoch_and_in_short_ones():
 
 
 def test_a_model_trains_on_after_it():
-    model = network()
+    model = line()
     fit(model, gdtrain.callbacks.NonfiniteGuard(), y=Y_BAD)
     history = fit(model, gdtrain.callbacks.NonfiniteGuard(), epochs=2)
     assert np.isfinite(history.history["loss"]).all()

@@ -47,7 +47,7 @@ def trained(log_dir, picture, compiled=None, observers=(), **arguments):
     """A network that was trained while pictures were taken."""
     model = models.network()
     options = {"jit_compile": False} | (compiled or {})
-    model.compile("adam", "mse", **options)
+    model.compile("sgd", "mse", **options)
     callbacks = [
         gdtrain.callbacks.TensorBoard(log_dir, ["loss"], pictures=[picture]),
         *observers,
@@ -124,7 +124,7 @@ def test_pictures_leave_executions_of_several_steps_whole(tmp_path):
 def test_pictures_leave_training_bit_equal(tmp_path):
     observed = trained(tmp_path / "with", Picture(), epochs=5)
     alone = models.network()
-    alone.compile("adam", "mse", jit_compile=False)
+    alone.compile("sgd", "mse", jit_compile=False)
     alone.fit(X, Y, batch_size=10, epochs=5, verbose=0)
     for one, other in zip(
         observed.get_weights(), alone.get_weights(), strict=True
@@ -134,7 +134,7 @@ def test_pictures_leave_training_bit_equal(tmp_path):
 
 def test_picture_is_drawn_once_between_two_fits(tmp_path):
     model, picture = models.network(), Picture()
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("sgd", "mse", jit_compile=False)
     tensorboard = gdtrain.callbacks.TensorBoard(
         tmp_path, ["loss"], pictures=[picture]
     )

@@ -183,6 +183,14 @@ PREDICTED = {
 }
 
 
+@pytest.mark.mostly_long(
+    "32 unless told-gdtrain",
+    "float64-gdtrain",
+    "dataset with targets-gdtrain",
+    "steps-gdtrain",
+    "generator-gdtrain",
+    "PyDataset-gdtrain",
+)
 @both
 @pytest.mark.parametrize("kind", PREDICTED)
 def test_predict_keeps_the_order_and_tells_callbacks(base, kind):
@@ -209,6 +217,7 @@ def test_predict_keeps_the_order_and_tells_callbacks(base, kind):
     assert calls.calls == [("predict_begin",), *batches, ("predict_end",)]
 
 
+@pytest.mark.mostly_long("list-2-gdtrain", "tuple-1-gdtrain", "dict-2-gdtrain")
 @both
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
 @pytest.mark.parametrize("kind", [list, tuple, dict])

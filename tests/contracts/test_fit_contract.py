@@ -36,6 +36,20 @@ VALID = (X[:17], Y[:17], WEIGHT[:17])
 EPOCH, TWO = [rows(16)], [rows(16)] * 2
 
 
+@pytest.mark.mostly_long(
+    "32 unless told-gdtrain",
+    "shuffled full batch-gdtrain",
+    "integers-gdtrain",
+    "pandas-gdtrain",
+    "part for validation-gdtrain",
+    "sample_weight-gdtrain",
+    "class_weight-gdtrain",
+    "weighted dataset-gdtrain",
+    "endless dataset goes on-gdtrain",
+    "PyDataset, 2 workers-gdtrain",
+    "generator-gdtrain",
+    "initial_epoch-gdtrain",
+)
 @both
 @pytest.mark.parametrize("source", fit_cases.SOURCES)
 def test_weights_and_losses_of_each_source_of_batches(base, source):

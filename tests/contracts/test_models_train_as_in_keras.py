@@ -33,7 +33,7 @@ def subclassed(model, sequential):
             return self.dense(x)
 
     result = Subclass()
-    result.compile("adam", "mse", metrics=["mae"])
+    result.compile("sgd", "mse", metrics=["mae"])
     return result, (X, Y)
 
 
@@ -69,7 +69,7 @@ def regularizers_and_added_losses(model, sequential):
             keras.layers.Dense(1, bias_regularizer="l1"),
         ]
     )
-    result.compile("adam", "mse")
+    result.compile("sgd", "mse")
     return result, (X, Y)
 
 
@@ -83,7 +83,7 @@ def batch_normalization_and_dropout(model, sequential):
             keras.layers.Dense(1),
         ]
     )
-    result.compile("adam", "mse")
+    result.compile("sgd", "mse")
     return result, (X, Y)
 
 
@@ -92,7 +92,7 @@ def frozen_layer(model, sequential):
         [keras.Input([3]), keras.layers.Dense(4), keras.layers.Dense(1)]
     )
     result.layers[0].trainable = False
-    result.compile("adam", "mse")
+    result.compile("sgd", "mse")
     return result, (X, Y)
 
 
@@ -114,7 +114,7 @@ def nested_inputs_and_outputs(model, sequential):
     }
     result = model(inputs, outputs)
     result.compile(
-        "adam",
+        "sgd",
         {"first": "mse", "second": "mae"},
         loss_weights={"first": 1.0, "second": 0.3},
         metrics={"first": ["mae"], "second": ["mse"]},

@@ -60,6 +60,7 @@ def test_a_step_on_a_batch_of_any_kind(way, kind):
         )
 
 
+@pytest.mark.mostly_long("graph", "eager microbatches")
 @ways
 def test_class_weights_and_integers(way):
     labels = np.arange(12) % 3
@@ -110,6 +111,7 @@ def test_several_inputs_and_outputs(way, kind):
     )
 
 
+@pytest.mark.mostly_long("eager", "microbatches")
 @ways
 def test_nested_inputs_of_a_model_of_ones_own(way):
     class Sum(gdtrain.Model):

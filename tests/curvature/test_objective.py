@@ -49,6 +49,7 @@ def product_by_hand(model, x, y, vectors):
     return [forward.jvp(gradient).numpy() for gradient in gradients]
 
 
+@pytest.mark.mostly_long("several", "convolutional", "recurrent")
 @of_kind(models.KINDS)
 def test_gradient_is_that_of_a_tape(make):
     model, x, y = make()
@@ -60,6 +61,7 @@ def test_gradient_is_that_of_a_tape(make):
     assert_near(gradient, [tf.convert_to_tensor(one) for one in by_tape])
 
 
+@pytest.mark.mostly_long("4-convolutional", "256-several")
 @of_kind([models.convolutional, models.several])
 @pytest.mark.parametrize("batch_size", [4, 256])
 def test_loss_is_what_evaluate_finds(make, batch_size):

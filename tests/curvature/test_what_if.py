@@ -46,7 +46,7 @@ def losses_of_real_steps(model):
     return found
 
 
-@pytest.mark.mostly_long("momentum", "clipped by the model", "scaled")
+@pytest.mark.mostly_long("clipped by the model", "scaled")
 @pytest.mark.parametrize(
     "name, how",
     [(name, {}) for name in OPTIMIZERS]

@@ -23,6 +23,9 @@ def clipped(gradients, limit=1.0, optimizer=None, way="eager"):
     return [g.numpy() for g in run()]
 
 
+@pytest.mark.mostly_long(
+    "1e+20-eager", "1e+30-graph", "1e+38-XLA", "3e+38-eager", "3e+38-graph"
+)
 @pytest.mark.parametrize("way", ["eager", "graph", "XLA"])
 @pytest.mark.parametrize("size", [1e20, 1e30, 1e38, 3e38])
 def test_finite_gradient_whose_square_overflows_is_clipped(way, size):

@@ -56,6 +56,11 @@ def calls_in_fit(make, callbacks, metrics):
     return layer.calls, history.history
 
 
+@pytest.mark.mostly_long(
+    "one_output-alone",
+    "one_output-telemetry",
+    "two_outputs-guard and telemetry",
+)
 @pytest.mark.parametrize(
     "callbacks",
     [

@@ -53,6 +53,15 @@ def assert_refused(model, x, y, *texts):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.mostly_long(
+    "from 1-True",
+    "from 1-False",
+    "negative-False",
+    "gaps-False",
+    "more-False",
+    "fractions-False",
+    "NaN-False",
+)
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(
     "labels, texts",
@@ -164,6 +173,7 @@ def test_labels_are_explained_by_what_measures_too():
         assert str(caught.value).startswith("A label must be a class number")
 
 
+@pytest.mark.mostly_long("str-False", "object-True")
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("kind", ["str", "object"])
 def test_labels_of_text(kind, eager):

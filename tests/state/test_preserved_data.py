@@ -43,6 +43,14 @@ def passes(data, count=3):
     return [next(iter(data)).numpy().tolist() for _ in range(count)]
 
 
+@pytest.mark.mostly_long(
+    "0-shuffle",
+    "2-shuffle, cache, shuffle",
+    "0-random numbers",
+    "2-random in a map",
+    "0-interleaved",
+    "2-shuffled and repeated",
+)
 @pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("passes_before", [0, 2])
 def test_pipeline_goes_on_as_if_it_had_not_been_read(name, passes_before):

@@ -74,6 +74,9 @@ HOW = {
 }
 
 
+@pytest.mark.mostly_long(
+    "eager-True", "a graph-False", "XLA-True", "four steps an execution-False"
+)
 @pytest.mark.parametrize("is_length_known", [True, False])
 @pytest.mark.parametrize("how", HOW)
 def test_wait_is_at_the_step_whose_batch_was_slow(how, is_length_known):
