@@ -1,29 +1,34 @@
 """Gradient descent you can see and steer, behind `model.fit`."""
 
 import importlib
+import sys
 import types
 from typing import TYPE_CHECKING
 
-from gdtrain import (
-    callbacks,
-    data,
-    distributed,
-    optimizers,
-    schedules,
-    telemetry,
-    writers,
-)
-from gdtrain.curvature.curvature import Curvature, curvature
-from gdtrain.diagnosis.diagnose import diagnose
-from gdtrain.diagnosis.verdict import Diagnosis, Verdict
-from gdtrain.model import Model, Sequential, from_keras
-from gdtrain.optimizers import GradientDescent
-from gdtrain.trainer import DescentTrainer
-from gdtrain.tuning.landscape import LossSurface, landscape
-from gdtrain.tuning.learning_rate_finder import find_learning_rate
-from gdtrain.tuning.suggestions import RangeTestResult
-from gdtrain.tuning.sweep import sweep
-from gdtrain.tuning.sweep_result import SweepResult
+from gdtrain.common import explained
+
+# A page is printed without the seconds that TensorFlow takes to be imported.
+if not explained.is_asked_for(sys.orig_argv):
+    from gdtrain import (
+        callbacks,
+        data,
+        distributed,
+        optimizers,
+        schedules,
+        telemetry,
+        writers,
+    )
+    from gdtrain.curvature.curvature import Curvature, curvature
+    from gdtrain.diagnosis.diagnose import diagnose
+    from gdtrain.diagnosis.verdict import Diagnosis, Verdict
+    from gdtrain.model import Model, Sequential, from_keras
+    from gdtrain.optimizers import GradientDescent
+    from gdtrain.trainer import DescentTrainer
+    from gdtrain.tuning.landscape import LossSurface, landscape
+    from gdtrain.tuning.learning_rate_finder import find_learning_rate
+    from gdtrain.tuning.suggestions import RangeTestResult
+    from gdtrain.tuning.sweep import sweep
+    from gdtrain.tuning.sweep_result import SweepResult
 
 if TYPE_CHECKING:  # What editors see, who do not call `__getattr__`
     from gdtrain import images, plots

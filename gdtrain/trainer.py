@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.descent import (
     clipping,
     gradients,
@@ -357,6 +358,6 @@ class DescentTrainer(StepRunner):
             warnings.warn(
                 "The loss does not depend on these weights, so they stay as "
                 f"they are: {sorted(new)}. Use them in the forward pass, or "
-                "set `trainable = False` on their layer.",
+                "set `trainable = False` on their layer." + more("no-gradient"),
                 stacklevel=3,
             )

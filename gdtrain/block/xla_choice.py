@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.block.block import Block, BlockResult
+from gdtrain.common.explained import more
 from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import settings
 from gdtrain.distributed.reports import agreed_seconds
@@ -245,7 +246,8 @@ class CompilerChoice:
         except Exception as error:  # As many kinds as there are operations
             self._uses_xla = self._on_trial = False
             _log.warning(
-                "XLA cannot compile %s, which runs as a graph instead: %s",
+                "XLA cannot compile %s, which runs as a graph instead: %s"
+                + more("xla-refused"),
                 self._model.name,
                 str(error).partition("\n")[0],
             )

@@ -8,6 +8,7 @@ from gdtrain.callbacks import shared_backups
 from gdtrain.checkpoint.crashes import CrashLog
 from gdtrain.checkpoint.groups import GroupBackups
 from gdtrain.common import cadence, checks, failures
+from gdtrain.common.explained import more
 from gdtrain.common.signals import StopSignals
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource
@@ -278,6 +279,7 @@ class BackupAndRestore(Callback):
                     'one; or pass `on_change="continue"` to continue from the '
                     "checkpoint with what is requested now, or "
                     '`on_change="restart"` to train from the start.'
+                    + more("another-run")
                 )
             if self.on_change == "restart":
                 self._print(
@@ -402,7 +404,7 @@ class BackupAndRestore(Callback):
                     error,
                     "Training continues, and the next checkpoint is tried; if "
                     "the run ends before, what came after the last checkpoint "
-                    "is lost.",
+                    "is lost." + more("writing-stopped"),
                 )
             self._has_failed = True
 
@@ -422,7 +424,7 @@ def _check_position(source: DataSource, at_epochs_only: bool) -> None:
             "`BackupAndRestore(..., at_epochs_only=True)`: then a run "
             "continues where an epoch ended, with the data from their "
             "beginning, and random operations of the pipeline draw new "
-            "numbers."
+            "numbers." + more("data-position")
         ) from error
 
 

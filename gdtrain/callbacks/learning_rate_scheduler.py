@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Callback, Logs
 
@@ -90,6 +91,7 @@ class LearningRateScheduler(Callback):
                 "A schedule counts steps; by default, a function of the epoch "
                 f"is called. Received: schedule={schedule!r}. Write "
                 '`LearningRateScheduler(schedule, unit="step")`.'
+                + more("learning-rate-schedule")
             )
         if unit == "step" and verbose:
             raise ValueError(
@@ -161,7 +163,7 @@ class LearningRateScheduler(Callback):
                 "`model.optimizer`, of which there were none in "
                 f"{steps - self._begun_at[1]} steps: the learning rate stayed "
                 "where the schedule begins. Update by `self.descend(tape, "
-                "loss)` in `train_step`.",
+                "loss)` in `train_step`." + more("no-update"),
                 stacklevel=2,
             )
 
@@ -208,12 +210,14 @@ def _check_schedule(schedule: Callable[..., Any]) -> None:
             f"{type(error).__name__} there. Write `keras.ops.where` instead "
             "of `if`, and `keras.ops.cos` instead of `math.cos`; or use "
             'unit="epoch", whose schedule is plain Python.'
+            + more("learning-rate-schedule")
         ) from error
     shape = traced.structured_outputs.shape
     if shape.rank != 0:
         raise ValueError(
             "`schedule` must give one number, the learning rate. Received: "
             f"{schedule!r}, which gives a tensor of shape {shape}."
+            + more("learning-rate-schedule")
         )
 
 
@@ -229,12 +233,12 @@ def _check_optimizer(optimizer: keras.optimizers.Optimizer | None) -> None:
         raise ValueError(
             "`LearningRateScheduler` sets one learning rate. Received: "
             f"{type(optimizer).__name__}, which has several. Give each of its "
-            "optimizers a schedule of its own."
+            "optimizers a schedule of its own." + more("learning-rate-schedule")
         )
     if optimizers.is_scheduled(optimizer):
         raise ValueError(
             "`LearningRateScheduler` needs a learning rate that can be set. "
             f"Received: {type(optimizer).__name__} with a schedule. Compile "
             "with a number, learning_rate=0.1, and give the schedule to this "
-            "callback; or remove the callback."
+            "callback; or remove the callback." + more("learning-rate-schedule")
         )

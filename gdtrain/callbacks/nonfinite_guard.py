@@ -19,6 +19,7 @@ from gdtrain.autopsy.nonfinite_values import (
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.learning_rate_scheduler import LearningRateScheduler
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.descent import optimizers
 from gdtrain.loop.callback import Callback, State
 from gdtrain.loop.fit_state import FitState, Rollback
@@ -279,7 +280,7 @@ class NonfiniteGuard(Callback):
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=3)
+    warnings.warn(text + more("nonfinite"), stacklevel=3)
 
 
 def _scale_rates(
@@ -313,7 +314,7 @@ def _check_start(model: keras.Model) -> list[NonfiniteVariable]:
         )
         raise ValueError(
             "Weights and variables of the optimizer must be finite before "
-            f"training. Received: {listed(bad)}. {remedy}"
+            f"training. Received: {listed(bad)}. {remedy}" + more("nonfinite")
         )
     return found
 
@@ -338,7 +339,7 @@ def _check_rollback(
             'With policy="rollback" there must be checkpoints to go back to. '
             "Received: no BackupAndRestore among the callbacks. Add "
             "gdtrain.callbacks.BackupAndRestore(backup_dir), or take another "
-            "policy."
+            "policy." + more("nonfinite")
         )
     found = ["a schedule"] if optimizers.is_scheduled(optimizer) else []
     schedulers = keras.callbacks.LearningRateScheduler, LearningRateScheduler
@@ -351,6 +352,6 @@ def _check_rollback(
         raise ValueError(
             'With policy="rollback" the learning rate must be a number, which '
             f"can be made smaller. Received: {found[-1]}. Give a number, or "
-            "another policy."
+            "another policy." + more("learning-rate-schedule")
         )
     return backups[0]

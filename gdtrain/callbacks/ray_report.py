@@ -13,6 +13,7 @@ import numpy as np
 from gdtrain.callbacks.backup_and_restore import BackupAndRestore
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.checkpoint.crashes import CrashLog, is_of_others
+from gdtrain.common.explained import more
 from gdtrain.data.protocols import DataSource
 from gdtrain.diagnosis.diagnose import diagnose
 from gdtrain.diagnosis.verdict import CURVE
@@ -164,6 +165,7 @@ class RayReport(BackupAndRestore):
                 f"Received: {session.count} workers of Ray, each with a "
                 f"strategy of {count}. Make the model within "
                 "`gdtrain.distributed.strategy().scope()`."
+                + more("workers-differ")
             )
         found = session.fetch(self.backup_dir, self._own_name)
         self.place = found or session.name

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gdtrain.common import checks
 from gdtrain.common.cadence import next_multiple
+from gdtrain.common.explained import more
 from gdtrain.curvature import hessian
 from gdtrain.curvature.objective import Objective
 from gdtrain.curvature.stability_probe import LOSSES, Sharpness, WhatIf
@@ -246,7 +247,10 @@ class Stability(Callback):
         self._steps_before = self.steps_done
         limit = limit_of(self.model.optimizer, self.minibatch_noise)
         if limit.product is None and limit != self._limit:
-            _log.warning("stability is not known (NaN): %s.", limit.words)
+            _log.warning(
+                "stability is not known (NaN): %s." + more("limit-unknown"),
+                limit.words,
+            )
         self._limit = limit
 
     def next_sync(self, step: int) -> int:
@@ -418,18 +422,21 @@ class StableLearningRate(Stability):
                 "`StableLearningRate` needs an optimizer whose limit is "
                 f"known. Received: {limit.words}. Use SGD, "
                 "gdtrain.GradientDescent, Adam, AdamW or RMSprop."
+                + more("limit-unknown")
             )
         if optimizers.is_scheduled(optimizer):
             raise ValueError(
                 "`StableLearningRate` needs a learning rate that can be set. "
                 f"Received: {type(optimizer).__name__} with a schedule. "
                 "Compile with a number, learning_rate=0.01."
+                + more("learning-rate-schedule")
             )
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise ValueError(
                 "`StableLearningRate` works within one process, as rates of "
                 "several might differ. Received: a model of several workers. "
                 "Use `Stability`, and set the rate that it shows."
+                + more("workers-differ")
             )
 
     def probe(self, step: int, seconds: float) -> dict[str, float]:

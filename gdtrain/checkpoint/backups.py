@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from gdtrain.checkpoint import files
 from gdtrain.checkpoint.manifest import Damaged
 from gdtrain.common.checks import positive_integer
+from gdtrain.common.explained import more
 
 # One that is old is there while it is replaced.
 _NAME = re.compile(r"(step-([0-9]{12})(-finished)?)(\.old)?")
@@ -227,7 +228,7 @@ def first_undamaged(
         for damage in errors:
             warnings.warn(
                 f"A checkpoint is damaged: {damage} The one before it is "
-                f"used: {path}",
+                f"used: {path}" + more("damaged-checkpoint"),
                 stacklevel=3,
             )
         return entry, tree
@@ -238,5 +239,6 @@ def first_undamaged(
             f"{directory}, where all are damaged:{each}\nNothing was "
             "overwritten. Restore these files, or give another folder, or "
             "delete this one to train from the start."
+            + more("damaged-checkpoint")
         )
     return None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gdtrain.common import failures
+from gdtrain.common.explained import more
 from gdtrain.common.whole_files import written_aside
 from gdtrain.distributed.worker_lost import WorkerLost, from_error
 
@@ -192,5 +193,5 @@ class CrashLog:
             f"{_MOST} crashes in a row after step {crash.step}, of the same "
             f"error, the last at {at} on worker {crash.worker}:\n\n"
             f"{crash.traceback}\nNothing was trained. When the cause is gone, "
-            f"delete {self.place!r} to try again."
+            f"delete {self.place!r} to try again." + more("repeated-crash")
         )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from gdtrain.checkpoint import files
 from gdtrain.checkpoint.backups import Backups, first_undamaged
+from gdtrain.common.explained import more
 from gdtrain.distributed.workers import Workers
 
 _FOLDER = re.compile(r"worker-[0-9]+-of-([0-9]+)")
@@ -159,7 +160,7 @@ class GroupBackups:
             f"{self._directory!r}, {how}; it was saved by {there}, now there "
             f"are {now}. Copy the folder to each machine, or use a disk that "
             f"all share, or start {there}; or delete what these saved, to "
-            "train without it."
+            "train without it." + more("damaged-checkpoint")
         )
 
     def _folders(self, count: int) -> list[str]:

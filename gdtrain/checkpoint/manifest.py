@@ -15,6 +15,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, NoReturn
 
+from gdtrain.common.explained import more
+
 NAME = "manifest.json"
 FORMAT = 2
 _PIECE = 2**20  # Bytes that are read at a time
@@ -194,7 +196,7 @@ def _described(path: str, names: set[str]) -> dict[str, dict[str, Any]]:
     raise WrongFormat(
         f"A checkpoint must be of format {FORMAT} to be read by this version "
         f"of gdtrain. Received: {os.path.dirname(path)} of format {number}. "
-        f"{remedy}"
+        f"{remedy}" + more("damaged-checkpoint")
     )
 
 

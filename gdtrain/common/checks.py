@@ -79,7 +79,7 @@ def height_and_width(name: str, value: Any) -> tuple[int, int]:
     if not isinstance(both, list | tuple) or len(both) != 2:
         raise ValueError(
             f"`{name}` must be a number of pixels, or (height, width). "
-            f"Received: {name}={value!r}."
+            f"Received: {name}={value!r}. Write for example {name}=224."
         )
     height, width = (positive_integer(name, side) for side in both)
     return height, width

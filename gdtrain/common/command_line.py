@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from gdtrain.common.explained import without_more
+
 _VALUES = {"None": "none", "False": "0", "True": "1"}
 # What follows a name and =, as `repr` writes it
 _VALUE = r"""'[^']*'|"[^"]*"|\([^)]*\)|[^\s,`]*[^\s,.;:`]"""
@@ -44,8 +46,10 @@ class Parser(argparse.ArgumentParser):
         return self.parse_args(arguments)
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with one line."""
-        self.exit(2, f"error: {message}. See `{self.prog} --help`.\n")
+        """Ends the program with a line, and one for the page that it names."""
+        text, page = without_more(message)
+        text = f"error: {text.removesuffix('.')}. See `{self.prog} --help`.\n"
+        self.exit(2, text + (f"{page}\n" if page else ""))
 
     def in_options(self, text: str) -> str:
         """A message on arguments of Python's, in options of the command.

@@ -9,6 +9,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+from gdtrain.common.explained import without_more
+
 _log = logging.getLogger("gdtrain")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # As in Keras's messages
@@ -108,7 +110,8 @@ def _one_line(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     """The message of an error, on one line."""
     try:
-        return " ".join(_COLOURS.sub("", str(error)).split())
+        text, _ = without_more(_COLOURS.sub("", str(error)))
+        return " ".join(text.split())
     except Exception:  # Even `__str__` may be a user's own.
         return ""
 

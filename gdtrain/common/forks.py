@@ -14,6 +14,8 @@ import weakref
 
 import tensorflow as tf
 
+from gdtrain.common.explained import more
+
 
 class ForkAware(abc.ABC):
     """An object that is notified of forks, once it is registered.
@@ -106,11 +108,11 @@ def check_threads(runs_eagerly: bool) -> None:
     if _lacks_threads and not runs_eagerly:
         raise RuntimeError(
             "A forked process must not run compiled TensorFlow programs: it "
-            "has none of TensorFlow's threads, and would wait for ever. "
+            "has none of TensorFlow's threads, and would wait forever. "
             f"Received: process {os.getpid()}, forked from one that had "
             "begun to use TensorFlow. Start it by "
             '`multiprocessing.get_context("spawn")`, or compile the model '
-            "with `run_eagerly=True`."
+            "with `run_eagerly=True`." + more("forked-process")
         )
 
 

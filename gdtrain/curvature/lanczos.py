@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gdtrain.common.explained import more
+
 #: A matrix as a function: of a vector `[n]`, returns the matrix times it.
 Product = Callable[[np.ndarray], np.ndarray]
 
@@ -116,6 +118,7 @@ class KrylovSpace:
                 "Products of the matrix must be finite. Received: one of "
                 f"length {length}. If it is the Hessian of a loss, look for "
                 "NaN and infinity in the weights and the data."
+                + more("nonfinite")
             )
         self._count += 1
         image, along, rest = self._orthogonal(image)

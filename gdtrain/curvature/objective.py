@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge import data as keras_data
 from gdtrain.keras_bridge import layers, losses, patches, randomness
 from gdtrain.state import variables
@@ -99,6 +100,7 @@ def check_model(model: keras.Model) -> None:
             f"model {model.name!r}, which is not "
             f"{'built' if model.compiled else 'compiled'}. Call "
             "`model.compile(optimizer, loss)`, and `model(x[:1])`."
+            + more("curvature")
         )
     if not model.trainable_variables:
         raise ValueError(
@@ -122,7 +124,7 @@ def check_parts(model: keras.Model, examples: int, batch_size: int) -> None:
                 f"Received: {type(loss).__name__}(reduction='sum') with "
                 f"{examples} examples and batch_size={batch_size}. Pass "
                 f"batch_size={examples}, or compile with "
-                "reduction='sum_over_batch_size'."
+                "reduction='sum_over_batch_size'." + more("curvature")
             )
 
 
@@ -134,6 +136,7 @@ def _check_loss(model: keras.Model) -> None:
             f"The model must have a loss. Received: model {model.name!r}, "
             f"compiled with loss={model.loss!r}. Call "
             "`model.compile(optimizer, loss)`, or override `compute_loss`."
+            + more("curvature")
         )
 
 
@@ -186,12 +189,12 @@ def take(
         raise TypeError(
             "`x` must be arrays, dense tensors or a `tf.data.Dataset`. "
             f"Received: x of type {type(x).__name__}. Pass some examples as "
-            "NumPy arrays."
+            "NumPy arrays." + more("curvature")
         )
     count = _count_of(arrays)
     if not count:
         raise ValueError(
-            "The data must have at least one example. Received none."
+            "The data must have at least one example. Received: none."
         )
     rows = None
     if examples is not None and examples < count:
@@ -216,7 +219,7 @@ def _first(dataset: tf.data.Dataset, examples: int | None) -> Any:
     if examples is None and endless:
         raise ValueError(
             "The dataset has no end. Pass `examples` to take its first ones, "
-            "for example examples=1000."
+            "for example examples=1000." + more("curvature")
         )
     batches, count = [], 0
     for batch in dataset:
@@ -226,7 +229,7 @@ def _first(dataset: tf.data.Dataset, examples: int | None) -> Any:
             break
     if not count:
         raise ValueError(
-            "The dataset must have at least one example. Received none."
+            "The dataset must have at least one example. Received: none."
         )
     return keras.tree.map_structure(
         lambda *leaves: tf.concat(leaves, 0)[:examples], *batches

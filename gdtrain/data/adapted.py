@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.data import data_fingerprint, pipeline
 from gdtrain.data.iterators import IteratorSource, NoPosition, untuned
 from gdtrain.data.order import Order
@@ -72,7 +73,13 @@ class AdaptedData(IteratorSource):
             raise NoPosition("a batch was taken that is still to be trained on")
         if self._iterator is None:
             self._make_iterator()
-        passes = self._passes.position(self._iterator, self._seen)
+        try:
+            passes = self._passes.position(self._iterator, self._seen)
+        except NoPosition as error:
+            if not data.comes_from_python(self._adapter):
+                raise
+            kind = data.kind_of_data(self._adapter)
+            raise NoPosition(f"{kind}, which has no position") from error
         return super().position() | passes
 
     def moved(
@@ -219,7 +226,7 @@ class OrderedBatches(keras.utils.PyDataset):
             warnings.warn(
                 f"{type(self.inner).__name__} cannot be set back, so that "
                 "the order of repeated epochs may differ. Give it "
-                "`get_state` and `set_state`.",
+                "`get_state` and `set_state`." + more("data-position"),
                 stacklevel=2,
             )
         while self._ended < epochs:

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.data import plans
 from gdtrain.data.adapted import AdaptedData, OrderedBatches, OrderedData
 from gdtrain.data.arrays import DeviceArrays, HostArrays
@@ -126,8 +127,9 @@ def data_source(
     leaves = plans.leaves(arrays)
     if not len(leaves[0]):
         raise ValueError(
-            "The data must have at least one example. Received arrays of "
+            "The data must have at least one example. Received: arrays of "
             f"shapes {[tuple(a.shape) for a in leaves]}."
+            + more("unusable-data")
         )
     order = Order(len(leaves[0]), adapter.batch_size, shuffle, seed)
     size = sum(

@@ -2,6 +2,7 @@
 
 import abc
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.data import pipeline
 from gdtrain.data.plans import IteratorInputs, IteratorPlan
 from gdtrain.data.protocols import DataSource, Position, Structure
@@ -143,7 +145,7 @@ class IteratorSource(DataSource):
                 + (f" of {self._wanted}" if self._wanted else "")
                 + ". Give `fit` a dataset that has steps_per_epoch * epochs "
                 "batches, for example by `.repeat()`, or a smaller "
-                "`steps_per_epoch`.",
+                "`steps_per_epoch`." + more("data-ran-out"),
                 stacklevel=2,
             )
         self._ran_out = ran_out
@@ -212,6 +214,7 @@ class NoPosition(ValueError):
 Files = dict[str, np.ndarray]  # uint8 contents by name
 
 _NAME = "iterator"
+_PLACES = re.compile(r"\{\{[^}]*\}\} | \[Op:.*")  # In TensorFlow's messages
 
 
 def of(iterator: Iterator) -> Files:
@@ -227,7 +230,7 @@ def of(iterator: Iterator) -> Files:
         try:
             tf.train.Checkpoint(iterator=iterator).write(path)
         except (ValueError, tf.errors.OpError) as error:
-            why = str(error).partition("\n")[0]
+            why = _PLACES.sub("", str(error).partition("\n")[0]).rstrip(". ")
             raise NoPosition(
                 f"TensorFlow cannot save the position of its iterator ({why})"
             ) from error

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 
 
 class ShardOrder:
@@ -152,6 +153,7 @@ def check_workers(readers: int, workers: int) -> None:
             "The number of workers must divide the number of readers of a "
             f"`ShardedDataset`. Received: readers={readers}, {workers} "
             f"workers. Take {listed} workers, or other readers."
+            + more("worker-data")
         )
 
 
@@ -166,5 +168,5 @@ def check_sizes(batch_size: int, readers: int) -> None:
             "`batch_size` must be a multiple of `readers`, which have equal "
             f"parts of a batch. Received: batch_size={batch_size}, "
             f"readers={readers}. Take batch_size={' or '.join(fit)}, or other "
-            "readers."
+            "readers." + more("worker-data")
         )

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.data import data_fingerprint, plans, shard_order
 from gdtrain.data.iterators import IteratorSource, untuned
 from gdtrain.data.protocols import Position, Structure
@@ -139,7 +140,7 @@ class ShardedDataset:
             raise ShardError(
                 f"Examples {begin} to {end - 1} of {shard.name!r} must be "
                 f"readable. Received: {type(error).__name__}: {error}. See "
-                f"`read` of {type(shard).__name__}."
+                f"`read` of {type(shard).__name__}." + more("record-files")
             ) from error
         found = [np.asarray(array) for array in given]
         expected = [(end - begin, *leaf.shape[1:]) for leaf in self.leaves]
@@ -148,7 +149,7 @@ class ShardedDataset:
                 "All examples must have arrays of the shapes of the first. "
                 f"Received: shapes {[a.shape for a in found]} for examples "
                 f"{begin} to {end - 1} of {shard.name!r}, where {expected} was "
-                "expected."
+                "expected." + more("record-files")
             )
         return [
             np.asarray(array, leaf.dtype)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.data import plans
 from gdtrain.data.protocols import Structure
 
@@ -197,11 +198,12 @@ class _TFRecordShard(Shard):
                 raise ShardError(
                     f"{place} must be as it was written. Received: {why}. The "
                     "file is damaged or was changed since training began: "
-                    "write it again, or leave it out."
+                    "write it again, or leave it out." + more("record-files")
                 ) from error
             raise ShardError(
                 f"{place} must be one that `parse` can use. Received: {why}. "
                 "Change `parse`, or write the file again."
+                + more("record-files")
             ) from error
 
     def _examples(self, begin: int, end: int) -> Structure:
@@ -236,7 +238,9 @@ def _offsets(path: str) -> Iterator[int]:
         is_remote = "://" in path
         file = tf.io.gfile.GFile(path, "rb") if is_remote else open(path, "rb")
     except (OSError, tf.errors.OpError) as error:
-        raise ShardError(f"{path!r} cannot be opened: {error}") from error
+        raise ShardError(
+            f"{path!r} cannot be opened: {error}" + more("record-files")
+        ) from error
     with file:
         offset = number = 0
         while offset < size:
@@ -248,7 +252,7 @@ def _offsets(path: str) -> Iterator[int]:
                     f"{path!r} must not be compressed, to be read from any "
                     "record on. Decompress it; or pass a "
                     "`tf.data.TFRecordDataset` of this worker's files in "
-                    "`gdtrain.data.WorkerData`."
+                    "`gdtrain.data.WorkerData`." + more("record-files")
                 )
             length = int.from_bytes(header[:8], "little")
             end = offset + _HEADER + length + _FOOTER
@@ -256,7 +260,7 @@ def _offsets(path: str) -> Iterator[int]:
                 raise ShardError(
                     f"{path!r} is damaged or incomplete: record {number} "
                     f"begins at byte {offset} and should end at byte {end}, "
-                    f"but the file has {size} bytes."
+                    f"but the file has {size} bytes." + more("record-files")
                 )
             offset, number = end, number + 1
         yield offset

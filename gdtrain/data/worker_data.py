@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.data import pipeline
 from gdtrain.data.adapted import first_batches
 from gdtrain.data.iterators import IteratorSource, NoPosition, untuned
@@ -95,6 +96,7 @@ class WorkerData:
                 "`WorkerData` needs data that can be iterated over once an "
                 f"epoch. Received: a {type(data).__name__}, which can be "
                 "iterated over once. Pass the function that makes it."
+                + more("worker-data")
             )
         if not is_iterable and not callable(data):
             raise TypeError(
@@ -103,7 +105,7 @@ class WorkerData:
                 f"returns one. Received: a {type(data).__name__}. Make batches "
                 "of arrays by `tf.data.Dataset.from_tensor_slices((x, y))"
                 ".batch(32)`; of a DataIterator of Ray Data by a generator "
-                "function over its `iter_batches`."
+                "function over its `iter_batches`." + more("worker-data")
             )
         self.data = data
 
@@ -340,7 +342,7 @@ def _part_of_python(given: Any, class_weight: dict[int, float] | None) -> _Part:
         raise ValueError(
             "`class_weight` needs arrays or a tf.data.Dataset. Received: "
             f"class_weight={class_weight!r} for a {kind}. Let each batch be "
-            "`(x, y, sample_weight)`."
+            "`(x, y, sample_weight)`." + more("worker-data")
         )
     passes = PythonPasses(
         given if not isinstance(given, Iterable) else lambda: given
@@ -351,7 +353,7 @@ def _part_of_python(given: Any, class_weight: dict[int, float] | None) -> _Part:
         raise ValueError(
             "Each worker must have at least one batch in its part of the "
             f"data. Received: a {kind} without any. Give workers parts of "
-            "about the same size, or take fewer workers."
+            "about the same size, or take fewer workers." + more("worker-data")
         )
     return _Part(
         passes, reading, data.batch_spec(first), None, first_batches(first)

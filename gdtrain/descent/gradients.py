@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.descent import replicas
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
@@ -41,8 +42,9 @@ def compute(
     loss = tf.convert_to_tensor(loss)
     if loss.shape.rank:
         raise ValueError(
-            "The loss to descend must be a scalar. Received a loss of shape "
+            "The loss to descend must be a scalar. Received: a loss of shape "
             f"{tuple(loss.shape)}. Take its mean: tf.reduce_mean(loss)."
+            + more("train-step")
         )
     scale = loss_scale(optimizer)
     with replicas.descending():

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
+
 _OF_KERAS = {"steps_per_execution", "jit_compile", "resolved_jit_compile"}
 
 
@@ -114,5 +116,5 @@ def check_means(
                 f"reduction='sum') with microbatches={microbatches} and "
                 f"{strategy.num_replicas_in_sync} replicas. Write "
                 "reduction='sum_over_batch_size', and a learning rate larger "
-                "by the batch size."
+                "by the batch size." + more("parts-of-a-batch")
             )

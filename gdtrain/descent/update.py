@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.descent.gradients import Gradient, loss_scale, multiply
 from gdtrain.descent.optimizers import by_name
 from gdtrain.keras_bridge import optimizers
@@ -28,6 +29,7 @@ def check_optimizer(optimizer: Any) -> None:
                 f"gradient_accumulation_steps={steps}). Write "
                 f"`model.compile(..., microbatches={steps})` instead, and "
                 f"give `fit` a batch_size {steps} times as large."
+                + more("optimizer")
             )
 
 
@@ -46,7 +48,7 @@ def prepare(optimizer: Any, weights: Sequence[Any]) -> None:
         warnings.warn(
             "The model does not have any trainable weights, so training "
             "changes none. Set `trainable = True` on a layer, then compile "
-            "again.",
+            "again." + more("no-gradient"),
             stacklevel=3,
         )
         return
@@ -54,6 +56,7 @@ def prepare(optimizer: Any, weights: Sequence[Any]) -> None:
         raise RuntimeError(
             "There is no optimizer to descend with. Call "
             "`model.compile(optimizer=...)` first, or pass `optimizer`."
+            + more("optimizer")
         )
     check_optimizer(optimizer)
     build(optimizer, weights)
@@ -71,6 +74,7 @@ def build(optimizer: Any, weights: Sequence[Any]) -> None:
             "The optimizer was made for other weights; these became trainable "
             f"after that: {[getattr(w, 'path', w.name) for w in new]}. Call "
             "`model.compile(...)` again with a new optimizer."
+            + more("optimizer")
         )
 
 
@@ -120,7 +124,8 @@ def missing(
     if weights and len(names) == len(weights):
         raise ValueError(
             "The loss depends on none of the weights, so that there is no "
-            f"gradient to descend. Received weights: {names}. Compute the "
+            f"gradient to descend. Received: weights {names}. Compute the "
             "loss from the model's output inside `with tf.GradientTape()`."
+            + more("no-gradient")
         )
     return names

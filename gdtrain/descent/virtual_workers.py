@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.descent import gradients, replicas, settings
 from gdtrain.distributed.workers import Workers
 from gdtrain.keras_bridge import layers
@@ -104,19 +105,20 @@ def check(
             "`reproducible_workers` must be a multiple of the number of "
             f"replicas. Received: reproducible_workers={count} with {number} "
             "replicas. Choose a number that 1, 2 and as many replicas as you "
-            "ever want divide."
+            "ever want divide." + more("reproducible-workers")
         )
     if microbatches > 1:
         raise ValueError(
             "`reproducible_workers` splits a batch already: a replica runs its "
             f"parts in turn. Received: microbatches={microbatches} as well. "
             "Leave out `microbatches`, and choose `reproducible_workers` so "
-            "large that a part fits the memory."
+            "large that a part fits the memory." + more("reproducible-workers")
         )
     if jit_compile is True:
         raise ValueError(
             "`reproducible_workers` needs a graph: XLA rounds a program by "
             "what else is in it. Received: jit_compile=True. Leave it out."
+            + more("reproducible-workers")
         )
 
 
@@ -143,8 +145,9 @@ def are_used(model: keras.Model) -> bool:
     if stateful:
         raise ValueError(
             "`reproducible_workers` needs layers that keep nothing of a batch "
-            f"for the next. Received stateful layers: {stateful}. Make them "
+            f"for the next. Received: stateful layers {stateful}. Make them "
             "with stateful=False, or leave out `reproducible_workers`."
+            + more("reproducible-workers")
         )
     return True
 
@@ -177,6 +180,7 @@ def check_threads(model: keras.Model) -> None:
             "threads on all workers, as it adds in an order that depends on "
             f"their number. Received: {found}. Set one number for all, as by "
             "`gdtrain.distributed.strategy(threads=2)`."
+            + more("reproducible-workers")
         )
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.diagnosis import (
     constant,
     learned,
@@ -88,7 +89,7 @@ class Task:
             raise TypeError(
                 "`model` must be a gdtrain model. Received: "
                 f"model={model!r} of type {type(model).__name__}. Pass the "
-                "model that was trained."
+                "model that was trained." + more("gdtrain-model")
             )
         if not model.built or not model.compiled:
             raise ValueError(

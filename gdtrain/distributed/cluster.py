@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gdtrain.common.explained import more
 from gdtrain.distributed import slurm
 
 
@@ -86,9 +87,9 @@ def of_tf_config(text: str) -> Cluster:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise _bad(f"is JSON. JSON's error: {error}", text) from None
+        raise _bad(f"be JSON. JSON's error: {error}", text) from None
     if not isinstance(config, dict):
-        raise _bad("is an object of JSON", text)
+        raise _bad("be an object of JSON", text)
     tasks = config.get("cluster") or {}
     if not tasks and not config.get("task"):  # As `{}`, of one process
         return Cluster({"worker": [""]}, "worker", 0)
@@ -97,23 +98,23 @@ def of_tf_config(text: str) -> Cluster:
         or not tasks
         or not all(_is_addresses(addresses) for addresses in tasks.values())
     ):
-        raise _bad('has addresses, "host:port", of each worker', text)
+        raise _bad('have addresses, "host:port", of each worker', text)
     if not tasks.keys() <= {"chief", "worker"}:
-        raise _bad('has no tasks but "chief" and "worker"', text)
+        raise _bad('have no tasks but "chief" and "worker"', text)
     if len(tasks.get("chief", ())) > 1:
-        raise _bad("has one chief at most", text)
+        raise _bad("have at most one chief", text)
     task = config.get("task")
     if not isinstance(task, dict) or task.get("type") not in tasks:
-        raise _bad("says which task of the cluster this process is", text)
+        raise _bad("say which task of the cluster this process is", text)
     kind = task["type"]
     try:
         index = int(task.get("index", ""))
     except (TypeError, ValueError):
-        raise _bad("has a number as index of the task", text) from None
+        raise _bad("have a number as index of the task", text) from None
     if not 0 <= index < len(tasks[kind]):
         most = len(tasks[kind]) - 1
         raise _bad(
-            f"has an index of the task from 0 to {most}, as the cluster has "
+            f"have an index of the task from 0 to {most}, as the cluster has "
             f'{most + 1} of type "{kind}"',
             text,
         )
@@ -133,8 +134,9 @@ def _is_addresses(value: Any) -> bool:
 
 def _bad(must: str, text: str) -> ValueError:
     return ValueError(
-        f"`TF_CONFIG` must be such that it {must}. Received: "
+        f"`TF_CONFIG` must {must}. Received: "
         f"TF_CONFIG={text!r}. Write one for each process, as "
         '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": '
         '{"type": "worker", "index": 0}}; or unset it to train alone.'
+        + more("cluster-start")
     )

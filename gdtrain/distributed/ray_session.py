@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
+from gdtrain.common.explained import more
 from gdtrain.common.failures import RepeatedCrash
 
 
@@ -25,7 +26,7 @@ def check_installed(user: str) -> None:
     if importlib.util.find_spec("ray") is None:
         raise ImportError(
             f"`{user}` needs Ray. Received: no package of the name ray. Write "
-            "`pip install gdtrain[ray]`."
+            "`pip install gdtrain[ray]`." + more("extras")
         )
 
 
@@ -168,6 +169,7 @@ def current(user: str) -> RaySession:
             "process that Ray Train and Ray Tune did not start. Give the "
             "function to ray.train.tensorflow.TensorflowTrainer or "
             "ray.tune.Tuner; or use gdtrain.callbacks.BackupAndRestore."
+            + more("cluster-start")
         ) from error
 
 

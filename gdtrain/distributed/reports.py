@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.distributed.workers import Workers
 
 _log = logging.getLogger("gdtrain")
@@ -193,7 +194,8 @@ class Stragglers:
         ratio, share = self._compared(times, self._known)
         _log.warning(
             "The worker %s is slower than the others: it takes %.1f times as "
-            "long for a step, and they wait for it %.0f%% of the time.",
+            "long for a step, and they wait for it %.0f%% of the time."
+            + more("slow-worker"),
             times.names[self._known],
             ratio,
             100 * share,

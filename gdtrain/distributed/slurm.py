@@ -5,6 +5,8 @@ import itertools
 import re
 from collections.abc import Mapping
 
+from gdtrain.common.explained import more
+
 _FIRST_PORT = 10_000
 _MOST_TASKS = 64  # Ports that are kept for the processes of a machine
 _SLOTS = 300  # Below the ports that a system gives to whoever asks for any
@@ -180,7 +182,7 @@ def gpus_of(local: tuple[int, int], count: int) -> list[int]:
             "Each process of a machine must have a GPU of its own. Received: "
             f"{tasks} processes and {count} GPUs. Start fewer processes, as "
             f"by `srun --ntasks-per-node={count}`; or hide the GPUs, by "
-            "CUDA_VISIBLE_DEVICES=-1."
+            "CUDA_VISIBLE_DEVICES=-1." + more("cluster-start")
         )
     return list(range(index * each, (index + 1) * each))
 
@@ -223,6 +225,7 @@ def _number(environment: Mapping[str, str], name: str) -> int:
         raise ValueError(
             f"{name} must be a number, as Slurm sets it. Received: "
             f"{name}={value!r}. Start the processes by `srun`."
+            + more("cluster-start")
         )
     return int(value)
 
@@ -235,7 +238,7 @@ def _first(environment: Mapping[str, str], *names: str) -> str:
     raise ValueError(
         "A process that `srun` starts must have one of the variables "
         f"{' and '.join(names)}. Received: none of them. Start the processes "
-        "by `srun`, without changing its environment."
+        "by `srun`, without changing its environment." + more("cluster-start")
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.distributed import cluster as clusters
 from gdtrain.distributed import membership, slurm
 from gdtrain.distributed.cluster import Cluster
@@ -126,6 +127,7 @@ def strategy(
             raise ValueError(
                 "A process has one strategy, so each call must have the same "
                 f"arguments. Received: {options}, and before {before}."
+                + more("cluster-start")
             )
         return made
     _check(options)
@@ -213,6 +215,7 @@ def _not_started(
             f"{cluster.address}, which is taken, as by a process of an "
             "earlier start. End that one; or choose other ports, in "
             "`TF_CONFIG`, or under Slurm by `strategy(port=...)`."
+            + more("cluster-start")
         )
     missing = re.findall(
         r"/job:(\w+)/replica:0/task:(\d+)",
@@ -225,6 +228,7 @@ def _not_started(
             "All processes of a cluster must be able to connect. Received: "
             f"{message.splitlines()[0]}. Start all of them again, each with "
             "the same addresses and a number of its own."
+            + more("cluster-start")
         )
     names = " and ".join(
         f"{kind}-{index} ({cluster.tasks[kind][int(index)]})"
@@ -235,7 +239,7 @@ def _not_started(
         f"{options['start_timeout']:g} seconds. Received: nothing from "
         f"{names}. See the log of that process; check that its address can "
         "be reached from here; or wait longer, by "
-        "`strategy(start_timeout=...)`."
+        "`strategy(start_timeout=...)`." + more("cluster-start")
     )
 
 
@@ -254,5 +258,5 @@ def _too_late(what: str) -> RuntimeError:
         "`gdtrain.distributed.strategy()` must be called before anything else "
         f"of TensorFlow, as {what} before TensorFlow has its devices. "
         "Received: a call after an operation, a model or a list of devices. "
-        "Move it up, to right after the imports."
+        "Move it up, to right after the imports." + more("cluster-start")
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from gdtrain.common.explained import more
+
 # What an operation says that waited for other processes
 _ABORTED = "Collective ops is aborted by: "
 _REMOTE = re.compile(r"error information from remote target (/job:\S+)")
@@ -49,7 +51,7 @@ class WorkerLost(RuntimeError):
             f"{names} {was} lost: {why}. Training on several workers ends with "
             "any of them. Saved checkpoints are whole: start all workers "
             "again with the same command, and `BackupAndRestore` continues "
-            "from them."
+            "from them." + more("worker-lost")
         )
 
     def __reduce__(self) -> tuple:  # To be pickled, as between Ray's actors

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.distributed import membership
 
 _Result = TypeVar("_Result")
@@ -103,6 +104,7 @@ class Workers:
             raise RuntimeError(
                 "All workers must be able to begin. Received: an error of "
                 f"{listed(failed)}, whose own message says what to do."
+                + more("workers-differ")
             )
         return result
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more, without_more
 from gdtrain.images import features, store
 from gdtrain.images.augmentation import RandomPhotoChanges
 from gdtrain.images.backbones import Backbone
@@ -256,10 +257,11 @@ def activations_below(
                 views = plain[:, np.newaxis]
             return Seen(key, plain, views, parts)
         except store.NoRoom as error:
+            why, _ = without_more(str(error))
             warnings.warn(
                 "The top of the backbone is not trained: there is no room for "
-                f"what it would be trained on. {error} Or write "
-                "`unfreeze=False`.",
+                f"what it would be trained on. {why} Or write "
+                "`unfreeze=False`." + more("photo-cache"),
                 stacklevel=3,
             )
     whole = activations(backbone.model)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.images import finding
 from gdtrain.images.decoding import DamagedImage, Fit, Image, decode
 from gdtrain.images.photos import named
@@ -135,7 +136,10 @@ def _report(damaged: list[DamagedImage], count: int, on_error: str) -> None:
     elif len(damaged) == 1:
         raise damaged[0]
     else:
-        raise ValueError(f"{text} Give whole pictures, or on_error='skip'.")
+        raise ValueError(
+            f"{text} Give whole pictures, or on_error='skip'."
+            + more("unreadable-photos")
+        )
 
 
 def _pixels(source: Any, shape: tuple[int, int, int], fit: Fit) -> np.ndarray:
@@ -196,6 +200,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
         raise ValueError(
             "An array must be [height, width, channels], of numbers from 0 to "
             f"255. Received: shape {list(array.shape)}, dtype {array.dtype}."
+            + more("photo-arrays")
         )
     low, high = array.min(), array.max()
     is_scaled = array.dtype.kind == "f" and bool(0 <= low and 0 < high <= 1)
@@ -204,5 +209,6 @@ def _checked(array: np.ndarray) -> np.ndarray:
         raise ValueError(
             "An array must have numbers from 0 to 255. Received: numbers "
             f"from {low:.3g} to {high:.3g}.{remedy * is_scaled}"
+            + more("photo-arrays")
         )
     return array

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gdtrain.common.explained import more
 from gdtrain.images import finding, reading, splitting, tables
 from gdtrain.images.photos import (
     LabelledImages,
@@ -58,7 +59,7 @@ def from_arrays(
             "`images` must be uint8 [n, height, width] or [n, height, width, "
             "1 or 3], of numbers from 0 to 255. Received: "
             f"{images.dtype} {list(images.shape)}. Scale them, then write "
-            '`.astype("uint8")`.'
+            '`.astype("uint8")`.' + more("photo-arrays")
         )
     if labels.shape != (len(images),):
         raise ValueError(
@@ -137,6 +138,6 @@ def _positions(
         positions = np.array([where[value] for value in values.tolist()], int)
     if len(names) < 2:
         raise ValueError(
-            f"`labels` must have two or more classes. It has {len(names)}."
+            f"`labels` must have two or more classes. Received: {len(names)}."
         )
     return names, positions

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.images import features
 from gdtrain.images.features import first_line, not_of_size
 from gdtrain.keras_bridge import layers
@@ -172,7 +173,7 @@ def open_backbone(
             warnings.warn(
                 f"The backbone {name} has random weights: its features say "
                 "little of what photos show. Leave out `weights=None` for "
-                "those of ImageNet, or give a file.",
+                "those of ImageNet, or give a file." + more("backbones"),
                 stacklevel=2,
             )
     elif name.endswith(ENDINGS):
@@ -212,6 +213,7 @@ def _of_application(
             f"No ImageNet weights for {name}: {first_line(error)}. Connect to "
             "the network; or download that file elsewhere, and give it as "
             "`weights=PATH`; or, for random weights, `weights=None`."
+            + more("backbones")
         ) from error
     if not is_imagenet and weights is not None:
         _load_weights(model, weights, name)
@@ -296,7 +298,7 @@ def _of_preset(
     except Exception as error:  # That of the hub that it downloads from
         raise ValueError(
             f"The preset {name} of KerasHub cannot be opened: "
-            f"{first_line(error)}."
+            f"{first_line(error)}." + more("backbones")
         ) from error
     if weights not in ("imagenet", None):
         _load_weights(network, weights, name)
@@ -333,7 +335,7 @@ def _loaded(path: str) -> keras.Model:
     except Exception as error:  # Keras raises what it meets in the file.
         raise ValueError(
             f"Cannot read the backbone {path}: {first_line(error)}. Give the "
-            "file of a model that was saved by Keras."
+            "file of a model that was saved by Keras." + more("backbones")
         ) from error
 
 
@@ -353,6 +355,7 @@ def _load_weights(
             f"Cannot read weights for {name} from {path}: {first_line(error)}. "
             "Give a file of weights of this architecture, without a "
             "classification head (`include_top=False`) for a name."
+            + more("backbones")
         ) from error
 
 
@@ -371,6 +374,7 @@ def _unknown(name: str, names: Iterable[str]) -> ValueError:
         return ValueError(
             f"The folder {name} is no backbone: the layers of a SavedModel "
             f"cannot be trained. Give the {ENDINGS[0]} file of a model."
+            + more("backbones")
         )
     known = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
@@ -379,4 +383,5 @@ def _unknown(name: str, names: Iterable[str]) -> ValueError:
         f"There is no backbone '{name}'. Give a name in `keras.applications` "
         f"(such as {meant}), a `keras.Model`, or its file, which ends in "
         f"{ENDINGS[0]}. Presets of KerasHub need `pip install keras-hub`."
+        + more("backbones")
     )

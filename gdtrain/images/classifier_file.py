@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdtrain.checkpoint import files
+from gdtrain.common.explained import more
 from gdtrain.images.decoding import Fit
 from gdtrain.images.none_of_these import NoneOfThese
 from gdtrain.keras_bridge import models
@@ -144,7 +145,7 @@ def check_writable(filepath: Any, overwrite: bool, ending: str) -> None:
     if not overwrite and os.path.exists(filepath):
         raise FileExistsError(
             f"{os.fspath(filepath)} exists already. Save under another name, "
-            "or write overwrite=True."
+            "or write overwrite=True." + more("classifier-files")
         )
 
 
@@ -158,4 +159,5 @@ def check_saved_model(path: str | os.PathLike) -> None:
     if not is_replaceable:
         raise FileExistsError(
             f"{path} exists and is not a SavedModel. Give another folder."
+            + more("classifier-files")
         )

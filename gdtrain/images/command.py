@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdtrain.common.command_line import Parser
+from gdtrain.common.explained import without_more
 from gdtrain.images import describe_command, train_command
 
 _NOT_USABLE = OSError, ValueError, ImportError, ArithmeticError, MemoryError
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     command: Parser = options.parser
 
     def show(message: Any, *_: Any, **__: Any) -> None:
-        text = " ".join(command.in_options(str(message)).split())
+        text = command.in_options(_in_lines(str(message)))
         print(f"warning: {text}", file=sys.stderr)
 
     try:
@@ -57,8 +58,20 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _sentence(error: BaseException) -> str:
-    """What an error says, in one line, without a number of the system's."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """What an error says, without a number of the system's."""
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename is None:
         text = text.removeprefix(f"[Errno {error.errno}] ")
-    return text if text.endswith(".") else f"{text}."
+    return _in_lines(text, end=".")
+
+
+def _in_lines(message: str, end: str = "") -> str:
+    """A message in one line, and another one for the page that it names.
+
+    Args:
+        message: The message.
+        end: What the first line ends with, in any case.
+    """
+    text, page = without_more(message)
+    line = " ".join(text.split()).removesuffix(end) + end
+    return f"{line}\n{page}".rstrip()

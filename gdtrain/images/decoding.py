@@ -11,6 +11,7 @@ from typing import IO, Literal, TypeAlias, get_args
 import numpy as np
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 
 try:
     from PIL import Image, ImageOps, JpegImagePlugin
@@ -18,7 +19,7 @@ except ImportError as error:
     raise ImportError(
         "`gdtrain.images` reads images with Pillow, which could not be "
         "imported. Run `pip install pillow`, or, in a copy of gdtrain's "
-        "repository, `pip install -e '.[images]'`."
+        "repository, `pip install -e '.[images]'`." + more("extras")
     ) from error
 
 Source: TypeAlias = str | os.PathLike | bytes | np.ndarray | Image.Image

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import keras
 
+from gdtrain.common.explained import more
 from gdtrain.common.whole_files import check_can_be_written, written_aside
 from gdtrain.images import finding, train_command
 from gdtrain.images.answers import Answer
@@ -63,6 +64,7 @@ def _describe(options: argparse.Namespace) -> None:
         raise ValueError(
             f"there is no model {options.model}. Run `python -m gdtrain images "
             "train FOLDER`, or name another by `--model`."
+            + more("classifier-files")
         )
     if not os.path.lexists(options.photos):
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge import graph
 from gdtrain.keras_bridge import layers as keras_layers
 
@@ -47,6 +48,7 @@ def of_model(
             "one tensor [n, height, width, 3] and give one. It takes "
             f"{[tuple(tensor.shape) for tensor in model.inputs]} and gives "
             f"{[tuple(tensor.shape) for tensor in model.outputs]}."
+            + more("backbones")
         )
     for extent, own in zip(size, taken.shape[1:3], strict=True):
         if own not in (extent, None):
@@ -61,6 +63,7 @@ def of_model(
         raise ValueError(
             f"The backbone {name} has no features: {first_line(error)}. Give a "
             "model with convolutions, or one that gives [n, height, width, d]."
+            + more("backbones")
         ) from error
     try:
         return flat(part, photos, scaling)
@@ -80,6 +83,7 @@ def _of_subclass(
             f"The backbone {name} is not a model of pictures: for photos "
             f"[n, {size[0]}, {size[1]}, 3] it must give one tensor "
             f"[n, height, width, d] or [n, d]. {first_line(error)}."
+            + more("backbones")
         ) from error
 
 

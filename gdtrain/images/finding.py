@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from gdtrain.common.explained import more
 from gdtrain.images import decoding, layout
 from gdtrain.images.parallel import Progress, in_parallel
 from gdtrain.images.photos import (
@@ -77,10 +78,12 @@ def find_in_folder(path: str | os.PathLike, verbose: Any = 0) -> Found:
         files.append(file)
     class_names = sorted(understood.class_folders)
     if len(class_names) < 2:
+        advice = "Sort the pictures into folders named after what they show."
         raise ValueError(
             f"{root} must have two or more folders, one for each class of "
-            f"pictures. It has {len(class_names)}. Sort the pictures into "
-            f"folders named after what they show. {' '.join(sentences(files))}"
+            f"pictures. It has {len(class_names)}. "
+            + " ".join([advice, *sentences(files)])
+            + more("photo-folders")
         )
     return Found(
         str(root),
@@ -109,7 +112,10 @@ def photos_in(folder: str | os.PathLike) -> list[str]:
     paths = [str(root.joinpath(*parts)) for parts in _walk(root)[0]]
     photos = [path for path in paths if _looks_like_photo(path)]
     if not photos:
-        raise ValueError(f"{root} has no pictures. Give a folder that has.")
+        raise ValueError(
+            f"{root} has no pictures. Give a folder that has."
+            + more("photo-folders")
+        )
     return photos
 
 
@@ -125,6 +131,7 @@ def _fail(error: OSError) -> NoReturn:
     raise ValueError(
         f"cannot read the folder {error.filename}: {error.strerror}. Give "
         "a folder that has a folder of pictures for each class."
+        + more("photo-folders")
     ) from error
 
 

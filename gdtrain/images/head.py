@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.images.axes import (
     PrincipalAxes,
     principal_axes,
@@ -317,7 +318,7 @@ def check_labels(labels: np.ndarray, classes: int | Sequence[str]) -> None:
         raise ValueError(
             "Each class must have two or more photos to learn from, so that "
             f"one can be held out in turn. Received: {', '.join(few[:10])}. "
-            "Add photos, or leave the class out."
+            "Add photos, or leave the class out." + more("photo-folders")
         )
 
 

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from gdtrain.common.explained import more
 from gdtrain.images.photos import Part
 
 Names: TypeAlias = tuple[str, ...]  # Folders and a file, from the top down
@@ -79,6 +80,7 @@ def understand(
             raise ValueError(
                 f"{root} has two folders for the class '{name}'. Rename "
                 f"{root.joinpath(*names[:end])} or join the two."
+                + more("photo-folders")
             )
         places[names] = name, part_of(names) or ""
     misplaced = {
@@ -97,7 +99,7 @@ def understand(
             raise ValueError(
                 f"{root.joinpath(*folder)} must have two or more pictures, "
                 "one to learn from and one to hold out. It has 0. Add some, "
-                "or remove the folder."
+                "or remove the folder." + more("photo-folders")
             )
     has_parts = "held out" in parts.values()
     return Layout(places, misplaced, class_folders, has_parts, notes)
@@ -170,5 +172,5 @@ def _check_names(root: pathlib.Path, classes: Iterable[str]) -> None:
         raise ValueError(
             f"{root} has photos in {' and '.join(names)}, and no folders of "
             "classes there. Sort the pictures into folders named after what "
-            "they show."
+            "they show." + more("photo-folders")
         )

@@ -6,6 +6,7 @@ import zipfile
 
 import keras
 
+from gdtrain.common.explained import more
 from gdtrain.images import classifier_file
 from gdtrain.images.classifier import PhotoClassifier
 from gdtrain.images.features import first_line
@@ -44,6 +45,7 @@ def load(path: str | os.PathLike) -> PhotoClassifier:
         raise ValueError(
             f"cannot load {path} as a photo classifier: {why}. "
             "Give a whole file that the `save` of a photo classifier wrote."
+            + more("classifier-files")
         ) from error
     return model
 

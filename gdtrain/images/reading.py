@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.images import (
     copies,
     decoding,
@@ -325,7 +326,7 @@ def _error(damaged: list[PhotoFile], count: int) -> ValueError:
     return ValueError(
         f"{len(damaged):,} of {counted(count, 'picture')} cannot be read: "
         f"{named_with_reasons(damaged)}. Give whole pictures, or remove these; "
-        '`on_error="skip"` leaves them out.'
+        '`on_error="skip"` leaves them out.' + more("unreadable-photos")
     )
 
 

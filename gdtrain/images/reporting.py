@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gdtrain.common import failures, notebook
+from gdtrain.common.explained import more
 from gdtrain.common.probabilities import probabilities as as_probabilities
 from gdtrain.common.whole_files import written_aside
 from gdtrain.images import report_page
@@ -127,7 +128,11 @@ class Report(ReportNumbers):
             figures = self.figures()
         except ImportError as error:
             what = "TensorBoard gets no pictures of the report"
-            failures.warn(what, error, "Its numbers are written.")
+            failures.warn(
+                what,
+                error,
+                "Its numbers are written." + more("writing-stopped"),
+            )
             return
         for name, figure in figures.items():
             writer.add(step, summaries.figure(f"report/{name}", figure))

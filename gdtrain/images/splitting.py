@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from gdtrain.common.explained import more
 from gdtrain.images.finding import Found
 from gdtrain.images.photos import Part, PhotoFile
 
@@ -78,11 +79,12 @@ def check_counts(photos: Sequence[PhotoFile], found: Found) -> None:
             raise ValueError(
                 f"{found.source} must have a picture to learn from in each "
                 f"class. It has none of '{name}', which is held out: {place}. "
-                "Add some, or remove the folder."
+                "Add some, or remove the folder." + more("photo-folders")
             )
         raise ValueError(
             f"{place} must have two or more pictures, one to learn from and "
             f"one to hold out. It has {count}. Add some, or remove it."
+            + more("photo-folders")
         )
 
 

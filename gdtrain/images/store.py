@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gdtrain.checkpoint.files import Arrays, read_arrays
+from gdtrain.common.explained import more
 from gdtrain.data import choice
 from gdtrain.images import cache
 from gdtrain.images.parallel import Progress, in_parallel
@@ -337,7 +338,10 @@ def _on_disk(work: _Work, path: str) -> cache.Pack:
         cache.write_pack(file, parts, work.row, work.digests, work.failed)
     pack = cache.read_pack(path)
     if pack is None:
-        raise ValueError(f"{path} was deleted while photos were decoded.")
+        raise ValueError(
+            f"{path} was deleted while photos were decoded."
+            + more("photo-cache")
+        )
     return pack
 
 
@@ -347,6 +351,7 @@ def _no_room(kind: str, folder: str, error: OSError) -> NoRoom:
         f"The {what} are too large for the memory that they may take, and "
         f"cannot be kept in {folder!r}: {error.strerror}. Choose a smaller "
         "`size`, or set `cache_dir` to a folder on a disk that has room."
+        + more("photo-cache")
     )
 
 

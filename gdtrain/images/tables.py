@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from gdtrain.common.explained import more
 from gdtrain.images import finding
 from gdtrain.images.photos import counted, named
 
@@ -45,12 +46,14 @@ def find_in_table(
             raise ValueError(
                 f"{source} must have a {column} in each row. It has none in "
                 f"row {named(empty)}. Add it, or remove the row."
+                + more("photo-tables")
             )
     for i, (path, _) in enumerate(rows, 1):
         if not isinstance(path, (str, os.PathLike)):
             raise ValueError(
                 f"{source} must have the path of a file in each row. It has "
                 f"{path!r} in row {i}. Name the right column by `file_column`."
+                + more("photo-tables")
             )
     rows = [(os.fspath(path), str(label)) for path, label in rows]
     repeated = len(rows) - len(set(rows))
@@ -64,6 +67,7 @@ def find_in_table(
         raise ValueError(
             f"{source} must have two or more classes in the column "
             f"{label_column!r}. It has {len(class_names)}."
+            + more("photo-tables")
         )
     paths = [os.path.join(root or "", path) for path, _ in rows]
     examined = finding.examine_all(paths, verbose, are_photos=True)
@@ -90,6 +94,7 @@ def _rows(source: str, columns: Sequence[list]) -> list[tuple]:
         raise ValueError(
             f"{source} must have columns of the same length. It has "
             f"{lengths[0]:,} files and {lengths[1]:,} labels."
+            + more("photo-tables")
         )
     return list(zip(*columns))
 
@@ -117,6 +122,7 @@ def _read_csv(path: str, columns: tuple[str, str]) -> list[tuple]:
         raise ValueError(
             f"cannot read the table {path}: {why}. Give a CSV file in UTF-8 "
             f"with the columns {columns[0]} and {columns[1]}."
+            + more("photo-tables")
         ) from error
 
 
@@ -128,5 +134,5 @@ def _check_columns(
             raise ValueError(
                 f"{source} has no column {column!r}. It has "
                 f"{', '.join(map(repr, present)) or 'none'}. Name the right "
-                "one by `file_column` or `label_column`."
+                "one by `file_column` or `label_column`." + more("photo-tables")
             )

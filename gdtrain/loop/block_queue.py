@@ -10,6 +10,7 @@ import numpy as np
 
 from gdtrain.block.block import BlockResult
 from gdtrain.block.xla_choice import BlockRequest
+from gdtrain.common.explained import more
 from gdtrain.common.signals import Interrupts
 from gdtrain.data.protocols import DataSource
 from gdtrain.distributed import reports
@@ -298,7 +299,7 @@ class BlockQueue:
                 "Training must continue in the process that began it. "
                 f"Received: process {os.getpid()}, forked from process "
                 f"{self._process}, which continues by itself. End a forked "
-                "process by `os._exit`."
+                "process by `os._exit`." + more("forked-process")
             )
 
     def _sliced(

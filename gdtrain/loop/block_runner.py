@@ -21,6 +21,7 @@ from gdtrain.block.xla_choice import (
     CompilerChoice,
     compiles_whole_blocks,
 )
+from gdtrain.common.explained import more
 from gdtrain.data.protocols import BatchPlan, DataSource
 from gdtrain.descent import replicas, settings
 from gdtrain.distributed import membership
@@ -104,7 +105,8 @@ class BlockRunner:
         if hooks and count > 1 and model.jit_compile and workers.is_first:
             _log.warning(
                 "XLA cannot compile a step of several replicas: %s runs as a "
-                "graph on its %d, as with jit_compile=False.",
+                "graph on its %d replicas, as with jit_compile=False."
+                + more("xla-refused"),
                 model.name,
                 count,
             )
@@ -298,7 +300,7 @@ class BlockRunner:
                 f"No weight of {self._model.name} has moved in "
                 f"{self._still_steps:.0f} steps: its `train_step` makes no "
                 "update. Call `self.descend(tape, loss)` in it, or the "
-                "`apply` of an optimizer.",
+                "`apply` of an optimizer." + more("no-update"),
                 stacklevel=2,
             )
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import keras
 
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge.callbacks import (
     default_hook,
     is_default_hook,
@@ -192,6 +193,7 @@ class Callback(keras.callbacks.Callback):
                 f"its own `fit`. Received: {type(self.model).__name__} "
                 f"{self.model.name!r}. Write `gdtrain.from_keras(model)`, or "
                 "use gdtrain.Model or gdtrain.Sequential."
+                + more("gdtrain-model")
             )
 
     def on_position(self, fit_state: FitState) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import failures
+from gdtrain.common.explained import more
 from gdtrain.data.iterators import NoPosition
 from gdtrain.data.protocols import DataSource, Position
 from gdtrain.keras_bridge import callbacks as keras_callbacks
@@ -290,7 +291,7 @@ class FitState:
                         error,
                         "All else is saved, and training continues; in a fit "
                         "that is resumed from there, it starts without a "
-                        "state.",
+                        "state." + more("callback-state"),
                     )
         return {name: state for name, state in found.items() if state}
 
@@ -375,7 +376,7 @@ class FitState:
                 "To resume a fit, the model must be the one that the "
                 f"checkpoint was made of. Received: {mismatch}. Give this "
                 "model a backup folder of its own, or use the other model "
-                "again."
+                "again." + more("another-run")
             )
         begun = {"sums": None, "logs": {}} if changed else state["queue"]
         self.queue.set_state(begun)
@@ -433,7 +434,7 @@ class FitState:
         if new:
             warnings.warn(
                 "The checkpoint has no state of these callbacks, which start "
-                f"without one: {new}.",
+                f"without one: {new}." + more("callback-state"),
                 stacklevel=2,
             )
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import failures
+from gdtrain.common.explained import more
 from gdtrain.distributed.reports import Reports
 from gdtrain.distributed.workers import Workers
 from gdtrain.loop.callback import Callback
@@ -60,6 +61,7 @@ def check_alike(
             f"{', '.join(others)}. Give them to all; in a callback of your "
             "own, do what only one worker is to do `if rank == 0`. TensorBoard "
             "and other writers of gdtrain write on the first worker only."
+            + more("workers-differ")
         )
 
 

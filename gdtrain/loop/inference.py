@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.common.signals import Interrupts
 from gdtrain.data import choice
 from gdtrain.data.protocols import DataSource
@@ -105,7 +106,7 @@ def predict(
     if not outputs:
         raise ValueError(
             "There is nothing to predict: the data has no batch. Received: "
-            f"x={x!r}."
+            f"x={x!r}." + more("unusable-data")
         )
     return data.concatenate_outputs(outputs)
 

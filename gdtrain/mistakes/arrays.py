@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gdtrain.common.explained import more
 from gdtrain.mistakes.errors import explained_by
 from gdtrain.mistakes.wording import place, sizes
 
@@ -35,7 +36,8 @@ def explained(
 
     def reason(error: Exception) -> str | None:
         named = _named(x, y, sample_weight)
-        return next(_reasons(model, named, str(error)), None)
+        found = next(_reasons(model, named, str(error)), None)
+        return found and found + more("unusable-data")
 
     return explained_by(reason, ValueError, TypeError, IndexError, KeyError)
 

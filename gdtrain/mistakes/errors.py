@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge import errors
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -32,7 +33,7 @@ _EXPLANATIONS = (
         ),
         "A label must be a class number from 0 to below {1}, as the output "
         "that it is for has {1} values. Received: the label {0}. Number the "
-        "classes from 0, or give the output more units.",
+        "classes from 0, or give the output more units." + more("labels"),
     ),
     (
         re.compile(
@@ -41,7 +42,8 @@ _EXPLANATIONS = (
         ),
         "The loss needs labels of the shape of the output. Received: shapes "
         "{0} and {1}. Change the labels, or the units of the last layer. For "
-        'class numbers, use loss="sparse_categorical_crossentropy".',
+        'class numbers, use loss="sparse_categorical_crossentropy".'
+        + more("labels"),
     ),
     (
         re.compile(r"Cast string to (\w+) is not supported"),
@@ -49,7 +51,7 @@ _EXPLANATIONS = (
         "string), for numbers of dtype {0}. Make numbers of it: `x.astype("
         '"float32")` for numbers that were read as text, '
         "`keras.layers.StringLookup` or `keras.layers.TextVectorization` for "
-        "words.",
+        "words." + more("unusable-data"),
     ),
     (
         re.compile(
@@ -60,7 +62,7 @@ _EXPLANATIONS = (
         "batch, rounded as arrays are shared. Received: {2} examples on a "
         "replica that should have {1}. Let the batches of a dataset divide by "
         "the number of replicas, as by `batch(..., drop_remainder=True)`, or "
-        "train on arrays.",
+        "train on arrays." + more("reproducible-workers"),
     ),
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.mistakes.errors import explained_by
 from gdtrain.mistakes.wording import may_be_equal, sizes, written
 
@@ -21,12 +22,12 @@ def explained(model: Any, data: Any) -> contextlib.AbstractContextManager[None]:
     Raises:
         ValueError: instead of Keras's error, if the reason is known.
     """
-    return explained_by(
-        lambda error: _reason(model, data) or _unpacked(data, str(error)),
-        ValueError,
-        TypeError,
-        tf.errors.OpError,
-    )
+
+    def reason(error: Exception) -> str | None:
+        found = _reason(model, data) or _unpacked(data, str(error))
+        return found and found + more("data-shapes")
+
+    return explained_by(reason, ValueError, TypeError, tf.errors.OpError)
 
 
 def _unpacked(data: Any, message: str) -> str | None:

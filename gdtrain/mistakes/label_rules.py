@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge import losses
 from gdtrain.mistakes.wording import may_be_equal, place, sizes, written
 
@@ -77,7 +78,7 @@ def refuse_text(loss: KnownLoss, y_true: Any) -> None:
         f"string) of shape {written(sizes(y_true) or ())}. Number the classes, "
         "`names, y = numpy.unique(y, return_inverse=True)`, or use "
         "`keras.layers.StringLookup`. Convert numbers that were read as "
-        'text by `y.astype("float32")`.'
+        'text by `y.astype("float32")`.' + more("labels")
     )
 
 
@@ -241,7 +242,7 @@ class ClassNumbers:
             f"{'' if self.classes == 1 else 's'} "
             f"for each label. {_received(name, labels, values)}; "
             f"{int(wrong.sum()):,} cannot be used, the first of which is "
-            f"{first}. {self._advice(values, wrong)}"
+            f"{first}. {self._advice(values, wrong)}" + more("labels")
         )
 
     def _wrong(self, values: np.ndarray) -> np.ndarray | None:
@@ -327,7 +328,7 @@ class Probabilities:
         warnings.warn(
             f"The labels of {self.output} should be from 0 to 1, as the loss "
             f"is {self.loss}, which has no minimum for others. "
-            f"{_received(name, labels, values)}. {advice}",
+            f"{_received(name, labels, values)}. {advice}" + more("labels"),
             stacklevel=2,
         )
 

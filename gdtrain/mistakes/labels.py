@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.data.protocols import DataSource
 from gdtrain.keras_bridge import losses
 from gdtrain.mistakes import label_rules
@@ -25,7 +26,9 @@ def watch_losses(model: Any) -> None:
     """Lets the losses that a model was compiled with explain mistakes."""
     model._label_rules = LabelRules()
     losses.replace_compiled_loss(
-        model, model._label_rules.explained, label_rules.mismatch
+        model,
+        model._label_rules.explained,
+        lambda *labels: _with_page(label_rules.mismatch(*labels)),
     )
 
 
@@ -49,6 +52,11 @@ def in_step(data: Any) -> Iterator[None]:
         yield
     finally:
         _batch.reset(token)
+
+
+def _with_page(reason: str | None) -> str | None:
+    """A reason, if there is one, with the command for its page."""
+    return reason and reason + more("labels")
 
 
 class LabelRules:
@@ -90,7 +98,9 @@ class LabelRules:
             ):
                 self._record(rule, y_true)
             with explained_by(
-                lambda error: label_rules.reason(known, y_true, y_pred),
+                lambda error: _with_page(
+                    label_rules.reason(known, y_true, y_pred)
+                ),
                 ValueError,
                 TypeError,
                 tf.errors.OpError,

@@ -7,13 +7,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from gdtrain.common.explained import more
+
 try:
     import matplotlib  # noqa: F401
 except ImportError as error:
     raise ImportError(
         "`gdtrain.plots` draws with matplotlib, which could not be imported. "
         "Run `pip install matplotlib`, or, in a copy of gdtrain's repository, "
-        "`pip install -e '.[plots]'`."
+        "`pip install -e '.[plots]'`." + more("extras")
     ) from error
 
 import numpy as np

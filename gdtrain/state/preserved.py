@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.state import variables
 
 # Attributes of the model that `fit` sets
@@ -111,6 +112,7 @@ def check_can_be_read_again(x: Any) -> None:
             "`x` must be data that can be read again. Received: "
             f"x={x!r}, which can be read only once. Give arrays, a "
             "tf.data.Dataset or a keras.utils.PyDataset."
+            + more("data-read-again")
         )
 
 
@@ -189,5 +191,5 @@ def _copy_of_sequence(sequence: keras.utils.PyDataset) -> keras.utils.PyDataset:
         raise ValueError(
             "`x` must be data that can be copied, or restored. Received: a "
             f"{type(sequence).__name__}: {error}. Give it methods "
-            "`get_state()` and `set_state(state)`."
+            "`get_state()` and `set_state(state)`." + more("data-read-again")
         ) from error

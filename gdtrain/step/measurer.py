@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.descent import gradients, replicas, settings
 from gdtrain.descent.optimizers import learning_rates
 from gdtrain.keras_bridge import losses
@@ -144,7 +145,7 @@ class Measurer:
                     "loop or a tf.function of its own, from which its "
                     "telemetry cannot leave. The update itself is made. To "
                     "see it, make it in the `train_step` itself, at every "
-                    "step.",
+                    "step." + more("quantity-skipped"),
                     stacklevel=3,
                 )
             yield

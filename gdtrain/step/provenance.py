@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.descent import gradients, replicas
 from gdtrain.keras_bridge import losses as keras_metrics
 
@@ -46,7 +47,7 @@ def check_returned(logs: Any, method: str) -> Any:
     raise TypeError(
         f"`{method}` must return a dict of numbers by name. Received: "
         f'{received}. End it with `return {{"loss": loss}}`, or with '
-        "`return self.compute_metrics(x, y, y_pred)`."
+        "`return self.compute_metrics(x, y, y_pred)`." + more("train-step")
     )
 
 

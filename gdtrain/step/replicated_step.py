@@ -291,13 +291,15 @@ class ReplicatedStep:
         ]
         yield
         step.check_descended()
-        # Of weights that the step has made it is not known if it moved them.
-        if not step.descents and len(model.trainable_variables) <= len(trained):
+        if not step.descents:
+            # Of weights that the step has made it is not known if it moved
+            # them. Each trace has this number, as it is part of the row.
+            may_have = len(model.trainable_variables) > len(trained)
             moved = [
                 tf.reduce_any(tf.not_equal(tf.convert_to_tensor(w), value))
                 for w, value in trained
             ]
-            step.has_moved = tf.reduce_any([False, *moved])
+            step.has_moved = tf.reduce_any([may_have, *moved])
         # A layer that is built in its first step has new ones.
         if step.workers is None:
             replicas.equalize(layers.moving_statistics(model), step.examples)

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge import graph as keras_graph
 from gdtrain.keras_bridge import layers, randomness
 from gdtrain.state import variables
@@ -48,9 +49,10 @@ class SideEffects:
         if random:
             raise ValueError(
                 f"With {self._argument}, random numbers must come from a "
-                f"generator of a layer. Received operations {sorted(random)} "
+                f"generator of a layer. Received: operations {sorted(random)} "
                 "of `tf.random` in `train_step`. Use `keras.random` with "
                 "`seed=keras.random.SeedGenerator()` of the layer."
+                + more("parts-of-a-batch")
             )
         handles = {
             handle.op.name: handle
@@ -67,9 +69,9 @@ class SideEffects:
             raise ValueError(
                 f"With {self._argument}, a `train_step` must not set variables "
                 "beside `descend`, metrics and moving averages of layers: it "
-                "would do so once for each part of a batch. Received one that "
+                "would do so once for each part of a batch. Received: one that "
                 f"sets {names}. Set them in a callback, or leave out that "
-                "argument."
+                "argument." + more("parts-of-a-batch")
             )
 
     def _foreign(self, updates: bool) -> Iterable[tuple[str, Any]]:

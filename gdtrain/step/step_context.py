@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from gdtrain.common import compilation
+from gdtrain.common.explained import more
 from gdtrain.descent import replicas
 from gdtrain.descent.gradients import add_share as add_share
 from gdtrain.descent.virtual_workers import VirtualWorkers
@@ -88,6 +89,7 @@ class StepContext:
                 "`self.descend(tape, loss)`, which waits for the last part of "
                 "a batch. This one moves the weights otherwise. Call "
                 "`self.descend` in it, or leave out that argument."
+                + more("parts-of-a-batch")
             )
 
     @property
@@ -112,6 +114,7 @@ class StepContext:
                 "Several updates in one step need a name each, under which "
                 "their telemetry appears. Write for example "
                 "`self.descend(tape, loss, weights, name='generator')`."
+                + more("train-step")
             )
         self._names.add(name)
 
@@ -135,10 +138,10 @@ class StepContext:
         if self.workers is not None:
             raise ValueError(
                 f"With {self.split}, a `train_step` must call "
-                "`self.descend(tape, loss)`. Received one that calls the "
+                "`self.descend(tape, loss)`. Received: one that calls the "
                 f"`apply` of {optimizer_name!r}, which adds up gradients over "
                 "replicas in an order of its own. Replace `apply` by "
-                "`self.descend`."
+                "`self.descend`." + more("parts-of-a-batch")
             )
         self._count_update()
         moved = optimizer_name, *map(id, weights)
@@ -154,6 +157,7 @@ class StepContext:
             raise ValueError(
                 "A step with several updates cannot be split into parts that "
                 f"run in turn. Received: {self.split}. Compile without it."
+                + more("parts-of-a-batch")
             )
 
     def measured(self) -> list[tuple[list[Column], tf.Tensor]]:

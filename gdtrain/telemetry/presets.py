@@ -62,7 +62,7 @@ def resolve(
     if len(set(names)) < len(names):
         raise ValueError(
             "`quantities` must have a name each. "
-            f"Received quantities named {names}. Leave out the repeated one."
+            f"Received: quantities named {names}. Leave out the repeated one."
         )
     return resolved
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 import tensorflow as tf
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.distributed.reports import Times
 from gdtrain.telemetry.record import Record
 
@@ -205,7 +206,11 @@ class BlockQuantity(Quantity):
 @functools.cache  # A step is traced several times.
 def log_skipped_once(name: str, reason: str) -> None:
     """Logs that a quantity is not measured, and why."""
-    _log.warning("The quantity %s is skipped, as %s.", name, reason)
+    _log.warning(
+        "The quantity %s is skipped, as %s." + more("quantity-skipped"),
+        name,
+        reason,
+    )
 
 
 @functools.cache
@@ -219,7 +224,7 @@ def log_no_update_once(model_name: str, names: tuple[str, ...]) -> None:
     _log.warning(
         "The quantities %s of %s are skipped, as its `train_step` makes no "
         "update that can be measured. Call `self.descend(tape, loss)` in it, "
-        "or the `apply` of a Keras optimizer.",
+        "or the `apply` of a Keras optimizer." + more("no-update"),
         ", ".join(names),
         model_name,
     )

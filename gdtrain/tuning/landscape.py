@@ -229,7 +229,7 @@ def _kind(directions: str, survey: LossSurvey, path: Any) -> str:
     if directions == "weights" and survey.size != 2:
         raise ValueError(
             'directions="weights" needs a model of two trainable weights. '
-            f'Received one of {survey.size:,}. Write "random", or pass a '
+            f'Received: one of {survey.size:,}. Write "random", or pass a '
             "`path`."
         )
     if directions == "path" and path is None:

@@ -8,6 +8,7 @@ import numpy as np
 from keras.optimizers import Optimizer
 
 from gdtrain.common import checks
+from gdtrain.common.explained import more
 from gdtrain.curvature.curvature import curvature as measure_curvature
 from gdtrain.descent import optimizers
 from gdtrain.keras_bridge import models
@@ -32,7 +33,7 @@ def _check_model(model: keras.Model) -> None:
             "`model` must be a gdtrain model, whose steps can be observed. "
             f"Received: model={model!r} of type {type(model).__name__}. "
             "Write `gdtrain.from_keras(model)`, or use gdtrain.Model or "
-            "gdtrain.Sequential."
+            "gdtrain.Sequential." + more("gdtrain-model")
         )
     models.assert_compiled(model, "find_learning_rate")
     range_test.optimizer_of(model)
@@ -66,6 +67,7 @@ def _check_apply(
             f"Received: apply={apply!r}, and a {type(optimizer).__name__} "
             "that follows a schedule. Compile it with a number as its "
             "learning_rate, or make a schedule of the suggested rate."
+            + more("learning-rate-schedule")
         )
 
 
@@ -233,7 +235,7 @@ def find_learning_rate(
             raise RuntimeError(
                 "There must be a suggestion to apply. Received: "
                 f"apply={name!r}, of {found.suggestions}. {found} Set the "
-                "learning rate by hand."
+                "learning rate by hand." + more("no-suggestion")
             )
         model.optimizer.learning_rate = found.suggestions[str(name)]
     return found

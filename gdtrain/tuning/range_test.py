@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras.optimizers import Optimizer
 
+from gdtrain.common.explained import more
 from gdtrain.keras_bridge import optimizers
 from gdtrain.keras_bridge.optimizers import unwrapped
 from gdtrain.loop.callback import Callback
@@ -225,6 +226,7 @@ class Recorder(Callback):
                 "A step must return its loss. Received: a `train_step` with "
                 f"{sorted(chosen.names)}. Return {{'loss': loss}} from it, or "
                 "call `self.descend(tape, loss)` without a `name`."
+                + more("train-step")
             )
         first = self._seen.shape[1]
         rates = self.ramp.rates[first : first + len(chosen)]
@@ -235,7 +237,7 @@ class Recorder(Callback):
                 "The compiled optimizer must make the updates, as its rates "
                 "are to be tried. Received: a `train_step` that descends "
                 f"with a learning rate of {rates[0]}. Give `compile` the "
-                "optimizer that `descend` is called with."
+                "optimizer that `descend` is called with." + more("train-step")
             )
         return np.stack([rates, chosen["loss"]])
 
@@ -283,12 +285,12 @@ def run(
         raise RuntimeError(
             "The steps must be run by gdtrain. Received: a model whose steps "
             "were not observed; it has a `make_train_function` of its own. "
-            "Remove that, and write a `train_step`."
+            "Remove that, and write a `train_step`." + more("train-step")
         )
     if not np.isfinite(recorder.losses[0]):
         raise ValueError(
             "The loss must be finite at the start, before any rate is tried. "
             f"Received: a loss of {recorder.losses[0]}. Look for NaN in the "
-            "data, or begin with other weights."
+            "data, or begin with other weights." + more("nonfinite")
         )
     return recorder

@@ -14,6 +14,7 @@ from gdtrain.callbacks.epoch_scalars import EpochScalars
 from gdtrain.callbacks.judged_steps import JudgedSteps
 from gdtrain.callbacks.telemetry import Telemetry
 from gdtrain.common import checks, failures
+from gdtrain.common.explained import more
 from gdtrain.loop.callback import Callback, Logs
 from gdtrain.mistakes import errors
 from gdtrain.state import variables
@@ -142,7 +143,8 @@ def sweep(
                 failures.warn(
                     f"{log_dir!r} could not be written",
                     error,
-                    "What the sweep found is returned all the same.",
+                    "What the sweep found is returned all the same."
+                    + more("writing-stopped"),
                 )
     return found
 
@@ -163,7 +165,8 @@ def _train(
             if vectorize != "auto":
                 raise ValueError(
                     "`vectorize=True` needs a model that can be vectorized. "
-                    f'Received one that cannot: {reason}. Write "auto".'
+                    f'Received: one that cannot, as {reason}. Write "auto".'
+                    + more("stacked-sweep")
                 ) from error
     _log.info("sweep: %s, one after another: %s", many, reason)
     return SweepResult(job, _train_in_turn(job, progress), vectorized=False)
@@ -202,6 +205,7 @@ def _train_in_turn(job: SweepJob, progress: Progress) -> Iterator[SweepRun]:
             raise ValueError(
                 "`build` must make the same model each time. Received: "
                 f"variables of shapes {shapes} after {wanted}."
+                + more("stacked-sweep")
             )
         for variable, value in zip(model.variables, start, strict=True):
             variable.assign(value)

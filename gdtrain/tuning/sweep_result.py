@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gdtrain.common import notebook
+from gdtrain.common.explained import more
 from gdtrain.data import choice
 from gdtrain.data.protocols import DataSource
 from gdtrain.descent import optimizers
@@ -98,7 +99,7 @@ class SweepJob:
                 "The model that `build` returns must have a learning rate "
                 "that can be set. Received: an optimizer with a schedule, "
                 f"{model.optimizer.learning_rate!r}. Compile with a number; "
-                "it is replaced."
+                "it is replaced." + more("learning-rate-schedule")
             )
         model = from_keras(model)
         if not model.built:

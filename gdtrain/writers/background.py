@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gdtrain.common import failures, forks
+from gdtrain.common.explained import more
 
 _MIN_SIZE = 2**14  # Bytes that any job counts for: Python's own for small jobs
 
@@ -172,5 +173,5 @@ class Background(forks.ForkAware):
                 "Writing has stopped",
                 error,
                 "Training continues without it; what was written before is "
-                "kept.",
+                "kept." + more("writing-stopped"),
             )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gdtrain.common import checks, failures
+from gdtrain.common.explained import more
 from gdtrain.writers.writer import Array, Mask, Names, in_parts
 
 _BYTES = 2**20  # Copied, or collected, at a time
@@ -215,7 +216,7 @@ class CSVWriter:
             failures.warn(
                 f"{self._file.path!r} begins again",
                 error,
-                "It has the steps from here on.",
+                "It has the steps from here on." + more("writing-stopped"),
             )
         self._header = _header(state["columns"])
         self._columns = {name: i for i, name in enumerate(state["columns"])}

@@ -10,6 +10,7 @@ except ImportError:  # Windows has no such locks.
     fcntl = None  # type: ignore[assignment]
 
 from gdtrain.common import failures, forks
+from gdtrain.common.explained import more
 
 _NAME = "gdtrain.lock"  # TensorBoard reads all names that hold "tfevents".
 
@@ -62,7 +63,8 @@ class FolderLock(forks.ForkAware):
             failures.warn(
                 f"The folder {directory!r} could not be locked",
                 error,
-                "Training continues; see to it that no other run writes there.",
+                "Training continues; see to it that no other run writes there."
+                + more("folder-in-use"),
             )
 
     def release(self) -> None:
@@ -103,4 +105,5 @@ def _refusal(directory: str, file: IO[str]) -> str:
         "Only one run at a time may write to a folder. Received: "
         f"{directory!r}, which process {process} is writing to. Give each "
         "run a folder of its own, or wait until the other one has ended."
+        + more("folder-in-use")
     )

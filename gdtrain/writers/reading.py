@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
+from gdtrain.common.explained import more
 from gdtrain.telemetry.step_table import StepTable
 
 _STEP = "step/"
@@ -126,7 +127,7 @@ def scalars(directory: Path) -> dict[str, Points]:
         raise FileNotFoundError(
             "The folder must have event files. Received: "
             f"{os.fspath(directory)!r}, which has none. Give the folder of a "
-            "run that was written for TensorBoard."
+            "run that was written for TensorBoard." + more("no-telemetry")
         )
     found: defaultdict[str, _Curve] = defaultdict(_Curve)
     for path in found_in:
@@ -174,6 +175,7 @@ def read(log_dir: Path) -> StepTable:
             "The folder must have scalars of steps. Received: "
             f"{os.fspath(log_dir)!r}, none of whose tags begins with "
             f"{_STEP!r}. Give the log_dir of a gdtrain.callbacks.TensorBoard."
+            + more("no-telemetry")
         )
     steps = np.unique(np.concatenate([at for at, _ in found.values()]))
     values = np.zeros([len(steps), len(found)], np.float32)
@@ -326,6 +328,7 @@ def open_source(source: object) -> Source:
         raise ValueError(
             f"There must be a step to look at. Received: {opened.origin}, "
             "which has none. Look after `fit`, or during it."
+            + more("no-telemetry")
         )
     return opened
 
@@ -336,6 +339,7 @@ def _open_path(path: str) -> Source:
         raise FileNotFoundError(
             "`source` must be a log folder or an .npz file that is there. "
             f"Received: source={path!r}, looked for from {os.getcwd()!r}."
+            + more("no-telemetry")
         )
     if tf.io.gfile.isdir(path):
         return Source(read(path), f"the folder {path!r}")

@@ -20,6 +20,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gdtrain.common import checks, failures, forks
+from gdtrain.common.explained import more
 from gdtrain.writers import reading
 from gdtrain.writers.folder_lock import FolderLock
 from gdtrain.writers.tensorboard import TensorBoardWriter
@@ -72,7 +73,7 @@ def drop_stale(
             raise OSError(
                 "Event files of an earlier attempt must be open to reading "
                 f"and writing. Received: {error}. Free the disk, or give the "
-                "run another folder."
+                "run another folder." + more("writing-stopped")
             ) from error
 
 
@@ -319,7 +320,8 @@ class _Run:
         failures.warn(
             f"Writing has stopped in {self._directory!r}",
             error.__cause__ or error,  # The warning names the folder.
-            "Training continues without it; what was written before is kept.",
+            "Training continues without it; what was written before is kept."
+            + more("writing-stopped"),
         )
 
 

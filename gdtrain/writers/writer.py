@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gdtrain.common import failures
+from gdtrain.common.explained import more
 from gdtrain.telemetry.step_table import StepTable
 
 Array = npt.ArrayLike
@@ -195,6 +196,7 @@ class MultiWriter:
                     f"`{type(self._writers[index]).__name__}` is skipped "
                     "from here on",
                     error,
-                    "The other writers and training continue.",
+                    "The other writers and training continue."
+                    + more("writing-stopped"),
                 )
             return None
