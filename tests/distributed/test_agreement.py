@@ -84,7 +84,8 @@ def test_a_straggler_is_named_once_and_when_it_is_none_any_more(caplog):
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         "The worker worker-2 is slower than the others: it takes 2.2 times as "
-        "long for a step, and they wait for it 55% of the time."
+        "long for a step, and they wait for it 55% of the time.\n"
+        "More: python -m gdtrain explain slow-worker"
     )
     # Once is no change.
     assert stragglers.add(even) == stragglers.add(slow) == NAMES[2]

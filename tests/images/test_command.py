@@ -82,13 +82,14 @@ def ends(capsys, code, *arguments):
 
 
 def refused(capsys, *arguments):
-    """The line that bad input gets, with exit code 2."""
+    """The line that bad input gets, maybe with a page, and exit code 2."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
         main(["images", *map(str, arguments)])
     assert caught.value.code == 2
     line = capsys.readouterr().err
-    assert re.fullmatch(r"error: [^\n]*\.\n", line)
+    page = r"(More: python -m gdtrain explain [a-z-]+\n)?"
+    assert re.fullmatch(rf"error: [^\n]*\.\n{page}", line)
     return line
 
 

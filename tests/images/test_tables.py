@@ -4,6 +4,7 @@ import numpy as np
 import pandas
 import pytest
 
+from gdtrain.common.explained import without_more
 from gdtrain.images import DamagedImage, from_arrays, read_folder, read_table
 from tests.images.photos import make_random_photos
 
@@ -168,7 +169,9 @@ def test_bad_table_is_an_error(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
         read_table(path)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    text, page = without_more(str(caught.value))
+    assert str(path) in text and "\n" not in text
+    assert page.endswith("explain photo-tables")
 
 
 def test_class_with_one_photo_is_an_error(folder, table):
@@ -224,7 +227,7 @@ def test_class_names_give_the_order():
         (make_images(4), [0, 1], {}, "each of 4 images.*shape .2,"),
         (make_images(4), np.eye(4), {}, "each of 4 images.*shape .4, 4"),
         (make_images(4), [0.5, 1] * 2, {}, "must be names or integers"),
-        (make_images(4), [0] * 4, {}, "two or more classes. It has 1"),
+        (make_images(4), [0] * 4, {}, "two or more classes. Received: 1"),
         (make_images(0), [], {}, "must be names or integers|has 0"),
         (make_images(4), [0, 1, 1, 1], {}, "class '0' of images must.*has 1"),
         (

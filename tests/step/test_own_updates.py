@@ -213,6 +213,25 @@ def test_step_that_moves_no_weight_is_warned_of():
         trained("nothing", quantities=None)
 
 
+def test_step_that_makes_its_weights_and_no_update_is_warned_of():
+    """Of weights made in a step it is unknown whether that step moved them."""
+
+    class Unbuilt(gdtrain.Model):
+        def __init__(self):
+            super().__init__(name="unbuilt")
+            self.line = keras.layers.Dense(1)
+
+        def train_step(self, data):
+            x, y = data
+            return {"loss": keras.ops.mean((self.line(x) - y) ** 2)}
+
+    model = Unbuilt()
+    model.compile("sgd")
+    x, y = models.regression_data(12)
+    with pytest.warns(UserWarning, match="unbuilt has moved in 3 steps"):
+        model.fit(x, y, batch_size=4, verbose=0)
+
+
 @pytest.mark.parametrize("way", ["descend", "apply", "by hand"])
 def test_step_that_moves_weights_is_not_warned_of(way, recwarn):
     trained(way, quantities=None)

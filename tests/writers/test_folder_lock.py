@@ -93,7 +93,8 @@ def test_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch):
     assert message == (
         f"The folder {str(tmp_path)!r} could not be locked: this file system "
         f"has no locks (OSError: [Errno {errno.ENOLCK}] No locks available). "
-        "Training continues; see to it that no other run writes there."
+        "Training continues; see to it that no other run writes there.\n"
+        "More: python -m gdtrain explain folder-in-use"
     )
 
 
