@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "docs.extensions.docstrings",
+    "docs.extensions.errors",
     "docs.extensions.notebooks",
     "docs.extensions.offline",
     "docs.extensions.one_file",

@@ -33,6 +33,7 @@ def write(app: Sphinx) -> None:
         path.write_text(text(), encoding="utf-8")
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx; pages are read after this."""
     app.connect("builder-inited", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
