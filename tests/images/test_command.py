@@ -236,8 +236,7 @@ BAD_TRAIN = {
     "damaged weights": (["good", "--weights", "file"], "file"),
     "no network": (
         ["good", "--backbone", "MobileNetV3Small", "--size", "32"],
-        "give a file as `--weights PATH`, or, for random weights, "
-        "`--weights none`",
+        "give it as `--weights PATH`; or, for random weights, `--weights none`",
     ),
     "output in a file": (["good", "--output", "file/out"], "file/out: Not a"),
     "output with a folder": (["good", "--output", "taken"], "model.keras"),
