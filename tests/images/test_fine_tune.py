@@ -26,7 +26,7 @@ from gdtrain.images.top import Top
 from gdtrain.writers import reading
 from tests.images import plain_keras
 
-EPOCHS = 60
+EPOCHS = 30
 # The package has a function of that name.
 MODULE = sys.modules["gdtrain.images.fine_tune"]
 
