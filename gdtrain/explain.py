@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from gdtrain.common import explained
 from gdtrain.common.command_line import Parser
+from gdtrain.diagnosis import entries
 
 _HERE = pathlib.Path(__file__).parent
 _LINK = re.compile(r"\[([^]]*)\]\((?:\.\./)*([^)]*)\)")
@@ -102,7 +103,7 @@ def verdicts() -> dict[str, str]:
     for path in sorted((_HERE / "diagnosis" / "verdicts").glob("[!_]*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
         name = _constants(module)["NAME"]
-        found[name] = ast.get_docstring(module) or ""
+        found[name] = entries.documented(path)
     return found
 
 

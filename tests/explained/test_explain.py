@@ -1,6 +1,7 @@
 """`python -m gdtrain explain`: what it prints, and how fast."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -39,6 +40,7 @@ def test_verdicts_are_those_of_diagnose_with_the_docstrings_of_their_files():
         module = sys.modules[JUDGES[name].__module__]
         assert module.__doc__.startswith(text.partition("\n")[0])
         assert explain.text_of(name) == f"# {name}\n\n{text}"
+        assert not re.search(r"\{[A-Z]", text), "a threshold is not filled in"
 
 
 def test_quantities_are_those_of_telemetry_with_their_docstrings():
