@@ -1,6 +1,7 @@
 """A user's program is checked by mypy with gdtrain's annotations."""
 
 import pathlib
+import re
 
 import pytest
 from mypy import api
@@ -43,7 +44,29 @@ WRONG = {
     "gdtrain.schedules.OneCycle(1.0)": "[call-arg]",
     "gdtrain.optimizers.GradientDescent(0.1, nesterov=3.5)": "[arg-type]",
     "gdtrain.telemetry.NoSuchQuantity()": "[attr-defined]",
+    'gdtrain.Sequential().fit(1, epochs="3")': "[arg-type]",
+    "gdtrain.images.read_folder(1)": "[arg-type]",
+    "gdtrain.plots.no_such_picture()": "[attr-defined]",
 }
+TYPES = {
+    "gdtrain.diagnose(telemetry).verdict": "Verdict",
+    "gdtrain.find_learning_rate(model, x, x).suggestion": "float | None",
+    "gdtrain.curvature(model, x, x).stable_learning_rate": "float | None",
+    "gdtrain.landscape(model, x, x)": "LossSurface",
+    "gdtrain.sweep(lambda: model, x, x, learning_rates=[1])": "SweepResult",
+    "gdtrain.from_keras(model)": "Sequential",
+    "gdtrain.images.fine_tune(photos, 'MobileNetV3Large')": "PhotoClassifier",
+    "gdtrain.images.load('model.keras').class_names": "list[str]",
+    "gdtrain.plots.loss(telemetry)": "Figure",
+}
+RESULTS = """\
+import gdtrain
+import numpy as np
+x = np.ones([4, 1])
+model = gdtrain.Sequential()
+telemetry = gdtrain.callbacks.Telemetry()
+photos = gdtrain.images.read_folder("photos")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +101,12 @@ def test_wrong_arguments_are_found(check):
             number = int(place.rpartition(":")[2])
             found[list(WRONG)[number - 2]] = message.split()[-1]
     assert found == WRONG, report
+
+
+def test_results_have_types(check):
+    program = RESULTS + "".join(f"reveal_type({line})\n" for line in TYPES)
+    report, status = check(program)
+    assert status == 0, report
+    revealed = re.findall(r'Revealed type is "(.*)"', report)
+    names = [re.sub(r"[\w.]+\.", "", name) for name in revealed]
+    assert names == list(TYPES.values())

@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import keras
 
@@ -28,6 +28,8 @@ _LOOPS: dict[str, tuple[Callable[..., Any], str]] = {
 _Mixin: Any = object
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+_Parameters = ParamSpec("_Parameters")
+_Returned = TypeVar("_Returned")
 
 
 def _signature_of(
@@ -39,6 +41,13 @@ def _signature_of(
     """
     wraps: Any = functools.wraps(method_of_keras, assigned=())
     return wraps
+
+
+def _typed_as(
+    loop: Callable[_Parameters, _Returned],
+) -> Callable[[Callable[..., Any]], Callable[_Parameters, _Returned]]:
+    """Gives a method the annotations of its loop, for editors and mypy."""
+    return lambda method: method
 
 
 class StepRunner(_Mixin):
@@ -53,6 +62,7 @@ class StepRunner(_Mixin):
     _validation_source: Any = None  # Kept from one epoch of `fit` to the next
     _label_rules: Any = None  # `LabelRules`, once it is compiled
 
+    @_typed_as(fit.fit)
     @_signature_of(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Trains; arguments and return value are `keras.Model.fit`'s.
@@ -78,6 +88,7 @@ class StepRunner(_Mixin):
             run = self._loop_or_none("fit", kwargs) or super().fit
             return run(*args, **kwargs)
 
+    @_typed_as(inference.evaluate)
     @_signature_of(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates; as `keras.Model.evaluate`, in blocks of steps."""
@@ -92,6 +103,7 @@ class StepRunner(_Mixin):
             run = self._loop_or_none("evaluate", kwargs) or super().evaluate
             return run(*args, **kwargs)
 
+    @_typed_as(inference.predict)
     @_signature_of(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts; as `keras.Model.predict`, in blocks of steps."""
