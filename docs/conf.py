@@ -31,6 +31,7 @@ extensions = [
     "docs.extensions.offline",
     "docs.extensions.one_file",
     "docs.extensions.public_names",
+    "docs.extensions.quantities",
     "docs.extensions.signatures",
     "docs.extensions.verdicts",
 ]

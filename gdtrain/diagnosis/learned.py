@@ -177,7 +177,7 @@ def missed_by(errors: Errors, features: np.ndarray, line: str) -> Missed | None:
         return Missed(
             confidence(gain / GAIN),
             f"The model explains {max(explained, 0):.0%} of the variance of "
-            f"the targets; {line} would explain {gain:.0%} more.",
+            f"the targets; {line} would explain {explained + gain:.0%}.",
             gain,
         )
     if explained < NOTHING:

@@ -6,7 +6,7 @@ import pytest
 
 import gdtrain
 from gdtrain.diagnosis.entering import entering, scale_of
-from gdtrain.diagnosis.learned import errors_of
+from gdtrain.diagnosis.learned import errors_of, missed_by
 from gdtrain.diagnosis.verdicts import inputs_not_scaled, targets_not_scaled
 from tests.diagnosis.tasks import case_with, compiled
 
@@ -159,6 +159,16 @@ def test_gain_of_a_line_is_what_least_squares_say():
     expected = ((y**2).sum() - left) / whole
     assert errors.gain(X) == pytest.approx(expected)
     assert errors.gain(100 * X + 3) == pytest.approx(expected)
+
+
+def test_no_line_is_said_to_explain_more_than_all():
+    y = X[:, :1]
+    errors = errors_of("mean_squared_error", y, y - 50, False)
+    found = missed_by(errors, X, "a line")
+    assert found.gain > 1000  # Predictions are far worse than a constant.
+    assert found.text.endswith(
+        "explains 0% of the variance of the targets; a line would explain 100%."
+    )
 
 
 @pytest.mark.parametrize("features", [3, 1000])

@@ -5,12 +5,13 @@ import functools
 import pathlib
 import re
 
-from docs.extensions import verdicts
+from docs.extensions import quantities, verdicts
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Pages that extensions fill in
 _FILLED = {
+    DOCS / f"{quantities.PAGE}.md": quantities.page,
     DOCS / f"{verdicts.PAGE}.md": verdicts.page,
 }
 _FENCE = re.compile(r"^(`{3,}|:{3,})(.*)$")
