@@ -22,6 +22,8 @@ _TELEMETRY = ROOT / "gdtrain" / "telemetry"
 def costs() -> dict[str, list[dict[str, str]]]:
     """What the benchmark measured, by quantity: a row for each network."""
     found: dict[str, list[dict[str, str]]] = {}
+    if not _COST.exists():
+        return found
     with open(_COST, encoding="utf-8") as file:
         rows = (line for line in file if not line.startswith("#"))
         for row in csv.DictReader(rows):
@@ -45,7 +47,7 @@ def page(text: str) -> str:
         ]
         parts.append(f'- in `"{level}"`: {", ".join(links)}')
     for name, (quantity, entry) in entries().items():
-        parts += ["", *_entry(quantity, entry, measured[name])]
+        parts += ["", *_entry(quantity, entry, measured.get(name, []))]
     return text.replace(PLACE, "\n".join(parts))
 
 
@@ -77,7 +79,8 @@ def _entry(
         f"{row['network']}"
         for row in measured
     )
-    yield f"- Cost: {one_line(entry.parts['Cost'])} Measured: {times}."
+    cost = f"- Cost: {one_line(entry.parts['Cost'])}"
+    yield f"{cost} Measured: {times}." if times else cost
     if "References" in entry.parts:
         yield f"- Source: {one_line(entry.parts['References'])}"
     yield f"- Class, with an example: {{py:class}}`{class_of(quantity)}`\n"
