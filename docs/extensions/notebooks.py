@@ -60,7 +60,8 @@ def _in_notebook(link: re.Match[str], folder: pathlib.Path) -> str:
     text, target = link.groups()
     page = folder / target.partition("#")[0]
     name = page.stem.replace("_", " ")
-    if page.suffix == ".md" and pages.is_program(page.read_text("utf-8")):
+    # Of a page that is missing, Sphinx warns.
+    if page.is_file() and pages.is_program(page.read_text("utf-8")):
         return f"[{text or name}]({target.replace('.md', '.ipynb')})"
     return text or name
 
