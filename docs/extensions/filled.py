@@ -25,7 +25,8 @@ def fill(
 
     def read(app: Sphinx, read_name: str, source: list[str]) -> None:
         if read_name == name:
-            app.env.dependencies[name].update(files)
+            for file in files:
+                app.env.note_dependency(file)
             source[0] = page(source[0])
 
     app.connect("source-read", read)
