@@ -9,6 +9,7 @@ from docs.extensions import quantities, verdicts
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+WRITTEN_BY_THE_BUILD = {DOCS / "reference" / "errors.md"}
 # Pages that extensions fill in
 _FILLED = {
     DOCS / f"{quantities.PAGE}.md": quantities.page,
@@ -123,7 +124,7 @@ def pages() -> tuple[Source, ...]:
     """The pages of the documentation."""
     return tuple(
         read(path)
-        for path in sorted(DOCS.rglob("*.md"))
+        for path in sorted({*DOCS.rglob("*.md")} - WRITTEN_BY_THE_BUILD)
         if not {"_build", "generated"} & set(path.parts)
     )
 
