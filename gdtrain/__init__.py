@@ -5,10 +5,13 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-from gdtrain.common import explained
+from gdtrain.common import own_command
 
+_COMMAND = own_command.given(sys.orig_argv)
+if _COMMAND not in (None, "explain"):
+    own_command.load_tensorflow_quietly()
 # A page is printed without the seconds that TensorFlow takes to be imported.
-if not explained.is_asked_for(sys.orig_argv):
+if _COMMAND != "explain":
     from gdtrain import (
         callbacks,
         data,

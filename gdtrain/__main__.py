@@ -1,6 +1,7 @@
 """`python -m gdtrain COMMAND`: diagnosis of a training, photos, messages."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -56,5 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.parse(given)
 
 
+def _run() -> None:
+    """As the program: a reader of its output may end before it does."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    main()
+    _run()

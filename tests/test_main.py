@@ -102,3 +102,18 @@ def test_it_runs_as_a_module_and_ends_well(run):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("learning rate too large: diverging")
+
+
+def test_command_shows_none_of_the_lines_that_tensorflow_logs(run):
+    """Nobody who runs it can act on them."""
+    variables = {**os.environ}
+    variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "gdtrain", "diagnose", run],
+        env=variables | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("learning rate too large"), done.stderr
+    assert done.stderr == ""

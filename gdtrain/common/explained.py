@@ -6,7 +6,6 @@ command `python -m gdtrain explain` prints it; the documentation shows it.
 
 import pathlib
 import sys
-from collections.abc import Sequence
 
 _PAGES = pathlib.Path(__file__).parent / "pages"
 _COMMAND = "python -m gdtrain explain"
@@ -70,22 +69,3 @@ def page(topic: str) -> str:
     # A worker is lost
     """
     return (_PAGES / f"{topic}.md").read_text(encoding="utf-8")
-
-
-def is_asked_for(command: Sequence[str]) -> bool:
-    """Whether a process is to do nothing but print a page.
-
-    Then gdtrain need not import TensorFlow, which takes seconds.
-
-    Args:
-        command: `sys.orig_argv`.
-
-    Example:
-
-    >>> is_asked_for(["python3", "-m", "gdtrain", "explain", "labels"])
-    True
-    >>> is_asked_for(["python3", "train.py", "explain"])
-    False
-    """
-    module = command.index("-m") if "-m" in command else len(command)
-    return list(command[module + 1 : module + 3]) == ["gdtrain", "explain"]

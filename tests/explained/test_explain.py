@@ -103,3 +103,16 @@ def test_it_needs_no_tensorflow(tmp_path):
     )
     assert done.stdout.startswith("# A worker is lost\n"), done.stderr
     assert not done.stderr
+
+
+def test_reader_of_its_output_may_end_first():
+    """As `head` does."""
+    command = f"{sys.executable} -m gdtrain explain | true"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
