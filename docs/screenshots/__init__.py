@@ -1,0 +1,1 @@
+"""Pictures of TensorBoard, for the pages that explain it."""
