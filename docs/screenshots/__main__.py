@@ -6,6 +6,7 @@ and needs Chromium. Names of pictures take these alone.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import pathlib
 import sys
@@ -35,18 +36,22 @@ def save(picture: Image.Image, path: pathlib.Path) -> None:
     """Writes a picture of few colours, and says how large it is."""
     picture.quantize(COLOURS).save(path, optimize=True)
     size = path.stat().st_size
-    print(f"{path.relative_to(DOCS)}: {picture.size}, {size:,} bytes")
+    print(f"{path.name}: {picture.size}, {size:,} bytes", flush=True)
     if size > LARGEST:
         sys.exit(f"{path} is larger than {LARGEST:,} bytes")
 
 
 async def take(shots: list[Charts | Window], folder: pathlib.Path) -> None:
     """Takes pictures of the runs in a folder."""
-    for shot in shots:
-        with tensorboard.served(folder, shot.log_dir) as url:
-            async with chromium.opened() as page:
+    with contextlib.ExitStack() as servers:
+        urls = [
+            servers.enter_context(tensorboard.served(folder, shot.log_dir))
+            for shot in shots
+        ]
+        async with chromium.opened() as page:
+            for url, shot in zip(urls, shots, strict=True):
                 found = await tensorboard.picture(page, url, shot)
-        save(found, PICTURES / f"tensorboard_{shot.name}.png")
+                save(found, PICTURES / f"tensorboard_{shot.name}.png")
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from PIL import Image
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 PROGRAM = "chromium"
-WIDTH, HEIGHT = 1180, 4000  # So high that nothing waits to be scrolled to
+WIDTH, HEIGHT = 1180, 2600  # So high that nothing waits to be scrolled to
 SCALE = 2  # Pixels of a picture for one of the page
-PATIENCE = 120  # Seconds
+PATIENCE = 300  # Seconds
 
 
 class Box(NamedTuple):

@@ -7,11 +7,13 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 
 from PIL import Image
 
-from docs.screenshots.chromium import SCALE, Box, Page
+from docs.screenshots.chromium import PATIENCE, SCALE, Box, Page
 from docs.screenshots.shots import Charts, Window
 
 SCRIPT = pathlib.Path(__file__).with_name("dashboards.js").read_text()
@@ -52,10 +54,10 @@ def served(folder: pathlib.Path, log_dir: str) -> Iterator[str]:
 async def picture(page: Page, url: str, shot: Charts | Window) -> Image.Image:
     """What one shot shows."""
     if isinstance(shot, Window):
-        await _visit(page, f"{url}#{shot.tab}", shot.ready)
+        await _visit(page, url, shot.tab, shot.ready)
         await asyncio.sleep(SETTLES)
         return await page.picture(Box(*shot.part))
-    await _visit(page, f"{url}#custom_scalars", "cards().length")
+    await _visit(page, url, "custom_scalars", "cards().length")
     await page.run(f"smooth({shot.smoothing})")
     places = [json.dumps(place)[1:-1] for place in shot.charts]
     for place in places:
@@ -69,18 +71,25 @@ async def picture(page: Page, url: str, shot: Charts | Window) -> Image.Image:
     return _beside([await page.picture(box) for box in boxes])
 
 
-async def _visit(page: Page, url: str, ready: str) -> None:
-    """Opens an address again and again, until TensorBoard has read the logs."""
-    script = f"{SCRIPT}\n"
-    for _ in range(10):
-        await page.visit(url)
-        for _ in range(20):
-            await asyncio.sleep(1)
-            with contextlib.suppress(RuntimeError):
-                if await page.run(f"{{{script} !!({ready})}}"):
-                    await page.run(script)
-                    return
-    raise TimeoutError(f"never true at {url}: {ready}")
+async def _visit(page: Page, url: str, tab: str, ready: str) -> None:
+    """Opens a tab, as soon as TensorBoard has read what it shows."""
+    end = time.monotonic() + PATIENCE
+    while not _has(url, tab):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{url} has nothing for the tab {tab}")
+        await asyncio.sleep(1)
+    await page.visit(f"{url}#{tab}")
+    await asyncio.sleep(1)
+    await page.run(SCRIPT)
+    await page.until(f"!!({ready})")
+
+
+def _has(url: str, tab: str) -> bool:
+    """Whether there is something to show in a tab."""
+    with contextlib.suppress(OSError):
+        with urllib.request.urlopen(f"{url}data/plugins_listing") as answer:
+            return json.load(answer)[tab]["enabled"]
+    return False
 
 
 def _beside(pictures: list[Image.Image]) -> Image.Image:

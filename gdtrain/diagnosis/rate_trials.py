@@ -105,6 +105,12 @@ class RateTrials:
         """The loss at the last weights; `None` if it is not known."""
         return self._trials.loss("last")
 
+    @property
+    def least_loss(self) -> float:
+        """The least loss that any trial comes to; infinite without one."""
+        made = [one for some in self._tried.values() for one in some.values()]
+        return min((one.changed for one in made), default=math.inf)
+
     def of(self, kind: Kind) -> RateTrial | None:
         """The best trial of a kind; `None` if none could be made."""
         return self._all.get(kind)
@@ -202,9 +208,7 @@ class RateTrials:
         return found
 
     def _of(self, trial: Trial, rate: float) -> RateTrial:
-        made = [one for some in self._tried.values() for one in some.values()]
-        best = min(one.changed for one in made)
-        return RateTrial(rate, self._share(trial, best), trial)
+        return RateTrial(rate, self._share(trial, self.least_loss), trial)
 
     def _try(self, kind: Kind) -> dict[float, Trial]:
         """Trials by rate; the next is made while they get better."""

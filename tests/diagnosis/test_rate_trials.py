@@ -104,3 +104,17 @@ def test_targets_of_zero_that_are_reached_are_learned():
         X, zeros, batch_size=64, epochs=60, verbose=0, callbacks=[telemetry]
     )
     assert not gdtrain.diagnose(telemetry, model, X, zeros).verdict.is_trouble
+
+
+def test_run_that_a_smaller_rate_soon_mends_is_not_called_not_learning():
+    """Just below the limit, a line is worse than a constant for long."""
+    x = np.linspace(-1, 4, 60).astype("float32")[:, None]
+    y = 0.1 * x + 0.5 + np.random.default_rng(1).normal(0, 0.1, x.shape)
+    line = keras.layers.Dense(1, kernel_initializer="zeros")
+    model = gdtrain.Sequential([keras.Input([1]), line])
+    model.compile(gdtrain.GradientDescent(0.2), loss="mse")
+    telemetry = gdtrain.callbacks.Telemetry()
+    model.fit(x, y, batch_size=60, epochs=60, verbose=0, callbacks=[telemetry])
+    assert telemetry["loss"][-1] > 2 * y.var()
+    names = [v.name for v in gdtrain.diagnose(telemetry, model, x, y).verdicts]
+    assert "not learning" not in names

@@ -38,7 +38,9 @@ from gdtrain.diagnosis.verdict import Verdict, confidence
 
 NAME = "not learning"
 
-LEARNED = 0.02  # Of the loss of the best constant output
+# Of the loss of the best constant output, as which the loss is less
+LEARNED = 0.02
+HELPS = 0.2  # In a trial: noise is learned by heart, too
 
 
 def judge(case: Case) -> list[Verdict]:
@@ -51,6 +53,8 @@ def judge(case: Case) -> list[Verdict]:
     last = case.rate_trials.last_loss if case.rate_trials else None
     if constant and last is not None and math.isfinite(last):
         if last < constant - LEARNED * abs(constant):
+            return []
+        if case.rate_trials.least_loss < constant - HELPS * abs(constant):
             return []
         return [_no_better_than_constant(run, course, last, constant)]
     is_done = run.is_resumed or course.start == course.end == 0
