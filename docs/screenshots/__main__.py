@@ -48,7 +48,7 @@ async def take(shots: list[Charts | Window], folder: pathlib.Path) -> None:
             servers.enter_context(tensorboard.served(folder, shot.log_dir))
             for shot in shots
         ]
-        async with chromium.opened() as page:
+        async with chromium.opened(tensorboard.SCRIPT) as page:
             for url, shot in zip(urls, shots, strict=True):
                 found = await tensorboard.picture(page, url, shot)
                 save(found, PICTURES / f"tensorboard_{shot.name}.png")

@@ -36,10 +36,11 @@ class Page:
 
     Args:
         socket: The connection to it.
+        library: JavaScript that all scripts may call.
     """
 
-    def __init__(self, socket: WebSocketClientConnection) -> None:
-        self._socket = socket
+    def __init__(self, socket: WebSocketClientConnection, library: str) -> None:
+        self._socket, self._library = socket, library
         self._calls = 0
 
     async def visit(self, url: str) -> None:
@@ -55,7 +56,7 @@ class Page:
         """
         found = await self._call(
             "Runtime.evaluate",
-            expression=script,
+            expression=f"{{{self._library}\n{script}}}",
             awaitPromise=True,
             returnByValue=True,
         )
@@ -71,8 +72,9 @@ class Page:
         """
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            if found := await self.run(script):
-                return found
+            with contextlib.suppress(RuntimeError):  # While it opens
+                if found := await self.run(script):
+                    return found
             await asyncio.sleep(0.5)
         raise TimeoutError(f"never true: {script}")
 
@@ -102,8 +104,12 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def opened() -> AsyncIterator[Page]:
-    """A page in a browser of its own, which ends with the context."""
+async def opened(library: str) -> AsyncIterator[Page]:
+    """A page in a browser of its own, which ends with the context.
+
+    Args:
+        library: As in `Page`.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = subprocess.Popen(
             [
@@ -126,7 +132,7 @@ async def opened() -> AsyncIterator[Page]:
             socket = await websocket_connect(
                 address, max_message_size=2**28, ping_interval=0
             )
-            yield Page(socket)
+            yield Page(socket, library)
             socket.close()
         finally:
             browser.terminate()

@@ -46,7 +46,7 @@ class Window(NamedTuple):
 
 
 WHOLE = (0, 0, 1030, 745)
-VERDICTS = (300, 125, 880, 530)
+VERDICTS = (305, 125, 870, 510)
 TABLE = (0, 0, 1180, 330)
 IMAGES = (300, 65, 880, 620)
 _TEXTS = "find(`tf-text-loader`).length"
@@ -66,8 +66,8 @@ SHOTS: dict[str, list[Charts | Window]] = {
             "verdict",
             "logs/2_diverging",
             "text",
-            560,
-            "find(`tf-text-loader`).length",
+            VERDICTS,
+            _TEXTS,
         ),
         Charts(
             "healthy", "logs/1_healthy", [(MAIN, "loss"), (MAIN, "accuracy")]
