@@ -9,7 +9,9 @@ const find = (selector, root = document) => {
   return found;
 };
 
+// Scrolled to where it is seen
 const box = (one) => {
+  one.scrollIntoView({ block: "center" });
   const { x, y, width, height } = one.getBoundingClientRect();
   return [x, y, width, height];
 };

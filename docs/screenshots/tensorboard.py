@@ -74,8 +74,11 @@ async def picture(page: Page, url: str, shot: Charts | Window) -> Image.Image:
     for place in places:
         await page.until(f"isDrawn({place})")
     await asyncio.sleep(SETTLES)
-    boxes = [Box(*await page.run(f"box(chart({p}))")) for p in places]
-    return _beside([await page.picture(box) for box in boxes])
+    found = []
+    for place in places:
+        box = Box(*await page.run(f"box(chart({place}))"))
+        found.append(await page.picture(box))
+    return _beside(found)
 
 
 async def _visit(page: Page, url: str, tab: str, ready: str) -> None:
