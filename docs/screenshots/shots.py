@@ -48,7 +48,7 @@ class Window(NamedTuple):
 WHOLE = (0, 0, 1030, 745)
 VERDICTS = (305, 125, 870, 510)
 TABLE = (0, 0, 1180, 330)
-IMAGES = (300, 65, 880, 620)
+IMAGES = (300, 120, 400, 430)
 _TEXTS = "find(`tf-text-loader`).length"
 _TABLE = "find(`tf-hparams-table-view`).length"
 
