@@ -50,11 +50,12 @@ def judge(case: Case) -> list[Verdict]:
     if case.found or course is None:
         return []
     constant = case.task.constant_loss if case.task else None
-    last = case.rate_trials.last_loss if case.rate_trials else None
-    if constant and last is not None and math.isfinite(last):
+    trials = case.rate_trials
+    last = trials.last_loss if trials else None
+    if trials and constant and last is not None and math.isfinite(last):
         if last < constant - LEARNED * abs(constant):
             return []
-        if case.rate_trials.least_loss < constant - HELPS * abs(constant):
+        if trials.least_loss < constant - HELPS * abs(constant):
             return []
         return [_no_better_than_constant(run, course, last, constant)]
     is_done = run.is_resumed or course.start == course.end == 0
