@@ -145,6 +145,7 @@ def check_workers(readers: int, workers: int) -> None:
     Traceback (most recent call last):
     ValueError: The number of workers must divide... Received: readers=8, 3
     workers. Take 1, 2, 4 or 8 workers, or other readers.
+    More: python -m gdtrain explain worker-data
     """
     if readers % workers:
         fit = [str(n) for n in range(1, readers + 1) if readers % n == 0]

@@ -301,6 +301,7 @@ def check_labels(labels: np.ndarray, classes: int | Sequence[str]) -> None:
     ValueError: Each class must have two or more photos to learn from, so that
     one can be held out in turn. Received: 'dog' (1). Add photos, or leave the
     class out.
+    More: python -m gdtrain explain photo-folders
     """
     names = _names(classes)
     if np.any(labels < 0) or np.any(labels >= len(names)):

@@ -32,6 +32,7 @@ def load(path: str | os.PathLike) -> PhotoClassifier:
     ValueError: cannot load model.keras as a photo classifier: No such file
     or directory. Give a whole file that the `save` of a photo classifier
     wrote.
+    More: python -m gdtrain explain classifier-files
     """
     path = pathlib.Path(path)
     try:

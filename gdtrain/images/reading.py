@@ -145,6 +145,7 @@ def read_table(
     ValueError: 2 of 2 pictures cannot be read: 1.jpg (No such file or
     directory), 2.jpg (No such file or directory). Give whole pictures, or
     remove these; `on_error="skip"` leaves them out.
+    More: python -m gdtrain explain unreadable-photos
     """
     settings = Settings(
         size, held_out, seed, fit, channels, on_error, cache_dir, verbose

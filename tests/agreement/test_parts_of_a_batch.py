@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import gdtrain
+from gdtrain.common.explained import more
 from tests import models
 
 # 45 examples in batches of 8: five full ones and a last one of 5, which
@@ -135,7 +136,8 @@ def test_two_replicas_run_as_a_graph_where_xla_is_asked_for(
     assert model.predict(x, verbose=0).tolist() == [[3]] * 4
     assert caplog.messages == [
         "XLA cannot compile a step of several replicas: sequential runs as a "
-        "graph on its 2, as with jit_compile=False."
+        "graph on its 2 replicas, as with jit_compile=False."
+        + more("xla-refused")
     ]
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import gdtrain
 from gdtrain.callbacks.epoch_scalars import number
+from gdtrain.common.explained import without_more
 from gdtrain.telemetry.quantity import BlockQuantity
 from tests import models
 from tests.callbacks import reading
@@ -49,8 +50,11 @@ class Broken(Wrapper):
 
 
 def sentences(told):
-    """What was warned of; each is short, on one line, without a traceback."""
-    messages = [str(one.message) for one in told]
+    """What was warned of; each is short, on one line, without a traceback.
+
+    A line more may name a page.
+    """
+    messages = [without_more(str(one.message))[0] for one in told]
     for message in messages:
         assert "\n" not in message and "Traceback" not in message
         assert len(message) < 500
