@@ -64,10 +64,10 @@ class Workers:
     @functools.cached_property
     def _gathered(self) -> Callable[[Any], tf.Tensor]:
         """Gathers from all replicas; TensorFlow's own traces at each call."""
-        strategy = self._strategy
-        return tf.function(
-            lambda own: strategy.gather(own, axis=0), autograph=False
-        )
+        # A `partial` is a function of its own for each object. TensorFlow would
+        # count a method of several as one that is traced again and again.
+        gather = functools.partial(self._strategy.gather, axis=0)
+        return tf.function(gather, autograph=False)
 
     def longest(self, seconds: float) -> float:
         """The longest of some time on each process; waits for all of them."""

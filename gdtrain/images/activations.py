@@ -5,6 +5,7 @@ it run in training, on the activations of several views of each photo.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 import warnings
@@ -199,7 +200,10 @@ def batched(model: keras.Model) -> Callable[..., np.ndarray]:
     how many there are.
     """
     spec = tf.TensorSpec([_BATCH, *model.input_shape[1:]])
-    program = tf.function(lambda inputs: model(inputs, training=False), [spec])
+    # A `partial` is a function of its own for each model. TensorFlow would
+    # count a lambda of several as one that is traced again and again.
+    call = functools.partial(lambda inputs: model(inputs, training=False))
+    program = tf.function(call, [spec])
 
     def run(inputs: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
         at = np.arange(len(inputs)) if at is None else at

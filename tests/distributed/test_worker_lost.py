@@ -6,6 +6,7 @@ import re
 import pytest
 import tensorflow as tf
 
+from gdtrain.common.explained import without_more
 from gdtrain.distributed import worker_lost
 from gdtrain.distributed.cluster import Cluster
 from gdtrain.distributed.membership import Membership
@@ -98,7 +99,10 @@ def assert_lost(end, who, why, frames=3):
     """A worker has ended with a `WorkerLost`, and shows little else."""
     code, _, errors = end
     assert code == 1, errors
-    last = errors.strip().splitlines()[-1]
+    message, page = without_more(errors.strip())
+    assert page.endswith(" worker-lost")
+    last = message.splitlines()[-1]
+    assert "retracing" not in errors
     assert re.search(f"WorkerLost: {who} was lost: .*{why}", last), errors
     assert errors.count("Traceback") == 1
     assert errors.count("  File ") <= 2 + frames  # Two are of `python -m`

@@ -1,5 +1,6 @@
 """What a page says that a test shows, a test shows."""
 
+import os
 import re
 
 import pytest
@@ -24,8 +25,9 @@ def missing(page):
         for path in _FILE.findall(code):
             found += [] if (sources.ROOT / path).exists() else [path]
         for module in _MODULE.findall(code):
-            path = sources.ROOT / f"{module.replace('.', '/')}.py"
-            found += [] if path.exists() else [module]
+            path = sources.ROOT / module.replace(".", "/")
+            names = f"{path}.py", f"{path}/__main__.py"
+            found += [] if any(map(os.path.exists, names)) else [module]
     return found
 
 

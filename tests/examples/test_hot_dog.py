@@ -6,6 +6,7 @@ import hot_dog
 import pytest
 
 import gdtrain
+from gdtrain.common.explained import without_more
 from tests.images.photos import draw_photo, make_photos, save_backbone
 
 
@@ -37,5 +38,7 @@ def test_a_missing_folder_is_said_in_a_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         hot_dog.main([str(tmp_path / "none"), "--output", str(tmp_path / "o")])
     assert caught.value.code == 2
-    assert re.fullmatch(r"error: .*none.*\n", capsys.readouterr().err)
+    said, page = without_more(capsys.readouterr().err)
+    assert re.fullmatch(r"error: .*none.*", said)
+    assert page.endswith(" photo-folders\n")
     assert not (tmp_path / "o").exists()
