@@ -10,8 +10,8 @@ from tests.zoo.sweep import BORDERLINE, HEALTHY
 SURE = 0.9  # A confidence, of which nine in ten are to be right
 FOLLOWED = ("better", "same", "worse")
 DEVIATIONS = 1.96  # Of a normal distribution, to each side: 95% of it
-#: Of the table that README has; `readme_row` is a row of it
-README_HEAD = (
+#: Of the table of both ways; `row_of_both` is a row of it
+HEAD_OF_BOTH = (
     "", "faults in which trouble is found", "and named rightly",
     "alarms that are about a fault", "healthy runs with an alarm",
     "advice followed: better, same, worse",
@@ -217,7 +217,7 @@ def sums(outcomes: Sequence[Outcome]) -> list[str]:
 def tables(
     alone: Sequence[Outcome], with_model: Sequence[Outcome]
 ) -> list[str]:
-    """All that is published: both tables, and the rows of README.
+    """All that is published: both tables, and the one of both ways.
 
     Args:
         alone: Of diagnoses from telemetry alone.
@@ -226,14 +226,14 @@ def tables(
     return [
         "## From telemetry alone", "", *table(alone), "",
         "## With the model and its data", "", *table(with_model), "",
-        "## Both", "", *headed(README_HEAD),
-        readme_row("`diagnose(telemetry)`", alone),
-        readme_row("`diagnose(telemetry, model, x, y)`", with_model),
+        "## Both", "", *headed(HEAD_OF_BOTH),
+        row_of_both("`diagnose(telemetry)`", alone),
+        row_of_both("`diagnose(telemetry, model, x, y)`", with_model),
     ]  # fmt: skip
 
 
-def readme_row(name: str, outcomes: Sequence[Outcome]) -> str:
-    """The row of README, whose head is `README_HEAD`."""
+def row_of_both(name: str, outcomes: Sequence[Outcome]) -> str:
+    """A row of the table with the head `HEAD_OF_BOTH`."""
     is_followed = any(one.followed for one in outcomes)
     cells = [name, *of_trouble(outcomes).values()]
     cells.append(advice(outcomes) if is_followed else "-")
