@@ -81,7 +81,7 @@ def main(argv=None):
     curvature = 2 * inputs.T @ inputs / len(x)
     factor = np.eye(2) - rate * curvature  # Of the error at each step
     limit = 2 / np.linalg.norm(curvature, 2)
-    is_stable = "is stable" if rate < limit else "diverges"
+    is_stable = "is stable" if rate < limit else "diverges, and is not saved"
     print(f"Learning rates up to {limit:.4g} are stable: {rate:g} {is_stable}.")
     print("  step        loss           w           b  expected w  expected b")
 

@@ -20,12 +20,13 @@ from gdtrain.images.loading import load
 _EXAMPLES = """\
 examples:
   python -m gdtrain images describe new.jpg
+  python -m gdtrain images describe one.jpg two.jpg
   python -m gdtrain images describe folder --csv answers.csv
 
 Columns of the table: file; class, the most probable one; probability, its own;
 is none of these, 1 for a photo that is like nothing learned; and for each class
-"probability of CLASS". Exit code: 0; 1 if some photos of a folder cannot be
-read, which are named at the end; 2, with nothing written, for anything else.
+"probability of CLASS". Exit code: 0; 1 if some of several photos cannot be read,
+which are named at the end; 2, with nothing written, for anything else.
 """
 
 
@@ -34,11 +35,11 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "describe",
         help="say what photos show",
-        description="Says what a photo, or each photo of a folder, shows.",
+        description="Says what photos show, and each photo of folders.",
         epilog=_EXAMPLES,
     )
     option = parser.add_argument
-    option("photos", metavar="PHOTO_OR_FOLDER")
+    option("photos", metavar="PHOTO_OR_FOLDER", nargs="+")
     option(
         "--model",
         default=train_command.MODEL,
@@ -66,20 +67,15 @@ def _describe(options: argparse.Namespace) -> None:
             "train FOLDER`, or name another by `--model`."
             + more("classifier-files")
         )
-    if not os.path.lexists(options.photos):
-        raise ValueError(
-            f"there is no file or folder {options.photos}. Give a photo, or a "
-            "folder of photos."
-        )
-    is_folder = os.path.isdir(options.photos)
-    files = finding.photos_in(options.photos) if is_folder else [options.photos]
+    files = [file for given in options.photos for file in _files(given)]
+    is_one = len(options.photos) == 1 and not os.path.isdir(options.photos[0])
     model = load(options.model)
     is_shown = len(files) > 1 and sys.stdout.isatty() and options.csv != "-"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         answers = model.classify(
             _counted(files) if is_shown else files,
-            on_error="skip" if is_folder else "raise",
+            on_error="raise" if is_one else "skip",
         )
     said = [str(warning.message) for warning in caught]
     if not answers:
@@ -98,12 +94,26 @@ def _describe(options: argparse.Namespace) -> None:
         _write_csv(sys.stdout, names, answers)
     else:
         for answer in answers:
-            line = f"{answer.file}: {answer}" if is_folder else f"{answer}"
+            line = f"{answer}" if is_one else f"{answer.file}: {answer}"
             print(line.encode(errors="backslashreplace").decode())
     for text in said:
         warnings.warn(text, stacklevel=2)
     if len(answers) < len(files):
         options.parser.exit(1)
+
+
+def _files(given: str) -> Sequence[str]:
+    """The photos of a folder, or a photo itself.
+
+    Raises:
+        ValueError: if there is no such file or folder.
+    """
+    if not os.path.lexists(given):
+        raise ValueError(
+            f"there is no file or folder {given}. Give a photo, or a folder of "
+            "photos."
+        )
+    return finding.photos_in(given) if os.path.isdir(given) else [given]
 
 
 def _counted(files: Sequence[str]) -> Iterator[str]:

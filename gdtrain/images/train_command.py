@@ -129,6 +129,9 @@ def _train(options: argparse.Namespace) -> None:
     """Fine-tunes a backbone on a folder; saves it and a page about it."""
     output, log_dir = options.output, options.log_dir or options.output / "logs"
     _check(options, log_dir)
+    path = output / MODEL.name
+    if path.exists():
+        print(f"{path} will be replaced; `--output FOLDER` keeps it.")
     backbone = open_backbone(
         options.backbone, size=options.size, weights=options.weights
     )
@@ -154,9 +157,9 @@ def _train(options: argparse.Namespace) -> None:
         cache_dir=options.cache_dir,
         class_weight=photos.class_weight() if options.class_weight else None,
     )
-    model.save(output / MODEL.name)
+    model.save(path)
     shutil.rmtree(output / "backup", ignore_errors=True)
-    print(f"Model: {output / MODEL.name}")
+    print(f"Model: {path}")
     if model.fine_tuning.report is not None:
         print(model.fine_tuning.report)
 

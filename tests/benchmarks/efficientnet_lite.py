@@ -235,6 +235,7 @@ def main():
     parser.add_argument("--weights", help="a file; default: the package")
     options = parser.parse_args()
     efficientnet_lite0(options.weights, size=options.size).save(options.file)
+    print(f"Model: {options.file}. Pass it as `--backbone {options.file}`.")
 
 
 if __name__ == "__main__":
