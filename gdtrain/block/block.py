@@ -227,6 +227,22 @@ class Block:
         library = self._program.graph.as_graph_def().library
         return [node.op for f in library.function for node in f.node_def]
 
+    def random_operations(self) -> set[str]:
+        """The kinds of the operations of `tf.random` in a step.
+
+        They count their calls within TensorFlow's kernels, where nothing can
+        read or set it. Those of generators and layers keep it in variables.
+        """
+        if self._program is None:
+            return set()
+        library = self._program.graph.as_graph_def().library
+        return {
+            node.op
+            for function in library.function
+            for node in function.node_def
+            if "seed2" in node.attr and not node.op.endswith("Dataset")
+        }
+
     def _packed(self, logs: list[tf.Tensor]) -> Any:
         """What the step returned, with the values of the last one."""
         rest = iter(logs)

@@ -148,6 +148,12 @@ class CompilerChoice:
         return [variable for block in blocks for variable in block.variables]
 
     @property
+    def random_operations(self) -> set[str]:
+        """See `Block.random_operations`."""
+        blocks = self._blocks.values()
+        return set().union(*(block.random_operations() for block in blocks))
+
+    @property
     def speed(self) -> Speed:
         """How long steps take, the way they are run now."""
         return self._xla if self._uses_xla else self._graph

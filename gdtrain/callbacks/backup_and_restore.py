@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from typing import Any
 
 from gdtrain.callbacks import shared_backups
@@ -71,8 +72,11 @@ class BackupAndRestore(Callback):
     | generator | no: `at_epochs_only=True` |
     | validation data | no: if they shuffle or repeat, results may differ |
 
-    Optimizers, metrics and variables are found wherever the model's code keeps
-    them; run eagerly, if they are in attributes, containers, closures or
+    Random numbers of layers and of `keras.random` with a `SeedGenerator` are
+    continued. Those of `tf.random.normal` and its like in a `train_step` are
+    not: TensorFlow counts them where nothing can read it, and a warning says
+    so. Optimizers, metrics and variables are found wherever the model's code
+    keeps them; run eagerly, if they are in attributes, containers, closures or
     globals. Numbers that a step counts in plain Python are not found: keep
     them in a variable, or in a callback with `get_state()`, a dict of numbers,
     strings, lists and arrays, and `set_state(state)`.
@@ -222,6 +226,7 @@ class BackupAndRestore(Callback):
         self._saved_step = 0
         self._saved_at = 0.0
         self._has_failed = False
+        self._is_step_known = False  # Whether its random numbers were looked at
 
     def __getstate__(self) -> dict[str, Any]:
         self.wait()
@@ -246,6 +251,7 @@ class BackupAndRestore(Callback):
         self._signals.begin()
         self._note(fit_state)
         self._fit_state, self._reached = fit_state, fit_state.steps_done
+        self._is_step_known = False
 
     def _open(self, data_source: DataSource) -> None:
         """Makes and locks the folders, and checks the data."""
@@ -309,6 +315,7 @@ class BackupAndRestore(Callback):
     def on_position(self, fit_state: FitState) -> None:
         """Saves, if it is due, and stops after a signal."""
         self._reached = fit_state.steps_done
+        self._warn_of_random_numbers()
         if self._crashes is not None:
             self._crashes.forget(self._reached + fit_state.is_finished)
         stops_within = fit_state.step and fit_state.stops
@@ -328,6 +335,25 @@ class BackupAndRestore(Callback):
             self.wait()
             self._workers.any(True)  # None leaves before all have saved.
             self._signals.stop()
+
+    def _warn_of_random_numbers(self) -> None:
+        """Warns once of random numbers in the step that cannot be repeated."""
+        if self._is_step_known or self.at_epochs_only:
+            return
+        found = self.model.train_function.random_operations
+        self._is_step_known = self._reached > 0
+        if found:
+            self._is_step_known = True
+            warnings.warn(
+                "A resumed run will not end with the same bits: its "
+                "`train_step` must draw random numbers from a generator of "
+                f"the model. Received: operations {sorted(found)} of "
+                "`tf.random`, whose position cannot be saved. Use "
+                "`keras.random` with `seed=self.seed_generator`, a "
+                "`keras.random.SeedGenerator` that the model makes in its "
+                "`__init__`." + more("random-numbers"),
+                stacklevel=2,
+            )
 
     def _agreed_signal(self, fit_state: FitState) -> int | None:
         """The signal at which to stop, on all workers alike; or `None`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from gdtrain.callbacks.judged_steps import JudgedSteps, markdown
 from gdtrain.callbacks.tensorboard import TensorBoard
-from gdtrain.common import failures
+from gdtrain.common import failures, notebook
 from gdtrain.diagnosis import verdict
 from gdtrain.diagnosis.diagnose import Judge, checked, diagnose
 from gdtrain.diagnosis.trend import ENOUGH
@@ -271,7 +271,7 @@ class Diagnosis(Callback):
         """One line, in place of the progress bar, which is drawn below it."""
         if not (self.params or {}).get("verbose"):
             return
-        is_drawn = sys.stdout.isatty() or "ipykernel" in sys.modules
+        is_drawn = sys.stdout.isatty() or notebook.is_running()
         start = "\r\x1b[K" if is_drawn else ""
         line = f"Step {self.steps_done:,}: {one.name}. {one.text} {one.advice}"
         print(start + " ".join(line.split()), flush=True)

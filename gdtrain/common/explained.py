@@ -5,7 +5,8 @@ command `python -m gdtrain explain` prints it; the documentation shows it.
 """
 
 import pathlib
-import sys
+
+from gdtrain.common import notebook
 
 _PAGES = pathlib.Path(__file__).parent / "pages"
 _COMMAND = "python -m gdtrain explain"
@@ -26,7 +27,7 @@ def more(topic: str) -> str:
     >>> more("worker-lost")
     '\\nMore: python -m gdtrain explain worker-lost'
     """
-    shell = "!" if "ipykernel" in sys.modules else ""
+    shell = "!" if notebook.is_running() else ""
     return f"\nMore: {shell}{_COMMAND} {topic}"
 
 

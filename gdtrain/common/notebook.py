@@ -15,6 +15,19 @@ _DPI = 80
 _NO_SIGN = "\N{REPLACEMENT CHARACTER}"
 
 
+def is_running() -> bool:
+    """Whether this process runs the cells of a notebook.
+
+    Example:
+
+    >>> is_running()
+    False
+    """
+    # Programs that execute notebooks import ipykernel, too, and start none.
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and kernel.IPKernelApp.initialized()
+
+
 def show(result: Any, *parts: Callable[[], str]) -> str:
     """The HTML of a result, from parts of which each may fail alone.
 

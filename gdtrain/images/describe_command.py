@@ -25,8 +25,8 @@ examples:
 
 Columns of the table: file; class, the most probable one; probability, its own;
 is none of these, 1 for a photo that is like nothing learned; and for each class
-"probability of CLASS". Exit code: 0; 1 if some of several photos cannot be read,
-which are named at the end; 2, with nothing written, for anything else.
+"probability of CLASS". Exit code: 0; 1 if some of several photos cannot be
+read, which are named at the end; 2, with nothing written, for anything else.
 """
 
 

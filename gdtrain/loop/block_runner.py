@@ -158,6 +158,14 @@ class BlockRunner:
         """Variables that traced steps were seen to use, in their order."""
         return [v for compiled in self._compiled for v in compiled.variables]
 
+    @property
+    def random_operations(self) -> set[str]:
+        """Kinds of operations that count their calls where nothing sees it.
+
+        See `Block.random_operations`.
+        """
+        return set().union(*(c.random_operations for c in self._compiled))
+
     def run(
         self, compiled: CompilerChoice, request: BlockRequest
     ) -> tuple[BlockResult, ReplicatedStep]:

@@ -550,3 +550,64 @@ def test_a_model_from_a_file_continues_as_if_never_saved(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert fit(loaded) == fit(model)
+
+
+def fit_with_noise(noise, folder, **arguments):
+    """What is warned of while a model trains whose step adds noise."""
+
+    class Noisy(gdtrain.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+            self.seed_generator = keras.random.SeedGenerator(0)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x) + noise(self) - y) ** 2)
+            self.descend(tape, loss)
+            return {"loss": loss}
+
+    model = Noisy()
+    model.compile("sgd", "mse")
+    backup = gdtrain.callbacks.BackupAndRestore(folder, **arguments)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[backup])
+    return [str(one.message) for one in caught if "bits" in str(one.message)]
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        lambda model: tf.random.normal([]),
+        tf.function(lambda model: tf.random.uniform([])),
+        lambda model: tf.cond(
+            model.optimizer.iterations > 2,
+            lambda: tf.random.normal([]),
+            lambda: 0.0,
+        ),
+    ],
+    ids=["in the step", "in a function", "in a branch"],
+)
+def test_random_numbers_that_cannot_be_repeated_are_warned_of(noise, tmp_path):
+    (message,) = fit_with_noise(noise, tmp_path)
+    assert "of `tf.random`, whose position cannot be saved" in message
+
+
+def test_random_numbers_of_a_generator_are_not_warned_of(tmp_path):
+    def noise(model):
+        return keras.random.normal([], seed=model.seed_generator)
+
+    assert fit_with_noise(noise, tmp_path) == []
+
+
+def test_who_saves_at_epochs_only_is_not_warned_of_random_numbers(tmp_path):
+    """It is documented that a resumed epoch draws new ones."""
+    noise = fit_with_noise(
+        lambda model: tf.random.normal([]), tmp_path, at_epochs_only=True
+    )
+    assert noise == []

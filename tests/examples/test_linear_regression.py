@@ -208,7 +208,10 @@ def test_divergence_is_told_with_the_limit_and_not_saved(
 ):
     shutil.copytree(folder, tmp_path / "copy")
     printed = run(tmp_path / "copy", f"--learning-rate={rate}")
-    assert f"up to 0.2012 are stable: {rate} diverges, and is not saved." in printed
+    assert (
+        f"up to 0.2012 are stable: {rate} diverges, and is not saved."
+        in printed
+    )
     assert "Run again with --learning-rate 0.1 to come closer." in printed
     line, steps = saved(tmp_path / "copy")
     assert steps == 2 * STEPS

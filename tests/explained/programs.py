@@ -192,6 +192,16 @@ def _(request):
     fit(model(loss=loss, microbatches=2))
 
 
+@page("random-numbers")
+def _(request):
+    def noisy(self, tape, loss):
+        self.descend(tape, loss)
+        return {"loss": loss + 0.0 * tf.random.normal([])}
+
+    folder = request.getfixturevalue("tmp_path")
+    trained(noisy, gdtrain.callbacks.BackupAndRestore(folder))
+
+
 @page("reproducible-workers")
 def _(request):
     fit(model(reproducible_workers=4, microbatches=2))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import gdtrain
-from gdtrain.common import explained
+from gdtrain.common import explained, notebook
 
 ROOT = pathlib.Path(gdtrain.__file__).parents[1]
 FILES = sorted((ROOT / "gdtrain").rglob("*.py"))
@@ -59,7 +59,7 @@ def test_topic_is_written_as_one_word():
 
 
 def test_notebook_runs_the_command_in_a_shell(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ipykernel", None)
+    monkeypatch.setattr(notebook, "is_running", lambda: True)
     assert explained.more("labels") == (
         "\nMore: !python -m gdtrain explain labels"
     )

@@ -8,8 +8,8 @@
 are not made again, and several processes share the work. `score` prints a
 Markdown table; with `--tables` all that stands in `tests/zoo/figures.md`: every
 run from its telemetry alone, each `N`-th one with its model and the advice
-followed, and both ways side by side. On which part thresholds may be set, and which
-is held back, is in `tests.zoo.halves`.
+followed, and both ways side by side. On which part thresholds may be set, and
+which is held back, is in `tests.zoo.halves`.
 """
 
 import argparse
