@@ -18,7 +18,7 @@ from gdtrain.loop.callback import Callback
 from gdtrain.loop.fit_state import FitState, State
 from gdtrain.state import fingerprint
 from gdtrain.writers.background import Background
-from gdtrain.writers.folder_lock import FolderLock
+from gdtrain.writers.folder_lock import FolderLock, was_locked
 
 # Arguments of Keras's callback: the value that means the same here, and what
 # to write for the others
@@ -243,11 +243,16 @@ class BackupAndRestore(Callback):
         self._backups = GroupBackups(
             self.backup_dir, self.keep, self._workers, self._least_kept
         )
+        was_begun = was_locked(self._backups.own.directory)
         self._workers.together(lambda: self._open(fit_state.data_source))
         fit_state.fingerprint()  # Before training, which changes it
         found = self.newest(fit_state.epochs)
         if found is not None:
             self._resume(fit_state, found)
+        elif was_begun:
+            self._print(
+                f"no checkpoint in {self.place!r} yet: trains from the start."
+            )
         self._signals.begin()
         self._note(fit_state)
         self._fit_state, self._reached = fit_state, fit_state.steps_done

@@ -183,17 +183,19 @@ class Telemetry(HasSteps, StepWriter):
         self.wait()
         return self.writer.table
 
+    def __repr__(self) -> str:
+        steps = self.steps
+        if not len(steps):
+            return "Telemetry of no steps yet."
+        return (
+            f"Telemetry of {len(steps):,} steps, {steps[0]:,} to {steps[-1]:,}."
+        )
+
     def _repr_html_(self) -> str:
         """The range of each number, and a picture of the loss."""
 
         def what() -> str:
-            steps = self.steps
-            if not len(steps):
-                return notebook.paragraph("Telemetry of no steps yet.")
-            return notebook.paragraph(
-                f"Telemetry of {len(steps):,} steps, {steps[0]:,} to "
-                f"{steps[-1]:,}."
-            )
+            return notebook.paragraph(repr(self))
 
         def table() -> str:
             header = ["name", "first", "last", "least", "largest", "measured"]

@@ -15,6 +15,18 @@ from gdtrain.common.explained import more
 _NAME = "gdtrain.lock"  # TensorBoard reads all names that hold "tfevents".
 
 
+def was_locked(directory: str | os.PathLike) -> bool:
+    """Whether a run has locked a folder before, or does so now.
+
+    Example:
+
+    >>> import tempfile
+    >>> was_locked(tempfile.mkdtemp())
+    False
+    """
+    return os.path.exists(os.path.join(directory, _NAME))
+
+
 class FolderLock(forks.ForkAware):
     """Keeps a second run from writing to a folder.
 
