@@ -4,7 +4,8 @@ A step may return a number of its batch, such as `{"loss": loss}`, or the state
 of a metric, such as `{"loss": tracker.result()}`: then the number is a running
 mean over the epoch so far. Its name does not say which. In a graph it is found
 by walking from the scalar back to what it is made of; eagerly, by comparing
-its value with the results of the metrics.
+its value with the results of the metrics. Only of what a `tf.function` within
+the step returns, which hides what it is made of, the name decides.
 """
 
 from typing import Any, NamedTuple
@@ -185,13 +186,19 @@ def _by_graph(
         for metric in metrics
         for variable in metric.variables
     }
-    results, states = {}, []
+    results: dict[str, MetricResult] = {}
+    states = []
     for name, value in logs.items():
         if isinstance(value, (keras.Variable, tf.Variable)):
             value = tf.convert_to_tensor(value)
         if not isinstance(value, tf.Tensor) or value.graph is not graph:
             continue
         read, has_batch = _sources(value, owners, graph)
+        if _is_of_a_call(value):
+            named = _by_name(name, read)
+            if named is not None:
+                results[name] = named
+            continue
         if has_batch or not read:
             continue
         recipe = _recipe(value)
@@ -207,6 +214,36 @@ def _by_graph(
         elif value.shape.rank == 0:
             states.append(name)
     return Origins(results, tuple(states))
+
+
+def _is_of_a_call(tensor: tf.Tensor) -> bool:
+    """Whether a function that is compiled by itself returned a tensor."""
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor.op.type in ("PartitionedCall", "StatefulPartitionedCall")
+
+
+def _by_name(
+    name: str, metrics: list[keras.metrics.Metric]
+) -> MetricResult | None:
+    """The result that a scalar is taken for by its name, if there is one.
+
+    What a function that is compiled by itself does cannot be seen from
+    outside. If it uses a metric and returns a scalar of this name, that is
+    the metric's result, as in `{"loss": self.loss_tracker.result()}`; if it is
+    not, both have the same mean over an epoch.
+
+    Args:
+        name: Of the scalar.
+        metrics: Those whose variables the function takes.
+    """
+    found = (
+        result
+        for metric in metrics
+        for result in _results(metric)
+        if name == (result.entry or metric.name)
+    )
+    return next(found, None)
 
 
 def _sources(

@@ -243,3 +243,59 @@ def test_metric_that_the_first_step_makes_has_the_result_of_each_batch(how):
         telemetry["accuracy"], of_batches(right), rtol=1e-5
     )
     assert telemetry["extra"].tolist() == [3.0] * 6
+
+
+def step_in_parts(base, decorated):
+    """A model whose step, or the work of it, is a `tf.function`."""
+
+    class Decorated(base):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, kernel_initializer="ones")
+            self.loss_tracker = keras.metrics.Mean(name="loss")
+            self.error = keras.metrics.MeanAbsoluteError(name="mae")
+
+        def call(self, x):
+            return self.dense(x)
+
+        @property
+        def metrics(self):
+            return [self.loss_tracker, self.error]
+
+        def work(self, x, y):
+            with tf.GradientTape() as tape:
+                prediction = self(x, training=True)
+                loss = tf.reduce_mean((y - prediction) ** 2)
+            weights = self.trainable_weights
+            gradients = tape.gradient(loss, weights)
+            self.optimizer.apply_gradients(zip(gradients, weights))
+            self.loss_tracker.update_state(loss)
+            self.error.update_state(y, prediction)
+            return {m.name: m.result() for m in self.metrics}
+
+        def train_step(self, data):
+            return self.work(*data)
+
+    if decorated:
+        part = getattr(Decorated, decorated)
+        setattr(Decorated, decorated, tf.function(part))
+    model = Decorated()
+    model.compile(keras.optimizers.SGD(0.05), jit_compile=False)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:The update")
+@pytest.mark.parametrize("decorated", ["train_step", "work"])
+def test_metrics_of_a_function_within_the_step_are_those_of_keras(decorated):
+    def fit(base, decorated, callbacks=()):
+        model = step_in_parts(base, decorated)
+        x = X[:, :1]
+        fitted = {"shuffle": False, "verbose": 0, "callbacks": [*callbacks]}
+        return model.fit(x, 3 * x, 16, epochs=2, **fitted).history
+
+    telemetry, plain = (gdtrain.callbacks.Telemetry(["loss"]) for _ in "ab")
+    history = fit(gdtrain.Model, decorated, [telemetry])
+    for name, values in fit(keras.Model, decorated).items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5)
+    fit(gdtrain.Model, None, [plain])
+    np.testing.assert_allclose(telemetry["loss"], plain["loss"], rtol=1e-5)
