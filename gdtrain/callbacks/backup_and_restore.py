@@ -226,7 +226,8 @@ class BackupAndRestore(Callback):
         self._saved_step = 0
         self._saved_at = 0.0
         self._has_failed = False
-        self._is_step_known = False  # Whether its random numbers were looked at
+        self._begun_at = 0  # Steps done, when `fit` began
+        self._knows_step = False  # Whether its random numbers were looked at
 
     def __getstate__(self) -> dict[str, Any]:
         self.wait()
@@ -256,7 +257,7 @@ class BackupAndRestore(Callback):
         self._signals.begin()
         self._note(fit_state)
         self._fit_state, self._reached = fit_state, fit_state.steps_done
-        self._is_step_known = False
+        self._begun_at, self._knows_step = fit_state.steps_done, False
 
     def _open(self, data_source: DataSource) -> None:
         """Makes and locks the folders, and checks the data."""
@@ -320,7 +321,7 @@ class BackupAndRestore(Callback):
     def on_position(self, fit_state: FitState) -> None:
         """Saves, if it is due, and stops after a signal."""
         self._reached = fit_state.steps_done
-        self._warn_of_random_numbers()
+        self._warn_of_random_numbers(fit_state)
         if self._crashes is not None:
             self._crashes.forget(self._reached + fit_state.is_finished)
         stops_within = fit_state.step and fit_state.stops
@@ -341,18 +342,20 @@ class BackupAndRestore(Callback):
             self._workers.any(True)  # None leaves before all have saved.
             self._signals.stop()
 
-    def _warn_of_random_numbers(self) -> None:
-        """Warns once of random numbers in the step that cannot be repeated."""
-        if self._is_step_known or self.at_epochs_only:
+    def _warn_of_random_numbers(self, fit_state: FitState) -> None:
+        """Warns of random numbers in the step that cannot be repeated.
+
+        Once in a `fit`, when its first block has shown what the step does.
+        """
+        is_traced = fit_state.steps_done > self._begun_at
+        if self._knows_step or self.at_epochs_only or not is_traced:
             return
-        found = self.model.train_function.random_operations
-        self._is_step_known = self._reached > 0
-        if found:
-            self._is_step_known = True
+        self._knows_step = True
+        if found := sorted(fit_state.queue.random_operations):
             warnings.warn(
                 "A resumed run will not end with the same bits: its "
                 "`train_step` must draw random numbers from a generator of "
-                f"the model. Received: operations {sorted(found)} of "
+                f"the model. Received: operations {found} of "
                 "`tf.random`, whose position cannot be saved. Use "
                 "`keras.random` with `seed=self.seed_generator`, a "
                 "`keras.random.SeedGenerator` that the model makes in its "

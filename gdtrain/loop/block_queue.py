@@ -187,6 +187,11 @@ class BlockQueue:
         if self._workers.count > 1 and self._pace.sync != "never":
             self._is_stopped = self._workers.any(asked)
 
+    @property
+    def random_operations(self) -> set[str]:
+        """See `gdtrain.loop.block_runner.BlockRunner`."""
+        return function_of(self.model, self._pace.mode).random_operations
+
     def trace(self, epoch: int, step: int) -> None:
         """Compiles the block, with its variables, without running it."""
         runner = function_of(self.model, self._pace.mode)

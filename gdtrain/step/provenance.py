@@ -194,7 +194,7 @@ def _by_graph(
         if not isinstance(value, tf.Tensor) or value.graph is not graph:
             continue
         read, has_batch = _sources(value, owners, graph)
-        if _is_of_a_call(value):
+        if has_batch and _is_of_a_call(value):
             named = _by_name(name, read)
             if named is not None:
                 results[name] = named

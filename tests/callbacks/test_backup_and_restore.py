@@ -552,7 +552,7 @@ def test_a_model_from_a_file_continues_as_if_never_saved(tmp_path):
     assert fit(loaded) == fit(model)
 
 
-def fit_with_noise(noise, folder, **arguments):
+def fit_with_noise(noise, folder, epochs=2, **arguments):
     """What is warned of while a model trains whose step adds noise."""
 
     class Noisy(gdtrain.Model):
@@ -576,7 +576,7 @@ def fit_with_noise(noise, folder, **arguments):
     backup = gdtrain.callbacks.BackupAndRestore(folder, **arguments)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        model.fit(X, Y, epochs=2, verbose=0, callbacks=[backup])
+        model.fit(X, Y, epochs=epochs, verbose=0, callbacks=[backup])
     return [str(one.message) for one in caught if "bits" in str(one.message)]
 
 
@@ -596,6 +596,8 @@ def fit_with_noise(noise, folder, **arguments):
 def test_random_numbers_that_cannot_be_repeated_are_warned_of(noise, tmp_path):
     (message,) = fit_with_noise(noise, tmp_path)
     assert "of `tf.random`, whose position cannot be saved" in message
+    resumed = fit_with_noise(noise, tmp_path, epochs=3)
+    assert resumed == [message]
 
 
 def test_random_numbers_of_a_generator_are_not_warned_of(tmp_path):

@@ -299,3 +299,24 @@ def test_metrics_of_a_function_within_the_step_are_those_of_keras(decorated):
         np.testing.assert_allclose(history[name], values, rtol=1e-5)
     fit(gdtrain.Model, None, [plain])
     np.testing.assert_allclose(telemetry["loss"], plain["loss"], rtol=1e-5)
+
+
+class Compiled(keras.metrics.Mean):
+    """A metric whose result is a function that is compiled by itself."""
+
+    @tf.function
+    def result(self):
+        return super().result()
+
+
+def test_result_that_is_compiled_by_itself_may_have_another_name():
+    class Other(Tracking):
+        def __init__(self, returned):
+            super().__init__(returned)
+            self.tracker = Compiled(name="tracked")
+
+    model = Other(lambda model, loss: {"other": model.tracker.result()})
+    model.compile("sgd", jit_compile=False)
+    arguments = {"batch_size": 1, "shuffle": False, "verbose": 0}
+    history = model.fit(LOSSES, **arguments)
+    assert history.history == {"other": [2.5]}
