@@ -81,7 +81,7 @@ def text_of(name: str) -> str:
     if name in explained.topics():
         page = explained.page(name).rstrip()
         return _LINK.sub(r"\1 (docs/\2)", page)
-    documented = verdicts() | quantities()
+    documented = entries.docstrings() | quantities()
     if name in documented:
         return f"# {name}\n\n{documented[name]}"
     near = _near(name, [*explained.topics(), *documented])
@@ -89,22 +89,6 @@ def text_of(name: str) -> str:
     if near:
         advice = f"Near it: {', '.join(near)}. {advice}"
     raise ValueError(f"There must be a page of this name: {name!r}. {advice}")
-
-
-def verdicts() -> dict[str, str]:
-    """What is documented of each verdict, by name.
-
-    Example:
-
-    >>> verdicts()["converging"].splitlines()[0]
-    'The loss falls.'
-    """
-    found = {}
-    for path in sorted((_HERE / "diagnosis" / "verdicts").glob("[!_]*.py")):
-        module = ast.parse(path.read_text(encoding="utf-8"))
-        name = _constants(module)["NAME"]
-        found[name] = entries.documented(path)
-    return found
 
 
 def quantities() -> dict[str, str]:
@@ -161,7 +145,7 @@ def _overview() -> str:
     """All names, in lines of a title or the first line of a docstring."""
     parts = {
         "What messages name:": explained.topics(),
-        "Verdicts of gdtrain.diagnose:": verdicts(),
+        "Verdicts of gdtrain.diagnose:": entries.docstrings(),
         "Quantities of telemetry:": quantities(),
     }
     width = 1 + max(len(name) for part in parts.values() for name in part)

@@ -25,10 +25,19 @@ def entries() -> dict[str, Entry]:
     >>> entries()["overfitting"].parts["Evidence"]
     '`best_epoch`, `least_val_loss`, `val_loss` and `loss`.'
     """
-    found = {}
-    for path in sorted((_HERE / "verdicts").glob("[!_]*.py")):
-        found[_constants(path)["NAME"]] = parse(documented(path), LABELS)
-    return found
+    return {name: parse(text, LABELS) for name, text in docstrings().items()}
+
+
+def docstrings() -> dict[str, str]:
+    """The docstring of each verdict, with thresholds filled in, by name.
+
+    Example:
+
+    >>> docstrings()["converging"].splitlines()[0]
+    'The loss falls.'
+    """
+    paths = sorted((_HERE / "verdicts").glob("[!_]*.py"))
+    return {_constants(path)["NAME"]: documented(path) for path in paths}
 
 
 def documented(path: pathlib.Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 from gdtrain import explain
 from gdtrain.__main__ import main
 from gdtrain.common import explained
+from gdtrain.diagnosis import entries
 from gdtrain.diagnosis.diagnose import JUDGES, NAMES
 from gdtrain.telemetry import presets
 
@@ -35,8 +36,8 @@ def test_page_is_printed_without_markup_of_links(topic, capsys):
 
 
 def test_verdicts_are_those_of_diagnose_with_the_docstrings_of_their_files():
-    assert set(explain.verdicts()) == set(NAMES)
-    for name, text in explain.verdicts().items():
+    assert set(entries.docstrings()) == set(NAMES)
+    for name, text in entries.docstrings().items():
         module = sys.modules[JUDGES[name].__module__]
         assert module.__doc__.startswith(text.partition("\n")[0])
         assert explain.text_of(name) == f"# {name}\n\n{text}"
